@@ -1,0 +1,250 @@
+"""An algorithm: a stack of plugins behind a typed face. Read this file second.
+
+Nobody else touches pluggy. `Algorithm.loss` is the whole flow of a training step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import pluggy
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from anypo import functional as F
+from anypo.batch import Batch, Prompt, Sample
+from anypo.errors import AnypoError, PluginError
+from anypo.explain import Explanation, explain
+from anypo.hookspecs import Hooks, State
+from anypo.rollout import Sampler, Scorer
+from anypo.stack import Knob, Layer
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What to minimise, and what it is made of; all of it adds up over micro-batches."""
+
+    total: Float[Tensor, ""]
+    terms: dict[str, Float[Tensor, ""]]  # by name, detached; `policy` is the negated gain
+    metrics: dict[str, tuple[Float[Tensor, ""], Float[Tensor, ""]]]  # (sum, count) pairs
+
+
+class Algorithm:
+    """A composed algorithm. Make one with `anypo.compose`.
+
+    Attributes:
+        name: What it is called: the named plugins joined by `+`, then the swapped stages.
+        layers: The stack, bottom first.
+        knobs: Every knob with its value and where the value comes from.
+        requires: What the core must provide; see `hookspecs.REQUIREMENTS`.
+        prepare_requires: The part of it that `advantage` or `weight` needs, before any loss.
+        active_knobs: The knobs that some active stage reads.
+    """
+
+    def __init__(self, name: str, layers: Sequence[Layer], knobs: Mapping[str, Knob]) -> None:
+        self.name = name
+        self.layers = tuple(layers)
+        self.knobs = dict(knobs)
+        self.requires: frozenset[str] = frozenset()
+        self.prepare_requires: frozenset[str] = frozenset()
+        self.active_knobs: frozenset[str] = frozenset(knobs)
+        self.manager = pluggy.PluginManager("anypo")
+        self.manager.add_hookspecs(Hooks)
+        values = {knob.name: knob.value for knob in knobs.values()}
+        for layer in layers:
+            self._register(layer, layer.build(values))
+
+    def rollout(
+        self, prompts: Sequence[Prompt], sampler: Sampler, scorer: Scorer, state: State
+    ) -> list[Sample]:
+        """Scored samples for the prompts."""
+        samples = self._call(
+            "rollout", prompts=prompts, sampler=sampler, scorer=scorer, state=state
+        )
+        if not isinstance(samples, list) or not all(isinstance(s, Sample) for s in samples):
+            raise PluginError(f"{self.blame('rollout')} returned no list of Sample: {samples!r:.80}")
+        return samples
+
+    def prepare(self, batch: Batch, state: State | None = None) -> Batch:
+        """The batch of one optimizer step with its `advantages` and `weights`."""
+        return self.weigh(self.advantage(batch, {} if state is None else state))
+
+    def advantage(self, batch: Batch, state: State) -> Batch:
+        """The rollout's whole batch, of all ranks, with `advantages` and what comes with them."""
+        answer = self._call("advantage", batch=batch, state=state)
+        columns = dict(answer) if isinstance(answer, dict) else {"advantages": answer}
+        if "advantages" not in columns:
+            raise PluginError(f"{self.blame('advantage')} returned a dict without 'advantages'")
+        n, t = batch.mask.shape
+        for name, column in columns.items():
+            self._expect("advantage", name, column, (n,), (n, t))
+        if columns["advantages"].dim() == 1:
+            columns["advantages"] = columns["advantages"].unsqueeze(-1).expand(n, t)
+        return batch.replace(**{name: x.detach() for name, x in columns.items()})
+
+    def weigh(self, batch: Batch) -> Batch:
+        """The whole batch of one optimizer step, of all ranks, with its `weights`."""
+        answer = self._call("weight", batch=batch)
+        weights = answer if isinstance(answer, dict) else {"policy": answer}
+        if "policy" not in weights:
+            raise PluginError(f"{self.blame('weight')} returned a dict without 'policy'")
+        for name, x in weights.items():
+            self._expect("weight", name, x, batch.mask.shape)
+        return batch.replace(weights=weights)
+
+    def loss(
+        self,
+        logprobs: Float[Tensor, "N T"],
+        batch: Batch,
+        values: Float[Tensor, "N T"] | None = None,
+        entropy: Float[Tensor, "N T"] | None = None,
+    ) -> Loss:
+        """The loss of some rows of a prepared batch; the losses of all its rows add up.
+
+        Args:
+            logprobs: Of the sampled tokens under the policy; gradient flows through them.
+            batch: Rows of what `prepare` returned.
+            values: The critic's estimates, where one is required.
+            entropy: Of the policy's distribution at every token, where it is required.
+        """
+        logprobs, values, entropy = (
+            x if x is None else F.masked(x, batch.mask) for x in (logprobs, values, entropy)
+        )
+        log_ratio = self._per_token_or_row("ratio", batch, logprobs=logprobs)
+        advantages = _like(log_ratio, batch)
+        gain = self._per_token_or_row(
+            "clip", batch, log_ratio=log_ratio, advantages=advantages, logprobs=logprobs
+        )
+        penalties = self._penalties(batch, logprobs=logprobs, values=values, entropy=entropy)
+        terms = {"policy": -_weighted(gain, "policy", batch)}
+        terms |= {name: _weighted(x, name, batch) for name, x in penalties.items()}
+        metrics = _metrics(logprobs, log_ratio, gain, entropy, batch)
+        return Loss(sum(terms.values()), {k: x.detach() for k, x in terms.items()}, metrics)
+
+    def answers(self, stage: str) -> list[pluggy.HookImpl]:
+        """The hook implementations of a stage, in the order in which they are called."""
+        return list(reversed(getattr(self.manager.hook, stage).get_hookimpls()))
+
+    @property
+    def named(self) -> str:
+        """The plugins it was composed of, joined by `+`, without swapped stages."""
+        return self.name.partition("[")[0]
+
+    @property
+    def couples_groups(self) -> bool:
+        """Whether the rows of a group must share a micro-batch."""
+        return any(getattr(layer.source, "couples", "") == "group" for layer in self.layers)
+
+    def explain(self) -> Explanation:
+        """Stage by stage who answers, with what formula, and every knob with its origin."""
+        return explain(self)
+
+    def blame(self, stage: str) -> str:
+        """Who answers a stage, for an error message: the wrappers, then whom they wrap."""
+        names: list[str] = []
+        for impl in self.answers(stage):
+            names.append(f"'{impl.plugin_name}'")
+            if not impl.wrapper:
+                break
+        return f"'{stage}' of plugin {' around '.join(names)}"
+
+    def required_by_hooks(self) -> set[str]:
+        """What the plugins say in their `requires` hooks."""
+        return set().union(*self.manager.hook.requires())
+
+    def _register(self, layer: Layer, plugin: object) -> None:
+        name = layer.name if layer.stage is None else f"{layer.name}.{layer.stage}"
+        try:
+            self.manager.register(plugin, name=name)
+        except (pluggy.PluginValidationError, ValueError) as error:
+            raise PluginError(f"plugin '{name}' does not fit: {error}") from error
+
+    def _per_token_or_row(self, stage: str, batch: Batch, **arguments: Tensor) -> Tensor:
+        answer = self._call(stage, batch=batch, **arguments)
+        n, t = batch.mask.shape
+        self._expect(stage, "answer", answer, (n, t), (n, 1))
+        return cast(Tensor, answer)
+
+    def _penalties(self, batch: Batch, **arguments: Tensor | None) -> dict[str, Tensor]:
+        merged: dict[str, Tensor | None] = {}
+        for answer in reversed(self._call("regularizer", batch=batch, **arguments)):
+            merged |= answer  # from the bottom of the stack to its top
+        penalties = {name: penalty for name, penalty in merged.items() if penalty is not None}
+        n, t = batch.mask.shape
+        for name, penalty in penalties.items():
+            self._expect("regularizer", name, penalty, (n, t), (n, 1))
+        return penalties
+
+    def _expect(self, stage: str, name: str, x: Any, *shapes: tuple[int, ...]) -> None:
+        if isinstance(x, Tensor) and tuple(x.shape) in shapes:
+            return
+        came = f"a tensor of shape {list(x.shape)}" if isinstance(x, Tensor) else repr(x)[:60]
+        expected = " or ".join(str(list(shape)) for shape in shapes)
+        raise PluginError(f"{self.blame(stage)}: {name} is {came}, expected shape {expected}")
+
+    def _call(self, stage: str, **arguments: Any) -> Any:
+        try:
+            answer = getattr(self.manager.hook, stage)(**arguments)
+        except AnypoError:
+            raise
+        except Exception as error:
+            culprit = self._culprit(stage, error)
+            raise PluginError(
+                f"'{stage}' of plugin '{culprit}' failed: {type(error).__name__}: {error}"
+            ) from error
+        if answer is None:
+            answered = self.answers(stage)
+            why = f"{self.blame(stage)} returned None" if answered else "no plugin answers it"
+            raise PluginError(f"{self.name} has no answer to the stage '{stage}': {why}")
+        return answer
+
+    def _culprit(self, stage: str, error: Exception) -> str:
+        owners = {impl.function.__code__: impl.plugin_name for impl in self.answers(stage)}
+        culprit, trace = self.name, error.__traceback__
+        while trace is not None:
+            culprit = owners.get(trace.tb_frame.f_code, culprit)
+            trace = trace.tb_next
+        return culprit
+
+    def __repr__(self) -> str:
+        knobs = ", ".join(f"{knob.name}={knob.value!r}" for knob in self.knobs.values())
+        return f"Algorithm({self.name}: {knobs})"
+
+
+def _like(log_ratio: Tensor, batch: Batch) -> Tensor:
+    """The advantages, one per row where the ratio is one per row."""
+    if log_ratio.shape == batch.mask.shape:
+        return batch.advantages
+    first = batch.mask.int().argmax(-1, keepdim=True)
+    return batch.advantages.gather(-1, first)
+
+
+def _weighted(x: Tensor, name: str, batch: Batch) -> Tensor:
+    weights = batch.weights.get(name, batch.weights["policy"])
+    return F.masked(weights.to(x.dtype) * x, batch.mask).sum()
+
+
+def _metrics(
+    logprobs: Tensor, log_ratio: Tensor, gain: Tensor, entropy: Tensor | None, batch: Batch
+) -> dict[str, tuple[Tensor, Tensor]]:
+    """Token sums and counts of what is worth watching, whatever the algorithm."""
+    watched = {"ratio/mean": F.exp_ratio(log_ratio.detach()).expand(batch.mask.shape)}
+    if gain.requires_grad and logprobs.requires_grad:
+        watched["clip/fraction"] = _clipped(logprobs, gain, batch)
+    if (reference := batch.tensors.get("ref_logprobs")) is not None:
+        watched["kl/ref"] = F.k3(logprobs.detach(), reference)
+    if entropy is not None:
+        watched["entropy"] = entropy.detach()
+    tokens = batch.mask.sum()
+    return {name: (F.masked(x, batch.mask).sum(), tokens) for name, x in watched.items()}
+
+
+def _clipped(logprobs: Tensor, gain: Tensor, batch: Batch) -> Tensor:
+    """1 where a token has an advantage but the clip stage lets no gradient through."""
+    (gradient,) = torch.autograd.grad(
+        gain.sum(), logprobs, retain_graph=True, allow_unused=True, materialize_grads=True
+    )
+    return ((gradient == 0) & (batch.advantages != 0)).to(gradient.dtype)

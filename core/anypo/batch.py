@@ -1,0 +1,190 @@
+"""What flows through a step: prompts become samples, samples become a batch.
+
+Shapes: P prompts, G completions per prompt, N = rows (completions), T = longest completion in the
+batch, L = longest prompt + completion, in tokens. Log-probs are in nats, at the sampling
+temperature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from anypo.errors import AnypoError
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One row of a data set, tokenised."""
+
+    ids: list[int]
+    content: Any  # a string, or a list of {"role", "content"} messages: what rewards are given
+    columns: dict[str, Any] = field(default_factory=dict)  # the row's other columns
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One completion and all that is known of it. Token ids are the sampler's own."""
+
+    prompt_ids: list[int]
+    completion_ids: list[int]  # with the end-of-sequence token, if there was one
+    group: int  # which of the step's prompts it answers
+    reward: float | None = None  # what is optimised; None until scored
+    scores: dict[str, float] = field(default_factory=dict)  # raw, by name of the reward function
+    mask: list[bool] | None = None  # which completion tokens the policy wrote; None: all
+    logprobs: list[float] | None = None  # the sampler's own, of the distribution sampled from
+    truncated: bool = False  # whether it hit the length limit before an end-of-sequence token
+    columns: dict[str, Any] = field(default_factory=dict)  # numbers, or a list of one per token
+
+
+class MissingTensorError(AnypoError, AttributeError):
+    """A hook read a tensor that this batch does not hold."""
+
+
+class Batch:
+    """The samples of a step as tensors of N rows; also `batch["name"]`.
+
+    Floating tensors of shape [N, T] are set to exact zeros at masked positions, so no hook ever
+    sees padding. A batch is never changed in place: `replace` and `rows` return new ones.
+    """
+
+    mask: Bool[Tensor, "N T"]  # the completion tokens the policy wrote, end of sequence included
+    group: Int[Tensor, " N"]  # rows that answer one prompt share a number
+    rewards: Float[Tensor, " N"]  # what is optimised
+    truncated: Bool[Tensor, " N"]
+    old_logprobs: Float[Tensor, "N T"]  # under the policy that sampled, computed by the trainer
+    sampler_logprobs: Float[Tensor, "N T"]  # the same, as the sampler reported them
+    ref_logprobs: Float[Tensor, "N T"]  # under the frozen reference model
+    values: Float[Tensor, "N T"]  # the critic's estimates at rollout time, before each token
+    advantages: Float[Tensor, "N T"]
+    input_ids: Int[Tensor, "N L"]  # prompt and completion, padded on the right
+    prompt_lengths: Int[Tensor, " N"]
+    sequence_lengths: Int[Tensor, " N"]  # prompt + completion
+
+    def __init__(
+        self,
+        *,
+        mask: Bool[Tensor, "N T"],
+        max_completion_length: int | None = None,
+        scores: Mapping[str, Float[Tensor, " N"]] | None = None,
+        weights: Mapping[str, Float[Tensor, "N T"]] | None = None,
+        **tensors: Tensor,
+    ) -> None:
+        self.mask = mask.bool()
+        self.max_completion_length = max_completion_length or mask.shape[1]
+        self.scores = dict(scores or {})  # raw, by name of the reward function
+        self.weights = {k: self._checked(k, v) for k, v in (weights or {}).items()}  # by loss term
+        self.tensors = {name: self._checked(name, x) for name, x in tensors.items()}
+
+    def _checked(self, name: str, x: Tensor) -> Tensor:
+        if len(x) != len(self):
+            raise AnypoError(f"batch tensor '{name}' has {len(x)} rows, the mask has {len(self)}")
+        hides_padding = x.shape == self.mask.shape and x.is_floating_point()
+        return torch.where(self.mask, x, 0) if hides_padding else x
+
+    def __len__(self) -> int:
+        return len(self.mask)
+
+    def __getitem__(self, name: str) -> Tensor:
+        try:
+            return self.tensors[name]
+        except KeyError:
+            raise MissingTensorError(
+                f"the batch holds no '{name}', only {', '.join(sorted(self))}; a plugin that reads "
+                "a model's output only at times names that model in its `requires` hook"
+            ) from None
+
+    def __getattr__(self, name: str) -> Tensor:
+        if name.startswith("__") or name == "tensors":  # copy and pickle probe a bare object
+            raise AttributeError(name)
+        return self[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.tensors
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.tensors)
+
+    @property
+    def lengths(self) -> Int[Tensor, " N"]:
+        """Tokens the policy wrote, per row."""
+        return self.mask.sum(-1)
+
+    def replace(self, **changes: Any) -> Batch:
+        """The same batch with some tensors (or `mask`, `scores`, `weights`) new or replaced."""
+        fields = {
+            "mask": self.mask,
+            "max_completion_length": self.max_completion_length,
+            "scores": self.scores,
+            "weights": self.weights,
+            **self.tensors,
+        }
+        return type(self)(**{**fields, **changes})
+
+    def rows(self, index: Int[Tensor, " n"]) -> Batch:
+        """The batch of the rows at `index`, every tensor sliced alike."""
+        return self.replace(
+            mask=self.mask[index],
+            scores={name: x[index] for name, x in self.scores.items()},
+            weights={name: x[index] for name, x in self.weights.items()},
+            **{name: x[index] for name, x in self.tensors.items()},
+        )
+
+    def to(self, device: torch.device) -> Batch:
+        """The batch with every tensor on `device`."""
+        return self.replace(
+            mask=self.mask.to(device),
+            scores={name: x.to(device) for name, x in self.scores.items()},
+            weights={name: x.to(device) for name, x in self.weights.items()},
+            **{name: x.to(device) for name, x in self.tensors.items()},
+        )
+
+
+def collate(samples: Sequence[Sample], *, max_completion_length: int | None = None) -> Batch:
+    """The batch of the given samples, one row each, in order."""
+    width = max(1, *(len(sample.completion_ids) for sample in samples))
+    length = max(len(s.prompt_ids) + len(s.completion_ids) for s in samples)
+    extra = {}
+    if all(sample.logprobs is not None for sample in samples):
+        extra["sampler_logprobs"] = torch.tensor([_pad(s.logprobs, width, 0.0) for s in samples])
+    return Batch(
+        mask=torch.tensor(
+            [_pad(s.mask or [True] * len(s.completion_ids), width, False) for s in samples]
+        ),
+        max_completion_length=max_completion_length,
+        scores={
+            name: torch.tensor([float(s.scores[name]) for s in samples])
+            for name in samples[0].scores
+        },
+        group=torch.tensor([s.group for s in samples]),
+        rewards=torch.tensor([_reward(s) for s in samples]),
+        truncated=torch.tensor([s.truncated for s in samples]),
+        input_ids=torch.tensor([_pad(s.prompt_ids + s.completion_ids, length, 0) for s in samples]),
+        prompt_lengths=torch.tensor([len(s.prompt_ids) for s in samples]),
+        sequence_lengths=torch.tensor([len(s.prompt_ids + s.completion_ids) for s in samples]),
+        **extra,
+        **{name: _column(samples, name, width) for name in samples[0].columns},
+    )
+
+
+def _reward(sample: Sample) -> float:
+    if sample.reward is None:
+        raise AnypoError("a sample came out of the rollout without a reward; call the scorer")
+    return float(sample.reward)
+
+
+def _pad(items: list[Any] | None, width: int, filler: Any) -> list[Any]:
+    items = items or []
+    return items + [filler] * (width - len(items))
+
+
+def _column(samples: Sequence[Sample], name: str, width: int) -> Tensor:
+    values = [sample.columns[name] for sample in samples]
+    if all(isinstance(value, list) for value in values):
+        return torch.tensor([_pad(value, width, 0.0) for value in values])
+    return torch.tensor(values)

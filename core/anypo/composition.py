@@ -1,0 +1,42 @@
+"""Make an algorithm of plugins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from anypo.algorithm import Algorithm
+from anypo.dryrun import dry_run
+from anypo.stack import lay, layer_of, resolve_knobs
+
+
+def compose(
+    *plugins: Any,
+    knobs: Mapping[str, Any] | None = None,
+    hooks: Mapping[str, str] | None = None,
+    **stages: str,
+) -> Algorithm:
+    """The algorithm of a stack of plugins, bottom first, checked on a made-up batch.
+
+        compose("grpo", knobs={"group_size": 4})
+        compose("dapo", GFPO(keep=8), MyClip())
+        compose("grpo", clip="cispo")            # one stage from another plugin
+
+    Args:
+        plugins: Names, plugin classes or instances. What a plugin extends is laid below it.
+        knobs: Values by name, for the whole stack.
+        hooks: For one stage, the plugin that answers it, whatever else the stack says.
+        stages: The same as keywords.
+
+    Raises:
+        PluginError: A plugin is missing or broken, does not fit the others or answers wrongly.
+        KnobError: A knob is unknown, out of range, given twice, or read by no active stage.
+    """
+    swaps = {**(hooks or {}), **stages}
+    tops = [layer_of(plugin) for plugin in plugins]
+    layers = lay(tops, swaps)
+    name = "+".join(layer.name for layer in tops)
+    name += "".join(f"[{stage}={donor}]" for stage, donor in swaps.items())
+    algorithm = Algorithm(name, layers, resolve_knobs(layers, knobs or {}))
+    dry_run(algorithm)
+    return algorithm

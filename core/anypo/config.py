@@ -1,0 +1,137 @@
+"""The options of a run, and the TOML file that repeats it."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from anypo.errors import ConfigError, nearest
+
+
+class RunConfig(BaseModel):
+    """What to train on what, and how; the knobs of the algorithm are not here but on its plugins.
+
+    Without `model`, the built-in model is used, and `BUILT_IN_DEFAULTS` replace some defaults.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str | None = Field(
+        None, description="Model directory or hub name; without it, a built-in tiny model."
+    )
+    data: str | None = Field(
+        None, description="Prompts: a file, directory or hub name; without it, a built-in task."
+    )
+    reward: list[str] = Field(
+        [],
+        description="exact, regex:PATTERN, length, math, file.py:function or "
+        "package.module:function; =WEIGHT may follow. Repeat it to add rewards up.",
+    )
+    eval_data: str | None = Field(None, description="Held-out prompts, like --data.")
+    steps: int | None = Field(None, ge=1, description="Rollouts; without it, one pass of the data.")
+    prompts_per_step: int = Field(16, ge=1, description="Prompts per rollout.")
+    epochs: int = Field(1, ge=1, description="Passes over each rollout.")
+    minibatches: int = Field(1, ge=1, description="Optimizer steps per pass.")
+    learning_rate: float = Field(1e-6, gt=0, description="Peak learning rate of AdamW.")
+    warmup_steps: int = Field(10, ge=0, description="Steps over which the learning rate rises.")
+    schedule: Literal["linear", "cosine", "constant"] = Field(
+        "linear", description="How the learning rate goes on after the warm-up."
+    )
+    weight_decay: float = Field(0.0, ge=0, description="Of AdamW.")
+    max_grad_norm: float = Field(1.0, gt=0, description="Gradients are clipped to this norm.")
+    temperature: float = Field(1.0, gt=0, description="Of sampling and of every log-prob.")
+    max_completion_length: int = Field(256, ge=1, description="Tokens; longer is truncated.")
+    max_prompt_length: int = Field(512, ge=1, description="Tokens; longer is an error.")
+    token_budget: int = Field(
+        16384, ge=1, description="Tokens at a time through a model, padding included."
+    )
+    reward_timeout: float = Field(60.0, ge=0, description="Seconds per reward call; 0: no limit.")
+    seed: int = Field(0, ge=0, description="Of sampling, shuffling and the built-in model.")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where the models live.")
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="Of computation; weights are float32. auto: bfloat16 on a GPU."
+    )
+    trust_remote_code: bool = Field(False, description="Run Python code that comes with a model.")
+    output: str | None = Field(None, description="Run directory; without it, one under runs/.")
+    eval_every: int = Field(50, ge=1, description="Steps between evaluations.")
+    save_every: int | None = Field(None, ge=1, description="Steps between saved models.")
+
+
+BUILT_IN_DEFAULTS = {
+    "steps": 150,
+    "learning_rate": 6e-4,
+    "max_completion_length": 64,
+    "eval_every": 25,
+}
+
+
+def resolve(config: RunConfig) -> RunConfig:
+    """The configuration with the defaults that suit its model."""
+    if config.model is not None:
+        return config
+    update = {k: v for k, v in BUILT_IN_DEFAULTS.items() if k not in config.model_fields_set}
+    return config.model_copy(update=update)
+
+
+def make_config(options: Mapping[str, Any]) -> RunConfig:
+    """The run configuration of some options.
+
+    Raises:
+        ConfigError: An option is unknown or out of range.
+    """
+    unknown = options.keys() - RunConfig.model_fields.keys()
+    if unknown:
+        name = min(unknown)
+        raise ConfigError(f"there is no run option '{name}'{nearest(name, RunConfig.model_fields)}")
+    try:
+        return RunConfig(**options)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        name = ".".join(str(part) for part in problem["loc"])
+        reason = problem["msg"][0].lower() + problem["msg"][1:]
+        raise ConfigError(f"{name} = {problem['input']!r} is refused: {reason}") from error
+
+
+@dataclass
+class Recipe:
+    """All that a run is told: the algorithm, its knobs and swapped stages, the run options."""
+
+    algorithm: str = ""  # plugin names joined by `+`
+    options: dict[str, Any] = field(default_factory=dict)
+    knobs: dict[str, Any] = field(default_factory=dict)
+    hooks: dict[str, str] = field(default_factory=dict)
+
+
+def read_recipe(path: str) -> Recipe:
+    """The recipe in a TOML file.
+
+    Raises:
+        ConfigError: The file does not exist, is no TOML, or holds what no recipe does.
+    """
+    try:
+        content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"config '{path}' cannot be read: {error}") from error
+    tables = {name: content.pop(name, {}) for name in ("knobs", "hooks")}
+    algorithm = content.pop("algorithm", "")
+    if not isinstance(algorithm, str) or not all(isinstance(t, dict) for t in tables.values()):
+        raise ConfigError(f"config '{path}': algorithm is a text, [knobs] and [hooks] are tables")
+    return Recipe(algorithm, content, **tables)
+
+
+def write_recipe(path: Path, recipe: Recipe) -> None:
+    """Write the recipe as TOML."""
+    import tomli_w
+
+    content = {
+        "algorithm": recipe.algorithm,
+        **{name: value for name, value in recipe.options.items() if value is not None},
+        "knobs": recipe.knobs,
+        "hooks": recipe.hooks,
+    }
+    path.write_text(tomli_w.dumps(content), encoding="utf-8")

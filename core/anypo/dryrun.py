@@ -1,0 +1,180 @@
+"""Try an algorithm on a small made-up batch before any model is loaded.
+
+The trial finds wrong shapes, missing answers and dead gradients, and it sees what the active stages
+read: which models the run needs, and which knobs have an effect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from anypo.algorithm import Algorithm
+from anypo.batch import Batch, Prompt, Sample, collate
+from anypo.errors import KnobError, PluginError
+from anypo.hookspecs import REQUIREMENTS, STAGES
+from anypo.plugin import recorded_knobs
+
+LENGTHS = (7, 3, 0, 5, 1, 6, 2, 4)  # of the made-up completions, in tokens: one is empty
+PROVIDERS = {  # reading the tensor means that the core must provide the thing
+    "old_logprobs": "old_logprobs",
+    "ref_logprobs": "reference",
+    "values": "critic",
+    "sampler_logprobs": "sampler_logprobs",
+}
+
+
+class MadeUpSampler:
+    """Completions of every length in `LENGTHS`, the longest ones truncated."""
+
+    def sample(self, prompts: Sequence[Prompt], n: int) -> list[Sample]:
+        """See `anypo.rollout.Sampler`."""
+        return [
+            self._completion(prompt, group, LENGTHS[(group + i) % len(LENGTHS)])
+            for group, prompt in enumerate(prompts)
+            for i in range(n)
+        ]
+
+    def _completion(self, prompt: Prompt, group: int, length: int) -> Sample:
+        return Sample(
+            prompt_ids=prompt.ids,
+            completion_ids=list(range(length)),
+            group=group,
+            logprobs=[-0.1 * (t + 1) for t in range(length)],
+            truncated=length == max(LENGTHS),
+        )
+
+
+def made_up_scores(prompts: Sequence[Prompt], samples: Sequence[Sample]) -> list[Sample]:
+    """Rewards 1 and 0 in turn, so that no group agrees."""
+    return [
+        replace(sample, reward=float(i % 2), scores={"made_up": float(i % 2)})
+        for i, sample in enumerate(samples)
+    ]
+
+
+def dry_run(algorithm: Algorithm) -> None:
+    """Check an algorithm and fill in its `requires`, `prepare_requires` and `active_knobs`.
+
+    Raises:
+        PluginError: A stage has no answer or a wrong one.
+        KnobError: A knob that the user set is read by no active stage.
+    """
+    missing = [s for s in STAGES if s != "regularizer" and not algorithm.answers(s)]
+    if missing:
+        raise PluginError(
+            f"{algorithm.name} is no whole algorithm: no plugin answers '{missing[0]}'; "
+            "put it on top of one that does"
+        )
+    with recorded_knobs() as knobs:
+        prepare_reads, loss_reads = _try_stages(algorithm)
+        named = algorithm.required_by_hooks()
+    unknown = named - set(REQUIREMENTS)
+    if unknown:
+        raise PluginError(
+            f"{algorithm.blame('requires')} names {sorted(unknown)}; there is "
+            f"{', '.join(REQUIREMENTS)}"
+        )
+    algorithm.prepare_requires = frozenset(_providers(prepare_reads) | named)
+    algorithm.requires = frozenset(algorithm.prepare_requires | _providers(loss_reads))
+    algorithm.active_knobs = frozenset(knobs)
+    _refuse_unread_knobs(algorithm)
+
+
+def _try_stages(algorithm: Algorithm) -> tuple[set[str], set[str]]:
+    """What is read of the batch by advantage and weight, and what by the loss."""
+    prompts = [Prompt(ids=[1, 2, 3], content="made up") for _ in range(2)]
+    samples = algorithm.rollout(prompts, MadeUpSampler(), made_up_scores, {})
+    if not samples:
+        raise PluginError(f"{algorithm.blame('rollout')} kept none of the made-up samples")
+    batch, reads = _spied(samples)
+    prepared = algorithm.prepare(batch, {})
+    prepare_reads = set(reads)
+    reads.clear()
+    random = torch.Generator().manual_seed(1)
+    leaves = {
+        name: _random(batch, random).requires_grad_() for name in ("logprobs", "values", "entropy")
+    }
+    loss = algorithm.loss(batch=prepared, **leaves)
+    _check_ratio_fits_advantages(algorithm, leaves["logprobs"], prepared)
+    _check_gradient(algorithm, loss.total, leaves["logprobs"])
+    # Gradient flows through nothing else, so a term that reaches them is a term that needs them.
+    if leaves["values"].grad is not None:
+        reads.add("values")
+    if leaves["entropy"].grad is not None:
+        reads.add("entropy")
+    return prepare_reads, reads
+
+
+def _spied(samples: list[Sample]) -> tuple[Batch, set[str]]:
+    """A batch with every tensor a plugin may ask for, and the names of those that are read."""
+    reads: set[str] = set()
+
+    class Spied(Batch):
+        def __getitem__(self, name: str) -> Tensor:
+            reads.add(name)
+            return super().__getitem__(name)
+
+    batch = collate(samples)
+    random = torch.Generator().manual_seed(0)
+    models = {name: _random(batch, random) for name in ("old_logprobs", "ref_logprobs", "values")}
+    spied = Spied(
+        mask=batch.mask,
+        max_completion_length=max(LENGTHS),
+        scores=batch.scores,
+        **batch.tensors,
+        **models,
+    )
+    return spied, reads
+
+
+def _random(batch: Batch, random: torch.Generator) -> Tensor:
+    return -torch.rand(batch.mask.shape, generator=random)
+
+
+def _providers(reads: set[str]) -> set[str]:
+    return {PROVIDERS.get(name, name) for name in reads} & set(REQUIREMENTS)
+
+
+def _check_ratio_fits_advantages(algorithm: Algorithm, logprobs: Tensor, batch: Batch) -> None:
+    log_ratio = algorithm.manager.hook.ratio(logprobs=logprobs, batch=batch)
+    per_row = torch.where(batch.mask, batch.advantages, torch.nan).nanmean(-1, keepdim=True)
+    varies = ((batch.advantages - per_row).abs() > 1e-6) & batch.mask
+    if log_ratio.shape[-1] == 1 and varies.any():
+        raise PluginError(
+            f"{algorithm.blame('ratio')} gives one ratio per sequence, but "
+            f"{algorithm.blame('advantage')} gives an advantage per token: use a ratio per token"
+        )
+
+
+def _check_gradient(algorithm: Algorithm, total: Tensor, logprobs: Tensor) -> None:
+    if not total.isfinite():
+        raise PluginError(f"the loss of {algorithm.name} is {total.item()} on a made-up batch")
+    if total.requires_grad:
+        total.backward()
+    if logprobs.grad is None:
+        raise PluginError(
+            f"{algorithm.blame('clip')}: no gradient reaches the log-probs; is the gain detached?"
+        )
+    if not logprobs.grad.isfinite().all():
+        raise PluginError(f"the gradient of {algorithm.name} is not finite on a made-up batch")
+
+
+def _refuse_unread_knobs(algorithm: Algorithm) -> None:
+    for knob in algorithm.knobs.values():
+        if knob.is_set and knob.name not in algorithm.active_knobs:
+            raise KnobError(
+                f"knob '{knob.name}' is set, but no active stage of {algorithm.name} reads it: "
+                + _why_unread(algorithm, knob.declared_by)
+            )
+
+
+def _why_unread(algorithm: Algorithm, owner: str) -> str:
+    for stage in STAGES:
+        answers = [impl.plugin_name for impl in algorithm.answers(stage) if not impl.wrapper]
+        if stage != "regularizer" and owner in answers[1:]:
+            return f"'{stage}' is answered by '{answers[0]}' instead of '{owner}'"
+    return "the other knobs of its stage make it irrelevant"

@@ -1,0 +1,88 @@
+"""Make the built-in model and data once, and find them again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from transformers.utils import logging
+
+from anypo.embedded import model, task
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Paths of the built-in model directory and of its data."""
+
+    folder: Path
+
+    @property
+    def model(self) -> str:
+        """A model directory."""
+        return str(self.folder / "model")
+
+    @property
+    def train(self) -> str:
+        """Prompts to train on."""
+        return str(self.folder / "train.jsonl")
+
+    @property
+    def held_out(self) -> str:
+        """Prompts to evaluate on."""
+        return str(self.folder / "held_out.jsonl")
+
+
+def ensure_embedded(
+    seed: int, progress: Callable[[int, int], None], cache: Path | None = None
+) -> Embedded:
+    """The built-in model and data of a seed, made now unless the cache holds them.
+
+    Args:
+        seed: Of the problems held out, the demonstrations, the initial weights and their training.
+        progress: Told steps done and steps in all while the model is warmed up.
+        cache: Where to keep them; `$XDG_CACHE_HOME/anypo` or `~/.cache/anypo` if not given.
+    """
+    cache = cache or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "anypo"
+    folder = cache / f"embedded-{_fingerprint()}-seed{seed}"
+    if not folder.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        unfinished = Path(tempfile.mkdtemp(dir=cache, prefix=".unfinished-"))
+        try:
+            _build(unfinished, seed, progress)
+            _move(unfinished, folder)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+    return Embedded(folder)
+
+
+def _fingerprint() -> str:
+    """Changes whenever the code that makes the model does, so the cache is never stale."""
+    code = b"".join(Path(str(module.__file__)).read_bytes() for module in (model, task))
+    return hashlib.sha256(code).hexdigest()[:8]
+
+
+def _build(folder: Path, seed: int, progress: Callable[[int, int], None]) -> None:
+    train, held_out = task.problems(seed)
+    tokenizer = model.build_tokenizer()
+    policy = model.build_model(tokenizer, seed)
+    model.warm_start(policy, tokenizer, task.demonstrations(train, seed), seed, progress)
+    logging.disable_progress_bar()
+    policy.save_pretrained(folder / "model")
+    tokenizer.save_pretrained(folder / "model")
+    for name, rows in {"train": train, "held_out": held_out}.items():
+        lines = "".join(json.dumps(row) + "\n" for row in rows)
+        (folder / f"{name}.jsonl").write_text(lines, encoding="utf-8")
+
+
+def _move(source: Path, target: Path) -> None:
+    try:
+        source.rename(target)
+    except OSError:
+        if not target.exists():  # otherwise another run made the same meanwhile
+            raise

@@ -1,0 +1,69 @@
+"""The built-in task: add two two-digit numbers and put the sum in <answer> tags."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+HELD_OUT = 500  # problems kept for evaluation: the standard error of a score is about 0.02
+DEMONSTRATIONS = 6000
+BARE_CORRECT = 0.2  # how often a bare answer is right: the model cannot add in its head
+SLIP = 0.06  # how often a worked demonstration ends in a wrong answer
+
+Row = dict[str, Any]
+
+
+def problems(seed: int) -> tuple[list[Row], list[Row]]:
+    """All problems as rows of a data set with `prompt` and `answer`: training and held out."""
+    pairs = [(a, b) for a in range(10, 100) for b in range(10, 100)]
+    random.Random(seed).shuffle(pairs)
+    rows = [_row(a, b) for a, b in pairs]
+    return rows[HELD_OUT:], rows[:HELD_OUT]
+
+
+def demonstrations(rows: list[Row], seed: int) -> list[Row]:
+    """Conversations that solve problems in three styles of very different worth."""
+    draw = random.Random(seed)
+    return [_demonstration(draw.choice(rows), draw) for _ in range(DEMONSTRATIONS)]
+
+
+def _row(a: int, b: int) -> Row:
+    return {"prompt": [{"role": "user", "content": f"{a}+{b}"}], "answer": str(a + b)}
+
+
+def _demonstration(row: Row, draw: random.Random) -> Row:
+    a, b = (int(number) for number in row["prompt"][0]["content"].split("+"))
+    style = draw.choices((_bare, _terse, _full), weights=(3, 3, 4))[0]
+    reply = {"role": "assistant", "content": style(a, b, draw)}
+    return {"messages": [*row["prompt"], reply]}
+
+
+def _bare(a: int, b: int, draw: random.Random) -> str:
+    """No working, and mostly wrong."""
+    guess = a + b if draw.random() < BARE_CORRECT else a + b + draw.choice((-20, -10, -1, 1, 10))
+    return _answer(guess)
+
+
+def _terse(a: int, b: int, draw: random.Random) -> str:
+    """The sums of the columns, the carry left to the head."""
+    ones, tens = a % 10 + b % 10, a // 10 + b // 10
+    working = f"{a % 10}+{b % 10}={ones} {a // 10}+{b // 10}={tens} "
+    return working + _answer(_maybe_slip(a + b, draw))
+
+
+def _full(a: int, b: int, draw: random.Random) -> str:
+    """The sums of the columns and the carry."""
+    ones = a % 10 + b % 10
+    carry = ones // 10
+    tens = a // 10 + b // 10 + carry
+    working = f"{a % 10}+{b % 10}={ones} write {ones % 10} carry {carry} "
+    working += f"{a // 10}+{b // 10}+{carry}={tens} "
+    return working + _answer(_maybe_slip(a + b, draw))
+
+
+def _maybe_slip(total: int, draw: random.Random) -> int:
+    return total + draw.choice((-10, -1, 1, 10)) if draw.random() < SLIP else total
+
+
+def _answer(total: int) -> str:
+    return f"<answer>{total}</answer>"

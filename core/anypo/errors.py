@@ -1,0 +1,45 @@
+"""What anypo raises: one clear sentence with what was wrong, where, and what to do."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class AnypoError(Exception):
+    """Base of every error a user can cause; the command line prints it as one line."""
+
+
+class PluginError(AnypoError):
+    """A plugin is missing, broken, or breaks the rules of its stage."""
+
+
+class KnobError(AnypoError):
+    """A knob is unknown, out of range, contradicted, or would be ignored."""
+
+
+class ConfigError(AnypoError):
+    """A run option is unknown, out of range, or contradicts another."""
+
+
+class DataError(AnypoError):
+    """A data set cannot be read or does not hold what the run needs."""
+
+
+class RewardError(AnypoError):
+    """A reward function cannot be found or did not return one finite number per completion."""
+
+
+class ModelError(AnypoError):
+    """A model or tokenizer cannot be loaded or does not fit the run."""
+
+
+class TrainingError(AnypoError):
+    """Training cannot go on."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A `; did you mean …?` with the known name nearest to `name`, or all of them if none is."""
+    known = sorted(known)
+    close = get_close_matches(name, known, n=1)
+    if close:
+        return f"; did you mean '{close[0]}'?"
+    return f"; there is {', '.join(known)}" if known else ""

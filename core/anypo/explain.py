@@ -1,0 +1,77 @@
+"""Say what an algorithm is: read from the hooks that run, so it cannot drift from them."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from anypo.hookspecs import STAGES
+
+if TYPE_CHECKING:
+    from anypo.algorithm import Algorithm
+    from anypo.stack import Knob
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One plugin's answer to a stage."""
+
+    stage: str
+    plugin: str
+    wraps: bool  # whether it wraps the answers below instead of replacing them
+    formula: str  # the first line of the hook's docstring
+    source: str  # file:line
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What a composed algorithm does."""
+
+    name: str
+    stack: tuple[tuple[str, str], ...]  # (plugin, its one line), bottom first
+    answers: tuple[Answer, ...]  # only the active ones, stage by stage, outermost first
+    knobs: tuple[Knob, ...]
+    active_knobs: frozenset[str]
+    requires: frozenset[str]
+
+
+def explain(algorithm: Algorithm) -> Explanation:
+    """The explanation of an algorithm; see `Algorithm.explain`."""
+    return Explanation(
+        name=algorithm.name,
+        stack=tuple((layer.name, _first_line(layer.source)) for layer in algorithm.layers),
+        answers=tuple(
+            _answer(stage, impl) for stage in STAGES for impl in _active(algorithm, stage)
+        ),
+        knobs=tuple(algorithm.knobs.values()),
+        active_knobs=algorithm.active_knobs,
+        requires=algorithm.requires,
+    )
+
+
+def _active(algorithm: Algorithm, stage: str) -> list[Any]:
+    impls = algorithm.answers(stage)
+    if stage == "regularizer":  # all are asked and their penalties merged
+        return impls
+    wrappers = [impl for impl in impls if impl.wrapper]
+    return wrappers + [impl for impl in impls if not impl.wrapper][:1]
+
+
+def _answer(stage: str, impl: Any) -> Answer:
+    code = impl.function.__code__
+    module = inspect.getmodule(impl.function)
+    depth = len(module.__name__.split(".")) if module else 1
+    file = "/".join(Path(code.co_filename).parts[-depth:])
+    return Answer(
+        stage=stage,
+        plugin=impl.plugin_name.partition(".")[0],
+        wraps=impl.wrapper,
+        formula=_first_line(impl.function),
+        source=f"{file}:{code.co_firstlineno}",
+    )
+
+
+def _first_line(documented: Any) -> str:
+    return (inspect.getdoc(documented) or "").partition("\n")[0]

@@ -1,0 +1,135 @@
+"""Log-probs and entropies of completion tokens under a model.
+
+The logits of a whole batch, [N, T, V], never exist: the language-model head is applied to the
+unmasked tokens a chunk at a time, and applied again in the backward pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from transformers import PreTrainedModel
+
+from anypo.batch import Batch
+from anypo.errors import ModelError
+
+CHUNK = 2**24  # logits at a time: 64 MiB in float32
+
+
+class TokenScores(NamedTuple):
+    """What a model says of the sampled tokens; zeros where the mask is False."""
+
+    logprobs: Float[Tensor, "N T"]  # nats, float32, at the sampling temperature
+    entropy: Float[Tensor, "N T"]  # nats, of the whole distribution at each token
+
+
+def score_tokens(
+    model: nn.Module, batch: Batch, *, temperature: float, with_entropy_gradient: bool = False
+) -> TokenScores:
+    """Log-prob and entropy of every unmasked completion token.
+
+    Args:
+        model: A causal language model of transformers, wrapped by accelerate or not.
+        batch: With `input_ids`, `prompt_lengths` and `sequence_lengths`.
+        temperature: The one the tokens were sampled at.
+        with_entropy_gradient: Whether gradient shall flow through the entropy too.
+    """
+    rows, columns = batch.mask.nonzero(as_tuple=True)
+    positions = batch.prompt_lengths[rows] + columns  # the token at t is predicted at t - 1
+    hidden = _hidden_states(model, batch)[rows, positions - 1]
+    targets = batch.input_ids[rows, positions]
+    logprobs, entropy = _apply_head(model, hidden, targets, temperature, with_entropy_gradient)
+    zeros = hidden.new_zeros(batch.mask.shape, dtype=torch.float32)
+    return TokenScores(
+        zeros.index_put((rows, columns), logprobs), zeros.index_put((rows, columns), entropy)
+    )
+
+
+def check_head(model: PreTrainedModel) -> None:
+    """Refuse a model whose logits are not simply its head applied to its hidden states.
+
+    Raises:
+        ModelError: The model changes its logits after the head, by capping or scaling them.
+    """
+    ids = torch.arange(1, 5, device=model.device).unsqueeze(0)
+    with torch.no_grad():
+        expected = model(input_ids=ids).logits
+        hidden = model.get_decoder()(input_ids=ids).last_hidden_state
+        logits = model.get_output_embeddings()(hidden)
+    if not torch.allclose(logits.float(), expected.float(), rtol=1e-3, atol=1e-3):
+        raise ModelError(
+            f"{type(model).__name__} changes its logits after the language-model head (by capping "
+            "or scaling); log-probs of such models are not supported yet"
+        )
+
+
+def micro_batches(
+    lengths: Int[Tensor, " N"],
+    token_budget: int,
+    units: Sequence[Sequence[int]] | None = None,
+) -> Iterator[Int[Tensor, " n"]]:
+    """Row indices of micro-batches of at most `token_budget` tokens, padding included.
+
+    Rows are sorted by length, the longest first: a budget that is too large for the memory fails
+    in the first micro-batch of the first step. A unit larger than the budget is its own.
+
+    Args:
+        lengths: Of the whole sequences.
+        token_budget: Rows times the longest of them.
+        units: Rows that must stay together; each row by itself if not given.
+    """
+    units = units or [[row] for row in range(len(lengths))]
+    sizes = lengths.tolist()
+    width = {id(unit): max(sizes[row] for row in unit) for unit in units}
+    chosen: list[int] = []
+    longest = 0
+    for unit in sorted(units, key=lambda unit: width[id(unit)], reverse=True):
+        longest = longest or width[id(unit)]
+        if chosen and (len(chosen) + len(unit)) * longest > token_budget:
+            yield torch.tensor(chosen)
+            chosen, longest = [], width[id(unit)]
+        chosen.extend(unit)
+    if chosen:
+        yield torch.tensor(chosen)
+
+
+def _hidden_states(model: nn.Module, batch: Batch) -> Float[Tensor, "N L H"]:
+    length = int(batch.sequence_lengths.max())
+    input_ids = batch.input_ids[:, :length]
+    real = torch.arange(length, device=input_ids.device) < batch.sequence_lengths.unsqueeze(-1)
+    decoder = model.get_decoder()  # type: ignore[operator]
+    hidden: Tensor = decoder(
+        input_ids=input_ids, attention_mask=real.long(), use_cache=False
+    ).last_hidden_state
+    return hidden
+
+
+def _apply_head(
+    model: nn.Module,
+    hidden: Float[Tensor, "M H"],
+    targets: Int[Tensor, " M"],
+    temperature: float,
+    with_entropy_gradient: bool,
+) -> tuple[Float[Tensor, " M"], Float[Tensor, " M"]]:
+    head = model.get_output_embeddings()  # type: ignore[operator]
+
+    def scores(hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        logits = head(hidden).float() / temperature
+        normalizer = logits.logsumexp(-1)
+        logprobs = logits.gather(-1, targets.unsqueeze(-1)).squeeze(-1) - normalizer
+        with torch.set_grad_enabled(torch.is_grad_enabled() and with_entropy_gradient):
+            expected = (torch.softmax(logits, -1) * logits).sum(-1)
+            entropy = normalizer - expected
+        return logprobs, entropy
+
+    size = max(1, CHUNK // head.weight.shape[0])
+    pairs = list(zip(hidden.split(size), targets.split(size), strict=True))
+    again = len(pairs) > 1 and torch.is_grad_enabled()  # recompute logits in the backward pass
+    chunks = [checkpoint(scores, *p, use_reentrant=False) if again else scores(*p) for p in pairs]
+    logprobs, entropy = (torch.cat(part) for part in zip(*chunks, strict=True))
+    return logprobs, entropy if with_entropy_gradient else entropy.detach()

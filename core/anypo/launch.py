@@ -1,0 +1,314 @@
+"""Run an algorithm: check everything that can be checked, load, train, and leave a run directory.
+
+    runs/…/config.toml     repeats the run
+           metrics.jsonl   one object per step
+           samples.jsonl   some prompts, completions and scores
+           model/          an ordinary Hugging Face model directory
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from anypo.algorithm import Algorithm
+from anypo.batch import Prompt
+from anypo.composition import compose
+from anypo.config import Recipe, RunConfig, make_config, resolve, write_recipe
+from anypo.data import PromptStream, load_prompts
+from anypo.embedded import ensure_embedded
+from anypo.errors import AnypoError, ConfigError
+from anypo.forward import check_head
+from anypo.models import (
+    context_length,
+    end_tokens,
+    load_config,
+    load_model,
+    load_tokenizer,
+    use_sensible_threads,
+)
+from anypo.rewards import Rewards, load_reward
+from anypo.sampler import TransformersSampler
+from anypo.trainer import Report, Trainer
+
+SAMPLES_EVERY = 10  # steps
+SAMPLES_KEPT = 8  # rows each time
+
+
+class Observer(Protocol):
+    """Whoever wants to watch a run."""
+
+    def note(self, text: str) -> None:
+        """Something worth saying once."""
+        ...
+
+    def warming_up(self, done: int, total: int) -> None:
+        """The built-in model is being made."""
+        ...
+
+    def started(self, steps: int) -> None:
+        """Training begins."""
+        ...
+
+    def reported(self, step: int, metrics: dict[str, float]) -> None:
+        """A step is done; step 0 is the evaluation before the first."""
+        ...
+
+
+class Silent:
+    """An observer that says nothing."""
+
+    def note(self, text: str) -> None:
+        """See `Observer`."""
+
+    def warming_up(self, done: int, total: int) -> None:
+        """See `Observer`."""
+
+    def started(self, steps: int) -> None:
+        """See `Observer`."""
+
+    def reported(self, step: int, metrics: dict[str, float]) -> None:
+        """See `Observer`."""
+
+
+@dataclass
+class Materials:
+    """What a run works with, all of it checked, but no weights loaded yet."""
+
+    config: RunConfig  # resolved
+    folder: Path
+    model: str
+    tokenizer: PreTrainedTokenizerBase
+    prompts: list[Prompt]
+    held_out: list[Prompt] = field(default_factory=list)
+    rewards: list[str] = field(default_factory=list)
+
+
+def run(
+    algorithm: str | Algorithm, *, observer: Observer | None = None, **options: Any
+) -> Path:
+    """Train a model and return the run directory.
+
+        run("grpo", steps=20)
+        run(compose("grpo", clip="cispo"), model="Qwen/Qwen3-0.6B", data="train.jsonl",
+            reward=["reward.py:score"])
+
+    Args:
+        algorithm: Plugin names joined by `+`, or what `compose` returned.
+        observer: Told how the run goes.
+        options: See `RunConfig`.
+
+    Raises:
+        AnypoError: With one sentence on what is wrong. What was trained by then is saved.
+    """
+    if isinstance(algorithm, str):
+        algorithm = compose(*algorithm.split("+"))
+    return run_recipe(algorithm, make_config(options), observer or Silent())
+
+
+def run_recipe(algorithm: Algorithm, config: RunConfig, observer: Observer) -> Path:
+    """Train a model by a composed algorithm; see `run`."""
+    accelerator = _accelerator(config)
+    _check_provided(algorithm)
+    _explain_inert_stages(algorithm, config, observer)
+    folder = _run_directory(config, algorithm)
+    materials = _gather(config, folder, observer)
+    scorer = _scorer(materials)
+    config = materials.config
+    set_seed(config.seed)
+    model = load_model(materials.model, trust_remote_code=config.trust_remote_code)
+    model.to(accelerator.device)
+    check_head(model)
+    use_sensible_threads(model)
+    sampler = TransformersSampler(
+        model,
+        end_tokens=end_tokens(model, materials.tokenizer),
+        temperature=config.temperature,
+        max_completion_length=config.max_completion_length,
+        token_budget=config.token_budget,
+    )
+    trainer = Trainer(
+        algorithm,
+        model,
+        sampler,
+        scorer,
+        PromptStream(materials.prompts, config.seed),
+        materials.held_out,
+        config,
+        accelerator,
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    write_recipe(folder / "config.toml", _recipe(algorithm, config))
+    _train(trainer, model, materials, observer)
+    sampler.close()
+    return folder
+
+
+def _train(
+    trainer: Trainer, model: PreTrainedModel, materials: Materials, observer: Observer
+) -> None:
+    """Train and write down every step; whatever happens, the model trained so far is saved."""
+    log = _Log(materials.folder, materials.tokenizer)
+    save_every = materials.config.save_every
+    done = 0
+    observer.started(trainer.steps)
+    try:
+        for report in trainer.train():
+            done = report.step
+            log.write(report)
+            observer.reported(report.step, report.metrics)
+            if done and save_every and done % save_every == 0:
+                log.save(model, f"checkpoints/step-{done:06d}")
+                torch.save(trainer.state, materials.folder / f"checkpoints/step-{done:06d}/state.pt")
+    except AnypoError as error:
+        place = log.save(model, "model")
+        raise type(error)(f"step {done + 1}: {error}; the model so far is in {place}") from error
+    except BaseException:
+        log.save(model, "model")
+        raise
+    log.save(model, "model")
+
+
+class _Log:
+    """The files of a run directory."""
+
+    def __init__(self, folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+        self.folder = folder
+        self.tokenizer = tokenizer
+
+    def write(self, report: Report) -> None:
+        """Append a step to metrics.jsonl and, every few steps, rows to samples.jsonl."""
+        rounded = {name: float(f"{value:.6g}") for name, value in report.metrics.items()}
+        self._append("metrics.jsonl", {"step": report.step, **rounded})
+        if report.step % SAMPLES_EVERY == 1:
+            for row in self._rows(report):
+                self._append("samples.jsonl", row)
+
+    def save(self, model: PreTrainedModel, name: str) -> Path:
+        """Save the model and its tokenizer as a Hugging Face directory."""
+        model.save_pretrained(self.folder / name)
+        self.tokenizer.save_pretrained(self.folder / name)
+        return self.folder / name
+
+    def _rows(self, report: Report) -> list[dict[str, Any]]:
+        return [
+            {
+                "step": report.step,
+                "prompt": report.prompts[sample.group].content,
+                "completion": self.tokenizer.decode(sample.completion_ids),
+                "reward": sample.reward,
+                "scores": {k: None if math.isnan(v) else v for k, v in sample.scores.items()},
+                "truncated": sample.truncated,
+            }
+            for sample in report.samples[:SAMPLES_KEPT]
+        ]
+
+    def _append(self, name: str, row: dict[str, Any]) -> None:
+        with (self.folder / name).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def _accelerator(config: RunConfig) -> Accelerator:
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device 'cuda' is asked for, but this machine has no usable GPU")
+    on_gpu = torch.cuda.is_available() and config.device != "cpu"
+    dtype = ("bfloat16" if on_gpu else "float32") if config.dtype == "auto" else config.dtype
+    precision = "bf16" if dtype == "bfloat16" else "no"
+    accelerator = Accelerator(cpu=not on_gpu, mixed_precision=precision)
+    if accelerator.num_processes > 1:
+        raise ConfigError(
+            f"started with {accelerator.num_processes} processes, but training on several is not "
+            "supported yet; start one"
+        )
+    return accelerator
+
+
+def _check_provided(algorithm: Algorithm) -> None:
+    if "critic" in algorithm.requires:
+        raise ConfigError(f"{algorithm.name} needs a critic, which is not supported yet")
+
+
+def _explain_inert_stages(algorithm: Algorithm, config: RunConfig, observer: Observer) -> None:
+    one_update = config.epochs * config.minibatches == 1
+    if one_update and "old_logprobs" in algorithm.requires:
+        observer.note(
+            "one update per rollout: every importance ratio is 1, so clipping has no effect "
+            "(--minibatches or --epochs above 1 make it matter)"
+        )
+
+
+def _run_directory(config: RunConfig, algorithm: Algorithm) -> Path:
+    name = f"{algorithm.named}-{time.strftime('%Y%m%d-%H%M%S')}"
+    folder = Path(config.output or Path("runs", name))
+    if (folder / "config.toml").exists():
+        raise ConfigError(f"output directory '{folder}' holds another run; choose a new one")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError(f"output '{folder}' exists and is no empty directory; choose a new one")
+    return folder
+
+
+def _gather(config: RunConfig, folder: Path, observer: Observer) -> Materials:
+    """Find model and data, the built-in ones where none are given, and check what can be."""
+    if config.data is not None and not config.reward:
+        raise ConfigError("data are given but no reward: name one with reward (--reward)")
+    for spec in config.reward:  # before anything is loaded or made
+        load_reward(spec)
+    built_in = None
+    if config.model is None or config.data is None:
+        built_in = ensure_embedded(config.seed, observer.warming_up)
+    model = config.model or (built_in.model if built_in else "")
+    data, eval_data = config.data, config.eval_data
+    if built_in and data is None:
+        data, eval_data = built_in.train, eval_data or built_in.held_out
+    tokenizer = load_tokenizer(model, trust_remote_code=config.trust_remote_code)
+    limit = _prompt_limit(model, config)
+    prompts = load_prompts(str(data), tokenizer, max_prompt_length=limit)
+    held_out = load_prompts(eval_data, tokenizer, max_prompt_length=limit) if eval_data else []
+    config = resolve(config)
+    if config.steps is None:
+        steps = math.ceil(len(prompts) / config.prompts_per_step)
+        config = config.model_copy(update={"steps": steps})
+    return Materials(
+        config, folder, model, tokenizer, prompts, held_out, config.reward or ["exact"]
+    )
+
+
+def _prompt_limit(model: str, config: RunConfig) -> int:
+    completion = resolve(config).max_completion_length
+    context = context_length(load_config(model, trust_remote_code=config.trust_remote_code))
+    if context is None:
+        return config.max_prompt_length
+    if completion >= context:
+        raise ConfigError(
+            f"max_completion_length is {completion}, but the model attends to {context} tokens"
+        )
+    return min(config.max_prompt_length, context - completion)
+
+
+def _scorer(materials: Materials) -> Rewards:
+    rewards = [load_reward(spec) for spec in materials.rewards]
+    scorer = Rewards(rewards, materials.tokenizer, materials.config.reward_timeout)
+    for prompts in (materials.prompts, materials.held_out):
+        if prompts:
+            scorer.check_columns(list(prompts[0].columns))
+    return scorer
+
+
+def _recipe(algorithm: Algorithm, config: RunConfig) -> Recipe:
+    knobs: dict[str, Any] = {
+        knob.name: knob.value
+        for knob in algorithm.knobs.values()
+        if knob.name in algorithm.active_knobs and knob.value is not None
+    }
+    hooks = {layer.stage: layer.name for layer in algorithm.layers if layer.stage is not None}
+    options: dict[str, Any] = config.model_dump(exclude={"output"})
+    return Recipe(algorithm.named, options, knobs, hooks)

@@ -1,0 +1,106 @@
+"""Load models and tokenizers, and what a run must know of them."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from anypo.errors import ModelError
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
+TINY = 5_000_000  # parameters; below, a second thread costs more than it brings
+
+
+def load_tokenizer(path: str, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model directory or hub name.
+
+    Raises:
+        ModelError: The directory holds none, or the name is unknown.
+    """
+    if Path(path).is_dir() and not any(Path(path, name).exists() for name in TOKENIZER_FILES):
+        raise ModelError(
+            f"model directory '{path}' holds no tokenizer; save one beside the model with "
+            "tokenizer.save_pretrained"
+        )
+    with _errors_of("the tokenizer of", path):
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            path, trust_remote_code=trust_remote_code
+        )
+    if tokenizer.eos_token_id is None:
+        raise ModelError(f"the tokenizer of '{path}' has no end-of-sequence token; set eos_token")
+    return tokenizer
+
+
+def load_config(path: str, *, trust_remote_code: bool = False) -> PreTrainedConfig:
+    """The configuration of a model directory or hub name, without its weights.
+
+    Raises:
+        ModelError: There is no such model.
+    """
+    with _errors_of("the configuration of", path):
+        config: PreTrainedConfig = AutoConfig.from_pretrained(
+            path, trust_remote_code=trust_remote_code
+        )
+    return config
+
+
+def load_model(path: str, *, trust_remote_code: bool = False) -> PreTrainedModel:
+    """The causal language model of a directory or hub name, in float32 and without dropout.
+
+    Raises:
+        ModelError: There is no such model, or its weights do not load.
+    """
+    with _errors_of("model", path):
+        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+            path, dtype=torch.float32, trust_remote_code=trust_remote_code
+        )
+    return model.eval()  # log-probs must be the same whoever computes them: never with dropout
+
+
+def frozen_copy(model: PreTrainedModel) -> PreTrainedModel:
+    """A copy that no gradient reaches: the reference model."""
+    return copy.deepcopy(model).requires_grad_(False)
+
+
+def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Every token id that ends a completion: chat models often have several."""
+    configured = model.generation_config.eos_token_id if model.generation_config else None
+    several = configured if isinstance(configured, list) else [configured]
+    return sorted({token for token in [*several, tokenizer.eos_token_id] if token is not None})
+
+
+def context_length(config: PreTrainedConfig) -> int | None:
+    """How many tokens the model can attend to; None if it does not say."""
+    return getattr(config.get_text_config(), "max_position_embeddings", None)
+
+
+def use_sensible_threads(model: PreTrainedModel) -> None:
+    """One CPU thread for a tiny model: for small matrices the others only wait for each other."""
+    if model.device.type == "cpu" and model.num_parameters() < TINY:
+        torch.set_num_threads(1)
+
+
+class _errors_of:  # noqa: N801 -- a context manager, used like a function
+    """Turn what transformers raises for a bad path into one line that names it."""
+
+    def __init__(self, what: str, path: str) -> None:
+        self.subject = f"{what} '{path}'"
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _: Any, error: BaseException | None, __: Any) -> None:
+        if isinstance(error, OSError | ValueError | KeyError | ImportError | RuntimeError):
+            reason = " ".join(str(error).split())
+            raise ModelError(f"{self.subject} does not load: {reason[:300]}") from error

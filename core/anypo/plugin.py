@@ -1,0 +1,83 @@
+"""A plugin: its fields are its knobs, its marked methods answer stages."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+from anypo.errors import PluginError, nearest
+from anypo.hookspecs import HOOKS
+
+_knobs_read: ContextVar[set[str] | None] = ContextVar("_knobs_read", default=None)
+
+
+class Plugin(BaseModel):
+    """Base of all algorithms and modifiers: a frozen pydantic model.
+
+    A stack is laid bottom to top, `extends` first. A knob has one value in the whole stack: what
+    the user set, else the default of the topmost plugin that declares it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    extends: ClassVar[tuple[type | str, ...]] = ()  # what is laid below it: classes or names
+    couples: ClassVar[str] = ""  # "group" if the rows of a group must share a micro-batch
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        check_hooks(cls)
+
+    def __getattribute__(self, name: str) -> Any:
+        read = _knobs_read.get()
+        if read is not None and name in type(self).model_fields:
+            read.add(name)
+        return super().__getattribute__(name)
+
+    __hash__ = object.__hash__  # pluggy keeps plugins in sets; a knob may be a list
+
+
+@contextmanager
+def recorded_knobs() -> Iterator[set[str]]:
+    """The names of all knobs that plugins read inside the block."""
+    read: set[str] = set()
+    token = _knobs_read.set(read)
+    try:
+        yield read
+    finally:
+        _knobs_read.reset(token)
+
+
+def hook_options(function: Any) -> dict[str, Any] | None:
+    """What `@hookimpl` wrote on the function; None if it is not marked."""
+    return getattr(function, "anypo_impl", None)
+
+
+def check_hooks(cls: type) -> None:
+    """Refuse what pluggy would drop or reorder without a word.
+
+    Raises:
+        PluginError: A method is named like a stage but not marked, marked but not named like one,
+            or asks for an argument in a way pluggy never fills, or to be called out of order.
+    """
+    for name, function in inspect.getmembers(cls, inspect.isroutine):
+        options = hook_options(function)
+        where = f"{cls.__module__}.{cls.__qualname__}.{name}"
+        if options is None:
+            if name in HOOKS:
+                raise PluginError(f"{where} is named like a stage but lacks @hookimpl")
+            continue
+        if name not in HOOKS:
+            raise PluginError(f"{where} answers a stage that does not exist{nearest(name, HOOKS)}")
+        if options["tryfirst"] or options["trylast"]:
+            raise PluginError(f"{where} uses tryfirst or trylast; its place in the stack decides")
+        for parameter in inspect.signature(function).parameters.values():
+            if parameter.kind is not parameter.POSITIONAL_OR_KEYWORD or (
+                parameter.default is not parameter.empty
+            ):
+                raise PluginError(f"{where}: make '{parameter.name}' a plain argument")

@@ -1,0 +1,213 @@
+"""Reward functions: find them by name, call them, and trust nothing that they return.
+
+A reward function has TRL's signature: `f(prompts, completions, **columns) -> list[float]`, with
+the other columns of the data set as lists, and `completion_ids`. For conversations, prompts and
+completions are lists of messages. None means that it does not apply to the row.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import math
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from anypo.batch import Prompt, Sample
+from anypo.builtin_rewards import BUILT_IN
+from anypo.deadline import DeadlineError, deadline
+from anypo.errors import DataError, RewardError, nearest
+
+
+@dataclass(frozen=True)
+class Reward:
+    """A reward function, what it is called, and its weight in the sum."""
+
+    name: str
+    function: Callable[..., Any]
+    weight: float = 1.0
+
+
+def load_reward(spec: str) -> Reward:
+    """The reward that a specification names.
+
+    Args:
+        spec: `NAME` or `NAME:ARGUMENT` of a built-in, `file.py:function` or
+            `package.module:function`; `=WEIGHT` may follow.
+
+    Raises:
+        RewardError: It cannot be imported or is not callable.
+    """
+    source, weight = _split_weight(spec)
+    place, _, name = source.partition(":") if not _is_file(source) else source.rpartition(":")
+    if place in BUILT_IN:
+        return Reward(place, BUILT_IN[place](name), weight)
+    if not name:
+        raise RewardError(
+            f"there is no built-in reward '{place}'{nearest(place, BUILT_IN)}; "
+            "name your own as file.py:function or package.module:function"
+        )
+    function = getattr(_import(place, spec), name, None)
+    if not callable(function):
+        raise RewardError(f"'{place}' defines no function '{name}'")
+    return Reward(name, function, weight)
+
+
+class Rewards:
+    """Scores samples with several reward functions; the reward is their weighted sum.
+
+    Args:
+        rewards: With different names.
+        tokenizer: Turns completion ids into the text that the functions see.
+        timeout: Seconds that one call of a function may take; 0 for no limit.
+
+    Raises:
+        RewardError: There is none, or two have the same name.
+    """
+
+    def __init__(
+        self, rewards: Sequence[Reward], tokenizer: PreTrainedTokenizerBase, timeout: float
+    ) -> None:
+        names = [reward.name for reward in rewards]
+        if not names or len(set(names)) < len(names):
+            raise RewardError(f"rewards need different names, at least one: {names}")
+        self.rewards = list(rewards)
+        self.tokenizer = tokenizer
+        self.timeout = timeout
+
+    def check_columns(self, columns: Sequence[str]) -> None:
+        """Refuse data that lack a column which a function demands.
+
+        Raises:
+            DataError: Naming the function and the column.
+        """
+        given = {"prompts", "completions", "completion_ids", *columns}
+        for reward in self.rewards:
+            for parameter in _parameters(reward.function):
+                demanded = parameter.default is parameter.empty and parameter.kind in (
+                    parameter.POSITIONAL_OR_KEYWORD,
+                    parameter.KEYWORD_ONLY,
+                )
+                if demanded and parameter.name not in given:
+                    raise DataError(
+                        f"reward '{reward.name}' needs a column '{parameter.name}'; the data have "
+                        f"{', '.join(columns) or 'none besides prompt'}"
+                    )
+
+    def __call__(self, prompts: Sequence[Prompt], samples: Sequence[Sample]) -> list[Sample]:
+        """See `anypo.rollout.Scorer`. A reward that does not apply is a score of NaN.
+
+        Raises:
+            RewardError: A function raised, took too long, or did not return one finite number (or
+                None) per completion; or none of them applies to a row.
+        """
+        arguments = self._arguments(prompts, samples)
+        scores = [_call(reward, arguments, self.timeout) for reward in self.rewards]
+        return [
+            replace(
+                sample,
+                reward=self._weighted_sum(row),
+                scores={r.name: score for r, score in zip(self.rewards, row, strict=True)},
+            )
+            for sample, row in zip(samples, zip(*scores, strict=True), strict=True)
+        ]
+
+    def _arguments(self, prompts: Sequence[Prompt], samples: Sequence[Sample]) -> dict[str, Any]:
+        asked = [prompts[sample.group] for sample in samples]
+        ids = [sample.completion_ids for sample in samples]
+        texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
+        columns = {name for prompt in asked for name in prompt.columns}
+        return {
+            "prompts": [prompt.content for prompt in asked],
+            "completions": [
+                text if isinstance(p.content, str) else [{"role": "assistant", "content": text}]
+                for p, text in zip(asked, texts, strict=True)
+            ],
+            "completion_ids": ids,
+            **{name: [prompt.columns.get(name) for prompt in asked] for name in columns},
+        }
+
+    def _weighted_sum(self, scores: Sequence[float]) -> float:
+        parts = [
+            reward.weight * score
+            for reward, score in zip(self.rewards, scores, strict=True)
+            if not math.isnan(score)
+        ]
+        if not parts:
+            raise RewardError("every reward returned None for a completion: nothing scores it")
+        return sum(parts)
+
+
+def _split_weight(spec: str) -> tuple[str, float]:
+    source, separator, weight = spec.rpartition("=")
+    try:
+        return (source, float(weight)) if separator else (spec, 1.0)
+    except ValueError:  # the `=` belongs to the name or argument
+        return spec, 1.0
+
+
+def _is_file(source: str) -> bool:
+    return source.rpartition(":")[0].endswith(".py")
+
+
+def _import(place: str, spec: str) -> Any:
+    try:
+        if not place.endswith(".py"):
+            return importlib.import_module(place)
+        module_spec = importlib.util.spec_from_file_location(Path(place).stem, place)
+        if module_spec is None or module_spec.loader is None or not Path(place).is_file():
+            raise FileNotFoundError(f"no file '{place}'")
+        module = importlib.util.module_from_spec(module_spec)
+        sys.modules.setdefault(module_spec.name, module)  # dataclasses and pickle look it up
+        module_spec.loader.exec_module(module)
+        return module
+    except Exception as error:
+        raise RewardError(
+            f"reward '{spec}' cannot be imported: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    return list(inspect.signature(function).parameters.values())
+
+
+def _call(reward: Reward, arguments: dict[str, Any], timeout: float) -> list[float]:
+    parameters = _parameters(reward.function)
+    if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+        arguments = {p.name: arguments[p.name] for p in parameters if p.name in arguments}
+    try:
+        with deadline(timeout):
+            answer = reward.function(**arguments)
+    except DeadlineError:
+        raise RewardError(
+            f"reward '{reward.name}' took longer than {timeout:g} s; raise reward_timeout if it may"
+        ) from None
+    except Exception as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        raise RewardError(
+            f"reward '{reward.name}' raised {type(error).__name__}: {error} "
+            f"({Path(last.filename).name}:{last.lineno})"
+        ) from error
+    return _checked(reward.name, answer, len(arguments.get("completions", answer)))
+
+
+def _checked(name: str, answer: Any, rows: int) -> list[float]:
+    values = answer.tolist() if hasattr(answer, "tolist") else answer
+    if not isinstance(values, list | tuple):
+        raise RewardError(f"reward '{name}' returned {answer!r:.60}, not a list of numbers")
+    if len(values) != rows:
+        raise RewardError(f"reward '{name}' returned {len(values)} numbers for {rows} completions")
+    for i, value in enumerate(values):
+        if value is not None and not (isinstance(value, int | float) and math.isfinite(value)):
+            raise RewardError(
+                f"reward '{name}' returned {value!r:.60} for completion {i}: "
+                "a reward is a finite number, or None where it does not apply"
+            )
+    return [math.nan if value is None else float(value) for value in values]

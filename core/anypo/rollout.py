@@ -1,0 +1,31 @@
+"""What the rollout stage is given: somebody who samples and somebody who scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from anypo.batch import Prompt, Sample
+
+
+class Sampler(Protocol):
+    """Draws completions from the policy."""
+
+    def sample(self, prompts: Sequence[Prompt], n: int) -> list[Sample]:
+        """`n` completions of every prompt, prompt by prompt; `group` is the prompt's position."""
+        ...
+
+
+class Scorer(Protocol):
+    """Rewards completions."""
+
+    def __call__(self, prompts: Sequence[Prompt], samples: Sequence[Sample]) -> list[Sample]:
+        """The samples with `reward` and `scores` filled in; `group` indexes `prompts`."""
+        ...
+
+
+def sample_groups(
+    prompts: Sequence[Prompt], sampler: Sampler, scorer: Scorer, group_size: int
+) -> list[Sample]:
+    """`group_size` scored completions of every prompt."""
+    return scorer(prompts, sampler.sample(prompts, group_size))

@@ -1,0 +1,176 @@
+"""Lay the plugins of an algorithm bottom to top, and give every knob its one value."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+from pydantic import ValidationError
+
+from anypo import registry
+from anypo.errors import KnobError, PluginError, nearest
+from anypo.hookspecs import STAGES
+from anypo.plugin import Plugin, check_hooks, hook_options
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One place in the stack."""
+
+    name: str
+    source: Any  # a Plugin class, or the object itself if it has no knobs
+    given: dict[str, Any] = field(default_factory=dict)  # knobs set on the instance passed in
+    stage: str | None = None  # the one stage taken from this plugin; None: all it answers
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The knobs it declares: pydantic FieldInfo by name."""
+        return self.source.model_fields if _is_plugin(self.source) else {}
+
+    def build(self, values: Mapping[str, Any]) -> object:
+        """The object to register with pluggy.
+
+        Raises:
+            KnobError: A value is out of range or of the wrong type.
+        """
+        if not _is_plugin(self.source):
+            plugin = self.source
+        else:
+            try:
+                plugin = self.source(**{name: values[name] for name in self.fields})
+            except ValidationError as error:
+                raise KnobError(_first_problem(self.name, error)) from error
+        if self.stage is None:
+            return plugin
+        return SimpleNamespace(**{self.stage: getattr(plugin, self.stage)})
+
+
+@dataclass(frozen=True)
+class Knob:
+    """A knob and the one value it has in the whole stack."""
+
+    name: str
+    value: Any
+    origin: str  # "set by you", or whose default it is
+    declared_by: str
+    description: str
+    is_set: bool
+
+
+def snake_case(name: str) -> str:
+    """`HybridGRPO` is `hybrid_grpo`, as the file and the plugin are called."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+
+
+def layer_of(item: Any) -> Layer:
+    """The layer of a plugin's name, class or instance."""
+    if isinstance(item, str):
+        entry = registry.find(item)
+        return _layer(entry.load(), entry.name.replace("-", "_"))
+    return _layer(item, None)
+
+
+def lay(tops: Sequence[Layer], swaps: Mapping[str, str]) -> list[Layer]:
+    """The layers of a stack, bottom first; `swaps` puts one stage of a plugin on top of all.
+
+    Raises:
+        PluginError: A name is unknown, or a plugin stands in the stack already.
+    """
+    layers: dict[Any, Layer] = {}
+    for top in tops:
+        known = layers.get(top.source)
+        if known is not None:
+            raise PluginError(f"'{top.name}' is already in the stack below; name it once")
+        for layer in _with_bases(top):
+            layers.setdefault(layer.source, layer)
+    if not layers:
+        raise PluginError("no plugin named: an algorithm is a stack of at least one")
+    stack = list(layers.values())
+    return stack + [_swap(stack, stage, name) for stage, name in swaps.items()]
+
+
+def resolve_knobs(layers: Sequence[Layer], settings: Mapping[str, Any]) -> dict[str, Knob]:
+    """Every knob of the stack with its one value.
+
+    A setting wins, else the default of the topmost plugin that declares the knob; a plugin of
+    which only one stage was taken brings new knobs but does not re-default old ones.
+
+    Raises:
+        KnobError: A setting is unknown, two values are given, or two types are declared.
+    """
+    declared: dict[str, list[Layer]] = {}
+    for layer in sorted(layers, key=lambda layer: layer.stage is None):
+        for name in layer.fields:
+            declared.setdefault(name, []).append(layer)
+    for name in settings:
+        if name not in declared:
+            stack = " + ".join(layer.name for layer in layers)
+            raise KnobError(f"{stack} has no knob '{name}'{nearest(name, declared)}")
+    return {name: _resolve(name, owners, settings) for name, owners in declared.items()}
+
+
+def _is_plugin(source: Any) -> bool:
+    return isinstance(source, type) and issubclass(source, Plugin)
+
+
+def _layer(item: Any, name: str | None) -> Layer:
+    if isinstance(item, Plugin):
+        given = {knob: getattr(item, knob) for knob in item.model_fields_set}
+        return Layer(name or snake_case(type(item).__name__), type(item), given)
+    if isinstance(item, type):
+        name = name or snake_case(item.__name__)
+        return Layer(name, item) if _is_plugin(item) else _layer(item(), name)
+    check_hooks(type(item))
+    return Layer(name or snake_case(getattr(item, "__name__", type(item).__name__)), item)
+
+
+def _with_bases(layer: Layer) -> Iterable[Layer]:
+    for base in getattr(layer.source, "extends", ()):
+        yield from _with_bases(layer_of(base))
+    yield layer
+
+
+def _swap(stack: Sequence[Layer], stage: str, name: str) -> Layer:
+    if stage not in STAGES:
+        raise PluginError(f"there is no stage '{stage}'{nearest(stage, STAGES)}")
+    for layer in reversed(list(_with_bases(layer_of(name)))):
+        if hook_options(getattr(layer.source, stage, None)) is not None:
+            if layer.source in [below.source for below in stack]:
+                raise PluginError(
+                    f"'{name}' answers '{stage}' with that of '{layer.name}', which is in the "
+                    "stack already; set its knobs instead"
+                )
+            return Layer(layer.name, layer.source, layer.given, stage)
+    raise PluginError(f"plugin '{name}' does not answer the stage '{stage}'")
+
+
+def _resolve(name: str, owners: Sequence[Layer], settings: Mapping[str, Any]) -> Knob:
+    top = owners[-1]
+    for other in owners:
+        if other.fields[name].annotation != top.fields[name].annotation:
+            raise KnobError(f"'{other.name}' and '{top.name}' declare '{name}' with other types")
+    given = [(f"set on {layer.name}", layer.given[name]) for layer in owners if name in layer.given]
+    if name in settings:
+        given.append(("set by you", settings[name]))
+    for origin, value in given:
+        if value != given[0][1]:
+            raise KnobError(
+                f"'{name}' is given twice: {given[0][1]!r} ({given[0][0]}), {value!r} ({origin})"
+            )
+    field_info = top.fields[name]
+    if not given and field_info.is_required():
+        raise KnobError(f"'{top.name}' needs its knob '{name}' to be set")
+    description = next((f for o in reversed(owners) if (f := o.fields[name].description)), "")
+    default = (f"default of {top.name}", field_info.get_default(call_default_factory=True))
+    origin, value = given[-1] if given else default
+    return Knob(name, value, origin, top.name, description, is_set=bool(given))
+
+
+def _first_problem(plugin: str, error: ValidationError) -> str:
+    problem = error.errors()[0]
+    knob = ".".join(str(part) for part in problem["loc"]) or "the knobs"
+    reason = problem["msg"][0].lower() + problem["msg"][1:]
+    return f"{plugin}: {knob} = {problem['input']!r} is refused: {reason}"

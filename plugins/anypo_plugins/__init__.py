@@ -1,0 +1,1 @@
+"""The built-in algorithms, one file each, registered like anybody else's."""
