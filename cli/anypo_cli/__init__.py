@@ -1,2 +1,5 @@
-"""The command line."""
-def main(): ...
+"""The command line: `anypo list`, `anypo explain`, `anypo run`."""
+
+from anypo_cli.app import main
+
+__all__ = ["main"]

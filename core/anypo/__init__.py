@@ -11,13 +11,12 @@ if TYPE_CHECKING:
     from anypo.algorithm import Algorithm, Loss
     from anypo.batch import Batch, Prompt, Sample, collate
     from anypo.composition import compose
-    from anypo.composition import compose
     from anypo.config import RunConfig
     from anypo.errors import AnypoError
     from anypo.hookspecs import hookimpl
+    from anypo.launch import run
     from anypo.plugin import Plugin
     from anypo.rollout import Sampler, Scorer, sample_groups
-    from anypo.launch import run
 
 # Importing torch takes seconds, so a name is imported when it is first used (PEP 562).
 _HOME = {

@@ -65,7 +65,9 @@ class Algorithm:
             "rollout", prompts=prompts, sampler=sampler, scorer=scorer, state=state
         )
         if not isinstance(samples, list) or not all(isinstance(s, Sample) for s in samples):
-            raise PluginError(f"{self.blame('rollout')} returned no list of Sample: {samples!r:.80}")
+            raise PluginError(
+                f"{self.blame('rollout')} returned {samples!r:.60}, no list of Sample"
+            )
         return samples
 
     def prepare(self, batch: Batch, state: State | None = None) -> Batch:
@@ -110,8 +112,9 @@ class Algorithm:
             values: The critic's estimates, where one is required.
             entropy: Of the policy's distribution at every token, where it is required.
         """
-        logprobs, values, entropy = (
-            x if x is None else F.masked(x, batch.mask) for x in (logprobs, values, entropy)
+        logprobs = F.masked(logprobs, batch.mask)
+        values, entropy = (
+            None if x is None else F.masked(x, batch.mask) for x in (values, entropy)
         )
         log_ratio = self._per_token_or_row("ratio", batch, logprobs=logprobs)
         advantages = _like(log_ratio, batch)
@@ -122,7 +125,8 @@ class Algorithm:
         terms = {"policy": -_weighted(gain, "policy", batch)}
         terms |= {name: _weighted(x, name, batch) for name, x in penalties.items()}
         metrics = _metrics(logprobs, log_ratio, gain, entropy, batch)
-        return Loss(sum(terms.values()), {k: x.detach() for k, x in terms.items()}, metrics)
+        total = torch.stack(list(terms.values())).sum()
+        return Loss(total, {k: x.detach() for k, x in terms.items()}, metrics)
 
     def answers(self, stage: str) -> list[pluggy.HookImpl]:
         """The hook implementations of a stage, in the order in which they are called."""

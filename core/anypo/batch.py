@@ -149,7 +149,7 @@ def collate(samples: Sequence[Sample], *, max_completion_length: int | None = No
     """The batch of the given samples, one row each, in order."""
     width = max(1, *(len(sample.completion_ids) for sample in samples))
     length = max(len(s.prompt_ids) + len(s.completion_ids) for s in samples)
-    extra = {}
+    extra: dict[str, Any] = {name: _column(samples, name, width) for name in samples[0].columns}
     if all(sample.logprobs is not None for sample in samples):
         extra["sampler_logprobs"] = torch.tensor([_pad(s.logprobs, width, 0.0) for s in samples])
     return Batch(
@@ -168,7 +168,6 @@ def collate(samples: Sequence[Sample], *, max_completion_length: int | None = No
         prompt_lengths=torch.tensor([len(s.prompt_ids) for s in samples]),
         sequence_lengths=torch.tensor([len(s.prompt_ids + s.completion_ids) for s in samples]),
         **extra,
-        **{name: _column(samples, name, width) for name in samples[0].columns},
     )
 
 

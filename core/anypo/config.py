@@ -65,7 +65,7 @@ class RunConfig(BaseModel):
 BUILT_IN_DEFAULTS = {
     "steps": 150,
     "learning_rate": 6e-4,
-    "max_completion_length": 64,
+    "max_completion_length": 40,
     "eval_every": 25,
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from transformers import PreTrainedTokenizerBase
@@ -89,6 +89,7 @@ class PromptStream:
         self.prompts = prompts
         self.seed = seed
         self.drawn = 0
+        self._epoch, self._order = -1, list[int]()
 
     def draw(self, n: int) -> list[Prompt]:
         """The next `n` prompts."""
@@ -98,10 +99,11 @@ class PromptStream:
 
     def _at(self, i: int) -> Prompt:
         epoch, position = divmod(i, len(self.prompts))
-        if position == 0 or not hasattr(self, "_order"):
+        if epoch != self._epoch:
             random = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
             self._order = torch.randperm(len(self.prompts), generator=random).tolist()
-        return self.prompts[self._order[position]]
+            self._epoch = epoch
+        return self.prompts[int(self._order[position])]
 
 
 def _load_file(path: Path, datasets: Any) -> Any:
@@ -159,7 +161,5 @@ def _apply_template(where: str, messages: Any, tokenizer: PreTrainedTokenizerBas
         raise DataError(f"{where}: a message needs 'role' and 'content': {messages!r:.80}")
     if tokenizer.chat_template is None:
         raise DataError(f"{where} is a conversation, but the tokenizer has no chat template")
-    ids: list[int] = tokenizer.apply_chat_template(
-        messages, add_generation_prompt=True, return_dict=False
-    )
-    return ids
+    ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
+    return cast(list[int], ids)

@@ -23,7 +23,7 @@ def deadline(seconds: float) -> Iterator[None]:
     """Raise DeadlineError in the block once `seconds` have passed; 0 means no limit.
 
     Raises:
-        ConfigError: The platform or the thread cannot be interrupted: only a limit of 0 is possible.
+        ConfigError: The platform or the thread cannot be interrupted; only a limit of 0 works.
     """
     if not seconds:
         yield

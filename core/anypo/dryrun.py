@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -121,12 +122,9 @@ def _spied(samples: list[Sample]) -> tuple[Batch, set[str]]:
     batch = collate(samples)
     random = torch.Generator().manual_seed(0)
     models = {name: _random(batch, random) for name in ("old_logprobs", "ref_logprobs", "values")}
+    tensors: dict[str, Any] = {**batch.tensors, **models}
     spied = Spied(
-        mask=batch.mask,
-        max_completion_length=max(LENGTHS),
-        scores=batch.scores,
-        **batch.tensors,
-        **models,
+        mask=batch.mask, max_completion_length=max(LENGTHS), scores=batch.scores, **tensors
     )
     return spied, reads
 

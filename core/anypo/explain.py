@@ -41,7 +41,7 @@ def explain(algorithm: Algorithm) -> Explanation:
     """The explanation of an algorithm; see `Algorithm.explain`."""
     return Explanation(
         name=algorithm.name,
-        stack=tuple((layer.name, _first_line(layer.source)) for layer in algorithm.layers),
+        stack=tuple((layer.name, first_line(layer.source)) for layer in algorithm.layers),
         answers=tuple(
             _answer(stage, impl) for stage in STAGES for impl in _active(algorithm, stage)
         ),
@@ -68,10 +68,11 @@ def _answer(stage: str, impl: Any) -> Answer:
         stage=stage,
         plugin=impl.plugin_name.partition(".")[0],
         wraps=impl.wrapper,
-        formula=_first_line(impl.function),
+        formula=first_line(impl.function),
         source=f"{file}:{code.co_firstlineno}",
     )
 
 
-def _first_line(documented: Any) -> str:
+def first_line(documented: Any) -> str:
+    """The first line of a docstring, or nothing."""
     return (inspect.getdoc(documented) or "").partition("\n")[0]

@@ -47,7 +47,8 @@ def whiten(
 
 def group_index(group: Int[Tensor, " N"]) -> Int[Tensor, " N"]:
     """Groups renumbered 0, 1, 2, …; they need be neither contiguous nor of equal size."""
-    return group.unique(return_inverse=True)[1]
+    index: Tensor = torch.unique(group, return_inverse=True)[1]
+    return index
 
 
 def group_sum(x: Float[Tensor, " N"], group: Int[Tensor, " N"]) -> Float[Tensor, " N"]:
@@ -242,13 +243,10 @@ def constant_length_mean(
     return per_completion_sum(mask, count_empty=count_empty) / length
 
 
-def group_token_mean(
-    mask: Bool[Tensor, "N T"], group: Int[Tensor, " N"]
-) -> Float[Tensor, "N T"]:
+def group_token_mean(mask: Bool[Tensor, "N T"], group: Int[Tensor, " N"]) -> Float[Tensor, "N T"]:
     """mask / tokens of the group / number of groups: every prompt counts the same."""
     tokens = group_sum(mask.sum(-1).double(), group)
-    groups = group[mask.any(-1)].unique().numel()
-    return mask / (tokens.clamp(min=1) * max(groups, 1)).unsqueeze(-1)
+    return mask / (tokens.clamp(min=1) * _groups(mask, group)).unsqueeze(-1)
 
 
 def group_completion_mean(
@@ -256,8 +254,11 @@ def group_completion_mean(
 ) -> Float[Tensor, "N T"]:
     """mask / length / completions of the group / number of groups."""
     completions = group_sum(mask.any(-1).double(), group)
-    groups = group[mask.any(-1)].unique().numel()
-    return mask / _lengths(mask) / (completions.clamp(min=1) * max(groups, 1)).unsqueeze(-1)
+    return mask / _lengths(mask) / (completions.clamp(min=1) * _groups(mask, group)).unsqueeze(-1)
+
+
+def _groups(mask: Bool[Tensor, "N T"], group: Int[Tensor, " N"]) -> int:
+    return max(1, len(set(group[mask.any(-1)].tolist())))
 
 
 def _lengths(mask: Bool[Tensor, "N T"]) -> Float[Tensor, "N 1"]:

@@ -1,9 +1,9 @@
 """Run an algorithm: check everything that can be checked, load, train, and leave a run directory.
 
-    runs/…/config.toml     repeats the run
-           metrics.jsonl   one object per step
-           samples.jsonl   some prompts, completions and scores
-           model/          an ordinary Hugging Face model directory
+runs/…/config.toml     repeats the run
+       metrics.jsonl   one object per step
+       samples.jsonl   some prompts, completions and scores
+       model/          an ordinary Hugging Face model directory
 """
 
 from __future__ import annotations
@@ -93,9 +93,7 @@ class Materials:
     rewards: list[str] = field(default_factory=list)
 
 
-def run(
-    algorithm: str | Algorithm, *, observer: Observer | None = None, **options: Any
-) -> Path:
+def run(algorithm: str | Algorithm, *, observer: Observer | None = None, **options: Any) -> Path:
     """Train a model and return the run directory.
 
         run("grpo", steps=20)
@@ -167,8 +165,8 @@ def _train(
             log.write(report)
             observer.reported(report.step, report.metrics)
             if done and save_every and done % save_every == 0:
-                log.save(model, f"checkpoints/step-{done:06d}")
-                torch.save(trainer.state, materials.folder / f"checkpoints/step-{done:06d}/state.pt")
+                checkpoint = log.save(model, f"checkpoints/step-{done:06d}")
+                torch.save(trainer.state, checkpoint / "state.pt")
     except AnypoError as error:
         place = log.save(model, "model")
         raise type(error)(f"step {done + 1}: {error}; the model so far is in {place}") from error

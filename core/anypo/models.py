@@ -65,7 +65,8 @@ def load_model(path: str, *, trust_remote_code: bool = False) -> PreTrainedModel
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
             path, dtype=torch.float32, trust_remote_code=trust_remote_code
         )
-    return model.eval()  # log-probs must be the same whoever computes them: never with dropout
+    model.eval()  # log-probs must be the same whoever computes them: never with dropout
+    return model
 
 
 def frozen_copy(model: PreTrainedModel) -> PreTrainedModel:

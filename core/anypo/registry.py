@@ -121,12 +121,13 @@ def _summary(source: str, attribute: str) -> str:
         for module in _imports(node):
             if not _importable(module.partition(".")[0]):
                 raise ModuleNotFoundError(f"no module named '{module}'")
-    owners = [node for node in tree.body if getattr(node, "name", None) == attribute]
-    if attribute and not owners:
+    owners = {getattr(node, "name", ""): node for node in tree.body}
+    if attribute and attribute not in owners:
         raise AttributeError(f"the module does not define '{attribute}'")
-    owner = owners[0] if attribute else tree
-    documented = isinstance(owner, ast.Module | ast.ClassDef)
-    return ((ast.get_docstring(owner) if documented else None) or "").partition("\n")[0]
+    owner = owners[attribute] if attribute else tree
+    if not isinstance(owner, ast.Module | ast.ClassDef):
+        return ""
+    return (ast.get_docstring(owner) or "").partition("\n")[0]
 
 
 def _imports(node: ast.stmt) -> list[str]:

@@ -53,8 +53,7 @@ class TransformersSampler:
         samples: dict[int, list[Sample]] = {}
         for index in micro_batches(lengths, max(1, self.token_budget // n)):
             chosen = index.tolist()
-            for position, group in enumerate(chosen):
-                samples[group] = []
+            samples |= {group: [] for group in chosen}
             completions = self._complete([prompts[i].ids for i in chosen], n)
             for position, (ids, logprobs) in enumerate(completions):
                 group = chosen[position // n]
@@ -75,7 +74,7 @@ class TransformersSampler:
         cache = _prefilled(self.model, input_ids[:, :-1], attention_mask[:, :-1], n)
         recorder = _Recorder(self.temperature)
         with _neutral_generation(self.model):
-            sequences = self.model.generate(
+            sequences: Tensor = self.model.generate(  # type: ignore[operator]
                 input_ids.repeat_interleave(n, 0),
                 attention_mask=attention_mask.repeat_interleave(n, 0),
                 past_key_values=cache,
@@ -96,9 +95,7 @@ class TransformersSampler:
         for row, length in enumerate(lengths.tolist()):
             yield completions[row, :length].tolist(), logprobs[row, :length].tolist()
 
-    def _sample(
-        self, prompt: Prompt, group: int, ids: list[int], logprobs: list[float]
-    ) -> Sample:
+    def _sample(self, prompt: Prompt, group: int, ids: list[int], logprobs: list[float]) -> Sample:
         ended = bool(ids) and ids[-1] in self.end_tokens
         return Sample(prompt.ids, ids, group, logprobs=logprobs, truncated=not ended)
 

@@ -11,8 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from transformers.utils import logging
-
 from anypo.embedded import model, task
 
 
@@ -72,7 +70,6 @@ def _build(folder: Path, seed: int, progress: Callable[[int, int], None]) -> Non
     tokenizer = model.build_tokenizer()
     policy = model.build_model(tokenizer, seed)
     model.warm_start(policy, tokenizer, task.demonstrations(train, seed), seed, progress)
-    logging.disable_progress_bar()
     policy.save_pretrained(folder / "model")
     tokenizer.save_pretrained(folder / "model")
     for name, rows in {"train": train, "held_out": held_out}.items():

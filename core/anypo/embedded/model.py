@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
@@ -15,7 +16,7 @@ from anypo.batch import Sample, collate
 from anypo.embedded.task import Row
 from anypo.forward import score_tokens
 
-STEPS = 700
+STEPS = 1000
 ROWS = 16  # demonstrations per step
 LEARNING_RATE = 2e-3
 
@@ -64,7 +65,7 @@ def build_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> Qwen3ForCausal
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Qwen3ForCausalLM(config).eval()
+        return cast(Qwen3ForCausalLM, Qwen3ForCausalLM(config).eval())
 
 
 def warm_start(
@@ -95,4 +96,5 @@ def _sample(tokenizer: PreTrainedTokenizerFast, row: Row) -> Sample:
     *prompt, _ = row["messages"]
     start = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=False)
     whole = tokenizer.apply_chat_template(row["messages"], return_dict=False)
+    start, whole = cast(list[int], start), cast(list[int], whole)
     return Sample(start, whole[len(start) :], group=0, reward=0.0)

@@ -52,12 +52,10 @@ def _terse(a: int, b: int, draw: random.Random) -> str:
 
 
 def _full(a: int, b: int, draw: random.Random) -> str:
-    """The sums of the columns and the carry."""
+    """The sums of the columns, the carry written out."""
     ones = a % 10 + b % 10
-    carry = ones // 10
-    tens = a // 10 + b // 10 + carry
-    working = f"{a % 10}+{b % 10}={ones} write {ones % 10} carry {carry} "
-    working += f"{a // 10}+{b // 10}+{carry}={tens} "
+    tens = a // 10 + b // 10 + ones // 10
+    working = f"{a % 10}+{b % 10}={ones} {a // 10}+{b // 10}+{ones // 10}={tens} "
     return working + _answer(_maybe_slip(a + b, draw))
 
 

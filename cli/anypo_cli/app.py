@@ -1,0 +1,71 @@
+"""The commands, and how errors are shown."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from anypo.errors import AnypoError
+from anypo_cli.run import RunGroup
+
+DEBUG = "--debug"
+
+app = typer.Typer(
+    help="Any policy optimization: run, list and explain LLM post-training algorithms.",
+    epilog=f"{DEBUG}, anywhere, shows the traceback of an error.",
+    add_completion=False,
+)
+
+
+@app.command("list")
+def list_command(
+    check: Annotated[
+        bool, typer.Option("--check", help="Import every plugin, to find all that are broken.")
+    ] = False,
+) -> None:
+    """List the algorithms installed: name, package, version, and what it is."""
+    from anypo_cli.listing import show_list
+
+    show_list(check=check)
+
+
+@app.command()
+def explain(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Bottom first.")],
+    hook: Annotated[
+        list[str] | None, typer.Option(metavar="STAGE=NAME", help="Take one stage from a plugin.")
+    ] = None,
+    setting: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a knob.")
+    ] = None,
+) -> None:
+    """Explain an algorithm: who answers which stage, with what formula, and all knobs."""
+    from anypo_cli.explaining import show_explanation
+
+    show_explanation(names, hook or [], setting or [])
+
+
+app.add_typer(
+    typer.Typer(),
+    name="run",
+    cls=RunGroup,
+    subcommand_metavar="NAME... [OPTIONS]",
+    help="Train a model. `anypo run NAME --help` shows the options of an algorithm.",
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    plain = [argument for argument in given if argument != DEBUG]
+    try:
+        return app(plain or ["--help"], prog_name="anypo", standalone_mode=False) or 0
+    except (AnypoError, typer.TyperException) as error:
+        if DEBUG in given:
+            raise
+        message = error.format_message() if isinstance(error, typer.TyperException) else str(error)
+        print(f"error: {' '.join(message.split())}", file=sys.stderr)
+        return getattr(error, "exit_code", 1)

@@ -1,0 +1,135 @@
+"""Show how a run goes: a live bar on a terminal, plain lines anywhere else."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from pathlib import Path
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+SHOWN = {  # metric: its short name and format
+    "reward/mean": ("reward", ".3f"),
+    "eval/score": ("eval", ".3f"),
+    "kl/ref": ("kl", ".4f"),
+    "clip/fraction": ("clip", ".3f"),
+    "entropy": ("entropy", ".3f"),
+    "length/mean": ("length", ".1f"),
+    "tokens_per_second": ("tokens/s", ".0f"),
+}
+
+
+class PlainDisplay:
+    """One line per step."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.latest: dict[str, float] = {}
+        self.first_score: float | None = None
+        self.steps = 0
+        self.start = time.monotonic()
+
+    def __enter__(self) -> PlainDisplay:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
+    ) -> None:
+        return None
+
+    def note(self, text: str) -> None:
+        """See `anypo.launch.Observer`."""
+        self.console.print(f"note: {text}", highlight=False, markup=False)
+
+    def warming_up(self, done: int, total: int) -> None:
+        """See `anypo.launch.Observer`."""
+        if done == 1:
+            self.note("making the built-in model, once; it is kept in the cache")
+
+    def started(self, steps: int) -> None:
+        """See `anypo.launch.Observer`."""
+        self.steps, self.start = steps, time.monotonic()
+
+    def reported(self, step: int, metrics: dict[str, float]) -> None:
+        """See `anypo.launch.Observer`."""
+        self.remember(metrics)
+        left = ""
+        if step:
+            seconds = (time.monotonic() - self.start) / step * (self.steps - step)
+            left = f"  {timedelta(seconds=round(seconds))} left"
+        line = f"step {step}/{self.steps}  {_described(metrics)}{left}"
+        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    def finished(self, folder: Path) -> None:
+        """Say what came out of it."""
+        if self.first_score is not None:
+            last = self.latest["eval/score"]
+            self.console.print(f"eval score {self.first_score:.3f} -> {last:.3f}", highlight=False)
+        self.console.print(f"run directory: {folder}", highlight=False, soft_wrap=True)
+
+    def remember(self, metrics: dict[str, float]) -> None:
+        """Keep the latest value of every metric."""
+        self.latest |= metrics
+        if self.first_score is None:
+            self.first_score = metrics.get("eval/score")
+
+
+class LiveDisplay(PlainDisplay):
+    """A progress bar with the latest figures below it."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed}/{task.total}"),
+            TimeRemainingColumn(),
+            TextColumn("\n{task.fields[figures]}"),
+            console=console,
+        )
+        self.task: TaskID | None = None
+
+    def __enter__(self) -> LiveDisplay:
+        self.progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
+    ) -> None:
+        self.progress.stop()
+
+    def warming_up(self, done: int, total: int) -> None:
+        """See `anypo.launch.Observer`."""
+        if done == 1:
+            self._begin("making the built-in model", total)
+        self._advance(done, "once; it is kept in the cache")
+
+    def started(self, steps: int) -> None:
+        """See `anypo.launch.Observer`."""
+        self._begin("training", steps)
+
+    def reported(self, step: int, metrics: dict[str, float]) -> None:
+        """See `anypo.launch.Observer`."""
+        self.remember(metrics)
+        self._advance(step, _described(self.latest))
+
+    def _begin(self, what: str, total: int) -> None:
+        self.task = self.progress.add_task(what, total=total, figures="")
+
+    def _advance(self, done: int, figures: str) -> None:
+        if self.task is not None:
+            self.progress.update(self.task, completed=done, figures=figures)
+
+
+def make_display() -> PlainDisplay:
+    """The display that suits the standard output."""
+    console = Console()
+    return LiveDisplay(console) if console.is_terminal else PlainDisplay(console)
+
+
+def _described(metrics: dict[str, float]) -> str:
+    return "  ".join(
+        f"{name} {metrics[key]:{form}}" for key, (name, form) in SHOWN.items() if key in metrics
+    )

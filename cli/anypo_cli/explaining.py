@@ -1,0 +1,67 @@
+"""`anypo explain`: what an algorithm does, read from its live hooks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from anypo.composition import compose
+from anypo.explain import Explanation
+from anypo_cli.settings import pairs, value_of
+
+REQUIREMENTS = {
+    "reference": "a frozen reference model",
+    "critic": "a critic",
+    "old_logprobs": "log-probs of the policy that sampled",
+    "sampler_logprobs": "log-probs as the sampler reports them",
+    "entropy": "the gradient of the entropy",
+}
+
+
+def show_explanation(names: Sequence[str], hooks: Sequence[str], settings: Sequence[str]) -> None:
+    """Print the stack, the stages, the knobs and the models of an algorithm."""
+    stack = [name for joined in names for name in joined.split("+")]
+    knobs = {name: value_of(text) for name, text in pairs("--set", settings).items()}
+    explanation = compose(*stack, knobs=knobs, hooks=pairs("--hook", hooks)).explain()
+    console = Console(highlight=False)
+    console.print(f"[bold]{explanation.name}[/]\n", highlight=False, markup=True)
+    for table in (_stack(explanation), _stages(explanation), _knobs(explanation)):
+        console.print(table, "")
+    needs = [REQUIREMENTS[name] for name in sorted(explanation.requires)]
+    console.print(f"[bold]requires[/] the policy, {', '.join(needs)}" if needs else "the policy")
+
+
+def _table(*titles: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in titles:
+        table.add_column(title, overflow="fold")
+    return table
+
+
+def _stack(explanation: Explanation) -> Table:
+    table = _table("stack (bottom first)", "")
+    for name, line in explanation.stack:
+        table.add_row(name, line)
+    return table
+
+
+def _stages(explanation: Explanation) -> Table:
+    table = _table("stage", "answered by", "formula", "source")
+    for answer in explanation.answers:
+        who = f"{answer.plugin} (wraps)" if answer.wraps else answer.plugin
+        table.add_row(answer.stage, who, _escaped(answer.formula), answer.source)
+    return table
+
+
+def _knobs(explanation: Explanation) -> Table:
+    table = _table("knob", "value", "origin", "what it is")
+    for knob in explanation.knobs:
+        unread = "" if knob.name in explanation.active_knobs else " (no active stage reads it)"
+        table.add_row(knob.name, str(knob.value), knob.origin, _escaped(knob.description) + unread)
+    return table
+
+
+def _escaped(text: str) -> str:
+    return text.replace("[", r"\[")

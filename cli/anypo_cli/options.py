@@ -1,0 +1,128 @@
+"""Make the command of one algorithm: its options are pydantic fields, whoever wrote them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import typer
+
+from anypo.composition import compose
+from anypo.config import BUILT_IN_DEFAULTS, Recipe, RunConfig, make_config
+from anypo.errors import ConfigError
+from anypo.explain import first_line
+from anypo.launch import run_recipe
+from anypo.stack import Knob, lay, layer_of, resolve_knobs
+from anypo_cli.display import make_display
+from anypo_cli.settings import pairs, value_of
+
+PANEL = "Run"
+Parameter = inspect.Parameter
+
+
+def build_command(recipe: Recipe) -> Any:
+    """The command that runs the recipe's algorithm, with an option for every knob.
+
+    Raises:
+        PluginError: A name is unknown or a plugin does not load.
+        ConfigError: A knob is called like a run option.
+    """
+    layers = lay([layer_of(name) for name in recipe.algorithm.split("+")], recipe.hooks)
+    knobs = resolve_knobs(layers, {})
+    taken = knobs.keys() & RunConfig.model_fields.keys()
+    if taken:
+        name = min(taken)
+        raise ConfigError(
+            f"'{knobs[name].declared_by}' has a knob '{name}', which is a run option: rename it"
+        )
+
+    def command(**given: Any) -> None:
+        _execute(recipe, given)
+
+    parameters = [_option(name, field) for name, field in RunConfig.model_fields.items()]
+    parameters += _file_options() + [_knob_option(knob, layers) for knob in knobs.values()]
+    _sign(command, parameters)
+    app = typer.Typer(add_completion=False)
+    app.command(recipe.algorithm, help="\n\n".join(map(_about, layers)))(command)
+    return typer.main.get_command(app)
+
+
+def _execute(recipe: Recipe, given: dict[str, Any]) -> None:
+    """Run the recipe; what is given on the command line overrides what the file says."""
+    for unneeded in ("config", "hook"):  # read before the options were built
+        given.pop(unneeded)
+    settings = {k: value_of(v) for k, v in pairs("--set", given.pop("set") or []).items()}
+    given = {name: value for name, value in given.items() if value not in (None, [])}
+    twice = settings.keys() & given.keys()
+    if twice:
+        raise ConfigError(f"'{min(twice)}' is given both by its option and by --set")
+    given |= settings
+    options = {k: v for k, v in given.items() if k in RunConfig.model_fields}
+    knobs = {k: v for k, v in given.items() if k not in options}
+    config = make_config({**recipe.options, **options})
+    algorithm = compose(
+        *recipe.algorithm.split("+"), knobs={**recipe.knobs, **knobs}, hooks=recipe.hooks
+    )
+    with make_display() as display:
+        folder = run_recipe(algorithm, config, display)
+    display.finished(folder)
+
+
+def _option(name: str, field: Any) -> Parameter:
+    default = _shown(field.get_default(call_default_factory=True))
+    if name in BUILT_IN_DEFAULTS:
+        default += f"; built-in model: {BUILT_IN_DEFAULTS[name]}"
+    return _parameter(name, field.annotation, field.description, default, PANEL)
+
+
+def _knob_option(knob: Knob, layers: Any) -> Parameter:
+    annotation = next(
+        layer.fields[knob.name].annotation for layer in layers if knob.name in layer.fields
+    )
+    return _parameter(
+        knob.name, annotation, knob.description, _shown(knob.value), f"Knobs of {knob.declared_by}"
+    )
+
+
+def _file_options() -> list[Parameter]:
+    texts = list[str]
+    return [
+        _parameter("config", str, "TOML file with options, [knobs], [hooks].", "none", PANEL),
+        _parameter("set", texts, "KEY=VALUE: set any option or knob.", "none", PANEL),
+        _parameter("hook", texts, "STAGE=NAME: take one stage from a plugin.", "none", PANEL),
+    ]
+
+
+def _parameter(name: str, annotation: Any, text: str, default: str, panel: str) -> Parameter:
+    flag = f"--{name.replace('_', '-')}"
+    described = f"{text} [default: {default}]".replace("[", r"\[")  # no markup of rich
+    option = typer.Option(flag, help=described, rich_help_panel=panel, show_default=False)
+    return Parameter(
+        name,
+        Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[_plain(annotation) | None, option],
+    )
+
+
+def _shown(default: Any) -> str:
+    return "none" if default in (None, []) else str(default)
+
+
+def _plain(annotation: Any) -> Any:
+    """The type as the command line can read it; what it cannot, pydantic reads from the text."""
+    without_none = [part for part in get_args(annotation) if part is not type(None)]
+    if type(None) in get_args(annotation) and len(without_none) == 1:
+        return _plain(without_none[0])
+    simple = annotation in (bool, int, float, str, list[str])
+    return annotation if simple or get_origin(annotation) is Literal else str
+
+
+def _sign(function: Callable[..., Any], parameters: list[Parameter]) -> None:
+    function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    function.__annotations__ = {p.name: p.annotation for p in parameters}
+
+
+def _about(layer: Any) -> str:
+    return f"{layer.name}: {first_line(layer.source)}"

@@ -1,0 +1,65 @@
+"""`anypo run`: the options of an algorithm are generated from its knobs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from typer.core import TyperGroup
+
+if TYPE_CHECKING:
+    from anypo.config import Recipe
+
+
+class RunGroup(TyperGroup):
+    """A group whose commands are all stacks of plugins: `NAME`, `NAME+NAME` or `NAME NAME`.
+
+    The names come first; without any, the file given with --config tells them.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Leave everything but a lone --help to the algorithm's own command."""
+        if args and args != ["--help"]:
+            ctx._protected_args, ctx.args = args[:1], args[1:]
+            return list(ctx.args)
+        return super().parse_args(ctx, args or ["--help"])
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str, Any, list[str]]:
+        """The command of the stack that the leading arguments name, made for this call."""
+        # Its imports take seconds, and `anypo --help` shall not.
+        from anypo_cli.options import build_command
+
+        names = _leading_names(args)
+        recipe = _told_before_options(names, args[len(names) :])
+        return recipe.algorithm, build_command(recipe), args[len(names) :]
+
+
+def _leading_names(args: Sequence[str]) -> list[str]:
+    names: list[str] = []
+    for argument in args:
+        if argument.startswith("-"):
+            break
+        names.append(argument)
+    return names
+
+
+def _told_before_options(names: Sequence[str], args: Sequence[str]) -> Recipe:
+    """What must be known to build the options: the file, the stack and the swapped stages."""
+    from anypo.config import Recipe, read_recipe
+    from anypo.errors import ConfigError
+    from anypo_cli.settings import pairs
+
+    files = _values_of("--config", args)
+    recipe = read_recipe(files[-1]) if files else Recipe()
+    recipe.algorithm = "+".join(names) or recipe.algorithm
+    if not recipe.algorithm:
+        raise ConfigError("name an algorithm first: anypo run NAME [OPTIONS]; see anypo list")
+    recipe.hooks = {**recipe.hooks, **pairs("--hook", _values_of("--hook", args))}
+    return recipe
+
+
+def _values_of(option: str, args: Sequence[str]) -> list[str]:
+    following = [after for at, after in pairwise(args) if at == option]
+    joined = [a.partition("=")[2] for a in args if a.startswith(f"{option}=")]
+    return following + joined

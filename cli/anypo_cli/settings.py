@@ -1,0 +1,34 @@
+"""Read `KEY=VALUE` from the command line."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from typing import Any
+
+from anypo.errors import ConfigError
+
+
+def pairs(option: str, arguments: Sequence[str]) -> dict[str, str]:
+    """The pairs given with an option that may be repeated.
+
+    Raises:
+        ConfigError: An argument is no pair, or a key comes twice.
+    """
+    found: dict[str, str] = {}
+    for argument in arguments:
+        key, separator, value = argument.partition("=")
+        if not separator or not key:
+            raise ConfigError(f"{option} {argument}: write it as KEY=VALUE")
+        if key in found:
+            raise ConfigError(f"{option} {key} is given twice")
+        found[key.replace("-", "_")] = value
+    return found
+
+
+def value_of(text: str) -> Any:
+    """The TOML value that the text is, or else the text itself."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
