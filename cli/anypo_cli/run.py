@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from anypo import registry
 from typer.core import TyperGroup
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ def _leading_names(args: Sequence[str]) -> list[str]:
 
 def _told_before_options(names: Sequence[str], args: Sequence[str]) -> Recipe:
     """What must be known to build the options: the file, the stack and the swapped stages."""
+    for name in "+".join(names).split("+") if names else ():
+        registry.find(name)  # a misspelt name need not wait for torch
     from anypo.config import Recipe, read_recipe
     from anypo.errors import ConfigError
     from anypo_cli.settings import pairs

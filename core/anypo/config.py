@@ -51,7 +51,7 @@ class RunConfig(BaseModel):
         16384, ge=1, description="Tokens at a time through a model, padding included."
     )
     reward_timeout: float = Field(60.0, ge=0, description="Seconds per reward call; 0: no limit.")
-    seed: int = Field(0, ge=0, description="Of sampling, shuffling and the built-in model.")
+    seed: int = Field(0, ge=0, description="Of sampling and shuffling.")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where the models live.")
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="Of computation; weights are float32. auto: bfloat16 on a GPU."
@@ -64,7 +64,8 @@ class RunConfig(BaseModel):
 
 BUILT_IN_DEFAULTS = {
     "steps": 150,
-    "learning_rate": 6e-4,
+    "minibatches": 2,
+    "learning_rate": 5e-4,
     "max_completion_length": 40,
     "eval_every": 25,
 }

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -84,13 +84,12 @@ class Silent:
 class Materials:
     """What a run works with, all of it checked, but no weights loaded yet."""
 
-    config: RunConfig  # resolved
-    folder: Path
+    config: RunConfig  # with the steps that one pass of the data takes, if none were given
     model: str
     tokenizer: PreTrainedTokenizerBase
     prompts: list[Prompt]
-    held_out: list[Prompt] = field(default_factory=list)
-    rewards: list[str] = field(default_factory=list)
+    held_out: list[Prompt]
+    scorer: Rewards
 
 
 def run(algorithm: str | Algorithm, *, observer: Observer | None = None, **options: Any) -> Path:
@@ -115,12 +114,21 @@ def run(algorithm: str | Algorithm, *, observer: Observer | None = None, **optio
 
 def run_recipe(algorithm: Algorithm, config: RunConfig, observer: Observer) -> Path:
     """Train a model by a composed algorithm; see `run`."""
+    config = resolve(config)
     accelerator = _accelerator(config)
     _check_provided(algorithm)
-    _explain_inert_stages(algorithm, config, observer)
     folder = _run_directory(config, algorithm)
-    materials = _gather(config, folder, observer)
-    scorer = _scorer(materials)
+    _explain_inert_stages(algorithm, config, observer)
+    materials = _gather(config, observer)
+    trainer = _trainer(algorithm, materials, accelerator)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_recipe(folder / "config.toml", _recipe(algorithm, materials.config))
+    _train(trainer, _Log(folder, materials.tokenizer), observer)
+    return folder
+
+
+def _trainer(algorithm: Algorithm, materials: Materials, accelerator: Accelerator) -> Trainer:
+    """Load the weights, and put together who samples, scores and trains."""
     config = materials.config
     set_seed(config.seed)
     model = load_model(materials.model, trust_remote_code=config.trust_remote_code)
@@ -134,29 +142,22 @@ def run_recipe(algorithm: Algorithm, config: RunConfig, observer: Observer) -> P
         max_completion_length=config.max_completion_length,
         token_budget=config.token_budget,
     )
-    trainer = Trainer(
+    prompts = PromptStream(materials.prompts, config.seed)
+    return Trainer(
         algorithm,
         model,
         sampler,
-        scorer,
-        PromptStream(materials.prompts, config.seed),
+        materials.scorer,
+        prompts,
         materials.held_out,
         config,
         accelerator,
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    write_recipe(folder / "config.toml", _recipe(algorithm, config))
-    _train(trainer, model, materials, observer)
-    sampler.close()
-    return folder
 
 
-def _train(
-    trainer: Trainer, model: PreTrainedModel, materials: Materials, observer: Observer
-) -> None:
+def _train(trainer: Trainer, log: _Log, observer: Observer) -> None:
     """Train and write down every step; whatever happens, the model trained so far is saved."""
-    log = _Log(materials.folder, materials.tokenizer)
-    save_every = materials.config.save_every
+    save_every = trainer.config.save_every
     done = 0
     observer.started(trainer.steps)
     try:
@@ -165,15 +166,17 @@ def _train(
             log.write(report)
             observer.reported(report.step, report.metrics)
             if done and save_every and done % save_every == 0:
-                checkpoint = log.save(model, f"checkpoints/step-{done:06d}")
+                checkpoint = log.save(trainer.model, f"checkpoints/step-{done:06d}")
                 torch.save(trainer.state, checkpoint / "state.pt")
     except AnypoError as error:
-        place = log.save(model, "model")
+        place = log.save(trainer.model, "model")
         raise type(error)(f"step {done + 1}: {error}; the model so far is in {place}") from error
     except BaseException:
-        log.save(model, "model")
+        log.save(trainer.model, "model")
         raise
-    log.save(model, "model")
+    finally:
+        trainer.sampler.close()
+    log.save(trainer.model, "model")
 
 
 class _Log:
@@ -254,15 +257,14 @@ def _run_directory(config: RunConfig, algorithm: Algorithm) -> Path:
     return folder
 
 
-def _gather(config: RunConfig, folder: Path, observer: Observer) -> Materials:
+def _gather(config: RunConfig, observer: Observer) -> Materials:
     """Find model and data, the built-in ones where none are given, and check what can be."""
     if config.data is not None and not config.reward:
         raise ConfigError("data are given but no reward: name one with reward (--reward)")
-    for spec in config.reward:  # before anything is loaded or made
-        load_reward(spec)
+    rewards = [load_reward(spec) for spec in config.reward or ["exact"]]
     built_in = None
     if config.model is None or config.data is None:
-        built_in = ensure_embedded(config.seed, observer.warming_up)
+        built_in = ensure_embedded(observer.warming_up)
     model = config.model or (built_in.model if built_in else "")
     data, eval_data = config.data, config.eval_data
     if built_in and data is None:
@@ -271,17 +273,17 @@ def _gather(config: RunConfig, folder: Path, observer: Observer) -> Materials:
     limit = _prompt_limit(model, config)
     prompts = load_prompts(str(data), tokenizer, max_prompt_length=limit)
     held_out = load_prompts(eval_data, tokenizer, max_prompt_length=limit) if eval_data else []
-    config = resolve(config)
     if config.steps is None:
         steps = math.ceil(len(prompts) / config.prompts_per_step)
         config = config.model_copy(update={"steps": steps})
-    return Materials(
-        config, folder, model, tokenizer, prompts, held_out, config.reward or ["exact"]
-    )
+    scorer = Rewards(rewards, tokenizer, config.reward_timeout)
+    for given in filter(None, (prompts, held_out)):
+        scorer.check_columns(list(given[0].columns))
+    return Materials(config, model, tokenizer, prompts, held_out, scorer)
 
 
 def _prompt_limit(model: str, config: RunConfig) -> int:
-    completion = resolve(config).max_completion_length
+    completion = config.max_completion_length
     context = context_length(load_config(model, trust_remote_code=config.trust_remote_code))
     if context is None:
         return config.max_prompt_length
@@ -290,15 +292,6 @@ def _prompt_limit(model: str, config: RunConfig) -> int:
             f"max_completion_length is {completion}, but the model attends to {context} tokens"
         )
     return min(config.max_prompt_length, context - completion)
-
-
-def _scorer(materials: Materials) -> Rewards:
-    rewards = [load_reward(spec) for spec in materials.rewards]
-    scorer = Rewards(rewards, materials.tokenizer, materials.config.reward_timeout)
-    for prompts in (materials.prompts, materials.held_out):
-        if prompts:
-            scorer.check_columns(list(prompts[0].columns))
-    return scorer
 
 
 def _recipe(algorithm: Algorithm, config: RunConfig) -> Recipe:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from anypo.embedded import model, task
 
+SEED = 0  # of the problems held out, the demonstrations, the weights and their training
+
 
 @dataclass(frozen=True)
 class Embedded:
@@ -36,23 +38,22 @@ class Embedded:
         return str(self.folder / "held_out.jsonl")
 
 
-def ensure_embedded(
-    seed: int, progress: Callable[[int, int], None], cache: Path | None = None
-) -> Embedded:
-    """The built-in model and data of a seed, made now unless the cache holds them.
+def ensure_embedded(progress: Callable[[int, int], None], cache: Path | None = None) -> Embedded:
+    """The built-in model and data, made now unless the cache holds them.
+
+    They are the same in every run, whatever its seed, so that runs can be compared.
 
     Args:
-        seed: Of the problems held out, the demonstrations, the initial weights and their training.
         progress: Told steps done and steps in all while the model is warmed up.
         cache: Where to keep them; `$XDG_CACHE_HOME/anypo` or `~/.cache/anypo` if not given.
     """
     cache = cache or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "anypo"
-    folder = cache / f"embedded-{_fingerprint()}-seed{seed}"
+    folder = cache / f"embedded-{_fingerprint()}"
     if not folder.exists():
         cache.mkdir(parents=True, exist_ok=True)
         unfinished = Path(tempfile.mkdtemp(dir=cache, prefix=".unfinished-"))
         try:
-            _build(unfinished, seed, progress)
+            _build(unfinished, progress)
             _move(unfinished, folder)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
@@ -65,11 +66,11 @@ def _fingerprint() -> str:
     return hashlib.sha256(code).hexdigest()[:8]
 
 
-def _build(folder: Path, seed: int, progress: Callable[[int, int], None]) -> None:
-    train, held_out = task.problems(seed)
+def _build(folder: Path, progress: Callable[[int, int], None]) -> None:
+    train, held_out = task.problems(SEED)
     tokenizer = model.build_tokenizer()
-    policy = model.build_model(tokenizer, seed)
-    model.warm_start(policy, tokenizer, task.demonstrations(train, seed), seed, progress)
+    policy = model.build_model(tokenizer, SEED)
+    model.warm_start(policy, tokenizer, task.demonstrations(train, SEED), SEED, progress)
     policy.save_pretrained(folder / "model")
     tokenizer.save_pretrained(folder / "model")
     for name, rows in {"train": train, "held_out": held_out}.items():

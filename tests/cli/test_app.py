@@ -1,0 +1,144 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+from anypo_cli.app import main
+
+
+@pytest.fixture
+def own(tmp_path, model_dir):
+    """The arguments of a short run on own data and an own reward."""
+    (tmp_path / "train.jsonl").write_text('{"prompt": "ab"}\n{"prompt": "cd"}\n')
+    (tmp_path / "reward.py").write_text(
+        "def score(prompts, completions, **kwargs):\n    return [float(len(c)) for c in completions]\n"
+    )
+    arguments = {
+        "--model": model_dir,
+        "--data": tmp_path / "train.jsonl",
+        "--reward": f"{tmp_path / 'reward.py'}:score",
+        "--output": tmp_path / "run",
+        "--steps": 2,
+        "--prompts-per-step": 2,
+        "--max-completion-length": 6,
+        "--device": "cpu",
+    }
+    return [str(part) for pair in arguments.items() for part in pair]
+
+
+def error_of(capsys, *arguments):
+    """The one line on standard error of a call that must fail."""
+    assert main([str(argument) for argument in arguments]) != 0
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("error: ")
+    return lines[0]
+
+
+def test_own_model_data_and_reward(own, tmp_path, capsys):
+    assert main(["run", "grpo", *own, "--group-size", "4", "--kl-coef", "0"]) == 0
+    output = capsys.readouterr().out
+    assert "step 2/2" in output
+    assert "run directory" in output
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    metrics = [json.loads(line) for line in lines]
+    assert [row["step"] for row in metrics] == [0, 1, 2]
+    assert "loss/kl" not in metrics[1]
+
+
+def test_options_override_the_file_and_the_file_repeats_the_run(own, tmp_path, capsys):
+    assert main(["run", "grpo", *own, "--group-size", "4"]) == 0
+    config = tmp_path / "run" / "config.toml"
+    again, shorter = tmp_path / "again", tmp_path / "shorter"
+    assert main(["run", "--config", str(config), "--output", str(again)]) == 0
+    assert main(["run", "--config", str(config), "--output", str(shorter), "--steps", "1"]) == 0
+    assert (again / "config.toml").read_text() == config.read_text()
+    assert "group_size = 4" in config.read_text()
+    assert len((shorter / "metrics.jsonl").read_text().splitlines()) == 2
+
+
+def test_set_sets_options_and_knobs(own, tmp_path):
+    assert main(["run", "grpo", *own, "--set", "clip_low=0.1", "--set", "seed=3"]) == 0
+    config = (tmp_path / "run" / "config.toml").read_text()
+    assert "clip_low = 0.1" in config
+    assert "seed = 3" in config
+
+
+def test_help_shows_every_knob_with_its_default(capsys):
+    assert main(["run", "grpo", "--help"]) == 0
+    output = " ".join(capsys.readouterr().out.split())
+    assert "Knobs of grpo" in output
+    assert "--kl-coef" in output
+    assert "[default: 0.04]" in output
+    assert "--prompts-per-step" in output
+
+
+def test_list_names_package_and_version(capsys):
+    assert main(["list"]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("grpo ")]
+    assert line.split()[1] == "anypo"
+
+
+def test_explain_shows_stages_sources_and_knobs(capsys):
+    assert main(["explain", "grpo", "--set", "group_size=4"]) == 0
+    output = " ".join(capsys.readouterr().out.split())
+    assert "anypo_plugins/grpo.py:" in output
+    assert "set by you" in output
+    assert "default of grpo" in output
+    assert "reference model" in output
+
+
+def test_an_unknown_algorithm_suggests_the_nearest(capsys):
+    assert "did you mean 'grpo'?" in error_of(capsys, "run", "gropo")
+    assert "did you mean 'grpo'?" in error_of(capsys, "explain", "gropo")
+
+
+def test_an_unknown_knob_suggests_the_nearest(capsys):
+    assert "--group-size" in error_of(capsys, "run", "grpo", "--grup-size", "3")
+    assert "'group_size'" in error_of(capsys, "run", "grpo", "--set", "grup_size=3")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--group-size", "1"], "group_size = 1"),
+        (["--group-size", "many"], "--group-size"),
+        (["--clip-low", "-1"], "clip_low = -1.0"),
+        (["--steps", "0"], "steps = 0"),
+        (["--set", "steps"], "KEY=VALUE"),
+        (["--steps", "3", "--set", "steps=4"], "'steps' is given both"),
+        (["--hook", "clip=grpo"], "set its knobs instead"),
+        (["--hook", "clap=grpo"], "did you mean 'clip'"),
+        (["--kl-coef", "0", "--kl-estimator", "k1"], "kl_estimator"),
+        (["--config", "nowhere.toml"], "nowhere.toml"),
+        (["--data", "nowhere.jsonl"], "no reward"),
+        (["--reward", "nowhere.py:score"], "nowhere.py"),
+        (["--reward", "exakt"], "did you mean 'exact'"),
+        (["--device", "tpu"], "--device"),
+    ],
+)
+def test_bad_options_are_one_line(capsys, arguments, named):
+    assert named in error_of(capsys, "run", "grpo", *arguments)
+
+
+def test_a_run_without_a_name_says_so(capsys):
+    assert "name an algorithm first" in error_of(capsys, "run", "--steps", "3")
+
+
+def test_bad_data_are_one_line(capsys, own, tmp_path):
+    data = tmp_path / "train.jsonl"
+    data.write_text('{"prompt": "ab"}\n{"prompt": \n')
+    assert "train.jsonl:2" in error_of(capsys, "run", "grpo", *own)
+    data.write_text("")
+    assert "is empty" in error_of(capsys, "run", "grpo", *own)
+    data.write_text('{"question": "ab"}\n')
+    assert "no column 'prompt', only question" in error_of(capsys, "run", "grpo", *own)
+
+
+def test_debug_shows_the_traceback():
+    command = [sys.executable, "-c", "from anypo_cli.app import main; main()", "run", "gropo"]
+    plain = subprocess.run(command, capture_output=True, text=True)
+    debug = subprocess.run([*command, "--debug"], capture_output=True, text=True)
+    assert "Traceback" not in plain.stderr
+    assert "Traceback" in debug.stderr

@@ -1,0 +1,59 @@
+"""Fixtures that many tests share."""
+
+import json
+import os
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import pytest
+import torch
+
+from anypo.embedded.model import build_model, build_tokenizer
+
+GOLDEN = json.loads(Path(__file__).with_name("golden.json").read_text(encoding="utf-8"))
+CASES = {case["id"]: case for case in GOLDEN["cases"]}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def golden():
+    """The golden case of an id."""
+    return CASES.__getitem__
+
+
+@pytest.fixture(scope="session")
+def fixtures():
+    """The input tensors that golden cases share."""
+    return GOLDEN["fixtures"]
+
+
+@pytest.fixture(scope="session")
+def tokenizer():
+    """The byte-level tokenizer of the built-in model."""
+    return build_tokenizer()
+
+
+@pytest.fixture
+def model(tokenizer):
+    """The built-in model, with random weights large enough for its choices to differ."""
+    model = build_model(tokenizer, seed=0)
+    random = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                parameter.normal_(std=0.2, generator=random)
+    return model
+
+
+@pytest.fixture(scope="session")
+def model_dir(tokenizer, tmp_path_factory):
+    """A model directory with random weights."""
+    folder = str(tmp_path_factory.mktemp("model"))
+    build_model(tokenizer, seed=0).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder

@@ -1,0 +1,192 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from accelerate import Accelerator
+
+from anypo import Plugin, Prompt, Sample, compose, hookimpl
+from anypo import functional as F
+from anypo.config import RunConfig
+from anypo.data import PromptStream
+from anypo.errors import TrainingError
+from anypo.trainer import Trainer
+
+PROMPTS = [Prompt(list(range(50, 50 + n)), f"prompt {n}") for n in (4, 1, 3)]
+
+
+class ScriptedSampler:
+    """The same completions every time, of unequal lengths."""
+
+    def sample(self, prompts, n):
+        return [
+            Sample(prompt.ids, [97 + i + group] * (1 + i), group, logprobs=[-5.0] * (1 + i))
+            for group, prompt in enumerate(prompts)
+            for i in range(n)
+        ]
+
+    def sync(self, model):
+        self.synced = getattr(self, "synced", 0) + 1
+
+    def close(self):
+        pass
+
+
+def longer_is_better(prompts, samples):
+    return [
+        replace(s, reward=float(len(s.completion_ids)), scores={"length": 1.0}) for s in samples
+    ]
+
+
+def make_trainer(model, algorithm="grpo", scorer=longer_is_better, held_out=(), **options):
+    config = RunConfig(**{"steps": 2, "prompts_per_step": 3, "learning_rate": 1e-3, **options})
+    return Trainer(
+        compose(algorithm, knobs={"group_size": 4}),
+        model,
+        ScriptedSampler(),
+        scorer,
+        PromptStream(PROMPTS, 0),
+        held_out,
+        config,
+        Accelerator(cpu=True),
+    )
+
+
+def weights(model):
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+def metrics_of(trainer):
+    return [
+        {k: v for k, v in report.metrics.items() if not k.startswith(("seconds", "tokens"))}
+        for report in trainer.train()
+    ]
+
+
+def test_micro_batches_change_nothing(model):
+    import copy
+
+    models = [copy.deepcopy(model) for _ in range(2)]
+    one, many = (make_trainer(m, token_budget=b) for m, b in zip(models, (10_000, 9), strict=True))
+    first, second = metrics_of(one), metrics_of(many)
+    torch.testing.assert_close(weights(models[0]), weights(models[1]), rtol=1e-4, atol=1e-5)
+    for a, b in zip(first, second, strict=True):
+        assert a == pytest.approx(b, rel=1e-3, abs=1e-5)
+
+
+def forward_passes(monkeypatch, trainer):
+    import anypo.trainer as module
+
+    calls = []
+    plain = module.score_tokens
+
+    def counting(scored, batch, **options):
+        calls.append((scored is trainer.model, torch.is_grad_enabled()))
+        return plain(scored, batch, **options)
+
+    monkeypatch.setattr(module, "score_tokens", counting)
+    trainer.step(1)
+    return calls
+
+
+def test_one_update_per_rollout_makes_no_extra_forward_pass(model, monkeypatch):
+    calls = forward_passes(monkeypatch, make_trainer(model))
+    assert sorted(calls) == [(False, False), (True, True)]
+
+
+def test_several_updates_store_the_old_log_probs_once(model, monkeypatch):
+    calls = forward_passes(monkeypatch, make_trainer(model, epochs=2, minibatches=2))
+    assert calls.count((True, False)) == 1
+    assert calls.count((True, True)) == 4
+
+
+def test_the_ratio_is_one_on_the_first_update_and_moves_after_it(model):
+    assert make_trainer(model).step(1).metrics["ratio/mean"] == 1
+    moved = make_trainer(model, epochs=2, warmup_steps=0).step(1).metrics["ratio/mean"]
+    assert moved != pytest.approx(1, abs=1e-6)
+
+
+def test_the_schedule_ends_at_zero_with_the_last_update(model):
+    trainer = make_trainer(model, epochs=3, minibatches=2, warmup_steps=0)
+    list(trainer.train())
+    assert trainer.schedule.get_last_lr() == [0.0]
+    assert trainer.sampler.synced == 2
+
+
+def test_the_same_seed_gives_the_same_metrics_however_often_it_evaluates(model):
+    import copy
+
+    runs = []
+    for eval_every in (1, 100):
+        copied = copy.deepcopy(model)
+        options = {"held_out": PROMPTS, "eval_every": eval_every, "minibatches": 2, "steps": 3}
+        runs.append(metrics_of(make_trainer(copied, **options)))
+    for often, seldom in zip(*runs, strict=True):
+        assert {k: often[k] for k in seldom} == seldom
+    assert "eval/score" in runs[1][0]
+    assert "eval/score" in runs[1][-1]
+    assert "eval/score" not in runs[1][1]
+
+
+def test_minibatches_cover_every_row_once_per_epoch(model):
+    trainer = make_trainer(model, epochs=2, minibatches=3)
+    batch = trainer._prepare(longer_is_better(PROMPTS, ScriptedSampler().sample(PROMPTS, 4)))
+    parts = [part.tolist() for part in trainer._minibatches(batch, step=1)]
+    assert len(parts) == 6
+    for epoch in (parts[:3], parts[3:]):
+        assert sorted(row for part in epoch for row in part) == list(range(12))
+
+
+class Pairs(Plugin):
+    """Rows of a group must not be separated."""
+
+    couples = "group"
+
+    @hookimpl
+    def weight(self, batch):
+        """Alike."""
+        return F.token_mean(batch.mask)
+
+
+def test_coupled_rows_share_every_minibatch_and_micro_batch(model):
+    trainer = make_trainer(model, token_budget=9, minibatches=2)
+    trainer.algorithm = compose("grpo", Pairs, knobs={"group_size": 4})
+    batch = trainer._prepare(longer_is_better(PROMPTS, ScriptedSampler().sample(PROMPTS, 4)))
+    parts = [*trainer._minibatches(batch, step=1), *trainer._micro_batches(batch)]
+    for part in parts:
+        groups = batch.group[part].tolist()
+        assert all(groups.count(group) == 4 for group in groups)
+
+
+class Exploding(Plugin):
+    """A gain that overflows once the real batch comes."""
+
+    @hookimpl
+    def clip(self, log_ratio, advantages, batch):
+        """r A, times infinity for batches of more than 10 rows."""
+        return log_ratio.exp() * advantages * (torch.inf if len(batch) == 12 else 1.0)
+
+
+def test_a_gradient_that_is_not_finite_stops_before_the_weights_change(model):
+    trainer = make_trainer(model)
+    trainer.algorithm = compose("grpo", Exploding, knobs={"group_size": 4})
+    before = weights(model)
+    with pytest.raises(TrainingError, match="gradient is not finite"):
+        trainer.step(1)
+    assert torch.equal(weights(model), before)
+
+
+class DropsAll(Plugin):
+    """A filter that is too strict for real samples."""
+
+    @hookimpl(wrapper=True)
+    def rollout(self, prompts):
+        """Nothing of real prompts."""
+        samples = yield
+        return samples if prompts[0].content == "made up" else []
+
+
+def test_an_empty_rollout_is_an_error(model):
+    trainer = make_trainer(model)
+    trainer.algorithm = compose("grpo", DropsAll, knobs={"group_size": 4})
+    with pytest.raises(TrainingError, match="kept no sample"):
+        trainer.step(1)
