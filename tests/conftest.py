@@ -50,6 +50,14 @@ def model(tokenizer):
     return model
 
 
+@pytest.fixture
+def quick_cache(tmp_path, monkeypatch):
+    """An empty cache, in which the built-in model is made in no time, and badly."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("anypo.embedded.model.STEPS", 3)
+    return tmp_path / "cache" / "anypo"
+
+
 @pytest.fixture(scope="session")
 def model_dir(tokenizer, tmp_path_factory):
     """A model directory with random weights."""
