@@ -74,7 +74,8 @@ def load_prompts(
         if len(prompt.ids) > max_prompt_length:
             raise DataError(
                 f"row {i} of '{name}': the prompt has {len(prompt.ids)} tokens, the limit is "
-                f"{max_prompt_length}; shorten it or raise max_prompt_length"
+                f"{max_prompt_length}; shorten it, or raise max_prompt_length if the model attends "
+                "to more"
             )
     return prompts
 

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from accelerate.utils import set_seed
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -141,6 +142,7 @@ def _trainer(algorithm: Algorithm, materials: Materials, accelerator: Accelerato
         temperature=config.temperature,
         max_completion_length=config.max_completion_length,
         token_budget=config.token_budget,
+        autocast=accelerator.autocast,
     )
     prompts = PromptStream(materials.prompts, config.seed)
     return Trainer(
@@ -224,6 +226,8 @@ def _accelerator(config: RunConfig) -> Accelerator:
     on_gpu = torch.cuda.is_available() and config.device != "cpu"
     dtype = ("bfloat16" if on_gpu else "float32") if config.dtype == "auto" else config.dtype
     precision = "bf16" if dtype == "bfloat16" else "no"
+    # Otherwise a second run of the same process could not choose another device or precision.
+    AcceleratorState._reset_state(reset_partial_state=True)
     accelerator = Accelerator(cpu=not on_gpu, mixed_precision=precision)
     if accelerator.num_processes > 1:
         raise ConfigError(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from jaxtyping import Float, Int
@@ -29,6 +29,7 @@ class TransformersSampler:
         temperature: Divides the logits.
         max_completion_length: In tokens; a completion that reaches it without end is truncated.
         token_budget: At most so many tokens at a time, rows times their full length.
+        autocast: Makes the context that sets the precision of computation.
     """
 
     def __init__(
@@ -39,12 +40,14 @@ class TransformersSampler:
         temperature: float,
         max_completion_length: int,
         token_budget: int,
+        autocast: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self.model = model
         self.end_tokens = list(end_tokens)
         self.temperature = temperature
         self.max_completion_length = max_completion_length
         self.token_budget = token_budget
+        self.autocast = autocast
 
     @torch.no_grad()
     def sample(self, prompts: Sequence[Prompt], n: int) -> list[Sample]:
@@ -54,7 +57,8 @@ class TransformersSampler:
         for index in micro_batches(lengths, max(1, self.token_budget // n)):
             chosen = index.tolist()
             samples |= {group: [] for group in chosen}
-            completions = self._complete([prompts[i].ids for i in chosen], n)
+            with self.autocast():
+                completions = self._complete([prompts[i].ids for i in chosen], n)
             for position, (ids, logprobs) in enumerate(completions):
                 group = chosen[position // n]
                 samples[group].append(self._sample(prompts[group], group, ids, logprobs))
@@ -67,9 +71,7 @@ class TransformersSampler:
     def close(self) -> None:
         """Nothing to release."""
 
-    def _complete(
-        self, prompts: list[list[int]], n: int
-    ) -> Iterator[tuple[list[int], list[float]]]:
+    def _complete(self, prompts: list[list[int]], n: int) -> list[tuple[list[int], list[float]]]:
         input_ids, attention_mask = _left_padded(prompts, self.model.device)
         cache = _prefilled(self.model, input_ids[:, :-1], attention_mask[:, :-1], n)
         recorder = _Recorder(self.temperature)
@@ -92,8 +94,10 @@ class TransformersSampler:
         ends = torch.isin(completions, torch.tensor(self.end_tokens, device=completions.device))
         # Filler after the end is an end token too: the first one counts, itself included.
         lengths = completions.shape[1] - (ends.cumsum(-1) > 0).sum(-1) + ends.any(-1).long()
-        for row, length in enumerate(lengths.tolist()):
-            yield completions[row, :length].tolist(), logprobs[row, :length].tolist()
+        return [
+            (completions[row, :length].tolist(), logprobs[row, :length].tolist())
+            for row, length in enumerate(lengths.tolist())
+        ]
 
     def _sample(self, prompt: Prompt, group: int, ids: list[int], logprobs: list[float]) -> Sample:
         ended = bool(ids) and ids[-1] in self.end_tokens

@@ -122,6 +122,12 @@ def test_an_error_on_the_way_keeps_the_model_trained_so_far(setting, tmp_path):
     assert [row["step"] for row in rows(tmp_path / "run" / "metrics.jsonl")] == [0, 1, 2]
 
 
+def test_bfloat16_computes_in_it_and_keeps_the_weights_in_float32(setting):
+    folder = run("grpo", **setting, dtype="bfloat16")
+    assert AutoModelForCausalLM.from_pretrained(folder / "model").dtype == torch.float32
+    assert rows(folder / "metrics.jsonl")[-1]["step"] == 3
+
+
 def refused(setting, error, match, **changes):
     with pytest.raises(error, match=match):
         run("grpo", **{**setting, **changes})

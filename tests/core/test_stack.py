@@ -139,7 +139,7 @@ def test_what_is_extended_can_extend_in_turn():
     assert stack(compose(Above)) == ["grpo", "dapo_like", "above"]
 
 
-# Fails: `stack._layer` makes a fresh object of a plain class each time it meets it, so `lay` does
+# BUG: `stack._layer` makes a fresh object of a plain class each time it meets it, so `lay` does
 # not see that it is the same, and pluggy refuses the second.
 def test_a_plain_class_that_two_plugins_extend_is_laid_once():
     class One(Plugin):
@@ -151,10 +151,10 @@ def test_a_plain_class_that_two_plugins_extend_is_laid_once():
     assert stack(compose(One, Two)) == ["grpo", "doubled", "one", "two"]
 
 
-# Fails: a forgotten comma ends in a bare TypeError, or in a search for a plugin named 'g'.
+# BUG: a forgotten comma ends in a bare TypeError, or in a search for a plugin named 'g'.
 @pytest.mark.parametrize("base", [(GRPO), ("grpo")])
 def test_extends_that_is_no_tuple_is_refused(base):
-    with pytest.raises(PluginError, match="extends.*tuple"):
+    with pytest.raises(PluginError, match=r"extends.*tuple"):
         compose(type(Plugin)("Faulty", (Plugin,), {"__module__": __name__, "extends": base}))
 
 
@@ -227,7 +227,7 @@ def test_an_unknown_knob_suggests_the_nearest():
 
 
 def test_a_value_out_of_range_names_plugin_knob_and_value():
-    with pytest.raises(KnobError, match="grpo: group_size = 1 is refused: .* 2"):
+    with pytest.raises(KnobError, match=r"grpo: group_size = 1 is refused: .* 2"):
         compose(DapoLike, knobs={"group_size": 1})
 
 
@@ -283,13 +283,13 @@ def test_a_knob_without_default_can_be_set(plugin):
 def test_a_default_is_not_shared_between_algorithms():
     class Lister(Plugin):
         extends = (GRPO,)
-        stops: list[str] = []
+        stops: list[str] = Field([])
 
     compose(Lister).knobs["stops"].value.append(".")
     assert values(compose(Lister))["stops"] == []
 
 
-# Fails: `lay` keeps the layers in a dict by their source, and a dataclass has no hash.
+# BUG: `lay` keeps the layers in a dict by their source, and a dataclass has no hash.
 def test_an_object_without_a_hash_is_a_plugin():
     @dataclasses.dataclass
     class Even:
@@ -302,7 +302,7 @@ def test_an_object_without_a_hash_is_a_plugin():
     assert answers(compose(GRPO, Even(2.0)), "weight")[0] == "even"
 
 
-# Fails: the TypeError of the constructor comes through as it is.
+# BUG: the TypeError of the constructor comes through as it is.
 def test_a_plain_class_that_needs_arguments_is_refused_by_name():
     class Even:
         def __init__(self, total):

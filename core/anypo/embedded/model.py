@@ -17,7 +17,7 @@ from anypo.embedded.task import Row
 from anypo.forward import score_tokens
 from anypo.models import use_sensible_threads
 
-STEPS = 1000
+STEPS = 1400
 ROWS = 16  # demonstrations per step
 LEARNING_RATE = 2e-3
 
