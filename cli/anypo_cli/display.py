@@ -7,8 +7,10 @@ from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 SHOWN = {  # metric: its short name and format
     "reward/mean": ("reward", ".3f"),
@@ -81,30 +83,31 @@ class LiveDisplay(PlainDisplay):
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
-        self.progress = Progress(
+        self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
-            TextColumn("{task.completed}/{task.total}"),
+            TextColumn("step {task.completed}/{task.total}"),
             TimeRemainingColumn(),
-            TextColumn("\n{task.fields[figures]}"),
             console=console,
         )
+        self.figures = Text()
+        self.live = Live(Group(self.bar, self.figures), console=console)
         self.task: TaskID | None = None
 
     def __enter__(self) -> LiveDisplay:
-        self.progress.start()
+        self.live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
     ) -> None:
-        self.progress.stop()
+        self.live.stop()
 
     def warming_up(self, done: int, total: int) -> None:
         """See `anypo.launch.Observer`."""
         if done == 1:
-            self._begin("making the built-in model", total)
-        self._advance(done, "once; it is kept in the cache")
+            self._begin("making the built-in model, once", total)
+        self._advance(done)
 
     def started(self, steps: int) -> None:
         """See `anypo.launch.Observer`."""
@@ -113,14 +116,15 @@ class LiveDisplay(PlainDisplay):
     def reported(self, step: int, metrics: dict[str, float]) -> None:
         """See `anypo.launch.Observer`."""
         self.remember(metrics)
-        self._advance(step, _described(self.latest))
+        self.figures.plain = _described(self.latest)
+        self._advance(step)
 
     def _begin(self, what: str, total: int) -> None:
-        self.task = self.progress.add_task(what, total=total, figures="")
+        self.task = self.bar.add_task(what, total=total)
 
-    def _advance(self, done: int, figures: str) -> None:
+    def _advance(self, done: int) -> None:
         if self.task is not None:
-            self.progress.update(self.task, completed=done, figures=figures)
+            self.bar.update(self.task, completed=done)
 
 
 def make_display() -> PlainDisplay:

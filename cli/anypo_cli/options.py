@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
+from transformers.utils.logging import disable_progress_bar
 
 from anypo.composition import compose
 from anypo.config import BUILT_IN_DEFAULTS, Recipe, RunConfig, make_config
@@ -64,6 +65,7 @@ def _execute(recipe: Recipe, given: dict[str, Any]) -> None:
     algorithm = compose(
         *recipe.algorithm.split("+"), knobs={**recipe.knobs, **knobs}, hooks=recipe.hooks
     )
+    disable_progress_bar()  # of transformers: a run shows one bar, its own
     with make_display() as display:
         folder = run_recipe(algorithm, config, display)
     display.finished(folder)

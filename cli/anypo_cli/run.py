@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from anypo import registry
 from typer.core import TyperGroup
+
+from anypo import registry
 
 if TYPE_CHECKING:
     from anypo.config import Recipe

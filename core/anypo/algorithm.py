@@ -15,10 +15,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from anypo import functional as F
-from anypo.batch import Batch, Prompt, Sample
+from anypo.batch import Batch, MissingTensorError, Prompt, Sample
 from anypo.errors import AnypoError, PluginError
 from anypo.explain import Explanation, explain
-from anypo.hookspecs import Hooks, State
+from anypo.hookspecs import HOOKS, MERGED, Hooks, State
 from anypo.rollout import Sampler, Scorer
 from anypo.stack import Knob, Layer
 
@@ -56,6 +56,7 @@ class Algorithm:
         values = {knob.name: knob.value for knob in knobs.values()}
         for layer in layers:
             self._register(layer, layer.build(values))
+        self._callers = {stage: self._caller(stage) for stage in HOOKS}
 
     def rollout(
         self, prompts: Sequence[Prompt], sampler: Sampler, scorer: Scorer, state: State
@@ -151,13 +152,17 @@ class Algorithm:
         names: list[str] = []
         for impl in self.answers(stage):
             names.append(f"'{impl.plugin_name}'")
-            if not impl.wrapper:
+            if not impl.wrapper and stage not in MERGED:
                 break
-        return f"'{stage}' of plugin {' around '.join(names)}"
+        return f"'{stage}' of plugin {(' or ' if stage in MERGED else ' around ').join(names)}"
 
     def required_by_hooks(self) -> set[str]:
         """What the plugins say in their `requires` hooks."""
-        return set().union(*self.manager.hook.requires())
+        answers = self._call("requires")
+        for answer in answers:
+            if not isinstance(answer, set | frozenset):
+                raise PluginError(f"{self.blame('requires')} returned {answer!r:.60}, no set")
+        return set().union(*answers)
 
     def _register(self, layer: Layer, plugin: object) -> None:
         name = layer.name if layer.stage is None else f"{layer.name}.{layer.stage}"
@@ -175,6 +180,8 @@ class Algorithm:
     def _penalties(self, batch: Batch, **arguments: Tensor | None) -> dict[str, Tensor]:
         merged: dict[str, Tensor | None] = {}
         for answer in reversed(self._call("regularizer", batch=batch, **arguments)):
+            if not isinstance(answer, dict):
+                raise PluginError(f"{self.blame('regularizer')} returned {answer!r:.60}, no dict")
             merged |= answer  # from the bottom of the stack to its top
         penalties = {name: penalty for name, penalty in merged.items() if penalty is not None}
         n, t = batch.mask.shape
@@ -191,7 +198,10 @@ class Algorithm:
 
     def _call(self, stage: str, **arguments: Any) -> Any:
         try:
-            answer = getattr(self.manager.hook, stage)(**arguments)
+            answer = self._callers[stage](**arguments)
+        except MissingTensorError as error:
+            culprit = self._culprit(stage, error)
+            raise PluginError(f"'{stage}' of plugin '{culprit}' failed: {error}") from error
         except AnypoError:
             raise
         except Exception as error:
@@ -204,6 +214,18 @@ class Algorithm:
             why = f"{self.blame(stage)} returned None" if answered else "no plugin answers it"
             raise PluginError(f"{self.name} has no answer to the stage '{stage}': {why}")
         return answer
+
+    def _caller(self, stage: str) -> pluggy.HookCaller:
+        """Calls a stage; of a stage with one answer only the topmost plugin is asked.
+
+        pluggy would ask the next one if the answer is None, so that a forgotten `return` would
+        quietly run what `explain` says is replaced.
+        """
+        caller: pluggy.HookCaller = getattr(self.manager.hook, stage)
+        if stage in MERGED:
+            return caller
+        below = [impl.plugin for impl in self.answers(stage) if not impl.wrapper][1:]
+        return self.manager.subset_hook_caller(stage, below)
 
     def _culprit(self, stage: str, error: Exception) -> str:
         owners = {impl.function.__code__: impl.plugin_name for impl in self.answers(stage)}

@@ -7,6 +7,7 @@ from typing import Any
 
 from anypo.algorithm import Algorithm
 from anypo.dryrun import dry_run
+from anypo.errors import PluginError
 from anypo.stack import lay, layer_of, resolve_knobs
 
 
@@ -32,6 +33,8 @@ def compose(
         PluginError: A plugin is missing or broken, does not fit the others or answers wrongly.
         KnobError: A knob is unknown, out of range, given twice, or read by no active stage.
     """
+    for stage in stages.keys() & (hooks or {}).keys():
+        raise PluginError(f"'{stage}' is taken from '{(hooks or {})[stage]}' and '{stages[stage]}'")
     swaps = {**(hooks or {}), **stages}
     tops = [layer_of(plugin) for plugin in plugins]
     layers = lay(tops, swaps)

@@ -72,10 +72,13 @@ BUILT_IN_DEFAULTS = {
 
 
 def resolve(config: RunConfig) -> RunConfig:
-    """The configuration with the defaults that suit its model."""
-    if config.model is not None:
-        return config
-    update = {k: v for k, v in BUILT_IN_DEFAULTS.items() if k not in config.model_fields_set}
+    """The configuration with the defaults that suit its model and data."""
+    update: dict[str, Any] = {}
+    if config.model is None:
+        chosen = config.model_fields_set
+        update = {k: v for k, v in BUILT_IN_DEFAULTS.items() if k not in chosen}
+    if config.data is None and not config.reward:
+        update["reward"] = ["exact"]
     return config.model_copy(update=update)
 
 

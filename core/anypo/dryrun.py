@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from anypo.algorithm import Algorithm
+from anypo.algorithm import Algorithm, Loss
 from anypo.batch import Batch, Prompt, Sample, collate
 from anypo.errors import KnobError, PluginError
-from anypo.hookspecs import REQUIREMENTS, STAGES
+from anypo.hookspecs import MERGED, REQUIREMENTS, STAGES
 from anypo.plugin import recorded_knobs
 
 LENGTHS = (7, 3, 0, 5, 1, 6, 2, 4)  # of the made-up completions, in tokens: one is empty
@@ -64,7 +64,11 @@ def dry_run(algorithm: Algorithm) -> None:
         PluginError: A stage has no answer or a wrong one.
         KnobError: A knob that the user set is read by no active stage.
     """
-    missing = [s for s in STAGES if s != "regularizer" and not algorithm.answers(s)]
+    missing = [
+        stage
+        for stage in STAGES
+        if stage not in MERGED and all(impl.wrapper for impl in algorithm.answers(stage))
+    ]
     if missing:
         raise PluginError(
             f"{algorithm.name} is no whole algorithm: no plugin answers '{missing[0]}'; "
@@ -94,14 +98,13 @@ def _try_stages(algorithm: Algorithm) -> tuple[set[str], set[str]]:
     batch, reads = _spied(samples)
     prepared = algorithm.prepare(batch, {})
     prepare_reads = set(reads)
-    reads.clear()
     random = torch.Generator().manual_seed(1)
     leaves = {
         name: _random(batch, random).requires_grad_() for name in ("logprobs", "values", "entropy")
     }
     loss = algorithm.loss(batch=prepared, **leaves)
     _check_ratio_fits_advantages(algorithm, leaves["logprobs"], prepared)
-    _check_gradient(algorithm, loss.total, leaves["logprobs"])
+    _check_gradient(algorithm, loss, leaves)
     # Gradient flows through nothing else, so a term that reaches them is a term that needs them.
     if leaves["values"].grad is not None:
         reads.add("values")
@@ -139,8 +142,9 @@ def _providers(reads: set[str]) -> set[str]:
 
 def _check_ratio_fits_advantages(algorithm: Algorithm, logprobs: Tensor, batch: Batch) -> None:
     log_ratio = algorithm.manager.hook.ratio(logprobs=logprobs, batch=batch)
-    per_row = torch.where(batch.mask, batch.advantages, torch.nan).nanmean(-1, keepdim=True)
-    varies = ((batch.advantages - per_row).abs() > 1e-6) & batch.mask
+    top = torch.where(batch.mask, batch.advantages, -torch.inf).amax(-1)
+    bottom = torch.where(batch.mask, batch.advantages, torch.inf).amin(-1)
+    varies = top - bottom > 1e-6 * top.abs().clamp(min=1)
     if log_ratio.shape[-1] == 1 and varies.any():
         raise PluginError(
             f"{algorithm.blame('ratio')} gives one ratio per sequence, but "
@@ -148,16 +152,17 @@ def _check_ratio_fits_advantages(algorithm: Algorithm, logprobs: Tensor, batch: 
         )
 
 
-def _check_gradient(algorithm: Algorithm, total: Tensor, logprobs: Tensor) -> None:
+def _check_gradient(algorithm: Algorithm, loss: Loss, leaves: dict[str, Tensor]) -> None:
+    total = loss.total
     if not total.isfinite():
         raise PluginError(f"the loss of {algorithm.name} is {total.item()} on a made-up batch")
     if total.requires_grad:
         total.backward()
-    if logprobs.grad is None:
+    if "clip/fraction" not in loss.metrics or leaves["logprobs"].grad is None:
         raise PluginError(
             f"{algorithm.blame('clip')}: no gradient reaches the log-probs; is the gain detached?"
         )
-    if not logprobs.grad.isfinite().all():
+    if not all(x.grad.isfinite().all() for x in leaves.values() if x.grad is not None):
         raise PluginError(f"the gradient of {algorithm.name} is not finite on a made-up batch")
 
 
@@ -166,13 +171,15 @@ def _refuse_unread_knobs(algorithm: Algorithm) -> None:
         if knob.is_set and knob.name not in algorithm.active_knobs:
             raise KnobError(
                 f"knob '{knob.name}' is set, but no active stage of {algorithm.name} reads it: "
-                + _why_unread(algorithm, knob.declared_by)
+                + _why_unread(algorithm, knob.name)
             )
 
 
-def _why_unread(algorithm: Algorithm, owner: str) -> str:
-    for stage in STAGES:
-        answers = [impl.plugin_name for impl in algorithm.answers(stage) if not impl.wrapper]
-        if stage != "regularizer" and owner in answers[1:]:
-            return f"'{stage}' is answered by '{answers[0]}' instead of '{owner}'"
+def _why_unread(algorithm: Algorithm, name: str) -> str:
+    for stage in set(STAGES) - set(MERGED):
+        answers = [impl for impl in algorithm.answers(stage) if not impl.wrapper]
+        for impl in answers[1:]:
+            if name in impl.function.__code__.co_names:
+                top = answers[0].plugin_name
+                return f"'{stage}' is answered by '{top}' instead of '{impl.plugin_name}'"
     return "the other knobs of its stage make it irrelevant"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anypo.hookspecs import STAGES
+from anypo.hookspecs import MERGED, STAGES
 
 if TYPE_CHECKING:
     from anypo.algorithm import Algorithm
@@ -53,7 +53,7 @@ def explain(algorithm: Algorithm) -> Explanation:
 
 def _active(algorithm: Algorithm, stage: str) -> list[Any]:
     impls = algorithm.answers(stage)
-    if stage == "regularizer":  # all are asked and their penalties merged
+    if stage in MERGED:
         return impls
     wrappers = [impl for impl in impls if impl.wrapper]
     return wrappers + [impl for impl in impls if not impl.wrapper][:1]
@@ -63,6 +63,7 @@ def _answer(stage: str, impl: Any) -> Answer:
     code = impl.function.__code__
     module = inspect.getmodule(impl.function)
     depth = len(module.__name__.split(".")) if module else 1
+    depth += Path(code.co_filename).name == "__init__.py"
     file = "/".join(Path(code.co_filename).parts[-depth:])
     return Answer(
         stage=stage,
@@ -75,4 +76,4 @@ def _answer(stage: str, impl: Any) -> Answer:
 
 def first_line(documented: Any) -> str:
     """The first line of a docstring, or nothing."""
-    return (inspect.getdoc(documented) or "").partition("\n")[0]
+    return inspect.cleandoc(documented.__doc__ or "").partition("\n")[0]

@@ -96,4 +96,5 @@ class Hooks(Protocol):
 
 STAGES = ("rollout", "advantage", "ratio", "clip", "regularizer", "weight")
 HOOKS = (*STAGES, "requires")
+MERGED = ("regularizer", "requires")  # every plugin is asked; elsewhere the topmost one answers
 REQUIREMENTS = ("old_logprobs", "reference", "critic", "entropy", "sampler_logprobs")

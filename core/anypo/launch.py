@@ -265,7 +265,7 @@ def _gather(config: RunConfig, observer: Observer) -> Materials:
     """Find model and data, the built-in ones where none are given, and check what can be."""
     if config.data is not None and not config.reward:
         raise ConfigError("data are given but no reward: name one with reward (--reward)")
-    rewards = [load_reward(spec) for spec in config.reward or ["exact"]]
+    rewards = [load_reward(spec) for spec in config.reward]
     built_in = None
     if config.model is None or config.data is None:
         built_in = ensure_embedded(observer.warming_up)

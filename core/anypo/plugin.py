@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from types import ModuleType
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
@@ -39,7 +40,8 @@ class Plugin(BaseModel):
             read.add(name)
         return super().__getattribute__(name)
 
-    __hash__ = object.__hash__  # pluggy keeps plugins in sets; a knob may be a list
+    def __hash__(self) -> int:  # pluggy keeps plugins in sets; a knob may be a list
+        return object.__hash__(self)
 
 
 @contextmanager
@@ -58,24 +60,26 @@ def hook_options(function: Any) -> dict[str, Any] | None:
     return getattr(function, "anypo_impl", None)
 
 
-def check_hooks(cls: type) -> None:
+def check_hooks(owner: type | ModuleType) -> None:
     """Refuse what pluggy would drop or reorder without a word.
 
     Raises:
-        PluginError: A method is named like a stage but not marked, marked but not named like one,
+        PluginError: A function is named like a stage but not marked, marked but not named like one,
             or asks for an argument in a way pluggy never fills, or to be called out of order.
     """
-    for name, function in inspect.getmembers(cls, inspect.isroutine):
+    for name, function in inspect.getmembers(owner, inspect.isroutine):
         options = hook_options(function)
-        where = f"{cls.__module__}.{cls.__qualname__}.{name}"
-        if options is None:
-            if name in HOOKS:
-                raise PluginError(f"{where} is named like a stage but lacks @hookimpl")
+        if options is None and name not in HOOKS:
             continue
+        where = f"{owner.__name__}.{name}"
+        if options is None:
+            raise PluginError(f"{where} is named like a stage but lacks @hookimpl")
         if name not in HOOKS:
             raise PluginError(f"{where} answers a stage that does not exist{nearest(name, HOOKS)}")
         if options["tryfirst"] or options["trylast"]:
             raise PluginError(f"{where} uses tryfirst or trylast; its place in the stack decides")
+        if options["hookwrapper"]:
+            raise PluginError(f"{where} is an old-style wrapper: use @hookimpl(wrapper=True)")
         for parameter in inspect.signature(function).parameters.values():
             if parameter.kind is not parameter.POSITIONAL_OR_KEYWORD or (
                 parameter.default is not parameter.empty

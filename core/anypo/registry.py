@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import EntryPoint, distributions
+from importlib.metadata import Distribution, EntryPoint, distributions
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ class Entry:
         """
         try:
             return self.entry_point.load()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise PluginError(
                 f"plugin '{self.name}' of {self.distribution} {self.version} is broken: "
                 f"{type(error).__name__}: {error}"
@@ -57,12 +57,11 @@ class Entry:
 @cache
 def entries() -> tuple[Entry, ...]:
     """Every plugin installed, sorted by name; two distributions may offer the same name."""
-    found = {
-        (point.name, dist.name): Entry(point.name, dist.name, dist.version, point)
-        for dist in distributions()
-        for point in dist.entry_points
-        if point.group == GROUP
-    }
+    found: dict[tuple[str, str], Entry] = {}
+    for dist in distributions():  # in the order of sys.path: the first is the one imported
+        for point in _points(dist):
+            entry = Entry(point.name, dist.name, dist.version, point)
+            found.setdefault((point.name, dist.name), entry)
     return tuple(sorted(found.values(), key=lambda entry: (entry.name, entry.distribution)))
 
 
@@ -88,6 +87,14 @@ def find(name: str) -> Entry:
 def load(name: str) -> Any:
     """Import the plugin called `name`. Raises PluginError like `find` and `Entry.load`."""
     return find(name).load()
+
+
+def _points(dist: Distribution) -> list[EntryPoint]:
+    try:
+        points = [point for point in dist.entry_points if point.group == GROUP]
+        return points if dist.name else []
+    except Exception:  # the metadata of some distribution is damaged: the others still count
+        return []
 
 
 def _normal(name: str) -> str:
@@ -123,11 +130,21 @@ def _summary(source: str, attribute: str) -> str:
                 raise ModuleNotFoundError(f"no module named '{module}'")
     owners = {getattr(node, "name", ""): node for node in tree.body}
     if attribute and attribute not in owners:
+        if attribute in _bound(tree):
+            return ""
         raise AttributeError(f"the module does not define '{attribute}'")
     owner = owners[attribute] if attribute else tree
     if not isinstance(owner, ast.Module | ast.ClassDef):
         return ""
     return (ast.get_docstring(owner) or "").partition("\n")[0]
+
+
+def _bound(tree: ast.Module) -> set[str]:
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names |= {alias.asname or alias.name for alias in node.names}
+    return names
 
 
 def _imports(node: ast.stmt) -> list[str]:

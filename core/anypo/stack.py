@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import SimpleNamespace
-from typing import Any
+from types import ModuleType
+from typing import Annotated, Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from anypo import registry
 from anypo.errors import KnobError, PluginError, nearest
-from anypo.hookspecs import STAGES
+from anypo.hookspecs import HOOKS, STAGES
 from anypo.plugin import Plugin, check_hooks, hook_options
 
 
@@ -36,16 +36,29 @@ class Layer:
         Raises:
             KnobError: A value is out of range or of the wrong type.
         """
-        if not _is_plugin(self.source):
-            plugin = self.source
-        else:
-            try:
-                plugin = self.source(**{name: values[name] for name in self.fields})
-            except ValidationError as error:
-                raise KnobError(_first_problem(self.name, error)) from error
-        if self.stage is None:
+        plugin = self._plugin(values)
+        if isinstance(plugin, Plugin) and self.stage is None:
             return plugin
-        return SimpleNamespace(**{self.stage: getattr(plugin, self.stage)})
+        stages = HOOKS if self.stage is None else (self.stage,)
+        hooks = {stage: getattr(plugin, stage, None) for stage in stages}
+        return _Answers({stage: hook for stage, hook in hooks.items() if hook_options(hook)})
+
+    def _plugin(self, values: Mapping[str, Any]) -> object:
+        if not isinstance(self.source, type):
+            return self.source
+        try:
+            return self.source(**{name: values[name] for name in self.fields})
+        except ValidationError as error:
+            raise KnobError(_first_problem(self.name, error)) from error
+        except TypeError as error:
+            raise PluginError(f"plugin '{self.name}' cannot be made: {error}") from error
+
+
+class _Answers:
+    """Some hooks of a plugin, as an object that pluggy can hash whatever the plugin is."""
+
+    def __init__(self, hooks: Mapping[str, Any]) -> None:
+        vars(self).update(hooks)
 
 
 @dataclass(frozen=True)
@@ -79,13 +92,12 @@ def lay(tops: Sequence[Layer], swaps: Mapping[str, str]) -> list[Layer]:
     Raises:
         PluginError: A name is unknown, or a plugin stands in the stack already.
     """
-    layers: dict[Any, Layer] = {}
+    layers: dict[int, Layer] = {}  # by identity of the source, which need not be hashable
     for top in tops:
-        known = layers.get(top.source)
-        if known is not None:
+        if id(top.source) in layers:
             raise PluginError(f"'{top.name}' is already in the stack below; name it once")
         for layer in _with_bases(top):
-            layers.setdefault(layer.source, layer)
+            layers.setdefault(id(layer.source), layer)
     if not layers:
         raise PluginError("no plugin named: an algorithm is a stack of at least one")
     stack = list(layers.values())
@@ -120,15 +132,18 @@ def _layer(item: Any, name: str | None) -> Layer:
     if isinstance(item, Plugin):
         given = {knob: getattr(item, knob) for knob in item.model_fields_set}
         return Layer(name or snake_case(type(item).__name__), type(item), given)
-    if isinstance(item, type):
-        name = name or snake_case(item.__name__)
-        return Layer(name, item) if _is_plugin(item) else _layer(item(), name)
-    check_hooks(type(item))
+    if not _is_plugin(item):
+        check_hooks(item if isinstance(item, type | ModuleType) else type(item))
+        if not any(hook_options(getattr(item, hook, None)) for hook in HOOKS):
+            raise PluginError(f"{item!r:.60} is no plugin: it answers no stage")
     return Layer(name or snake_case(getattr(item, "__name__", type(item).__name__)), item)
 
 
 def _with_bases(layer: Layer) -> Iterable[Layer]:
-    for base in getattr(layer.source, "extends", ()):
+    bases = getattr(layer.source, "extends", ())
+    if not isinstance(bases, tuple):
+        raise PluginError(f"'{layer.name}' extends {bases!r}, which is no tuple")
+    for base in bases:
         yield from _with_bases(layer_of(base))
     yield layer
 
@@ -154,7 +169,7 @@ def _resolve(name: str, owners: Sequence[Layer], settings: Mapping[str, Any]) ->
             raise KnobError(f"'{other.name}' and '{top.name}' declare '{name}' with other types")
     given = [(f"set on {layer.name}", layer.given[name]) for layer in owners if name in layer.given]
     if name in settings:
-        given.append(("set by you", settings[name]))
+        given.append(("set by you", _validated(top, name, settings[name])))
     for origin, value in given:
         if value != given[0][1]:
             raise KnobError(
@@ -169,8 +184,16 @@ def _resolve(name: str, owners: Sequence[Layer], settings: Mapping[str, Any]) ->
     return Knob(name, value, origin, top.name, description, is_set=bool(given))
 
 
-def _first_problem(plugin: str, error: ValidationError) -> str:
+def _validated(layer: Layer, name: str, value: Any) -> Any:
+    declared: Any = Annotated[layer.fields[name].annotation, layer.fields[name]]
+    try:
+        return TypeAdapter(declared).validate_python(value)
+    except ValidationError as error:
+        raise KnobError(_first_problem(layer.name, error, name)) from error
+
+
+def _first_problem(plugin: str, error: ValidationError, knob: str = "") -> str:
     problem = error.errors()[0]
-    knob = ".".join(str(part) for part in problem["loc"]) or "the knobs"
+    knob = ".".join(filter(None, (knob, *map(str, problem["loc"])))) or "the knobs"
     reason = problem["msg"][0].lower() + problem["msg"][1:]
     return f"{plugin}: {knob} = {problem['input']!r} is refused: {reason}"

@@ -12,7 +12,7 @@ def own(tmp_path, model_dir):
     """The arguments of a short run on own data and an own reward."""
     (tmp_path / "train.jsonl").write_text('{"prompt": "ab"}\n{"prompt": "cd"}\n')
     (tmp_path / "reward.py").write_text(
-        "def score(prompts, completions, **kwargs):\n    return [float(len(c)) for c in completions]\n"
+        "def score(completions, **kwargs):\n    return [float(len(c)) for c in completions]\n"
     )
     arguments = {
         "--model": model_dir,

@@ -103,7 +103,6 @@ def test_hooks_and_keywords_say_the_same():
     assert messages[0] == messages[1]
 
 
-# BUG: the keyword wins and the other is ignored without a word.
 def test_a_stage_taken_from_two_plugins_is_refused():
     with pytest.raises(PluginError, match=r"'clip'.*'one'.*'two'"):
         compose("grpo", hooks={"clip": "one"}, clip="two")
@@ -140,15 +139,11 @@ def test_a_set_knob_that_another_knob_switches_off_is_an_error_that_says_so():
         compose("grpo", knobs={"kl_coef": 0.0, "kl_estimator": "k1"})
 
 
-# BUG: `_why_unread` asks whether any stage of the knob's owner is replaced, not whether that
-# stage reads the knob, and blames `weight` for what kl_coef = 0 does.
 def test_a_replaced_stage_that_never_read_the_knob_is_not_blamed():
     with pytest.raises(KnobError, match=r"'kl_estimator'.*the other knobs"):
         compose(Wider, knobs={"kl_estimator": "k1"})
 
 
-# BUG: `_why_unread` looks for the plugin that last declared the knob, not for the one whose
-# hook reads it.
 def test_a_replaced_stage_is_blamed_whoever_re_defaulted_its_knob():
     with pytest.raises(KnobError, match=r"'clip_high'.*'clip' is answered by 'unclipped'.*'grpo'"):
         compose(Wider, Unclipped, knobs={"clip_high": 0.3})

@@ -139,13 +139,11 @@ def test_an_unknown_requirement_is_refused():
     assert all(requirement in says for requirement in REQUIREMENTS)
 
 
-# BUG: `Algorithm.blame` names the topmost plugin only, but all are asked what they require.
 def test_an_unknown_requirement_is_blamed_on_who_named_it():
     below = answering("requires", {"oracle"}, "Below")
     assert "'below'" in refusal(Base, below, answering("requires", {"critic"}, "Above"))
 
 
-# BUG: `Algorithm.required_by_hooks` calls the hook past `_call`; a string is taken for a set.
 @pytest.mark.parametrize("answer", [3, "critic"])
 def test_a_requirement_that_is_no_set_is_refused(answer):
     says = refusal(Base, answering("requires", answer))
@@ -163,7 +161,6 @@ def test_an_algorithm_needs_no_regularizer():
     assert not compose(Base).answers("regularizer")
 
 
-# BUG: `dry_run` counts a wrapper as an answer, and the wrapper is blamed for the None it is sent.
 def test_a_wrapper_alone_does_not_answer_a_stage():
     @hookimpl(wrapper=True)
     def clip(self):
@@ -206,7 +203,6 @@ def test_a_wrong_shape_in_a_dict_names_its_key(stage, column):
     )
 
 
-# BUG: `Algorithm.blame` names the topmost plugin only, but the penalties of all are merged.
 def test_a_wrong_penalty_is_blamed_on_who_returned_it():
     below = answering("regularizer", {"a": torch.zeros(3)}, "Below")
     above = answering("regularizer", {"b": torch.zeros(4, 1)}, "Above")
@@ -232,7 +228,6 @@ def test_a_rollout_that_keeps_nothing_is_refused():
     assert "'rollout' of plugin 'faulty' kept none" in says
 
 
-# BUG: `Algorithm._penalties` merges the answer before it looks at it.
 @pytest.mark.parametrize("answer", [torch.zeros(4, 7), "text", 0.5])
 def test_a_regularizer_that_returns_no_dict_is_refused(answer):
     assert "'regularizer' of plugin 'faulty'" in refusal(Base, answering("regularizer", answer))
@@ -254,8 +249,6 @@ def test_a_stage_whose_only_answer_is_none_is_refused(stage):
     assert "plugin 'faulty' returned None" in says
 
 
-# BUG: pluggy takes the None of a forgotten `return` for "ask the next", so the stage below runs
-# while `explain` shows the one above.
 @pytest.mark.parametrize("stage", ONE_ANSWER)
 def test_a_stage_that_returns_none_above_one_that_answers_is_refused(stage):
     says = refusal(Base, answering(stage, None))
@@ -277,7 +270,6 @@ def test_a_gain_that_is_detached_is_refused():
     assert "'clip' of plugin 'faulty': no gradient" in refusal(Base, detached)
 
 
-# BUG: `_check_gradient` looks at the whole loss, and here the KL penalty has a gradient.
 def test_a_gain_that_is_detached_is_refused_beside_a_penalty_that_is_not():
     detached = plugin(clip=lambda self, log_ratio, advantages: log_ratio.detach() * advantages)
     assert "'clip' of plugin 'faulty': no gradient" in refusal(GRPO, detached)
@@ -309,7 +301,6 @@ def test_a_gradient_that_is_not_finite_is_refused():
     assert "the gradient of base+faulty is not finite" in refusal(Base, cusp)
 
 
-# BUG: `_check_gradient` looks at the log-probs only.
 @pytest.mark.parametrize("name", ["values", "entropy"])
 def test_a_gradient_of_values_or_entropy_that_is_not_finite_is_refused(name):
     hooks = {
@@ -336,7 +327,6 @@ def test_per_token_advantages_fit_a_ratio_per_token():
     assert compose(Base, per_token).requires == {"sampler_logprobs"}
 
 
-# BUG at 1000: the mean over a row of equal numbers is off by more than the absolute 1e-6.
 @pytest.mark.parametrize("scale", [1.0, 1000.1])
 def test_a_sequence_ratio_fits_one_advantage_per_row_however_large(scale):
     large = plugin("Large", advantage=lambda self, batch: scale * (batch.rewards - 0.3))
@@ -353,7 +343,6 @@ def test_an_exception_in_a_hook_names_stage_and_plugin(stage):
     assert says == f"'{stage}' of plugin 'faulty' failed: ZeroDivisionError: of course"
 
 
-# BUG: `Algorithm.required_by_hooks` calls the hook past `_call`.
 def test_an_exception_in_requires_names_it_and_the_plugin():
     says = refusal(Base, plugin(requires=raises))
     assert says == "'requires' of plugin 'faulty' failed: ZeroDivisionError: of course"
@@ -389,7 +378,6 @@ def test_a_wrapper_that_spoils_the_answer_is_named_with_whom_it_wraps():
     assert "'advantage' of plugin 'wrapper' around 'base'" in says
 
 
-# BUG: `Algorithm._call` lets every AnypoError through, MissingTensorError too.
 def test_a_misspelt_tensor_names_stage_and_plugin():
     says = refusal(Base, plugin(advantage=lambda self, batch: batch.reward))
     assert "the batch holds no 'reward'" in says

@@ -92,8 +92,6 @@ def test_a_hook_without_docstring_has_no_formula():
     assert shown.formula == ""
 
 
-# BUG: inspect.getdoc takes the docstring of the method that is overridden, so the formula shown
-# is not the one that runs.
 def test_a_hook_does_not_inherit_the_formula_it_overrides():
     (shown,) = answers(compose(Silent).explain(), "clip")
     assert shown.formula == ""
@@ -114,8 +112,6 @@ def test_the_source_of_an_inherited_hook_is_where_it_is_written():
     assert shown.source == f"anypo_plugins/grpo.py:{inspect.getsourcelines(GRPO.ratio)[1]}"
 
 
-# BUG: `explain._answer` counts the dots of the module's name, and a package has none to spare
-# for its `__init__.py`.
 def test_the_source_of_a_hook_in_a_package_names_the_package(tmp_path, monkeypatch):
     home = tmp_path / "anypo_burbot"
     home.mkdir()
@@ -138,7 +134,6 @@ def test_the_stack_is_shown_bottom_first_each_with_its_one_line():
     )
 
 
-# BUG: inspect.getdoc of a class without docstring takes that of `Plugin`.
 def test_a_plugin_without_docstring_has_no_line():
     class Undocumented(Plugin):
         extends = (GRPO,)

@@ -134,8 +134,6 @@ def test_a_module_can_be_the_plugin(install):
     assert registry.load("lamprey").__name__ == "lamprey_module"
 
 
-# BUG: `registry._summary` knows only the classes and functions that the module itself defines,
-# so `anypo list` calls a plugin broken that its package imports from a submodule.
 @pytest.mark.parametrize(
     "module",
     ["from eels.river import Lamprey\n", "import eels.river\nLamprey = eels.river.Lamprey"],
@@ -199,8 +197,6 @@ def test_an_optional_import_does_not_make_a_plugin_broken(install):
     assert registry.find("lamprey").summary() == "It holds on."
 
 
-# BUG: `registry.entries` lets the TypeError of importlib.metadata through, so one distribution,
-# even one that has nothing to do with anypo, takes every algorithm down.
 def test_a_malformed_entry_points_file_hurts_no_other(install):
     info = install("unrelated", {})
     write(info / "entry_points.txt", "[console_scripts]\na line that is no entry point\n")
@@ -208,8 +204,6 @@ def test_a_malformed_entry_points_file_hurts_no_other(install):
     assert registry.load("grpo") is GRPO
 
 
-# BUG: without METADATA, what an interrupted uninstall leaves behind, the distribution's name is
-# None, and `registry.find` calls a method of it.
 def test_a_distribution_without_metadata_hurts_no_other(install):
     info = install("anypo-lamprey", {"grpo": "lamprey_module:Lamprey"})
     (info / "METADATA").unlink()
@@ -254,8 +248,6 @@ def test_a_wrong_distribution_suggests_the_right_one(twice):
         registry.find("anypo-see:lamprey")
 
 
-# BUG: of one distribution found twice on sys.path, `registry.entries` keeps the last, while
-# Python imports the first.
 def test_of_a_distribution_found_twice_the_one_that_is_imported_is_listed(install):
     point, files = {"lamprey": "lamprey_module:Lamprey"}, {"lamprey_module.py": PLUGIN}
     install("anypo-lamprey", point, files, version="1.0", place="below")

@@ -33,7 +33,7 @@ def _row(a: int, b: int) -> Row:
 
 def _demonstration(row: Row, draw: random.Random) -> Row:
     a, b = (int(number) for number in row["prompt"][0]["content"].split("+"))
-    style = draw.choices((_bare, _terse, _full), weights=(4, 2, 4))[0]
+    style = draw.choices((_bare, _terse, _full), weights=(45, 15, 40))[0]
     reply = {"role": "assistant", "content": style(a, b, draw)}
     return {"messages": [*row["prompt"], reply]}
 
