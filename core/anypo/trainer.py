@@ -96,8 +96,9 @@ class Trainer:
         )
 
     def train(self) -> Iterator[Report]:
-        """Train, one report per step; report 0 is the evaluation before."""
-        yield Report(0, self._evaluate(0))
+        """Train, one report per step; report 0 is the evaluation before, if there is one."""
+        if self.held_out:
+            yield Report(0, self._evaluate(0))
         for step in range(1, self.steps + 1):
             report = self.step(step)
             if step % self.config.eval_every == 0 or step == self.steps:
