@@ -51,22 +51,22 @@ def load_rows(name: str) -> list[Row]:
     return rows
 
 
-def load_prompts(
-    name: str, tokenizer: PreTrainedTokenizerBase, *, max_prompt_length: int
+def to_prompts(
+    name: str, rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase, *, max_prompt_length: int
 ) -> list[Prompt]:
-    """The tokenised prompts of a data set, each with the other columns of its row.
+    """The tokenised prompts of the rows of a data set, each with its other columns.
 
     A prompt is a string, or a list of messages that goes through the tokenizer's chat template.
 
     Args:
-        name: See `load_rows`.
+        name: What to call the data set in an error.
+        rows: See `load_rows`.
         tokenizer: Of the model that will complete the prompts.
         max_prompt_length: In tokens; a longer prompt is an error, never cut in silence.
 
     Raises:
         DataError: There is no column `prompt`, or a row of it is unusable.
     """
-    rows = load_rows(name)
     if "prompt" not in rows[0]:
         raise DataError(f"data set '{name}' has no column 'prompt', only {', '.join(rows[0])}")
     prompts = [_prompt(f"row {i} of '{name}'", row, tokenizer) for i, row in enumerate(rows, 1)]

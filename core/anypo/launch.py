@@ -25,7 +25,7 @@ from anypo.algorithm import Algorithm
 from anypo.batch import Prompt
 from anypo.composition import compose
 from anypo.config import Recipe, RunConfig, make_config, resolve, write_recipe
-from anypo.data import PromptStream, load_prompts
+from anypo.data import PromptStream, load_rows, to_prompts
 from anypo.embedded import ensure_embedded
 from anypo.errors import AnypoError, ConfigError
 from anypo.forward import check_head
@@ -266,17 +266,20 @@ def _gather(config: RunConfig, observer: Observer) -> Materials:
     if config.data is not None and not config.reward:
         raise ConfigError("data are given but no reward: name one with reward (--reward)")
     rewards = [load_reward(spec) for spec in config.reward]
-    built_in = None
-    if config.model is None or config.data is None:
+    rows = {name: load_rows(name) for name in (config.data, config.eval_data) if name}
+    model, data, eval_data = config.model, config.data, config.eval_data
+    if model is None or data is None:
         built_in = ensure_embedded(observer.warming_up)
-    model = config.model or (built_in.model if built_in else "")
-    data, eval_data = config.data, config.eval_data
-    if built_in and data is None:
-        data, eval_data = built_in.train, eval_data or built_in.held_out
+        model = model or built_in.model
+        if data is None:
+            data, eval_data = built_in.train, eval_data or built_in.held_out
+            rows |= {name: load_rows(name) for name in (data, eval_data) if name not in rows}
     tokenizer = load_tokenizer(model, trust_remote_code=config.trust_remote_code)
     limit = _prompt_limit(model, config)
-    prompts = load_prompts(str(data), tokenizer, max_prompt_length=limit)
-    held_out = load_prompts(eval_data, tokenizer, max_prompt_length=limit) if eval_data else []
+    prompts = to_prompts(data, rows[data], tokenizer, max_prompt_length=limit)
+    held_out = []
+    if eval_data:
+        held_out = to_prompts(eval_data, rows[eval_data], tokenizer, max_prompt_length=limit)
     if config.steps is None:
         steps = math.ceil(len(prompts) / config.prompts_per_step)
         config = config.model_copy(update={"steps": steps})
