@@ -143,6 +143,14 @@ class Algorithm:
         """Whether the rows of a group must share a micro-batch."""
         return any(getattr(layer.source, "couples", "") == "group" for layer in self.layers)
 
+    @property
+    def built_in_options(self) -> dict[str, Any]:
+        """The run options that suit the built-in model; those of the topmost plugin win."""
+        merged: dict[str, Any] = {}
+        for layer in self.layers:
+            merged |= getattr(layer.source, "built_in_options", {})
+        return merged
+
     def explain(self) -> Explanation:
         """Stage by stage who answers, with what formula, and every knob with its origin."""
         return explain(self)

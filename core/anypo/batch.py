@@ -36,10 +36,24 @@ class Sample:
     group: int  # which of the step's prompts it answers
     reward: float | None = None  # what is optimised; None until scored
     scores: dict[str, float] = field(default_factory=dict)  # raw, by name of the reward function
+    score_weights: dict[str, float] = field(default_factory=dict)  # of each in the reward
     mask: list[bool] | None = None  # which completion tokens the policy wrote; None: all
     logprobs: list[float] | None = None  # the sampler's own, of the distribution sampled from
     truncated: bool = False  # whether it hit the length limit before an end-of-sequence token
     columns: dict[str, Any] = field(default_factory=dict)  # numbers, or a list of one per token
+
+
+def step_columns(length: int, steps: Sequence[tuple[int, float]]) -> dict[str, list[float]]:
+    """Rewards of steps as columns: the reward, and a 1, at each token that ends a step.
+
+    Args:
+        length: Of the completion, in tokens.
+        steps: (index of the last token, reward) of every step.
+    """
+    rewards, ends = [0.0] * length, [0.0] * length
+    for end, reward in steps:
+        rewards[end], ends[end] = reward, 1.0
+    return {"step_rewards": rewards, "step_ends": ends}
 
 
 class MissingTensorError(AnypoError, AttributeError):
@@ -72,12 +86,14 @@ class Batch:
         mask: Bool[Tensor, "N T"],
         max_completion_length: int | None = None,
         scores: Mapping[str, Float[Tensor, " N"]] | None = None,
+        score_weights: Mapping[str, float] | None = None,
         weights: Mapping[str, Float[Tensor, "N T"]] | None = None,
         **tensors: Tensor,
     ) -> None:
         self.mask = mask.bool()
         self.max_completion_length = max_completion_length or mask.shape[1]
-        self.scores = dict(scores or {})  # raw, by name of the reward function
+        self.scores = {k: self._checked(k, v) for k, v in (scores or {}).items()}  # raw, by reward
+        self.score_weights = dict(score_weights or dict.fromkeys(self.scores, 1.0))
         self.weights = {k: self._checked(k, v) for k, v in (weights or {}).items()}  # by loss term
         self.tensors = {name: self._checked(name, x) for name, x in tensors.items()}
 
@@ -116,11 +132,12 @@ class Batch:
         return self.mask.sum(-1)
 
     def replace(self, **changes: Any) -> Batch:
-        """The same batch with some tensors (or `mask`, `scores`, `weights`) new or replaced."""
+        """The same batch with some tensors (or `mask`, `scores`, …) new or replaced."""
         fields = {
             "mask": self.mask,
             "max_completion_length": self.max_completion_length,
             "scores": self.scores,
+            "score_weights": self.score_weights,
             "weights": self.weights,
             **self.tensors,
         }
@@ -161,6 +178,7 @@ def collate(samples: Sequence[Sample], *, max_completion_length: int | None = No
             name: torch.tensor([float(s.scores[name]) for s in samples])
             for name in samples[0].scores
         },
+        score_weights=samples[0].score_weights,
         group=torch.tensor([s.group for s in samples]),
         rewards=torch.tensor([_reward(s) for s in samples]),
         truncated=torch.tensor([s.truncated for s in samples]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -51,6 +51,22 @@ class RunConfig(BaseModel):
         16384, ge=1, description="Tokens at a time through a model, padding included."
     )
     reward_timeout: float = Field(60.0, ge=0, description="Seconds per reward call; 0: no limit.")
+    max_rounds: int = Field(
+        8, ge=1, description="Rollouts per step at most, where the algorithm drops prompts."
+    )
+    ref_sync_every: int | None = Field(
+        None, ge=1, description="Steps between updates of the reference model from the policy."
+    )
+    ref_sync_alpha: float = Field(
+        1.0, gt=0, le=1, description="Share of the policy in the updated reference; 1: a copy."
+    )
+    critic: Literal["own", "shared"] = Field(
+        "own", description="A critic with a decoder of its own, or a head on the policy's."
+    )
+    critic_learning_rate: float = Field(1e-5, gt=0, description="Peak learning rate of the critic.")
+    critic_warmup_steps: int = Field(
+        0, ge=0, description="Steps at the start that train the critic alone."
+    )
     seed: int = Field(0, ge=0, description="Of sampling and shuffling.")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where the models live.")
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
@@ -71,15 +87,35 @@ BUILT_IN_DEFAULTS = {
 }
 
 
-def resolve(config: RunConfig) -> RunConfig:
-    """The configuration with the defaults that suit its model and data."""
+NEEDED_BY = {  # options that mean something only if the algorithm requires a model
+    "ref_sync_every": "reference",
+    "ref_sync_alpha": "reference",
+    "critic": "critic",
+    "critic_learning_rate": "critic",
+    "critic_warmup_steps": "critic",
+}
+
+
+def resolve(config: RunConfig, built_in_options: Mapping[str, Any]) -> RunConfig:
+    """The configuration with the defaults that suit its model and data.
+
+    Args:
+        config: As the user made it.
+        built_in_options: What the algorithm's plugins prefer for the built-in model.
+    """
     update: dict[str, Any] = {}
     if config.model is None:
         chosen = config.model_fields_set
-        update = {k: v for k, v in BUILT_IN_DEFAULTS.items() if k not in chosen}
+        defaults = {**BUILT_IN_DEFAULTS, **built_in_options}
+        update = {k: v for k, v in defaults.items() if k not in chosen}
     if config.data is None and not config.reward:
         update["reward"] = ["exact"]
     return config.model_copy(update=update)
+
+
+def inapplicable(requires: Collection[str]) -> set[str]:
+    """The options that mean nothing to an algorithm that requires no more than `requires`."""
+    return {option for option, model in NEEDED_BY.items() if model not in requires}
 
 
 def make_config(options: Mapping[str, Any]) -> RunConfig:

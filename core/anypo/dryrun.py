@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from anypo.algorithm import Algorithm, Loss
-from anypo.batch import Batch, Prompt, Sample, collate
+from anypo.batch import Batch, Prompt, Sample, collate, step_columns
 from anypo.errors import KnobError, PluginError
 from anypo.hookspecs import MERGED, REQUIREMENTS, STAGES
 from anypo.plugin import recorded_knobs
@@ -50,11 +50,20 @@ class MadeUpSampler:
 
 
 def made_up_scores(prompts: Sequence[Prompt], samples: Sequence[Sample]) -> list[Sample]:
-    """Rewards 1 and 0 in turn, so that no group agrees."""
+    """Rewards 1 and 0 in turn, so that no group agrees, and some steps."""
     return [
-        replace(sample, reward=float(i % 2), scores={"made_up": float(i % 2)})
+        replace(
+            sample,
+            reward=float(i % 2),
+            scores={"made_up": float(i % 2)},
+            columns={**sample.columns, **step_columns(len(sample.completion_ids), _steps(sample))},
+        )
         for i, sample in enumerate(samples)
     ]
+
+
+def _steps(sample: Sample) -> list[tuple[int, float]]:
+    return [(end, float(end % 2)) for end in range(0, len(sample.completion_ids), 2)]
 
 
 def dry_run(algorithm: Algorithm) -> None:

@@ -26,28 +26,59 @@ class TokenScores(NamedTuple):
 
     logprobs: Float[Tensor, "N T"]  # nats, float32, at the sampling temperature
     entropy: Float[Tensor, "N T"]  # nats, of the whole distribution at each token
+    values: Float[Tensor, "N T"] | None  # the critic's, where there is one
+
+
+class TokenPositions(NamedTuple):
+    """Where the M unmasked completion tokens of a batch are."""
+
+    rows: Int[Tensor, " M"]
+    columns: Int[Tensor, " M"]  # in the completion
+    inputs: Int[Tensor, " M"]  # in the prompt and completion
 
 
 def score_tokens(
-    model: nn.Module, batch: Batch, *, temperature: float, with_entropy_gradient: bool = False
+    model: nn.Module,
+    batch: Batch,
+    *,
+    temperature: float,
+    with_entropy_gradient: bool = False,
+    critic: nn.Module | None = None,
 ) -> TokenScores:
-    """Log-prob and entropy of every unmasked completion token.
+    """Log-prob and entropy of every unmasked completion token, and its value.
 
     Args:
         model: A causal language model of transformers, wrapped by accelerate or not.
         batch: With `input_ids`, `prompt_lengths` and `sequence_lengths`.
         temperature: The one the tokens were sampled at.
         with_entropy_gradient: Whether gradient shall flow through the entropy too.
+        critic: An `anypo.critic.Critic`.
     """
     rows, columns = batch.mask.nonzero(as_tuple=True)
-    positions = batch.prompt_lengths[rows] + columns  # the token at t is predicted at t - 1
-    hidden = _hidden_states(model, batch)[rows, positions - 1]
-    targets = batch.input_ids[rows, positions]
+    positions = TokenPositions(rows, columns, batch.prompt_lengths[rows] + columns)
+    hidden = hidden_states(model.get_decoder(), batch, positions)  # type: ignore[operator]
+    targets = batch.input_ids[rows, positions.inputs]
     logprobs, entropy = _apply_head(model, hidden, targets, temperature, with_entropy_gradient)
     zeros = hidden.new_zeros(batch.mask.shape, dtype=torch.float32)
-    return TokenScores(
-        zeros.index_put((rows, columns), logprobs), zeros.index_put((rows, columns), entropy)
-    )
+
+    def spread(x: Float[Tensor, " M"]) -> Float[Tensor, "N T"]:
+        return zeros.index_put((rows, columns), x)
+
+    values = None if critic is None else spread(critic(batch, positions, hidden))
+    return TokenScores(spread(logprobs), spread(entropy), values)
+
+
+def hidden_states(
+    decoder: nn.Module, batch: Batch, positions: TokenPositions
+) -> Float[Tensor, "M H"]:
+    """The decoder's last hidden states from which the tokens at `positions` are predicted."""
+    length = int(batch.sequence_lengths.max())
+    input_ids = batch.input_ids[:, :length]
+    real = torch.arange(length, device=input_ids.device) < batch.sequence_lengths.unsqueeze(-1)
+    states: Tensor = decoder(
+        input_ids=input_ids, attention_mask=real.long(), use_cache=False
+    ).last_hidden_state
+    return states[positions.rows, positions.inputs - 1]
 
 
 def check_head(model: PreTrainedModel) -> None:
@@ -96,17 +127,6 @@ def micro_batches(
         chosen.extend(unit)
     if chosen:
         yield torch.tensor(chosen)
-
-
-def _hidden_states(model: nn.Module, batch: Batch) -> Float[Tensor, "N L H"]:
-    length = int(batch.sequence_lengths.max())
-    input_ids = batch.input_ids[:, :length]
-    real = torch.arange(length, device=input_ids.device) < batch.sequence_lengths.unsqueeze(-1)
-    decoder = model.get_decoder()  # type: ignore[operator]
-    hidden: Tensor = decoder(
-        input_ids=input_ids, attention_mask=real.long(), use_cache=False
-    ).last_hidden_state
-    return hidden
 
 
 def _apply_head(

@@ -1,16 +1,8 @@
-"""Run an algorithm: check everything that can be checked, load, train, and leave a run directory.
-
-runs/…/config.toml     repeats the run
-       metrics.jsonl   one object per step
-       samples.jsonl   some prompts, completions and scores
-       model/          an ordinary Hugging Face model directory
-"""
+"""Run an algorithm: check everything that can be checked, load, train, write it down."""
 
 from __future__ import annotations
 
-import json
 import math
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,12 +11,19 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import set_seed
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from anypo.algorithm import Algorithm
 from anypo.batch import Prompt
 from anypo.composition import compose
-from anypo.config import Recipe, RunConfig, make_config, resolve, write_recipe
+from anypo.config import (
+    NEEDED_BY,
+    Recipe,
+    RunConfig,
+    inapplicable,
+    make_config,
+    resolve,
+)
 from anypo.data import PromptStream, load_rows, to_prompts
 from anypo.embedded import ensure_embedded
 from anypo.errors import AnypoError, ConfigError
@@ -38,11 +37,9 @@ from anypo.models import (
     use_sensible_threads,
 )
 from anypo.rewards import Rewards, load_reward
+from anypo.run_directory import RunDirectory
 from anypo.sampler import TransformersSampler
 from anypo.trainer import Report, Trainer
-
-SAMPLES_EVERY = 10  # steps
-SAMPLES_KEPT = 8  # rows each time
 
 
 class Observer(Protocol):
@@ -115,17 +112,16 @@ def run(algorithm: str | Algorithm, *, observer: Observer | None = None, **optio
 
 def run_recipe(algorithm: Algorithm, config: RunConfig, observer: Observer) -> Path:
     """Train a model by a composed algorithm; see `run`."""
-    config = resolve(config)
+    _refuse_inapplicable(config, algorithm)
+    config = resolve(config, algorithm.built_in_options)
     accelerator = _accelerator(config)
-    _check_provided(algorithm)
-    folder = _run_directory(config, algorithm)
+    directory = RunDirectory(config.output, algorithm.named)
     _explain_inert_stages(algorithm, config, observer)
     materials = _gather(config, observer)
     trainer = _trainer(algorithm, materials, accelerator)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_recipe(folder / "config.toml", _recipe(algorithm, materials.config))
-    _train(trainer, _Log(folder, materials.tokenizer), observer)
-    return folder
+    directory.begin(_recipe(algorithm, materials.config))
+    _train(trainer, directory, materials.tokenizer, observer)
+    return directory.path
 
 
 def _trainer(algorithm: Algorithm, materials: Materials, accelerator: Accelerator) -> Trainer:
@@ -157,67 +153,44 @@ def _trainer(algorithm: Algorithm, materials: Materials, accelerator: Accelerato
     )
 
 
-def _train(trainer: Trainer, log: _Log, observer: Observer) -> None:
+def _train(
+    trainer: Trainer,
+    directory: RunDirectory,
+    tokenizer: PreTrainedTokenizerBase,
+    observer: Observer,
+) -> None:
     """Train and write down every step; whatever happens, the model trained so far is saved."""
     save_every = trainer.config.save_every
     done = 0
+    told = False
     observer.started(trainer.steps)
     try:
         for report in trainer.train():
             done = report.step
-            log.write(report)
+            directory.write(report, tokenizer)
+            if report.missing and not told:
+                observer.note(_shortage(report, trainer.config))
+                told = True
             observer.reported(report.step, report.metrics)
             if done and save_every and done % save_every == 0:
-                checkpoint = log.save(trainer.model, f"checkpoints/step-{done:06d}")
-                torch.save(trainer.state, checkpoint / "state.pt")
+                directory.checkpoint(done, trainer, tokenizer)
     except AnypoError as error:
-        place = log.save(trainer.model, "model")
+        place = directory.save(trainer.model, tokenizer)
         raise type(error)(f"step {done + 1}: {error}; the model so far is in {place}") from error
     except BaseException:
-        log.save(trainer.model, "model")
+        directory.save(trainer.model, tokenizer)
         raise
     finally:
         trainer.sampler.close()
-    log.save(trainer.model, "model")
+    directory.save(trainer.model, tokenizer)
 
 
-class _Log:
-    """The files of a run directory."""
-
-    def __init__(self, folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
-        self.folder = folder
-        self.tokenizer = tokenizer
-
-    def write(self, report: Report) -> None:
-        """Append a step to metrics.jsonl and, every few steps, rows to samples.jsonl."""
-        rounded = {name: float(f"{value:.6g}") for name, value in report.metrics.items()}
-        self._append("metrics.jsonl", {"step": report.step, **rounded})
-        if report.step % SAMPLES_EVERY == 1:
-            for row in self._rows(report):
-                self._append("samples.jsonl", row)
-
-    def save(self, model: PreTrainedModel, name: str) -> Path:
-        """Save the model and its tokenizer as a Hugging Face directory."""
-        model.save_pretrained(self.folder / name)
-        self.tokenizer.save_pretrained(self.folder / name)
-        return self.folder / name
-
-    def _rows(self, report: Report) -> list[dict[str, Any]]:
-        return [
-            {
-                "step": report.step,
-                "prompt": report.prompts[sample.group].content,
-                "completion": self.tokenizer.decode(sample.completion_ids),
-                "reward": sample.reward,
-                "scores": {k: None if math.isnan(v) else v for k, v in sample.scores.items()},
-                "truncated": sample.truncated,
-            }
-            for sample in report.samples[:SAMPLES_KEPT]
-        ]
-
-    def _append(self, name: str, row: dict[str, Any]) -> None:
-        with (self.folder / name).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+def _shortage(report: Report, config: RunConfig) -> str:
+    return (
+        f"step {report.step} kept {config.prompts_per_step - report.missing} of "
+        f"{config.prompts_per_step} prompts in {config.max_rounds} rounds and trained on those; "
+        "so may later steps (--max-rounds allows more)"
+    )
 
 
 def _accelerator(config: RunConfig) -> Accelerator:
@@ -237,9 +210,16 @@ def _accelerator(config: RunConfig) -> Accelerator:
     return accelerator
 
 
-def _check_provided(algorithm: Algorithm) -> None:
-    if "critic" in algorithm.requires:
-        raise ConfigError(f"{algorithm.name} needs a critic, which is not supported yet")
+def _refuse_inapplicable(config: RunConfig, algorithm: Algorithm) -> None:
+    ignored = config.model_fields_set & inapplicable(algorithm.requires)
+    if ignored:
+        option = min(ignored)
+        raise ConfigError(
+            f"{option} is set, but {algorithm.name} has no {NEEDED_BY[option]} model, so nothing "
+            "would read it"
+        )
+    if "ref_sync_alpha" in config.model_fields_set and config.ref_sync_every is None:
+        raise ConfigError("ref_sync_alpha is set, but not ref_sync_every, so nothing would read it")
 
 
 def _explain_inert_stages(algorithm: Algorithm, config: RunConfig, observer: Observer) -> None:
@@ -249,16 +229,6 @@ def _explain_inert_stages(algorithm: Algorithm, config: RunConfig, observer: Obs
             "one update per rollout: every importance ratio is 1, so clipping has no effect "
             "(--minibatches or --epochs above 1 make it matter)"
         )
-
-
-def _run_directory(config: RunConfig, algorithm: Algorithm) -> Path:
-    name = f"{algorithm.named}-{time.strftime('%Y%m%d-%H%M%S')}"
-    folder = Path(config.output or Path("runs", name))
-    if (folder / "config.toml").exists():
-        raise ConfigError(f"output directory '{folder}' holds another run; choose a new one")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ConfigError(f"output '{folder}' exists and is no empty directory; choose a new one")
-    return folder
 
 
 def _gather(config: RunConfig, observer: Observer) -> Materials:
@@ -308,5 +278,8 @@ def _recipe(algorithm: Algorithm, config: RunConfig) -> Recipe:
         if knob.name in algorithm.active_knobs and knob.value is not None
     }
     hooks = {layer.stage: layer.name for layer in algorithm.layers if layer.stage is not None}
-    options: dict[str, Any] = config.model_dump(exclude={"output"})
+    ignored = inapplicable(algorithm.requires) | {"output"}
+    if config.ref_sync_every is None:
+        ignored.add("ref_sync_alpha")
+    options: dict[str, Any] = config.model_dump(exclude=ignored)
     return Recipe(algorithm.named, options, knobs, hooks)

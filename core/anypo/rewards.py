@@ -2,7 +2,8 @@
 
 A reward function has TRL's signature: `f(prompts, completions, **columns) -> list[float]`, with
 the other columns of the data set as lists, and `completion_ids`. For conversations, prompts and
-completions are lists of messages. None means that it does not apply to the row.
+completions are lists of messages. None means that it does not apply to the row. A list of (index
+of the last token, reward) pairs rewards the steps of a completion; its score is their sum.
 """
 
 from __future__ import annotations
@@ -20,10 +21,12 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from anypo.batch import Prompt, Sample
+from anypo.batch import Prompt, Sample, step_columns
 from anypo.builtin_rewards import BUILT_IN
 from anypo.deadline import DeadlineError, deadline
 from anypo.errors import DataError, RewardError, nearest
+
+Answer = float | list[tuple[int, float]]  # a score, or the rewards of steps
 
 
 @dataclass(frozen=True)
@@ -109,15 +112,38 @@ class Rewards:
                 None) per completion; or none of them applies to a row.
         """
         arguments = self._arguments(prompts, samples)
-        scores = [_call(reward, arguments, self.timeout) for reward in self.rewards]
+        answers = [_call(reward, arguments, self.timeout) for reward in self.rewards]
+        stepwise = any(isinstance(answer, list) for column in answers for answer in column)
         return [
-            replace(
-                sample,
-                reward=self._weighted_sum(row),
-                scores={r.name: score for r, score in zip(self.rewards, row, strict=True)},
-            )
-            for sample, row in zip(samples, zip(*scores, strict=True), strict=True)
+            self._scored(sample, row, stepwise)
+            for sample, row in zip(samples, zip(*answers, strict=True), strict=True)
         ]
+
+    def _scored(self, sample: Sample, answers: Sequence[Answer], stepwise: bool) -> Sample:
+        scores = [sum(r for _, r in a) if isinstance(a, list) else a for a in answers]
+        columns = dict(sample.columns)
+        if stepwise:
+            columns |= step_columns(len(sample.completion_ids), self._steps(sample, answers))
+        return replace(
+            sample,
+            reward=self._weighted_sum(scores),
+            scores={r.name: score for r, score in zip(self.rewards, scores, strict=True)},
+            score_weights={r.name: r.weight for r in self.rewards},
+            columns=columns,
+        )
+
+    def _steps(self, sample: Sample, answers: Sequence[Answer]) -> list[tuple[int, float]]:
+        """The steps of all functions, weighted; no two may end at the same token."""
+        steps: dict[int, float] = {}
+        for reward, answer in zip(self.rewards, answers, strict=True):
+            for end, value in answer if isinstance(answer, list) else []:
+                if end in steps or not 0 <= end < len(sample.completion_ids):
+                    raise RewardError(
+                        f"reward '{reward.name}' ends a step at token {end} of a completion of "
+                        f"{len(sample.completion_ids)} tokens: each end is a token, and used once"
+                    )
+                steps[end] = reward.weight * value
+        return list(steps.items())
 
     def _arguments(self, prompts: Sequence[Prompt], samples: Sequence[Sample]) -> dict[str, Any]:
         asked = [prompts[sample.group] for sample in samples]
@@ -178,7 +204,7 @@ def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
     return list(inspect.signature(function).parameters.values())
 
 
-def _call(reward: Reward, arguments: dict[str, Any], timeout: float) -> list[float]:
+def _call(reward: Reward, arguments: dict[str, Any], timeout: float) -> list[Answer]:
     parameters = _parameters(reward.function)
     if not any(p.kind is p.VAR_KEYWORD for p in parameters):
         arguments = {p.name: arguments[p.name] for p in parameters if p.name in arguments}
@@ -198,16 +224,32 @@ def _call(reward: Reward, arguments: dict[str, Any], timeout: float) -> list[flo
     return _checked(reward.name, answer, len(arguments.get("completions", answer)))
 
 
-def _checked(name: str, answer: Any, rows: int) -> list[float]:
+def _checked(name: str, answer: Any, rows: int) -> list[Answer]:
     values = answer.tolist() if hasattr(answer, "tolist") else answer
     if not isinstance(values, list | tuple):
         raise RewardError(f"reward '{name}' returned {answer!r:.60}, not a list of numbers")
     if len(values) != rows:
         raise RewardError(f"reward '{name}' returned {len(values)} numbers for {rows} completions")
-    for i, value in enumerate(values):
-        if value is not None and not (isinstance(value, int | float) and math.isfinite(value)):
-            raise RewardError(
-                f"reward '{name}' returned {value!r:.60} for completion {i}: "
-                "a reward is a finite number, or None where it does not apply"
-            )
-    return [math.nan if value is None else float(value) for value in values]
+    return [_checked_value(f"reward '{name}'", value, i) for i, value in enumerate(values)]
+
+
+def _checked_value(who: str, value: Any, row: int) -> Answer:
+    if value is None:
+        return math.nan
+    if _is_number(value):
+        return float(value)
+    if isinstance(value, list | tuple) and all(_is_step(step) for step in value):
+        return [(int(end), float(reward)) for end, reward in value]
+    raise RewardError(
+        f"{who} returned {value!r:.60} for completion {row}: a reward is a finite number, None "
+        "where it does not apply, or a list of (end token, reward) steps"
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _is_step(step: Any) -> bool:
+    is_pair = isinstance(step, list | tuple) and len(step) == 2
+    return is_pair and isinstance(step[0], int) and _is_number(step[1])

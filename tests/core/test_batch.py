@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anypo.batch import Batch, MissingTensorError, Sample, collate
+from anypo.batch import Batch, MissingTensorError, Sample, collate, step_columns
 from anypo.errors import AnypoError
 
 MASK = torch.tensor([[True, True, False], [True, False, False]])
@@ -20,6 +20,7 @@ def make_batch(**changes):
         "mask": MASK,
         "max_completion_length": 7,
         "scores": {"exact": torch.tensor([1.0, 0.0])},
+        "score_weights": {"exact": 0.5},
         "weights": {"policy": torch.full((2, 3), 0.5)},
         "group": torch.tensor([3, 4]),
         "logits": torch.ones(2, 5),
@@ -39,7 +40,8 @@ def equal(left, right):
 def same(left, right):
     """Whether two batches hold the same."""
     groups = [({"mask": b.mask}, b.tensors, b.scores, b.weights) for b in (left, right)]
-    return left.max_completion_length == right.max_completion_length and all(
+    settings = [(b.max_completion_length, b.score_weights) for b in (left, right)]
+    return settings[0] == settings[1] and all(
         x.keys() == y.keys() and all(equal(x[name], y[name]) for name in x)
         for x, y in zip(*groups, strict=True)
     )
@@ -118,7 +120,6 @@ def test_a_deep_copy_shares_no_memory():
         {"values": torch.ones(3, 3)},
         {"group": torch.tensor([1])},
         {"weights": {"values": torch.ones(3, 3)}},
-        # Bug: Batch.__init__ checks the rows of tensors and weights, not those of scores.
         {"scores": {"values": torch.ones(3)}},
     ],
 )
@@ -140,7 +141,7 @@ def test_replace_changes_what_is_named_and_nothing_else():
     assert same(batch, make_batch())
 
 
-@pytest.mark.parametrize("name", ["scores", "weights"])
+@pytest.mark.parametrize("name", ["scores", "score_weights", "weights"])
 def test_replace_takes_scores_and_weights(name):
     batch = make_batch()
     assert same(batch.replace(**{name: {}}), make_batch(**{name: {}}))
@@ -268,6 +269,21 @@ def test_collate_keeps_raw_scores_by_name_even_where_they_do_not_apply():
     batch = collate([make_sample([5], scores={"a": 1}), make_sample([6], scores={"a": nan})])
     assert torch.equal(batch.scores["a"].isnan(), torch.tensor([False, True]))
     assert batch.scores["a"][0] == 1.0
+
+
+def test_a_score_counts_once_in_the_reward_unless_said_otherwise():
+    scores = {"a": torch.zeros(2), "b": torch.zeros(2)}
+    assert Batch(mask=MASK, scores=scores).score_weights == {"a": 1.0, "b": 1.0}
+    scored = make_sample([5], scores={"a": 1.0}, score_weights={"a": 0.5})
+    assert collate([scored]).score_weights == {"a": 0.5}
+
+
+def test_rewards_of_steps_stand_where_the_steps_end():
+    assert step_columns(4, [(1, 0.5), (3, -1)]) == {
+        "step_rewards": [0, 0.5, 0, -1],
+        "step_ends": [0, 1, 0, 1],
+    }
+    assert step_columns(0, []) == {"step_rewards": [], "step_ends": []}
 
 
 def test_collate_is_told_the_length_limit():

@@ -34,7 +34,8 @@ def plain_logprobs(model, batch, row, temperature):
 def test_scores_equal_those_of_the_plain_forward(model, monkeypatch, temperature, tokens_per_chunk):
     monkeypatch.setattr(forward, "CHUNK", tokens_per_chunk * model.config.vocab_size)
     batch = made_batch()
-    logprobs, entropy = score_tokens(model, batch, temperature=temperature)
+    logprobs, entropy, values = score_tokens(model, batch, temperature=temperature)
+    assert values is None
     for row, length in enumerate(batch.lengths.tolist()):
         expected = plain_logprobs(model, batch, row, temperature)
         torch.testing.assert_close(logprobs[row, :length], expected[0], rtol=1e-5, atol=1e-5)

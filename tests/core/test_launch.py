@@ -104,7 +104,7 @@ def test_checkpoints_are_models(setting):
     folder = run("grpo", **setting, save_every=2)
     checkpoint = folder / "checkpoints" / "step-000002"
     AutoModelForCausalLM.from_pretrained(checkpoint)
-    assert torch.load(checkpoint / "state.pt") == {}
+    assert torch.load(checkpoint / "state.pt") == {"state": {}}
 
 
 def test_an_error_on_the_way_keeps_the_model_trained_so_far(setting, tmp_path):
@@ -188,3 +188,14 @@ def test_clipping_that_cannot_matter_is_said_once(setting):
     assert len(one.notes) == 1
     assert "clipping has no effect" in one.notes[0]
     assert several.notes == []
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("critic", "shared"), ("critic_learning_rate", 1e-3)]
+)
+def test_options_of_a_model_that_the_algorithm_lacks_are_refused(setting, option, value):
+    refused(setting, ConfigError, f"{option} is set, but grpo has no critic", **{option: value})
+
+
+def test_a_share_without_an_interval_is_refused(setting):
+    refused(setting, ConfigError, "not ref_sync_every", ref_sync_alpha=0.5)

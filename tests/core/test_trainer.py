@@ -37,10 +37,10 @@ def longer_is_better(prompts, samples):
     ]
 
 
-def make_trainer(model, algorithm="grpo", scorer=longer_is_better, held_out=(), **options):
+def make_trainer(model, *plugins, scorer=longer_is_better, held_out=(), knobs=None, **options):
     config = RunConfig(**{"steps": 2, "prompts_per_step": 3, "learning_rate": 1e-3, **options})
     return Trainer(
-        compose(algorithm, knobs={"group_size": 4}),
+        compose(*(plugins or ("grpo",)), knobs={"group_size": 4, **(knobs or {})}),
         model,
         ScriptedSampler(),
         scorer,
@@ -74,7 +74,7 @@ def test_micro_batches_change_nothing(model):
 
 
 def forward_passes(monkeypatch, trainer):
-    import anypo.trainer as module
+    import anypo.learner as module
 
     calls = []
     plain = module.score_tokens
@@ -108,7 +108,7 @@ def test_the_ratio_is_one_on_the_first_update_and_moves_after_it(model):
 def test_the_schedule_ends_at_zero_with_the_last_update(model):
     trainer = make_trainer(model, epochs=3, minibatches=2, warmup_steps=0)
     list(trainer.train())
-    assert trainer.schedule.get_last_lr() == [0.0]
+    assert trainer.learner.schedule.get_last_lr() == [0.0]
     assert trainer.sampler.synced == 2
 
 
@@ -148,10 +148,9 @@ class Pairs(Plugin):
 
 
 def test_coupled_rows_share_every_minibatch_and_micro_batch(model):
-    trainer = make_trainer(model, token_budget=9, minibatches=2)
-    trainer.algorithm = compose("grpo", Pairs, knobs={"group_size": 4})
+    trainer = make_trainer(model, "grpo", Pairs, token_budget=9, minibatches=2)
     batch = trainer._prepare(longer_is_better(PROMPTS, ScriptedSampler().sample(PROMPTS, 4)))
-    parts = [*trainer._minibatches(batch, step=1), *trainer._micro_batches(batch)]
+    parts = [*trainer._minibatches(batch, step=1), *trainer.learner._micro_batches(batch)]
     for part in parts:
         groups = batch.group[part].tolist()
         assert all(groups.count(group) == 4 for group in groups)
@@ -167,8 +166,7 @@ class Exploding(Plugin):
 
 
 def test_a_gradient_that_is_not_finite_stops_before_the_weights_change(model):
-    trainer = make_trainer(model)
-    trainer.algorithm = compose("grpo", Exploding, knobs={"group_size": 4})
+    trainer = make_trainer(model, "grpo", Exploding)
     before = weights(model)
     with pytest.raises(TrainingError, match="gradient is not finite"):
         trainer.step(1)
@@ -185,8 +183,96 @@ class DropsAll(Plugin):
         return samples if prompts[0].content == "made up" else []
 
 
-def test_an_empty_rollout_is_an_error(model):
-    trainer = make_trainer(model)
-    trainer.algorithm = compose("grpo", DropsAll, knobs={"group_size": 4})
-    with pytest.raises(TrainingError, match="kept no sample"):
-        trainer.step(1)
+def test_a_step_that_keeps_nothing_changes_nothing_and_says_so(model):
+    trainer = make_trainer(model, "grpo", DropsAll, max_rounds=3)
+    before = weights(model)
+    report = trainer.step(1)
+    assert report.missing == 3
+    assert report.metrics["rollout/rounds"] == 3
+    assert report.metrics["rollout/kept"] == 0
+    assert torch.equal(weights(model), before)
+
+
+class DropsEverySecond(Plugin):
+    """A filter that keeps the first prompt of a round only."""
+
+    @hookimpl(wrapper=True)
+    def rollout(self, prompts):
+        """Group 0."""
+        samples = yield
+        return [sample for sample in samples if sample.group == 0]
+
+
+def test_dropped_prompts_are_replaced_until_the_step_is_full(model):
+    report = make_trainer(model, "grpo", DropsEverySecond).step(1)
+    assert report.missing == 0
+    assert report.metrics["rollout/rounds"] == 3
+    assert len(report.prompts) == 3 + 2 + 1
+    assert {sample.group for sample in report.samples} == {0, 3, 5}
+    for sample in report.samples:
+        assert sample.prompt_ids == report.prompts[sample.group].ids
+
+
+# -- reference and critic ------------------------------------------------------------------------
+
+
+def reference_weights(trainer):
+    return weights(trainer.learner.reference)
+
+
+@pytest.mark.parametrize(("alpha", "share"), [(1.0, 1.0), (0.25, 0.25)])
+def test_the_reference_moves_towards_the_policy(model, alpha, share):
+    options = {"ref_sync_every": 2, "ref_sync_alpha": alpha, "warmup_steps": 0, "steps": 4}
+    trainer = make_trainer(model, **options)
+    start = reference_weights(trainer)
+    trainer.step(1)
+    assert torch.equal(reference_weights(trainer), start)
+    trainer.step(2)
+    expected = start + share * (weights(model) - start)
+    torch.testing.assert_close(reference_weights(trainer), expected)
+    assert "reference" in trainer.checkpoint()
+
+
+class Valued(Plugin):
+    """Rewards minus a critic's estimate, which learns them."""
+
+    @hookimpl
+    def advantage(self, batch):
+        """r - V_t; [N, T]."""
+        returns = batch.rewards.unsqueeze(-1).expand(batch.mask.shape)
+        return {"advantages": returns - batch.values, "returns": returns}
+
+    @hookimpl
+    def regularizer(self, values, batch):
+        """(V - R)^2; [N, T]."""
+        return {"value": (values - batch["returns"]).square()}
+
+
+@pytest.mark.parametrize("critic", ["own", "shared"])
+def test_a_critic_learns_the_return(model, critic):
+    options = {"critic": critic, "critic_learning_rate": 1e-2, "steps": 30, "warmup_steps": 0}
+    trainer = make_trainer(model, "grpo", Valued, **options)
+    losses = [report.metrics["loss/value"] for report in trainer.train()]
+    assert losses[0] == pytest.approx((1 + 4 + 9 + 16) / 4, rel=0.05)
+    assert losses[-1] < losses[0] / 4
+    assert "critic" in trainer.checkpoint()
+
+
+@pytest.mark.parametrize("critic", ["own", "shared"])
+def test_a_warm_up_trains_the_critic_alone(model, critic):
+    trainer = make_trainer(
+        model, "grpo", Valued, critic=critic, critic_warmup_steps=1, warmup_steps=0
+    )
+    before, head = weights(model), trainer.learner.critic.head.weight.clone()
+    trainer.step(1)
+    assert torch.equal(weights(model), before)
+    assert not torch.equal(trainer.learner.critic.head.weight, head)
+    trainer.step(2)
+    assert not torch.equal(weights(model), before)
+
+
+def test_a_critic_of_its_own_leaves_the_policy_alone(model):
+    trainer = make_trainer(model, "grpo", Valued, learning_rate=1e-12, weight_decay=0.0)
+    before = weights(model)
+    list(trainer.train())
+    torch.testing.assert_close(weights(model), before, rtol=0, atol=1e-9)
