@@ -1,4 +1,4 @@
-"""The command line: `anypo list`, `anypo explain`, `anypo run`."""
+"""The command line: `anypo list`, `anypo explain`, `anypo diff`, `anypo run`."""
 
 from anypo_cli.app import main
 

@@ -48,6 +48,17 @@ def explain(
     show_explanation(names, hook or [], setting or [])
 
 
+@app.command()
+def diff(
+    one: Annotated[str, typer.Argument(metavar="NAME")],
+    other: Annotated[str, typer.Argument(metavar="NAME")],
+) -> None:
+    """Show where two algorithms differ: stages, formulas, knobs, models required."""
+    from anypo_cli.diffing import show_difference
+
+    show_difference(one, other)
+
+
 app.add_typer(
     typer.Typer(),
     name="run",

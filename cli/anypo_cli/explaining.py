@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from anypo.composition import compose
@@ -51,7 +52,7 @@ def _stages(explanation: Explanation) -> Table:
     table = _table("stage", "answered by", "formula", "source")
     for answer in explanation.answers:
         who = f"{answer.plugin} (wraps)" if answer.wraps else answer.plugin
-        table.add_row(answer.stage, who, _escaped(answer.formula), answer.source)
+        table.add_row(answer.stage, who, escape(answer.formula), answer.source)
     return table
 
 
@@ -59,9 +60,5 @@ def _knobs(explanation: Explanation) -> Table:
     table = _table("knob", "value", "origin", "what it is")
     for knob in explanation.knobs:
         unread = "" if knob.name in explanation.active_knobs else " (no active stage reads it)"
-        table.add_row(knob.name, str(knob.value), knob.origin, _escaped(knob.description) + unread)
+        table.add_row(knob.name, str(knob.value), knob.origin, escape(knob.description) + unread)
     return table
-
-
-def _escaped(text: str) -> str:
-    return text.replace("[", r"\[")

@@ -42,6 +42,7 @@ class Algorithm:
         requires: What the core must provide; see `hookspecs.REQUIREMENTS`.
         prepare_requires: The part of it that `advantage` or `weight` needs, before any loss.
         active_knobs: The knobs that some active stage reads.
+        silent: The plugins whose regularizer has nothing to add, with the knobs as they are.
     """
 
     def __init__(self, name: str, layers: Sequence[Layer], knobs: Mapping[str, Knob]) -> None:
@@ -51,6 +52,7 @@ class Algorithm:
         self.requires: frozenset[str] = frozenset()
         self.prepare_requires: frozenset[str] = frozenset()
         self.active_knobs: frozenset[str] = frozenset(knobs)
+        self.silent: frozenset[str] = frozenset()
         self.manager = pluggy.PluginManager("anypo")
         self.manager.add_hookspecs(Hooks)
         values = {knob.name: knob.value for knob in knobs.values()}

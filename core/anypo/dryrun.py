@@ -67,7 +67,7 @@ def _steps(sample: Sample) -> list[tuple[int, float]]:
 
 
 def dry_run(algorithm: Algorithm) -> None:
-    """Check an algorithm and fill in its `requires`, `prepare_requires` and `active_knobs`.
+    """Check an algorithm and fill in what only a trial can tell: what it requires and reads.
 
     Raises:
         PluginError: A stage has no answer or a wrong one.
@@ -112,6 +112,7 @@ def _try_stages(algorithm: Algorithm) -> tuple[set[str], set[str]]:
         name: _random(batch, random).requires_grad_() for name in ("logprobs", "values", "entropy")
     }
     loss = algorithm.loss(batch=prepared, **leaves)
+    algorithm.silent = _silent_regularizers(algorithm, batch=prepared, **leaves)
     _check_ratio_fits_advantages(algorithm, leaves["logprobs"], prepared)
     _check_gradient(algorithm, loss, leaves)
     # Gradient flows through nothing else, so a term that reaches them is a term that needs them.
@@ -120,6 +121,15 @@ def _try_stages(algorithm: Algorithm) -> tuple[set[str], set[str]]:
     if leaves["entropy"].grad is not None:
         reads.add("entropy")
     return prepare_reads, reads
+
+
+def _silent_regularizers(algorithm: Algorithm, **arguments: Any) -> frozenset[str]:
+    penalties = {
+        impl.plugin_name: impl.function(*(arguments[name] for name in impl.argnames))
+        for impl in algorithm.answers("regularizer")
+        if not impl.wrapper
+    }
+    return frozenset(plugin for plugin, penalty in penalties.items() if penalty is None)
 
 
 def _spied(samples: list[Sample]) -> tuple[Batch, set[str]]:

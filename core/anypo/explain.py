@@ -54,7 +54,7 @@ def explain(algorithm: Algorithm) -> Explanation:
 def _active(algorithm: Algorithm, stage: str) -> list[Any]:
     impls = algorithm.answers(stage)
     if stage in MERGED:
-        return impls
+        return [impl for impl in impls if impl.plugin_name not in algorithm.silent]
     wrappers = [impl for impl in impls if impl.wrapper]
     return wrappers + [impl for impl in impls if not impl.wrapper][:1]
 

@@ -176,3 +176,12 @@ def test_what_is_required_is_what_the_algorithm_requires(plugin):
     explanation = algorithm.explain()
     assert explanation.name == algorithm.name
     assert explanation.requires == algorithm.requires == {"old_logprobs", "reference"}
+
+
+def test_a_regularizer_without_a_penalty_is_no_answer():
+    def regularizers(**knobs):
+        answers = compose("grpo", knobs=knobs).explain().answers
+        return [answer.plugin for answer in answers if answer.stage == "regularizer"]
+
+    assert regularizers() == ["grpo"]
+    assert regularizers(kl_coef=0.0) == []
