@@ -6,9 +6,11 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from anypo.deadline import DeadlineError, deadline
 from anypo.errors import RewardError
 
-RewardFunction = Callable[..., list[float]]
+RewardFunction = Callable[..., list[float | None]]
+MATH_SECONDS = 5.0
 ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 
 
@@ -23,9 +25,11 @@ def exact(argument: str) -> RewardFunction:
     """1 where the last <answer>…</answer> (the whole text if none) equals the column `answer`."""
     _refuse_argument("exact", argument)
 
-    def exact(completions: list[Any], answer: list[Any], **_: Any) -> list[float]:
+    def exact(completions: list[Any], answer: list[Any], **_: Any) -> list[float | None]:
         return [
-            float(_last_answer(text_of(completion)) == str(right).strip())
+            None
+            if right is None
+            else float(_last_answer(text_of(completion)) == str(right).strip())
             for completion, right in zip(completions, answer, strict=True)
         ]
 
@@ -41,7 +45,7 @@ def regex(argument: str) -> RewardFunction:
     except re.error as error:
         raise RewardError(f"reward 'regex:{argument}' is not a pattern: {error}") from error
 
-    def regex(completions: list[Any], **_: Any) -> list[float]:
+    def regex(completions: list[Any], **_: Any) -> list[float | None]:
         return [float(bool(pattern.search(text_of(completion)))) for completion in completions]
 
     return regex
@@ -51,30 +55,38 @@ def length(argument: str) -> RewardFunction:
     """Minus the completion's length in tokens; give it a small weight, as in `length=0.01`."""
     _refuse_argument("length", argument)
 
-    def length(completion_ids: list[list[int]], **_: Any) -> list[float]:
+    def length(completion_ids: list[list[int]], **_: Any) -> list[float | None]:
         return [-float(len(ids)) for ids in completion_ids]
 
     return length
 
 
 def math(argument: str) -> RewardFunction:
-    """1 where math-verify finds the completion's result equal to the column `answer`."""
+    """1 where math-verify finds the completion's result equal to the column `answer`.
+
+    A result that takes longer than `MATH_SECONDS` to work out, such as 9^9^9, is a wrong one.
+    """
     _refuse_argument("math", argument)
     from math_verify import parse, verify  # takes a second to import
 
-    # Its own timeouts use SIGALRM and turn into a reward of 0; the run's reward_timeout does not.
+    # Its own timeouts raise outside the main thread, and it turns what is raised into "wrong".
     def parsed(text: str) -> Any:
-        return parse(text, parsing_timeout=None, raise_on_error=True)
+        return parse(text, parsing_timeout=None)
 
-    def math(completions: list[Any], answer: list[Any], **_: Any) -> list[float]:
-        rewards = []
-        for completion, right in zip(completions, answer, strict=True):
-            gold = parsed(str(right)) or parsed(f"${right}$")
-            if not gold:
-                raise ValueError(f"answer {right!r} is no mathematical expression")
-            guess = parsed(text_of(completion))
-            rewards.append(float(verify(gold, guess, timeout_seconds=None, raise_on_error=True)))
-        return rewards
+    def judged(text: str, right: Any) -> float | None:
+        if right is None:
+            return None
+        gold = parsed(str(right)) or parsed(f"${right}$")
+        if not gold:
+            raise ValueError(f"answer {right!r} is no mathematical expression")
+        try:
+            with deadline(MATH_SECONDS):
+                return float(verify(gold, parsed(text), timeout_seconds=None))
+        except DeadlineError:
+            return 0.0
+
+    def math(completions: list[Any], answer: list[Any], **_: Any) -> list[float | None]:
+        return [judged(text_of(c), right) for c, right in zip(completions, answer, strict=True)]
 
     return math
 

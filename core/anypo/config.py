@@ -19,7 +19,7 @@ class RunConfig(BaseModel):
     Without `model`, the built-in model is used, and `BUILT_IN_DEFAULTS` replace some defaults.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     model: str | None = Field(
         None, description="Model directory or hub name; without it, a built-in tiny model."

@@ -39,6 +39,8 @@ def load_rows(name: str) -> list[Row]:
             table = datasets.load_from_disk(name)
         elif path.is_dir():
             table = datasets.load_dataset(name, split="train")
+        elif path.suffix in LOADERS or name.startswith((".", "/", "~")):
+            raise DataError(f"there is no file '{name}'")
         else:
             table = _load_hub(name, datasets)
     except (DataError, KeyboardInterrupt):
@@ -119,7 +121,7 @@ def _load_file(path: Path, datasets: Any) -> Any:
 def _read_jsonl(path: Path) -> list[Row]:
     # Not through `datasets`: it gives no line number, and fills the keys a row lacks with None.
     rows = []
-    with path.open(encoding="utf-8") as lines:
+    with path.open(encoding="utf-8-sig") as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
@@ -158,9 +160,12 @@ def _prompt(where: str, row: Row, tokenizer: PreTrainedTokenizerBase) -> Prompt:
 
 
 def _apply_template(where: str, messages: Any, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    if not all(isinstance(m, dict) and {"role", "content"} <= m.keys() for m in messages):
-        raise DataError(f"{where}: a message needs 'role' and 'content': {messages!r:.80}")
+    if not all(isinstance(m, dict) and m.get("role") and m.get("content") for m in messages):
+        raise DataError(f"{where}: a message needs a role and content: {messages!r:.80}")
     if tokenizer.chat_template is None:
         raise DataError(f"{where} is a conversation, but the tokenizer has no chat template")
-    ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
+    try:
+        ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
+    except Exception as error:
+        raise DataError(f"{where} does not fit the chat template: {error}") from error
     return cast(list[int], ids)

@@ -4,18 +4,36 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from anypo.errors import ConfigError
 
-# Not SIGALRM: reward functions use it themselves (math-verify does) and would cancel ours.
+# Not SIGALRM: reward functions use it themselves (math-verify does) and would cancel ours. This
+# one comes from a thread, which gets no turn while C code holds the GIL; SIGPROF does then.
 SIGNAL = getattr(signal, "SIGUSR2", None)
 
 
 class DeadlineError(BaseException):
     """The time is up. Not an Exception, so that no `except Exception` on the way swallows it."""
+
+
+class _Alarm:
+    """Raises once, at the end of the time; a signal that comes early sets the next one."""
+
+    def __init__(self, seconds: float) -> None:
+        self.end = time.monotonic() + seconds
+        self.over = False
+
+    def __call__(self, number: int, _: Any) -> None:
+        left = self.end - time.monotonic()
+        if number == signal.SIGPROF and left > 0:  # the CPU time of several threads runs ahead
+            signal.setitimer(signal.ITIMER_PROF, left)
+        elif not self.over:
+            self.over = True
+            raise DeadlineError
 
 
 @contextmanager
@@ -31,17 +49,19 @@ def deadline(seconds: float) -> Iterator[None]:
     main = threading.main_thread()
     if SIGNAL is None or threading.current_thread() is not main:
         raise ConfigError("only the main thread on POSIX can be timed; set reward_timeout to 0")
-    previous = signal.signal(SIGNAL, _raise)
+    alarm = _Alarm(seconds)
+    previous = {number: signal.signal(number, alarm) for number in (SIGNAL, signal.SIGPROF)}
     timer = threading.Timer(seconds, signal.pthread_kill, (main.ident, SIGNAL))
     timer.daemon = True
     timer.start()
+    left, _ = signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         yield
     finally:
+        alarm.over = True
+        signal.setitimer(signal.ITIMER_PROF, 0)
         timer.cancel()
         timer.join()  # past this point it cannot fire any more
-        signal.signal(SIGNAL, previous)
-
-
-def _raise(*_: Any) -> None:
-    raise DeadlineError
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        signal.setitimer(signal.ITIMER_PROF, left)  # of a deadline around this one

@@ -8,6 +8,7 @@ of the last token, reward) pairs rewards the steps of a completion; its score is
 
 from __future__ import annotations
 
+import copy
 import importlib
 import importlib.util
 import inspect
@@ -16,6 +17,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from transformers import PreTrainedTokenizerBase
 from anypo.batch import Prompt, Sample, step_columns
 from anypo.builtin_rewards import BUILT_IN
 from anypo.deadline import DeadlineError, deadline
-from anypo.errors import DataError, RewardError, nearest
+from anypo.errors import ConfigError, DataError, RewardError, nearest
 
 Answer = float | list[tuple[int, float]]  # a score, or the rewards of steps
 
@@ -49,7 +51,9 @@ def load_reward(spec: str) -> Reward:
         RewardError: It cannot be imported or is not callable.
     """
     source, weight = _split_weight(spec)
-    place, _, name = source.partition(":") if not _is_file(source) else source.rpartition(":")
+    place, _, name = source.partition(":")
+    if place not in BUILT_IN and _is_file(source):
+        place, _, name = source.rpartition(":")
     if place in BUILT_IN:
         return Reward(place, BUILT_IN[place](name), weight)
     if not name:
@@ -151,13 +155,13 @@ class Rewards:
         texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
         columns = {name for prompt in asked for name in prompt.columns}
         return {
+            **{name: [prompt.columns.get(name) for prompt in asked] for name in columns},
             "prompts": [prompt.content for prompt in asked],
             "completions": [
                 text if isinstance(p.content, str) else [{"role": "assistant", "content": text}]
                 for p, text in zip(asked, texts, strict=True)
             ],
             "completion_ids": ids,
-            **{name: [prompt.columns.get(name) for prompt in asked] for name in columns},
         }
 
     def _weighted_sum(self, scores: Sequence[float]) -> float:
@@ -174,9 +178,10 @@ class Rewards:
 def _split_weight(spec: str) -> tuple[str, float]:
     source, separator, weight = spec.rpartition("=")
     try:
-        return (source, float(weight)) if separator else (spec, 1.0)
+        number = float(weight) if separator else math.nan
     except ValueError:  # the `=` belongs to the name or argument
-        return spec, 1.0
+        number = math.nan
+    return (source, number) if math.isfinite(number) else (spec, 1.0)
 
 
 def _is_file(source: str) -> bool:
@@ -187,7 +192,8 @@ def _import(place: str, spec: str) -> Any:
     try:
         if not place.endswith(".py"):
             return importlib.import_module(place)
-        module_spec = importlib.util.spec_from_file_location(Path(place).stem, place)
+        name = f"anypo_reward_{Path(place).stem}"  # its own would hide a library of that name
+        module_spec = importlib.util.spec_from_file_location(name, place)
         if module_spec is None or module_spec.loader is None or not Path(place).is_file():
             raise FileNotFoundError(f"no file '{place}'")
         module = importlib.util.module_from_spec(module_spec)
@@ -205,6 +211,8 @@ def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
 
 
 def _call(reward: Reward, arguments: dict[str, Any], timeout: float) -> list[Answer]:
+    rows = len(arguments["completions"])
+    arguments = copy.deepcopy(arguments)  # what a function does to them is its own affair
     parameters = _parameters(reward.function)
     if not any(p.kind is p.VAR_KEYWORD for p in parameters):
         arguments = {p.name: arguments[p.name] for p in parameters if p.name in arguments}
@@ -215,13 +223,15 @@ def _call(reward: Reward, arguments: dict[str, Any], timeout: float) -> list[Ans
         raise RewardError(
             f"reward '{reward.name}' took longer than {timeout:g} s; raise reward_timeout if it may"
         ) from None
+    except ConfigError:
+        raise
     except Exception as error:
         last = traceback.extract_tb(error.__traceback__)[-1]
         raise RewardError(
             f"reward '{reward.name}' raised {type(error).__name__}: {error} "
             f"({Path(last.filename).name}:{last.lineno})"
         ) from error
-    return _checked(reward.name, answer, len(arguments.get("completions", answer)))
+    return _checked(reward.name, answer, rows)
 
 
 def _checked(name: str, answer: Any, rows: int) -> list[Answer]:
@@ -247,7 +257,10 @@ def _checked_value(who: str, value: Any, row: int) -> Answer:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
+    try:
+        return isinstance(value, Real) and math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def _is_step(step: Any) -> bool:

@@ -117,9 +117,6 @@ def test_math_is_zero_for_any_other_result(completion):
     assert score("math", completion, "0.5") == 0.0
 
 
-# Bug: parse(…, raise_on_error=True) is used for completions too, so what the policy writes can end
-# the run: math-verify raises SympifyError for a negative number with a leading zero and ValueError
-# for one of more than 4300 digits.
 @pytest.mark.parametrize("completion", ["-05", "it was -09 degrees", "1" * 5000])
 def test_math_is_zero_for_a_number_that_cannot_be_parsed(completion):
     assert score("math", completion, "0.5") == 0.0
@@ -131,7 +128,11 @@ def test_math_refuses_an_answer_without_expression(answer):
         score("math", "2", answer)
 
 
-# Bug: exact compares with str(None), math parses it as N·o·n·e; neither says "does not apply".
 @pytest.mark.parametrize("name", ["exact", "math"])
 def test_an_answer_that_is_missing_does_not_apply(name):
     assert score(name, "None", None) is None
+
+
+def test_math_is_zero_for_a_result_that_cannot_be_worked_out_in_time(monkeypatch):
+    monkeypatch.setattr("anypo.builtin_rewards.MATH_SECONDS", 0.3)
+    assert score("math", r"\boxed{9^{9^9}}", "4") == 0.0

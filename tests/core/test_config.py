@@ -111,10 +111,8 @@ def test_an_option_like_no_other_names_all_there_are():
         ("save_every", 0),
         ("reward", "exact"),
         ("model", 3),
-        # Bug: pydantic lets infinity pass unless the field says allow_inf_nan=False.
         ("learning_rate", float("inf")),
         ("temperature", float("inf")),
-        # And threading.Timer cannot wait that long: its thread dies of OverflowError.
         ("reward_timeout", float("inf")),
     ],
 )

@@ -69,7 +69,6 @@ def test_a_block_that_takes_too_long_is_interrupted(function):
         function()
 
 
-# Bug: the timer is a Python thread, which never runs while C code holds the GIL.
 def test_a_c_function_that_checks_for_signals_is_interrupted(alarm):
     rescued = []
 

@@ -134,7 +134,6 @@ def test_a_weight_may_follow_a_function_in_a_file(file):
         ("regex:a=b", "a=b", "a"),
         ("regex:x=1=2", "x=1", "x"),
         ("regex:a:b", "a:b", "a"),
-        # Bug: load_reward takes everything before the last colon for a file if it ends in .py.
         ("regex:a.py:3", "a.py:3", "3"),
     ],
 )
@@ -142,7 +141,6 @@ def test_a_pattern_may_hold_what_separates_the_parts_of_a_specification(spec, ma
     assert load_reward(spec).function(completions=[match, other]) == [1.0, 0.0]
 
 
-# Bug: every reward is then NaN or infinite; _checked looks at the scores only.
 @pytest.mark.parametrize("weight", ["nan", "inf", "-inf", "1e999"])
 def test_a_weight_that_is_not_finite_is_refused(weight):
     with pytest.raises(RewardError, match=f"exact={weight}"):
@@ -189,7 +187,6 @@ def test_an_import_that_raises_says_why(file, code, cause):
         load_reward(file(code) + ":score")
 
 
-# Bug: _import registers the module under the bare name of its file.
 def test_a_file_named_like_a_library_does_not_replace_it(file):
     load_reward(file("def score(completions): return [4.0]", name="wave.py") + ":score")
     assert hasattr(importlib.import_module("wave"), "Wave_read")
@@ -255,14 +252,12 @@ def test_conversations_have_message_lists_as_completions(given):
     assert arguments["completions"] == [[{"role": "assistant", "content": "first"}], "second"]
 
 
-# Bug: _arguments lays the columns over the completions themselves.
 @pytest.mark.parametrize("name", ["prompts", "completions", "completion_ids"])
 def test_a_column_never_hides_what_is_scored(given, name):
     prompts = [Prompt([1], "prompt 0", {name: "column"}), Prompt([2], "prompt 1", {name: "column"})]
     assert given(prompts=prompts) == given()
 
 
-# Bug: completion_ids are the samples' own lists.
 def test_a_function_cannot_change_what_is_trained_on(score, tokenizer):
     def vandal(completion_ids):
         completion_ids[0].clear()
@@ -274,7 +269,6 @@ def test_a_function_cannot_change_what_is_trained_on(score, tokenizer):
     ]
 
 
-# Bug: every function is given the same lists.
 def test_a_function_cannot_change_what_others_see(score):
     seen = []
 
@@ -315,7 +309,6 @@ def test_scoring_leaves_the_rest_of_a_sample_alone(tokenizer):
         np.array([0.5, 1.0], dtype=np.float32),
         torch.tensor([0.5, 1.0]),
         torch.tensor([0.5, 1.0], requires_grad=True),
-        # Bug: NumPy's scalars other than float64 are neither int nor float.
         [np.float32(0.5), np.int64(1)],
     ],
     ids=str,
@@ -344,7 +337,6 @@ def test_numbers_may_come_in_many_ways(score, answer):
         ([1.0, 1j], "returned 1j for completion 1"),
         (torch.tensor([[1.0], [2.0]]), r"returned \[1\.0\] for completion 0"),
         (np.array([1.0, np.nan]), "returned nan for completion 1"),
-        # Bug: math.isfinite raises OverflowError.
         ([1.0, 10**400], "returned 1000.* for completion 1"),
     ],
     ids=lambda value: str(value)[:30],
@@ -354,7 +346,6 @@ def test_anything_but_one_finite_number_per_completion_is_refused(score, answer,
         score(lambda completions: answer)
 
 
-# Bug: _call counts the completions only if the function asks for them.
 @pytest.mark.parametrize("answer", [0.5, None, [1.0], [1.0, 2.0, 3.0]])
 def test_the_answer_is_checked_whatever_the_function_asks_for(score, answer):
     with pytest.raises(RewardError, match=r"^reward 'r0' returned .*"):
@@ -451,7 +442,6 @@ def test_a_function_that_cancels_alarms_is_interrupted_all_the_same(score):
         score(cancelling, timeout=0.2)
 
 
-# Bug: _call takes the ConfigError of `deadline` for one that the function raised.
 def test_a_thread_that_cannot_be_timed_is_not_the_fault_of_the_function(score):
     errors = []
 
