@@ -4,15 +4,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from anypo.batch import Batch, MissingTensorError, Sample, collate, step_columns
 from anypo.errors import AnypoError
 
 MASK = torch.tensor([[True, True, False], [True, False, False]])
-
-repeatable = settings(derandomize=True, deadline=None)
 
 
 def make_batch(**changes):
@@ -165,7 +163,6 @@ def test_new_scores_leave_the_old_batch_alone():
     assert same(batch, make_batch())
 
 
-@repeatable
 @given(st.lists(st.integers(0, 1), max_size=4))
 def test_rows_takes_every_tensor_alike(index):
     batch = make_batch()
@@ -295,7 +292,6 @@ def test_collate_refuses_an_unscored_sample():
         collate([make_sample([5]), make_sample([6], reward=None)])
 
 
-@repeatable
 @given(st.lists(st.tuples(st.integers(1, 4), st.integers(0, 5)), min_size=1, max_size=5))
 def test_every_sample_can_be_read_back_from_the_collated_batch(sizes):
     samples = [

@@ -179,7 +179,6 @@ def test_resolving_leaves_the_configuration_alone():
 
 
 @given(st.sets(st.sampled_from(sorted(RunConfig.model_fields))))
-@settings(derandomize=True, deadline=None)
 def test_resolving_twice_is_resolving_once(names):
     values = {**RunConfig().model_dump(), "model": "mine", "steps": 7}
     once = resolve(make_config({name: values[name] for name in names}), {})
@@ -188,8 +187,6 @@ def test_resolving_twice_is_resolving_once(names):
 
 @given(RECIPES)
 @settings(
-    derandomize=True,
-    deadline=None,
     max_examples=50,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

@@ -5,7 +5,7 @@ from collections import Counter
 import datasets
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from anypo.batch import Prompt
@@ -15,8 +15,6 @@ from anypo.errors import DataError
 ROWS = [{"prompt": "1+1", "answer": "2"}, {"prompt": "2+2", "answer": "four"}]
 CHAT = [{"role": "user", "content": "1+1"}]
 POOL = [Prompt([i], str(i)) for i in range(7)]
-
-repeatable = settings(derandomize=True, deadline=None)
 
 
 @pytest.fixture(autouse=True)
@@ -223,7 +221,10 @@ def test_a_row_without_prompt_is_named(prompts_of):
         prompts_of({"prompt": "a"}, {"answer": "b"})
 
 
-@pytest.mark.parametrize("message", ["hello", {"role": "user"}, {"role": "user", "content": None}, {"content": "a"}, None])
+@pytest.mark.parametrize(
+    "message",
+    ["hello", {"role": "user"}, {"role": "user", "content": None}, {"content": "a"}, None],
+)
 def test_what_is_no_message_names_its_row(prompts_of, message):
     with pytest.raises(DataError, match=r"row 2 of 'mine': a message needs a role and content"):
         prompts_of({"prompt": CHAT}, {"prompt": [*CHAT, message]})
@@ -258,13 +259,11 @@ def test_the_marks_of_the_conversation_count_as_length(prompts_of):
         prompts_of({"prompt": CHAT}, max_prompt_length=4)
 
 
-@repeatable
 @given(st.integers(0, 2**32), st.integers(0, 30))
 def test_the_order_is_a_function_of_the_seed(seed, n):
     assert PromptStream(POOL, seed).draw(n) == PromptStream(POOL, seed).draw(n)
 
 
-@repeatable
 @given(st.integers(0, 100), st.integers(1, 9), st.integers(1, 4))
 def test_every_prompt_comes_once_per_pass(seed, size, passes):
     stream = PromptStream([Prompt([i], str(i)) for i in range(size)], seed)
@@ -272,7 +271,6 @@ def test_every_prompt_comes_once_per_pass(seed, size, passes):
         assert Counter(p.content for p in stream.draw(size)) == {str(i): 1 for i in range(size)}
 
 
-@repeatable
 @given(st.integers(0, 100), st.lists(st.integers(0, 10), max_size=6))
 def test_the_sizes_of_the_draws_do_not_matter(seed, sizes):
     stream = PromptStream(POOL, seed)
@@ -281,7 +279,6 @@ def test_the_sizes_of_the_draws_do_not_matter(seed, sizes):
     assert stream.drawn == sum(sizes)
 
 
-@repeatable
 @given(st.integers(0, 100), st.integers(0, 30))
 def test_a_stream_goes_on_from_the_number_drawn(seed, drawn):
     whole = PromptStream(POOL, seed).draw(drawn + 5)
