@@ -108,8 +108,10 @@ def resolve(config: RunConfig, built_in_options: Mapping[str, Any]) -> RunConfig
         chosen = config.model_fields_set
         defaults = {**BUILT_IN_DEFAULTS, **built_in_options}
         update = {k: v for k, v in defaults.items() if k not in chosen}
-    if config.data is None and not config.reward:
-        update["reward"] = ["exact"]
+    if config.data is None:
+        update["reward"] = config.reward or update.get("reward", ["exact"])
+    else:
+        update.pop("reward", None)  # the built-in task's own
     return config.model_copy(update=update)
 
 

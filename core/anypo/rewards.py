@@ -3,7 +3,8 @@
 A reward function has TRL's signature: `f(prompts, completions, **columns) -> list[float]`, with
 the other columns of the data set as lists, and `completion_ids`. For conversations, prompts and
 completions are lists of messages. None means that it does not apply to the row. A list of (index
-of the last token, reward) pairs rewards the steps of a completion; its score is their sum.
+of the last token, reward) pairs rewards the steps of a completion; its score is their sum. To find
+the tokens, a function may name an argument `completion_tokens`: each token as text.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from anypo.builtin_rewards import BUILT_IN
 from anypo.deadline import DeadlineError, deadline
 from anypo.errors import ConfigError, DataError, RewardError, nearest
 
+TOKENS = "completion_tokens"
 Answer = float | list[tuple[int, float]]  # a score, or the rewards of steps
 
 
@@ -95,7 +97,7 @@ class Rewards:
         Raises:
             DataError: Naming the function and the column.
         """
-        given = {"prompts", "completions", "completion_ids", *columns}
+        given = {"prompts", "completions", "completion_ids", TOKENS, *columns}
         for reward in self.rewards:
             for parameter in _parameters(reward.function):
                 demanded = parameter.default is parameter.empty and parameter.kind in (
@@ -162,7 +164,14 @@ class Rewards:
                 for p, text in zip(asked, texts, strict=True)
             ],
             "completion_ids": ids,
+            **({TOKENS: [self._tokens(row) for row in ids]} if self._want_tokens() else {}),
         }
+
+    def _want_tokens(self) -> bool:
+        return any(p.name == TOKENS for r in self.rewards for p in _parameters(r.function))
+
+    def _tokens(self, ids: list[int]) -> list[str]:
+        return self.tokenizer.batch_decode([[token] for token in ids], skip_special_tokens=True)
 
     def _weighted_sum(self, scores: Sequence[float]) -> float:
         parts = [

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import random
+import re
 from typing import Any
 
 HELD_OUT = 500  # problems kept for evaluation: the standard error of a score is about 0.02
 DEMONSTRATIONS = 6000
 BARE_CORRECT = 0.2  # how often a bare answer is right: the model cannot add in its head
 SLIP = 0.06  # how often a worked demonstration ends in a wrong answer
+
+STEP = re.compile(r"(\d+(?:\+\d+)+)=(\d+)|<answer>(\d+)</answer>")
 
 Row = dict[str, Any]
 
@@ -25,6 +30,26 @@ def demonstrations(rows: list[Row], seed: int) -> list[Row]:
     """Conversations that solve problems in three styles of very different worth."""
     draw = random.Random(seed)
     return [_demonstration(draw.choice(rows), draw) for _ in range(DEMONSTRATIONS)]
+
+
+def right_steps(
+    completion_tokens: list[list[str]], answer: list[str], **_: Any
+) -> list[list[tuple[int, float]]]:
+    """A reward function for process supervision: every sum that is written down, and the answer.
+
+    A step ends with its last token and is worth 1 / (number of steps) if it is right, else 0.
+    """
+    return [_judged(tokens, right) for tokens, right in zip(completion_tokens, answer, strict=True)]
+
+
+def _judged(tokens: list[str], right: str) -> list[tuple[int, float]]:
+    ends = list(itertools.accumulate(len(token) for token in tokens))
+    steps = []
+    for match in STEP.finditer("".join(tokens)):
+        summands, total, claimed = match.groups()
+        is_right = claimed == right if claimed else sum(map(int, summands.split("+"))) == int(total)
+        steps.append((bisect.bisect_left(ends, match.end()), float(is_right)))
+    return [(end, value / len(steps)) for end, value in steps]
 
 
 def _row(a: int, b: int) -> Row:

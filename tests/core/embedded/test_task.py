@@ -111,3 +111,11 @@ def test_a_demonstrated_reply_fits_the_default_length(tokenizer):
     longest = max(map(reply_of, DEMONSTRATIONS), key=len)
     tokens = tokenizer(longest + tokenizer.eos_token)["input_ids"]
     assert len(tokens) <= BUILT_IN_DEFAULTS["max_completion_length"]
+
+
+def test_right_steps_judges_each_sum_and_the_answer_at_its_last_token():
+    tokens = [*"3+5=8 4+1+0=6 ", "<answer>", *"58", "</answer>", ""]
+    assert task.right_steps([tokens, ["bare"]], ["58", "1"]) == [
+        [(4, 1 / 3), (12, 0.0), (17, 1 / 3)],
+        [],
+    ]
