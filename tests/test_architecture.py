@@ -114,9 +114,12 @@ def written(path):
                     yield text
 
 
+WORDS = {"entropy"}  # of everyone's vocabulary, not only a plugin's name
+
+
 def test_no_algorithm_is_named_outside_the_plugins():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    algorithms = {snake(name) for name in project["entry-points"]["anypo"]}
+    algorithms = {snake(name) for name in project["entry-points"]["anypo"]} - WORDS
     assert "grpo" in algorithms
     named = {
         f"{path.relative_to(ROOT)}: {name}"

@@ -31,6 +31,8 @@ PROVIDERS = {  # reading the tensor means that the core must provide the thing
 class MadeUpSampler:
     """Completions of every length in `LENGTHS`, the longest ones truncated."""
 
+    max_completion_length = max(LENGTHS)
+
     def sample(self, prompts: Sequence[Prompt], n: int) -> list[Sample]:
         """See `anypo.rollout.Sampler`."""
         return [
@@ -63,7 +65,8 @@ def made_up_scores(prompts: Sequence[Prompt], samples: Sequence[Sample]) -> list
 
 
 def _steps(sample: Sample) -> list[tuple[int, float]]:
-    return [(end, float(end % 2)) for end in range(0, len(sample.completion_ids), 2)]
+    ends = range(0, len(sample.completion_ids), 2)
+    return [(end, float(i % 2)) for i, end in enumerate(ends)]
 
 
 def dry_run(algorithm: Algorithm) -> None:

@@ -10,11 +10,8 @@ the tokens, a function may name an argument `completion_tokens`: each token as t
 from __future__ import annotations
 
 import copy
-import importlib
-import importlib.util
 import inspect
 import math
-import sys
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -28,6 +25,7 @@ from anypo.batch import Prompt, Sample, step_columns
 from anypo.builtin_rewards import BUILT_IN
 from anypo.deadline import DeadlineError, deadline
 from anypo.errors import ConfigError, DataError, RewardError, nearest
+from anypo.loading import load_function
 
 TOKENS = "completion_tokens"
 Answer = float | list[tuple[int, float]]  # a score, or the rewards of steps
@@ -53,20 +51,19 @@ def load_reward(spec: str) -> Reward:
         RewardError: It cannot be imported or is not callable.
     """
     source, weight = _split_weight(spec)
-    place, _, name = source.partition(":")
-    if place not in BUILT_IN and _is_file(source):
-        place, _, name = source.rpartition(":")
-    if place in BUILT_IN:
-        return Reward(place, BUILT_IN[place](name), weight)
-    if not name:
+    name, _, argument = source.partition(":")
+    if name in BUILT_IN:
+        return Reward(name, BUILT_IN[name](argument), weight)
+    if ":" not in source:
         raise RewardError(
-            f"there is no built-in reward '{place}'{nearest(place, BUILT_IN)}; "
+            f"there is no built-in reward '{name}'{nearest(name, BUILT_IN)}; "
             "name your own as file.py:function or package.module:function"
         )
-    function = getattr(_import(place, spec), name, None)
-    if not callable(function):
-        raise RewardError(f"'{place}' defines no function '{name}'")
-    return Reward(name, function, weight)
+    try:
+        function = load_function(source)
+    except ConfigError as error:
+        raise RewardError(f"reward {error}") from error
+    return Reward(source.rpartition(":")[2], function, weight)
 
 
 class Rewards:
@@ -191,28 +188,6 @@ def _split_weight(spec: str) -> tuple[str, float]:
     except ValueError:  # the `=` belongs to the name or argument
         number = math.nan
     return (source, number) if math.isfinite(number) else (spec, 1.0)
-
-
-def _is_file(source: str) -> bool:
-    return source.rpartition(":")[0].endswith(".py")
-
-
-def _import(place: str, spec: str) -> Any:
-    try:
-        if not place.endswith(".py"):
-            return importlib.import_module(place)
-        name = f"anypo_reward_{Path(place).stem}"  # its own would hide a library of that name
-        module_spec = importlib.util.spec_from_file_location(name, place)
-        if module_spec is None or module_spec.loader is None or not Path(place).is_file():
-            raise FileNotFoundError(f"no file '{place}'")
-        module = importlib.util.module_from_spec(module_spec)
-        sys.modules.setdefault(module_spec.name, module)  # dataclasses and pickle look it up
-        module_spec.loader.exec_module(module)
-        return module
-    except Exception as error:
-        raise RewardError(
-            f"reward '{spec}' cannot be imported: {type(error).__name__}: {error}"
-        ) from error
 
 
 def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:

@@ -17,6 +17,8 @@ PROMPTS = [Prompt(list(range(50, 50 + n)), f"prompt {n}") for n in (4, 1, 3)]
 class ScriptedSampler:
     """The same completions every time, of unequal lengths."""
 
+    max_completion_length = 8
+
     def sample(self, prompts, n):
         return [
             Sample(prompt.ids, [97 + i + group] * (1 + i), group, logprobs=[-5.0] * (1 + i))

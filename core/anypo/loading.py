@@ -1,0 +1,46 @@
+"""Find a function that the user names."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from anypo.errors import ConfigError
+
+
+def load_function(spec: str) -> Callable[..., Any]:
+    """The function that `file.py:name` or `package.module:name` stands for.
+
+    Raises:
+        ConfigError: It cannot be imported, or is no function.
+    """
+    place, _, name = spec.rpartition(":")
+    if not place:
+        raise ConfigError(f"'{spec}': write file.py:function or package.module:function")
+    try:
+        module = (
+            _load_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
+        )
+    except Exception as error:
+        raise ConfigError(
+            f"'{spec}' cannot be imported: {type(error).__name__}: {error}"
+        ) from error
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise ConfigError(f"'{place}' defines no function '{name}'")
+    return function  # type: ignore[no-any-return]
+
+
+def _load_file(path: Path) -> Any:
+    name = f"anypo_user_{path.stem}"  # its own would hide a library of that name
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise FileNotFoundError(f"no file '{path}'")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and pickle look it up
+    spec.loader.exec_module(module)
+    return module

@@ -1,0 +1,77 @@
+"""Decoupled Clip and Dynamic Sampling Policy Optimization.
+
+Source: Yu et al. 2025, arXiv:2503.14476, section 3.
+"""
+
+import math
+from collections import defaultdict
+from dataclasses import replace
+from typing import ClassVar
+
+from pydantic import Field
+
+import anypo.functional as F
+from anypo import Plugin, hookimpl
+from anypo_plugins.grpo import GRPO
+
+
+class DAPO(Plugin):
+    """GRPO that explores more, learns from every token and skips prompts that teach nothing."""
+
+    extends: ClassVar = (GRPO,)
+
+    group_size: int = 16
+    clip_high: float = 0.28
+    kl_coef: float = 0.0
+    filter_groups: bool = Field(
+        True, description="Drop the groups whose raw scores are all equal (dynamic sampling)."
+    )
+    overlong_cache: int = Field(
+        0, ge=0, description="Length of the ramp to full punishment at the limit (L_c); 0: none."
+    )
+    mask_truncated: bool = Field(
+        False, description="No loss on truncated rows; meant instead of overlong punishment."
+    )
+
+    @hookimpl(wrapper=True)
+    def rollout(self, sampler):
+        """Groups of unequal scores; r_i + clip((L_max - L_c - |y_i|) / L_c, -1, 0).
+
+        Groups are judged by raw scores: shaped rewards differ even where all answers are wrong.
+        """
+        samples = yield
+        if self.filter_groups:
+            samples = _unequal_groups(samples)
+        if self.overlong_cache:
+            start = sampler.max_completion_length - self.overlong_cache
+            samples = [_punished(s, start, self.overlong_cache) for s in samples]
+        if self.mask_truncated:
+            samples = [replace(s, mask=_nothing(s)) if s.truncated else s for s in samples]
+        return samples
+
+    @hookimpl
+    def weight(self, batch):
+        """1 / sum_i |y_i|: every token of the batch counts the same; [N, T]."""
+        return F.token_mean(batch.mask)
+
+
+def _punished(sample, start, cache):
+    punishment = min(0.0, max(-1.0, (start - len(sample.completion_ids)) / cache))
+    return replace(sample, reward=sample.reward + punishment)
+
+
+def _unequal_groups(samples):
+    scores = defaultdict(list)
+    for sample in samples:
+        scores[sample.group].append(_raw_score(sample))
+    return [s for s in samples if max(scores[s.group]) - min(scores[s.group]) > F.EQUAL_REWARDS]
+
+
+def _raw_score(sample):
+    weights = sample.score_weights
+    scores = {name: score for name, score in sample.scores.items() if not math.isnan(score)}
+    return sum(weights.get(name, 1.0) * score for name, score in scores.items())
+
+
+def _nothing(sample):
+    return [False] * len(sample.completion_ids)

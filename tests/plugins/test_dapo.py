@@ -1,0 +1,176 @@
+import math
+
+import pytest
+import torch
+
+from anypo import AnypoError, Prompt, Sample, collate, compose
+from anypo import functional as F
+from anypo_plugins.dapo import DAPO
+
+
+def clipped_surrogate(ratio, advantage):
+    return min(ratio * advantage, min(max(ratio, 0.8), 1.28) * advantage)
+
+
+def by_hand(rows, new, sg):
+    gains = [
+        clipped_surrogate(math.exp(new[row.index][t] - row.old[t]), row.advantage)
+        for row in rows
+        for t in row.tokens
+    ]
+    return -sum(gains) / len(gains)
+
+
+def answers(lengths, scores, groups, **more):
+    return [
+        Sample([1], list(range(length)), group, reward=0.0, scores={"accuracy": score}, **more)
+        for length, score, group in zip(lengths, scores, groups, strict=True)
+    ]
+
+
+class Fixed:
+    """Samples whatever it was given."""
+
+    max_completion_length = 20
+
+    def __init__(self, samples):
+        self.samples = samples
+
+    def sample(self, prompts, n):
+        return self.samples
+
+
+def scored(prompts, samples):
+    return samples
+
+
+def rollout(samples, **knobs):
+    prompts = [Prompt([1], "") for _ in {sample.group for sample in samples}]
+    return compose("dapo", knobs=knobs).rollout(prompts, Fixed(samples), scored, {})
+
+
+def test_reproduces_the_golden_loss(reproduces):
+    reproduces(compose("dapo"), "dapo.loss")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_agrees_with_the_equation_worked_by_hand(random_batch, agrees_by_hand, seed):
+    agrees_by_hand(compose("dapo"), by_hand, *random_batch(seed))
+
+
+def test_padding_may_hold_anything(reproduces, golden, golden_batch, precision):
+    inputs = golden("edge.garbage_padding")["inputs"]
+    old = golden_batch("F1", precision[0])[1].old_logprobs.clone()
+    old[1, 2:] = inputs["logp_old_row1_pad"]
+    padding = inputs["logp_new_row1_pad"]
+    reproduces(compose("dapo"), "edge.garbage_padding", padding=padding, old_logprobs=old)
+
+
+def test_differs_from_grpo_in_these_knobs_and_hooks_alone():
+    dapo, grpo = compose("dapo").knobs, compose("grpo").knobs
+    changed = {name for name in grpo if dapo[name].value != grpo[name].value}
+    assert changed == {"group_size", "clip_high", "kl_coef"}
+    assert (dapo["group_size"].value, dapo["clip_high"].value) == (16, 0.28)
+    hooks = {
+        answer.stage for answer in compose("dapo").explain().answers if answer.plugin == "dapo"
+    }
+    assert hooks == {"rollout", "weight"}
+
+
+def test_needs_no_reference():
+    assert compose("dapo").requires == {"old_logprobs"}
+
+
+def test_dynamic_sampling_keeps_the_groups_with_unequal_raw_scores(golden):
+    case = golden("dapo.dynamic_sampling")
+    inputs, keep = case["inputs"], case["expected"]["keep_group"]
+    samples = [
+        Sample([1], [2], group, reward=shaped, scores={"accuracy": float(accuracy)})
+        for group, shaped, accuracy in zip(
+            inputs["group"], inputs["shaped_reward"], inputs["accuracy"], strict=True
+        )
+    ]
+    kept = rollout(samples)
+    assert kept == [sample for sample in samples if keep[sample.group]]
+    assert rollout(samples, filter_groups=False) == samples
+
+
+def test_overlong_punishment_does_not_save_a_group_of_equal_scores():
+    wrong = answers([10, 19], [0.0, 0.0], [0, 0])
+    mixed = answers([10, 19], [0.0, 1.0], [1, 1])
+    kept = rollout(wrong + mixed, overlong_cache=4)
+    assert [(sample.group, sample.reward) for sample in kept] == [(1, 0.0), (1, -0.75)]
+
+
+def test_groups_are_judged_by_the_weighted_sum_of_the_scores_that_apply():
+    def sample(a, b):
+        weights = {"a": 1.0, "b": 0.0}
+        return Sample([1], [2], 0, reward=9.0, scores={"a": a, "b": b}, score_weights=weights)
+
+    assert rollout([sample(1.0, 0.0), sample(1.0, 5.0), sample(1.0, math.nan)]) == []
+    assert len(rollout([sample(1.0, 0.0), sample(math.nan, 0.0)])) == 2
+
+
+def test_overlong_punishment_reproduces_the_golden_penalties(golden):
+    case = golden("dapo.overlong")
+    lengths, config = case["inputs"]["lengths"], case["config"]
+    samples = answers(lengths, [0.0, 1.0] * 3, [0] * 6)
+    assert Fixed.max_completion_length == config["L_max"]
+    shaped = rollout(samples, overlong_cache=config["L_cache"])
+    assert [s.reward for s in shaped] == pytest.approx(case["expected"]["penalty"])
+    assert [s.scores for s in shaped] == [s.scores for s in samples]
+
+
+def test_overlong_punishment_is_off_unless_asked_for():
+    samples = answers([10**4, 1], [0.0, 1.0], [0, 0])
+    assert rollout(samples) == samples
+
+
+def test_masking_truncated_rows_reproduces_the_golden_loss(golden, golden_batch):
+    case = golden("edge.truncated_masking")
+    _, batch = golden_batch("F1")
+    rows = zip(
+        batch.rewards.tolist(), batch.lengths.tolist(), case["inputs"]["truncated"], strict=True
+    )
+    samples = [
+        Sample([1], [2] * length, 0, reward, {"accuracy": reward}, truncated=bool(truncated))
+        for reward, length, truncated in rows
+    ]
+    kept = rollout(samples, mask_truncated=True)
+    mask = collate(kept).mask
+    assert int(mask.sum()) == case["expected"]["loss_mask_tokens"]
+    logprobs, batch = golden_batch("F1", mask=mask)
+    algorithm = compose("dapo", knobs={"mask_truncated": True})
+    prepared = algorithm.prepare(batch)
+    standard = F.group_standardize(batch.rewards, batch.group).unsqueeze(-1)
+    torch.testing.assert_close(prepared.advantages, standard * mask)
+    loss = algorithm.loss(logprobs, prepared).total
+    assert loss.item() == pytest.approx(case["expected"]["loss"], rel=1e-9)
+
+
+def test_truncated_rows_keep_their_reward_and_may_be_empty():
+    samples = answers([3, 0], [1.0, 0.0], [0, 0], truncated=True)
+    kept = rollout(samples, mask_truncated=True)
+    assert [sample.mask for sample in kept] == [[False] * 3, []]
+    assert [sample.reward for sample in kept] == [0.0, 0.0]
+    assert not collate(kept).mask.any()
+
+
+def test_a_rollout_without_unequal_groups_is_empty():
+    assert rollout(answers([1, 2, 3], [1.0, 1.0, 0.0], [0, 0, 1])) == []
+
+
+def test_a_knob_below_is_set_through_the_stack():
+    assert compose(DAPO(clip_high=0.3)).knobs["clip_high"].value == 0.3
+    with pytest.raises(AnypoError, match="clip_high = -1"):
+        compose("dapo", knobs={"clip_high": -1.0})
+
+
+def test_a_knob_of_the_absent_kl_penalty_is_refused():
+    with pytest.raises(AnypoError, match="kl_estimator"):
+        compose("dapo", knobs={"kl_estimator": "k1"})
+
+
+def test_stacks_with_dual_clip_and_tis_as_in_the_golden_stack(reproduces):
+    algorithm = compose("dapo", "dual_clip", "tis")
+    reproduces(algorithm, "stack.grpo_dapo_gfpo_dualclip_tis", advantages="given")
