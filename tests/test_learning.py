@@ -1,18 +1,46 @@
-"""`anypo run` with nothing else learns, whatever the seed."""
+"""`anypo run NAME` with nothing else runs, and learns, whatever the algorithm."""
 
 import json
+import sys
+from pathlib import Path
 
 import pytest
 
-from anypo import run
+from anypo import registry, run
+
+sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
+from learning import whole
+
+NAMES = [entry.name for entry in registry.entries() if entry.distribution == "anypo"]
+every_algorithm = pytest.mark.parametrize("name", NAMES)
+
+
+def scores(folder):
+    """The held-out scores of a run."""
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [row["eval/score"] for row in map(json.loads, lines) if "eval/score" in row]
+
+
+@every_algorithm
+def test_every_algorithm_runs(name, quick_cache, tmp_path):
+    options = {"steps": 2, "prompts_per_step": 4, "max_completion_length": 8, "max_rounds": 2}
+    folder = run(whole(name), output=str(tmp_path / "run"), **options)
+    assert len(scores(folder)) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@every_algorithm
+@pytest.mark.parametrize("seed", [0, 1])
+def test_every_algorithm_learns_the_built_in_task(name, seed, tmp_path):
+    before, *_, after = scores(run(whole(name), seed=seed, output=str(tmp_path / "run")))
+    assert after >= before + 0.2
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_grpo_learns_the_built_in_task(seed, tmp_path):
-    folder = run("grpo", seed=seed, output=str(tmp_path / "run"))
-    metrics = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    before, after = metrics[0]["eval/score"], metrics[-1]["eval/score"]
+def test_grpo_learns_the_built_in_task_well(seed, tmp_path):
+    before, *_, after = scores(run("grpo", seed=seed, output=str(tmp_path / "run")))
     assert after >= 0.8
     assert after >= before + 0.3

@@ -1,0 +1,45 @@
+"""Group reward-Decoupled Normalization Policy Optimization.
+
+Source: Liu et al. 2026, arXiv:2601.05242.
+"""
+
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+
+import anypo.functional as F
+from anypo import Plugin, hookimpl
+from anypo_plugins.grpo import GRPO
+
+ROUNDING = 1e-4  # by which a reward and the sum of its scores may differ unshaped
+
+
+class GDPO(Plugin):
+    """GRPO for several rewards: none drowns the others, for each has a standard deviation of 1."""
+
+    extends: ClassVar = (GRPO,)
+
+    batch_normalize: bool = Field(
+        True, description="Standardise the sum over the batch, however many rewards there are."
+    )
+
+    @hookimpl
+    def advantage(self, batch):
+        """A_i = sum over k of w_k (r_ik - mean(r_k)) / std(r_k), by group; standardised; [N].
+
+        A reward that does not apply to a row is 0 there and absent from its statistics. What
+        shaping added to the sum of the scores counts as one more reward.
+        """
+        advantages, shaping = torch.zeros_like(batch.rewards), batch.rewards
+        for name, scores in batch.scores.items():
+            weight, applies = batch.score_weights[name], ~scores.isnan()
+            shaping = shaping - weight * scores.nan_to_num()
+            advantages[applies] += weight * F.group_standardize(
+                scores[applies], batch.group[applies]
+            )
+        shaping = torch.where(shaping.abs() > ROUNDING, shaping, 0)
+        advantages = advantages + F.group_standardize(shaping, batch.group)
+        if self.batch_normalize:
+            return F.group_standardize(advantages, torch.zeros_like(batch.group))
+        return advantages
