@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from anypo.errors import AnypoError
     from anypo.hookspecs import hookimpl
     from anypo.launch import run
+    from anypo.loading import load_function
     from anypo.plugin import Plugin
     from anypo.rollout import Sampler, Scorer, sample_groups
 
@@ -33,6 +34,7 @@ _HOME = {
     "collate": "batch",
     "compose": "composition",
     "hookimpl": "hookspecs",
+    "load_function": "loading",
     "run": "launch",
     "sample_groups": "rollout",
 }
@@ -51,6 +53,7 @@ __all__ = [
     "collate",
     "compose",
     "hookimpl",
+    "load_function",
     "run",
     "sample_groups",
 ]

@@ -5,7 +5,7 @@ Nobody else touches pluggy. `Algorithm.loss` is the whole flow of a training ste
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -42,7 +42,7 @@ class Algorithm:
         requires: What the core must provide; see `hookspecs.REQUIREMENTS`.
         prepare_requires: The part of it that `advantage` or `weight` needs, before any loss.
         active_knobs: The knobs that some active stage reads.
-        silent: The plugins whose regularizer has nothing to add, with the knobs as they are.
+        silent: The plugins whose regularizer adds nothing, with this stack and these knobs.
     """
 
     def __init__(self, name: str, layers: Sequence[Layer], knobs: Mapping[str, Knob]) -> None:
@@ -165,6 +165,11 @@ class Algorithm:
             if not impl.wrapper and stage not in MERGED:
                 break
         return f"'{stage}' of plugin {(' or ' if stage in MERGED else ' around ').join(names)}"
+
+    def leave_out(self, stage: str, plugins: Collection[str]) -> None:
+        """Never ask these plugins for their answer to a stage that merges all answers."""
+        out = [self.manager.get_plugin(name) for name in plugins]
+        self._callers[stage] = self.manager.subset_hook_caller(stage, out)
 
     def required_by_hooks(self) -> set[str]:
         """What the plugins say in their `requires` hooks."""

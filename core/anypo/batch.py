@@ -56,6 +56,9 @@ def step_columns(length: int, steps: Sequence[tuple[int, float]]) -> dict[str, l
     return {"step_rewards": rewards, "step_ends": ends}
 
 
+MODEL_OUTPUTS = ("old_logprobs", "ref_logprobs", "sampler_logprobs", "values")
+
+
 class MissingTensorError(AnypoError, AttributeError):
     """A hook read a tensor that this batch does not hold."""
 
@@ -110,9 +113,13 @@ class Batch:
         try:
             return self.tensors[name]
         except KeyError:
+            advice = (
+                "a plugin that reads it only at times names it in its `requires` hook"
+                if name in MODEL_OUTPUTS
+                else "a stage before this one or a reward function would have to provide it"
+            )
             raise MissingTensorError(
-                f"the batch holds no '{name}', only {', '.join(sorted(self))}; a plugin that reads "
-                "a model's output only at times names that model in its `requires` hook"
+                f"the batch holds no '{name}', only {', '.join(sorted(self))}; {advice}"
             ) from None
 
     def __getattr__(self, name: str) -> Tensor:

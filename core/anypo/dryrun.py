@@ -114,8 +114,8 @@ def _try_stages(algorithm: Algorithm) -> tuple[set[str], set[str]]:
     leaves = {
         name: _random(batch, random).requires_grad_() for name in ("logprobs", "values", "entropy")
     }
+    _find_idle_regularizers(algorithm, reads, prepared, **leaves)
     loss = algorithm.loss(batch=prepared, **leaves)
-    algorithm.silent = _silent_regularizers(algorithm, batch=prepared, **leaves)
     _check_ratio_fits_advantages(algorithm, leaves["logprobs"], prepared)
     _check_gradient(algorithm, loss, leaves)
     # Gradient flows through nothing else, so a term that reaches them is a term that needs them.
@@ -126,13 +126,33 @@ def _try_stages(algorithm: Algorithm) -> tuple[set[str], set[str]]:
     return prepare_reads, reads
 
 
-def _silent_regularizers(algorithm: Algorithm, **arguments: Any) -> frozenset[str]:
-    penalties = {
-        impl.plugin_name: impl.function(*(arguments[name] for name in impl.argnames))
-        for impl in algorithm.answers("regularizer")
-        if not impl.wrapper
-    }
-    return frozenset(plugin for plugin, penalty in penalties.items() if penalty is None)
+def _find_idle_regularizers(
+    algorithm: Algorithm, reads: set[str], batch: Batch, **leaves: Tensor
+) -> None:
+    """Find the plugins that add no penalty; those whose every penalty is overridden are left out.
+
+    What the latter read has no effect, so it must count neither as required nor as read.
+    """
+    before = set(reads)
+    with recorded_knobs():  # a record of its own, which is thrown away
+        algorithm.loss(batch=batch, **leaves)  # blames the plugin if an answer is wrong
+        arguments = {"batch": batch, **leaves}
+        penalties = {
+            impl.plugin_name: impl.function(*(arguments[name] for name in impl.argnames))
+            for impl in algorithm.answers("regularizer")
+            if not impl.wrapper
+        }
+    reads &= before
+    taken: set[str] = set()
+    overridden: set[str] = set()
+    for plugin, penalty in penalties.items():  # from the top of the stack
+        names: set[str] = set(penalty or ())
+        if names and names <= taken:
+            overridden.add(plugin)
+        taken |= names
+    algorithm.leave_out("regularizer", overridden)
+    idle = {plugin for plugin, penalty in penalties.items() if penalty is None}
+    algorithm.silent = frozenset(idle | overridden)
 
 
 def _spied(samples: list[Sample]) -> tuple[Batch, set[str]]:

@@ -294,3 +294,27 @@ def gae(
         next_advantage = torch.where(mask[:, t], advantage, next_advantage)
         next_value = torch.where(mask[:, t], values[:, t], next_value)
     return masked(advantages, mask), masked(advantages + values, mask)
+
+
+def at_last_token(rewards: Float[Tensor, " N"], mask: Bool[Tensor, "N T"]) -> Float[Tensor, "N T"]:
+    """The reward of each row at its last unmasked token, 0 elsewhere."""
+    tokens_left = mask.flip(-1).cumsum(-1).flip(-1)
+    return torch.where(mask & (tokens_left == 1), rewards.unsqueeze(-1), 0)
+
+
+def clipped_value_loss(
+    values: Float[Tensor, "N T"],
+    old_values: Float[Tensor, "N T"],
+    returns: Float[Tensor, "N T"],
+    value_clip: float | None,
+) -> Float[Tensor, "N T"]:
+    """max((V - R)^2, (clip(V, V_old - value_clip, V_old + value_clip) - R)^2) / 2.
+
+    Args:
+        value_clip: How far a value may usefully move; 0 or None: anywhere.
+    """
+    loss = (values - returns).square()
+    if value_clip:
+        near = values.clamp(old_values - value_clip, old_values + value_clip)
+        loss = torch.maximum(loss, (near - returns).square())
+    return loss / 2

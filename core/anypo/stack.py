@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from anypo import registry
 from anypo.errors import KnobError, PluginError, nearest
-from anypo.hookspecs import HOOKS, STAGES
+from anypo.hookspecs import HOOKS, MERGED, STAGES
 from anypo.plugin import Plugin, check_hooks, hook_options
 
 
@@ -29,6 +29,11 @@ class Layer:
     def fields(self) -> dict[str, Any]:
         """The knobs it declares: pydantic FieldInfo by name."""
         return self.source.model_fields if _is_plugin(self.source) else {}
+
+    def replaces(self) -> list[str]:
+        """The stages of which it is the only answer."""
+        hooks = {stage: hook_options(getattr(self.source, stage, None)) for stage in STAGES}
+        return [s for s, o in hooks.items() if o and not o["wrapper"] and s not in MERGED]
 
     def build(self, values: Mapping[str, Any]) -> object:
         """The object to register with pluggy.
@@ -97,6 +102,8 @@ def lay(tops: Sequence[Layer], swaps: Mapping[str, str]) -> list[Layer]:
         if id(top.source) in layers:
             raise PluginError(f"'{top.name}' is already in the stack below; name it once")
         for layer in _with_bases(top):
+            if layer is not top and id(layer.source) not in layers:
+                _refuse_to_cover(layer, top, list(layers.values()))
             layers.setdefault(id(layer.source), layer)
     if not layers:
         raise PluginError("no plugin named: an algorithm is a stack of at least one")
@@ -146,6 +153,18 @@ def _with_bases(layer: Layer) -> Iterable[Layer]:
     for base in bases:
         yield from _with_bases(layer_of(base))
     yield layer
+
+
+def _refuse_to_cover(base: Layer, top: Layer, below: Sequence[Layer]) -> None:
+    """A plugin must not bring along, above an algorithm, another one that replaces it."""
+    covered = [layer for layer in below if set(layer.replaces()) & set(base.replaces())]
+    own_bases = {id(layer.source) for layer in _with_bases(top)}
+    for layer in covered:
+        if id(layer.source) not in own_bases:
+            raise PluginError(
+                f"'{top.name}' extends '{base.name}', which would replace '{layer.name}' below it; "
+                f"if that is meant, name '{base.name}' first"
+            )
 
 
 def _swap(stack: Sequence[Layer], stage: str, name: str) -> Layer:

@@ -3,16 +3,14 @@
 Source: Shrivastava et al. 2025, arXiv:2508.09726, equation 2.
 """
 
-import importlib.util
 from functools import cache
-from pathlib import Path
 from typing import ClassVar
 
 import torch
 from pydantic import Field, field_validator
 
 import anypo.functional as F
-from anypo import Plugin, hookimpl
+from anypo import Plugin, hookimpl, load_function
 from anypo_plugins.grpo import GRPO
 
 HISTORY = 10_000  # prompts whose difficulty is remembered
@@ -22,6 +20,9 @@ class GFPO(Plugin):
     """Samples more completions and learns from the best, for instance the briefest, of a group."""
 
     extends: ClassVar = (GRPO,)
+
+    # Only the completions kept have an advantage, so a step moves the policy less.
+    built_in_options: ClassVar = {"learning_rate": 1e-3}
 
     group_size: int = 16
     keep: int = Field(8, ge=2, description="Completions of a group to learn from (k).")
@@ -118,17 +119,6 @@ METRICS = {"token_efficiency": token_efficiency, "shortest": shortest}
 @cache
 def load_metric(spec):
     """The metric of that name, or the function that file.py:name stands for."""
-    if spec in METRICS:
-        return METRICS[spec]
-    path, _, name = spec.rpartition(":")
-    module_spec = importlib.util.spec_from_file_location(Path(path).stem, path)
-    if module_spec is None or module_spec.loader is None or not Path(path).is_file():
+    if spec not in METRICS and ":" not in spec:
         raise ValueError(f"there is {' and '.join(METRICS)}; name your own as file.py:name")
-    module = importlib.util.module_from_spec(module_spec)
-    try:
-        module_spec.loader.exec_module(module)
-    except Exception as error:
-        raise ValueError(f"importing it raised {type(error).__name__}: {error}") from error
-    if not callable(function := getattr(module, name, None)):
-        raise ValueError(f"'{path}' defines no function '{name}'")
-    return function
+    return METRICS[spec] if spec in METRICS else load_function(spec)

@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 
 import anypo.functional as F
-from anypo import Plugin, hookimpl
+from anypo import AnypoError, Plugin, hookimpl
 from anypo_plugins.grpo import GRPO
 
 
@@ -17,6 +17,7 @@ class GRPOProcess(Plugin):
     """GRPO that learns from a reward per reasoning step instead of one per completion."""
 
     extends: ClassVar = (GRPO,)
+    built_in_options: ClassVar = {"reward": ["anypo.embedded.task:right_steps"]}
 
     outcome_step: bool = Field(
         False, description="Append the completion's own reward as one more step at its last token."
@@ -32,6 +33,11 @@ class GRPOProcess(Plugin):
 
         The token that ends a step is credited with it; tokens after the last step get 0.
         """
+        if "step_ends" not in batch:
+            raise AnypoError(
+                "grpo_process needs a reward function that rewards steps: for each completion, a "
+                "list of (end token, reward)"
+            )
         row, token = (batch.mask & batch["step_ends"].bool()).nonzero(as_tuple=True)
         rewards = batch["step_rewards"][row, token]
         if self.outcome_step:

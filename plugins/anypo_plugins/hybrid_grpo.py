@@ -11,13 +11,14 @@ from pydantic import Field
 import anypo.functional as F
 from anypo import Plugin, hookimpl
 from anypo_plugins.grpo import GRPO
-from anypo_plugins.ppo import at_last_token, value_loss
 
 
 class HybridGRPO(Plugin):
     """GRPO's groups of completions, judged token by token by PPO's critic."""
 
     extends: ClassVar = (GRPO,)
+
+    built_in_options: ClassVar = {"critic_learning_rate": 1e-3}
 
     kl_coef: float = 0.0
     mode: Literal["sample", "mix", "state_mean"] = Field(
@@ -53,7 +54,7 @@ class HybridGRPO(Plugin):
         """
         rewards = self._transformed(batch.rewards, batch.group)
         estimates, returns = F.gae(
-            at_last_token(rewards, batch.mask),
+            F.at_last_token(rewards, batch.mask),
             batch.values,
             batch.mask,
             gamma=self.gamma,
@@ -68,7 +69,7 @@ class HybridGRPO(Plugin):
         """value_coef / 2 max((V - R)^2, (V clipped - R)^2); [N, T]."""
         if not self.value_coef:
             return None
-        loss = value_loss(values, batch.values, batch["returns"], self.value_clip)
+        loss = F.clipped_value_loss(values, batch.values, batch["returns"], self.value_clip)
         return {"value": self.value_coef * loss}
 
     @hookimpl

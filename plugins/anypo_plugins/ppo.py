@@ -4,7 +4,8 @@ Source: Schulman et al. 2017, arXiv:1707.06347, section 3; the KL in the reward 
 coefficient: Ziegler et al. 2019, arXiv:1909.08593, section 2.2.
 """
 
-import torch
+from typing import ClassVar
+
 from pydantic import Field
 
 import anypo.functional as F
@@ -13,6 +14,8 @@ from anypo import Plugin, hookimpl, sample_groups
 
 class PPO(Plugin):
     """A critic says what was to be expected of every token; ratios far from 1 gain no more."""
+
+    built_in_options: ClassVar = {"prompts_per_step": 128, "critic_learning_rate": 1e-3}
 
     group_size: int = Field(1, ge=1, description="Completions sampled per prompt (G).")
     clip_low: float = Field(0.2, gt=0, description="The ratio may fall to 1 - clip_low.")
@@ -69,7 +72,7 @@ class PPO(Plugin):
         """value_coef / 2 max((V - R)^2, (V clipped - R)^2) - entropy_coef H; [N, T]."""
         terms = {}
         if self.value_coef:
-            loss = value_loss(values, batch.values, batch["returns"], self.value_clip)
+            loss = F.clipped_value_loss(values, batch.values, batch["returns"], self.value_clip)
             terms["value"] = self.value_coef * loss
         if self.entropy_coef:
             terms["entropy"] = -self.entropy_coef * entropy
@@ -91,22 +94,7 @@ class PPO(Plugin):
         return kl_coef
 
 
-def at_last_token(rewards, mask):
-    """The reward of each row at its last unmasked token, 0 elsewhere; [N, T]."""
-    tokens_left = mask.flip(-1).cumsum(-1).flip(-1)
-    return torch.where(mask & (tokens_left == 1), rewards.unsqueeze(-1), 0)
-
-
 def token_rewards(batch, kl_coef):
     """-kl_coef (log pi_old(y_t) - log pi_ref(y_t)), and the reward at the last token; [N, T]."""
-    rewards = at_last_token(batch.rewards, batch.mask)
+    rewards = F.at_last_token(batch.rewards, batch.mask)
     return rewards - kl_coef * (batch.old_logprobs - batch.ref_logprobs) if kl_coef else rewards
-
-
-def value_loss(values, old_values, returns, value_clip):
-    """max((V - R)^2, (clip(V, V_old - value_clip, V_old + value_clip) - R)^2) / 2; [N, T]."""
-    loss = (values - returns).square()
-    if value_clip:
-        near = values.clamp(old_values - value_clip, old_values + value_clip)
-        loss = torch.maximum(loss, (near - returns).square())
-    return loss / 2

@@ -18,6 +18,7 @@ class ReinforcePP(Plugin):
     """PPO without a critic: the tokens of all completions are one another's baseline."""
 
     extends: ClassVar = (PPO,)
+    built_in_options: ClassVar = {"prompts_per_step": 128}
 
     kl_coef: float = 0.01
     gamma: float = 1.0

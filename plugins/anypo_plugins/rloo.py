@@ -5,7 +5,7 @@ Source: Ahmadian et al. 2024, arXiv:2402.14740.
 
 from typing import ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 import anypo.functional as F
 from anypo import Plugin, hookimpl
@@ -24,7 +24,6 @@ class RLOO(Plugin):
         0.05, description="Weight of the KL in the reward (beta); 0 needs no reference model."
     )
     kl_estimator: F.Estimator = "k1"
-    kl_gradient: F.KLGradient = "naive"
     loss: Literal["clipped", "reinforce"] = Field(
         "clipped", description="reinforce is the paper's, for one update per rollout."
     )
@@ -59,10 +58,3 @@ class RLOO(Plugin):
     def weight(self, batch):
         """1 / (N |y_i|): a completion's one gain counts once, whatever its length; [N, T]."""
         return F.per_completion_mean(batch.mask)
-
-    @field_validator("kl_gradient")
-    @classmethod
-    def _has_no_gradient(cls, value):
-        if value != "naive":
-            raise ValueError("the KL is in the reward, where nothing is differentiated")
-        return value

@@ -5,7 +5,7 @@ import torch
 
 import anypo.functional as F
 from anypo import Plugin, compose, hookimpl, sample_groups
-from anypo.errors import PluginError
+from anypo.errors import KnobError, PluginError
 from anypo.hookspecs import REQUIREMENTS
 from anypo_plugins.grpo import GRPO
 
@@ -409,3 +409,20 @@ def test_the_made_up_batch_has_an_empty_a_truncated_and_a_short_completion():
 
 def in_groups_of(size):
     return lambda self, prompts, sampler, scorer: sample_groups(prompts, sampler, scorer, size)
+
+
+class Overrides(Plugin):
+    """Puts a penalty of its own in place of grpo's."""
+
+    @hookimpl
+    def regularizer(self, logprobs):
+        """Nothing of the reference."""
+        return {"kl": logprobs.square()}
+
+
+def test_a_penalty_that_is_overridden_requires_nothing_and_reads_no_knob():
+    algorithm = compose("grpo", Overrides)
+    assert "reference" not in algorithm.requires
+    assert "kl_coef" not in algorithm.active_knobs
+    with pytest.raises(KnobError, match="kl_coef"):
+        compose("grpo", Overrides, knobs={"kl_coef": 0.3})

@@ -413,3 +413,18 @@ def test_class_names_become_snake_case(name, expected):
 def test_a_knob_has_the_type_that_it_declares_however_it_was_given():
     assert compose("grpo", knobs={"group_size": "4"}).knobs["group_size"].value == 4
     assert compose(GRPO(group_size=4), knobs={"group_size": "4"}).knobs["group_size"].value == 4
+
+
+class Rival(Plugin):
+    """An algorithm of its own that answers what grpo does."""
+
+    @hookimpl
+    def advantage(self, batch):
+        """r."""
+        return batch.rewards
+
+
+def test_a_plugin_must_not_bring_along_what_replaces_the_algorithm_below():
+    with pytest.raises(PluginError, match="extends 'grpo', which would replace 'rival' below"):
+        compose(Rival, "dapo")
+    assert compose("grpo", Rival, "dapo").name == "grpo+rival+dapo"

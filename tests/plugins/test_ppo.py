@@ -6,7 +6,6 @@ import torch
 
 from anypo import AnypoError, Batch, compose
 from anypo import functional as F
-from anypo_plugins.ppo import at_last_token
 
 KNOBS = {"kl_coef": 0.3, "gamma": 0.9, "lam": 0.8}
 ADAPTIVE = {"kl_coef": 0.1, "kl_target": 6.0}  # with the default horizon
@@ -131,7 +130,7 @@ def test_agrees_with_the_equations_worked_by_hand(random_batch, agrees_by_hand, 
 def test_the_reward_stands_at_the_last_token_that_the_policy_wrote():
     mask = torch.tensor([[1, 0, 1, 0], [1, 1, 1, 1], [0, 0, 0, 0]]).bool()
     expected = [[0.0, 0.0, 5.0, 0.0], [0.0, 0.0, 0.0, 6.0], [0.0, 0.0, 0.0, 0.0]]
-    assert at_last_token(torch.tensor([5.0, 6.0, 7.0]), mask).tolist() == expected
+    assert F.at_last_token(torch.tensor([5.0, 6.0, 7.0]), mask).tolist() == expected
 
 
 def test_a_single_token_is_not_whitened():
