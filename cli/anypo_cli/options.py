@@ -97,14 +97,16 @@ def _file_options() -> list[Parameter]:
 
 
 def _parameter(name: str, annotation: Any, text: str, default: str, panel: str) -> Parameter:
-    flag = f"--{name.replace('_', '-')}"
+    annotation = _plain(annotation)
+    dashed = name.replace("_", "-")
+    flag = f"--{dashed}/--no-{dashed}" if annotation is bool else f"--{dashed}"
     described = f"{text} [default: {default}]".replace("[", r"\[")  # no markup of rich
     option = typer.Option(flag, help=described, rich_help_panel=panel, show_default=False)
     return Parameter(
         name,
         Parameter.KEYWORD_ONLY,
         default=None,
-        annotation=Annotated[_plain(annotation) | None, option],
+        annotation=Annotated[annotation | None, option],
     )
 
 

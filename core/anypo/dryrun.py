@@ -137,16 +137,16 @@ def _find_idle_regularizers(
     with recorded_knobs():  # a record of its own, which is thrown away
         algorithm.loss(batch=batch, **leaves)  # blames the plugin if an answer is wrong
         arguments = {"batch": batch, **leaves}
-        penalties = {
+        penalties: dict[str, Any] = {
             impl.plugin_name: impl.function(*(arguments[name] for name in impl.argnames))
             for impl in algorithm.answers("regularizer")
             if not impl.wrapper
         }
     reads &= before
-    taken: set[str] = set()
-    overridden: set[str] = set()
+    taken = set[str]()
+    overridden = set[str]()
     for plugin, penalty in penalties.items():  # from the top of the stack
-        names: set[str] = set(penalty or ())
+        names = set[str](penalty or {})
         if names and names <= taken:
             overridden.add(plugin)
         taken |= names

@@ -142,3 +142,43 @@ def test_debug_shows_the_traceback():
     debug = subprocess.run([*command, "--debug"], capture_output=True, text=True)
     assert "Traceback" not in plain.stderr
     assert "Traceback" in debug.stderr
+
+
+def quick(tmp_path):
+    return ["--steps", "1", "--prompts-per-step", "2", "--output", str(tmp_path / "run")]
+
+
+def test_a_stack_of_names(quick_cache, tmp_path):
+    arguments = [*quick(tmp_path), "--group-size", "4", "--keep", "2", "--no-filter-groups"]
+    assert main(["run", "dapo+gfpo+dual_clip", *arguments, "--dual-clip", "4"]) == 0
+    config = (tmp_path / "run" / "config.toml").read_text()
+    assert 'algorithm = "dapo+gfpo+dual_clip"' in config
+    assert "dual_clip = 4.0" in config
+
+
+def test_names_may_also_be_separate(quick_cache, tmp_path):
+    assert main(["run", "grpo", "entropy", *quick(tmp_path), "--entropy-coef", "0.1"]) == 0
+    assert 'algorithm = "grpo+entropy"' in (tmp_path / "run" / "config.toml").read_text()
+
+
+def test_a_stage_from_another_plugin_brings_its_knobs(quick_cache, tmp_path):
+    swapped = ["run", "grpo", "--hook", "clip=cispo"]
+    assert main([*swapped, *quick(tmp_path), "--cap", "3"]) == 0
+    config = (tmp_path / "run" / "config.toml").read_text()
+    assert 'clip = "cispo"' in config
+    assert "cap = 3.0" in config
+    assert "clip_low" not in config
+
+
+@pytest.mark.parametrize(
+    ("stack", "reason"),
+    [
+        ("cispo+dual_clip", "needs a clipped surrogate below it"),
+        ("gspo+dual_clip", "one per sequence"),
+        ("gspo+grpo_process", "use a ratio per token"),
+        ("ppo+dapo", "would replace 'ppo' below it"),
+        ("dual_clip", "put it on top of one that does"),
+    ],
+)
+def test_pairs_that_make_no_sense_are_one_line(capsys, stack, reason):
+    assert reason in error_of(capsys, "run", stack)
