@@ -99,7 +99,8 @@ def _file_options() -> list[Parameter]:
 def _parameter(name: str, annotation: Any, text: str, default: str, panel: str) -> Parameter:
     annotation = _plain(annotation)
     dashed = name.replace("_", "-")
-    flag = f"--{dashed}/--no-{dashed}" if annotation is bool else f"--{dashed}"
+    is_on = annotation is bool and default == "True"
+    flag = f"--{dashed}/--no-{dashed}" if is_on else f"--{dashed}"
     described = f"{text} [default: {default}]".replace("[", r"\[")  # no markup of rich
     option = typer.Option(flag, help=described, rich_help_panel=panel, show_default=False)
     return Parameter(
