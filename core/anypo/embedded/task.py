@@ -13,7 +13,8 @@ DEMONSTRATIONS = 6000
 BARE_CORRECT = 0.2  # how often a bare answer is right: the model cannot add in its head
 SLIP = 0.06  # how often a worked demonstration ends in a wrong answer
 
-STEP = re.compile(r"(\d+(?:\+\d+)+)=(\d+)|<answer>(\d+)</answer>")
+SUM = re.compile(r"(\d+(?:\+\d+)+)=(\d+)")
+ANSWER = re.compile(r"<answer>(\d+)</answer>")
 
 Row = dict[str, Any]
 
@@ -35,21 +36,30 @@ def demonstrations(rows: list[Row], seed: int) -> list[Row]:
 def right_steps(
     completion_tokens: list[list[str]], answer: list[str], **_: Any
 ) -> list[list[tuple[int, float]]]:
-    """A reward function for process supervision: every sum that is written down, and the answer.
+    """A reward function for process supervision: 1 for right sums and the right answer.
 
-    A step ends with its last token and is worth 1 / (number of steps) if it is right, else 0.
+    The answer is worth a half, the sums share the other; each step ends with its last token. An
+    answer that is missing is a wrong one at the last token: else leaving it out would pay.
     """
     return [_judged(tokens, right) for tokens, right in zip(completion_tokens, answer, strict=True)]
 
 
 def _judged(tokens: list[str], right: str) -> list[tuple[int, float]]:
     ends = list(itertools.accumulate(len(token) for token in tokens))
-    steps = []
-    for match in STEP.finditer("".join(tokens)):
-        summands, total, claimed = match.groups()
-        is_right = claimed == right if claimed else sum(map(int, summands.split("+"))) == int(total)
-        steps.append((bisect.bisect_left(ends, match.end()), float(is_right)))
-    return [(end, value / len(steps)) for end, value in steps]
+    text = "".join(tokens)
+    sums, answer = list(SUM.finditer(text)), ANSWER.search(text)
+    steps = {
+        bisect.bisect_left(ends, match.end()): _is_true(match) / 2 / len(sums) for match in sums
+    }
+    if answer:
+        steps[bisect.bisect_left(ends, answer.end())] = (answer[1] == right) / 2
+    elif tokens:
+        steps[len(tokens) - 1] = 0.0
+    return list(steps.items())
+
+
+def _is_true(match: re.Match[str]) -> bool:
+    return sum(map(int, match[1].split("+"))) == int(match[2])
 
 
 def _row(a: int, b: int) -> Row:

@@ -113,9 +113,23 @@ def test_a_demonstrated_reply_fits_the_default_length(tokenizer):
     assert len(tokens) <= BUILT_IN_DEFAULTS["max_completion_length"]
 
 
-def test_right_steps_judges_each_sum_and_the_answer_at_its_last_token():
-    tokens = [*"3+5=8 4+1+0=6 ", "<answer>", *"58", "</answer>", ""]
-    assert task.right_steps([tokens, ["bare"]], ["58", "1"]) == [
-        [(4, 1 / 3), (12, 0.0), (17, 1 / 3)],
-        [],
-    ]
+RIGHT_STEPS = {
+    "3+5=8 4+1+0=6 <58>": [(4, 0.25), (12, 0.0), (17, 0.5)],
+    "3+5=8 <57>": [(4, 0.5), (9, 0.0)],
+    "<58>": [(3, 0.5)],
+    "3+5=8 ": [(4, 0.5), (6, 0.0)],
+    "no answer": [(9, 0.0)],
+    "3+5=8 <58> 1+1=3": [(4, 0.25), (9, 0.5), (15, 0.0)],
+}
+
+
+@pytest.mark.parametrize("completion", RIGHT_STEPS)
+def test_right_steps_judges_each_sum_and_the_answer_at_its_last_token(completion):
+    tags = {"<": "<answer>", ">": "</answer>"}
+    tokens = [tags.get(character, character) for character in completion] + [""]
+    (steps,) = task.right_steps([tokens], ["58"])
+    assert sorted(steps) == RIGHT_STEPS[completion]
+
+
+def test_right_steps_of_an_empty_completion_are_none():
+    assert task.right_steps([[]], ["58"]) == [[]]
