@@ -21,8 +21,8 @@ class GFPO(Plugin):
 
     extends: ClassVar = (GRPO,)
 
-    # Only the completions kept have an advantage, so a step moves the policy less.
-    built_in_options: ClassVar = {"learning_rate": 1e-3}
+    # A group teaches nothing once all that is kept of it is right, so it takes more updates.
+    built_in_options: ClassVar = {"steps": 250, "minibatches": 4}
 
     group_size: int = 16
     keep: int = Field(8, ge=2, description="Completions of a group to learn from (k).")
