@@ -82,10 +82,11 @@ class Learner:
             loss = self._loss(minibatch.rows(index.to(self.accelerator.device)))
             self.accelerator.backward(loss.total)
             meter.add(loss)
-        meter.end_update(self._clip_gradients(self.model, meter))
+        norm = self._clip_gradients(self.model, meter)
+        meter.end_update(norm)
         if self.critic is not None:
             self._clip_gradients(self.critic, meter)
-        if only_critic:
+        if only_critic or norm == 0:  # without a gradient, momentum would move the weights
             self.model.zero_grad()
         self.optimizer.step()
         self.schedule.step()

@@ -278,3 +278,12 @@ def test_a_critic_of_its_own_leaves_the_policy_alone(model):
     before = weights(model)
     list(trainer.train())
     torch.testing.assert_close(weights(model), before, rtol=0, atol=1e-9)
+
+
+def test_a_step_without_a_gradient_moves_nothing(model):
+    trainer = make_trainer(model, knobs={"kl_coef": 0}, warmup_steps=0, steps=3)
+    trainer.step(1)
+    before = weights(model)
+    trainer.scorer = lambda _, samples: [replace(s, reward=1.0) for s in samples]
+    assert trainer.step(2).metrics["grad_norm"] == 0
+    assert torch.equal(weights(model), before)
