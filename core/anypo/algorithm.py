@@ -147,11 +147,13 @@ class Algorithm:
 
     @property
     def built_in_options(self) -> dict[str, Any]:
-        """The run options that suit the built-in model; those of the topmost plugin win."""
-        merged: dict[str, Any] = {}
-        for layer in self.layers:
-            merged |= getattr(layer.source, "built_in_options", {})
-        return merged
+        """The run options that suit the built-in model."""
+        return self._preferred("built_in_options")
+
+    @property
+    def built_in_knobs(self) -> dict[str, Any]:
+        """The knobs that suit the built-in model."""
+        return self._preferred("built_in_knobs")
 
     def explain(self) -> Explanation:
         """Stage by stage who answers, with what formula, and every knob with its origin."""
@@ -178,6 +180,13 @@ class Algorithm:
             if not isinstance(answer, set | frozenset):
                 raise PluginError(f"{self.blame('requires')} returned {answer!r:.60}, no set")
         return set().union(*answers)
+
+    def _preferred(self, name: str) -> dict[str, Any]:
+        """What the plugins of the stack prefer; the topmost one wins."""
+        merged: dict[str, Any] = {}
+        for layer in self.layers:
+            merged |= getattr(layer.source, name, {})
+        return merged
 
     def _register(self, layer: Layer, plugin: object) -> None:
         name = layer.name if layer.stage is None else f"{layer.name}.{layer.stage}"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from anypo.algorithm import Algorithm
 from anypo.dryrun import dry_run
 from anypo.errors import PluginError
-from anypo.stack import lay, layer_of, resolve_knobs
+from anypo.stack import Layer, lay, layer_of, resolve_knobs
 
 
 def compose(
@@ -40,6 +40,18 @@ def compose(
     layers = lay(tops, swaps)
     name = "+".join(layer.name for layer in tops)
     name += "".join(f"[{stage}={donor}]" for stage, donor in swaps.items())
-    algorithm = Algorithm(name, layers, resolve_knobs(layers, knobs or {}))
+    return _tried(name, layers, knobs or {})
+
+
+def suited_to_built_in(algorithm: Algorithm) -> Algorithm:
+    """The algorithm with the knobs that its plugins prefer for the built-in model, unless set."""
+    given = {knob.name: knob.value for knob in algorithm.knobs.values() if knob.is_set}
+    if algorithm.built_in_knobs.keys() <= given.keys():
+        return algorithm
+    return _tried(algorithm.name, algorithm.layers, {**algorithm.built_in_knobs, **given})
+
+
+def _tried(name: str, layers: Sequence[Layer], settings: Mapping[str, Any]) -> Algorithm:
+    algorithm = Algorithm(name, layers, resolve_knobs(layers, settings))
     dry_run(algorithm)
     return algorithm

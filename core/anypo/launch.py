@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase
 
 from anypo.algorithm import Algorithm
 from anypo.batch import Prompt
-from anypo.composition import compose
+from anypo.composition import compose, suited_to_built_in
 from anypo.config import (
     NEEDED_BY,
     Recipe,
@@ -112,6 +112,8 @@ def run(algorithm: str | Algorithm, *, observer: Observer | None = None, **optio
 
 def run_recipe(algorithm: Algorithm, config: RunConfig, observer: Observer) -> Path:
     """Train a model by a composed algorithm; see `run`."""
+    if config.model is None:
+        algorithm = suited_to_built_in(algorithm)
     _refuse_inapplicable(config, algorithm)
     config = resolve(config, algorithm.built_in_options)
     accelerator = _accelerator(config)

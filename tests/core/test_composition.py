@@ -1,9 +1,12 @@
 """`compose` makes one whole algorithm, and nothing that was set is ignored."""
 
+from typing import ClassVar
+
 import pytest
 
 import anypo.functional as F
 from anypo import Algorithm, Plugin, compose, hookimpl
+from anypo.composition import suited_to_built_in
 from anypo.errors import KnobError, PluginError
 from anypo_plugins.grpo import GRPO
 
@@ -175,3 +178,21 @@ def test_a_knob_that_only_a_wrapper_reads_is_read():
 
     algorithm = compose("grpo", Unclipped, Shaped, knobs={"factor": 3.0})
     assert "factor" in algorithm.active_knobs
+
+
+class Picky(Plugin):
+    """Would like larger groups and another clip range for the built-in model."""
+
+    built_in_knobs: ClassVar = {"group_size": 12, "clip_low": 0.1}
+
+
+def test_the_built_in_model_gets_the_knobs_that_suit_it_unless_they_are_set():
+    algorithm = suited_to_built_in(compose("grpo", Picky, knobs={"group_size": 4}))
+    assert algorithm.knobs["group_size"].value == 4
+    assert algorithm.knobs["clip_low"].value == 0.1
+    assert compose("grpo", Picky).knobs["clip_low"].value == 0.2
+
+
+def test_an_algorithm_without_wishes_suits_the_built_in_model_as_it_is():
+    algorithm = compose("grpo")
+    assert suited_to_built_in(algorithm) is algorithm
