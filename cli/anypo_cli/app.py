@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     plain = [argument for argument in given if argument != DEBUG]
     try:
         return app(plain or ["--help"], prog_name="anypo", standalone_mode=False) or 0
-    except (AnypoError, typer.TyperException) as error:
+    except (AnypoError, OSError, typer.TyperException) as error:
         if DEBUG in given:
             raise
         message = error.format_message() if isinstance(error, typer.TyperException) else str(error)

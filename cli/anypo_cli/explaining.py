@@ -27,7 +27,7 @@ def show_explanation(names: Sequence[str], hooks: Sequence[str], settings: Seque
     knobs = {name: value_of(text) for name, text in pairs("--set", settings).items()}
     explanation = compose(*stack, knobs=knobs, hooks=pairs("--hook", hooks)).explain()
     console = Console(highlight=False)
-    console.print(f"[bold]{explanation.name}[/]\n", highlight=False, markup=True)
+    console.print(f"[bold]{escape(explanation.name)}[/]\n")
     for table in (_stack(explanation), _stages(explanation), _knobs(explanation)):
         console.print(table, "")
     needs = [REQUIREMENTS[name] for name in sorted(explanation.requires)]
@@ -44,7 +44,7 @@ def _table(*titles: str) -> Table:
 def _stack(explanation: Explanation) -> Table:
     table = _table("stack (bottom first)", "")
     for name, line in explanation.stack:
-        table.add_row(name, line)
+        table.add_row(name, escape(line))
     return table
 
 
@@ -60,5 +60,7 @@ def _knobs(explanation: Explanation) -> Table:
     table = _table("knob", "value", "origin", "what it is")
     for knob in explanation.knobs:
         unread = "" if knob.name in explanation.active_knobs else " (no active stage reads it)"
-        table.add_row(knob.name, str(knob.value), knob.origin, escape(knob.description) + unread)
+        table.add_row(
+            knob.name, escape(str(knob.value)), knob.origin, escape(knob.description) + unread
+        )
     return table

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from anypo import registry
@@ -28,6 +29,6 @@ def _summary(entry: registry.Entry, check: bool) -> str:
     try:
         if check:
             entry.load()
-        return entry.summary()
+        return escape(entry.summary())
     except PluginError as error:
-        return f"[red]broken:[/] {error}"
+        return f"[red]broken:[/] {escape(str(error))}"

@@ -31,7 +31,7 @@ def build_command(recipe: Recipe) -> Any:
     """
     layers = lay([layer_of(name) for name in recipe.algorithm.split("+")], recipe.hooks)
     knobs = resolve_knobs(layers, {})
-    taken = knobs.keys() & RunConfig.model_fields.keys()
+    taken = knobs.keys() & {*RunConfig.model_fields, "config", "set", "hook"}
     if taken:
         name = min(taken)
         raise ConfigError(

@@ -55,11 +55,33 @@ def _told_before_options(names: Sequence[str], args: Sequence[str]) -> Recipe:
     from anypo_cli.settings import pairs
 
     files = _values_of("--config", args)
-    recipe = read_recipe(files[-1]) if files else Recipe()
+    recipe = _without_defaults(read_recipe(files[-1])) if files else Recipe()
     recipe.algorithm = "+".join(names) or recipe.algorithm
     if not recipe.algorithm:
         raise ConfigError("name an algorithm first: anypo run NAME [OPTIONS]; see anypo list")
     recipe.hooks = {**recipe.hooks, **pairs("--hook", _values_of("--hook", args))}
+    return recipe
+
+
+def _without_defaults(recipe: Recipe) -> Recipe:
+    """The recipe with only those knobs that differ from what its stack has by itself.
+
+    A run writes down all its knobs. Those that nobody chose must not count as set: another option
+    may make one of them irrelevant, or another algorithm have its own default.
+    """
+    from anypo.stack import lay, layer_of, resolve_knobs
+
+    if recipe.algorithm:
+        layers = lay([layer_of(name) for name in recipe.algorithm.split("+")], recipe.hooks)
+        defaults = resolve_knobs(layers, {})
+        for layer in layers:  # what the built-in model would get in place of the default
+            for name in getattr(layer.source, "built_in_knobs", {}):
+                defaults.pop(name, None)
+        recipe.knobs = {
+            name: value
+            for name, value in recipe.knobs.items()
+            if name not in defaults or defaults[name].value != value
+        }
     return recipe
 
 

@@ -80,9 +80,11 @@ def math(argument: str) -> RewardFunction:
         if not gold:
             raise ValueError(f"answer {right!r} is no mathematical expression")
         try:
-            with deadline(MATH_SECONDS):
+            with deadline(MATH_SECONDS) as alarm:
                 return float(verify(gold, parsed(text), timeout_seconds=None))
-        except DeadlineError:
+        except DeadlineError as error:
+            if error.alarm is not alarm:  # the time of the whole call is up
+                raise
             return 0.0
 
     def math(completions: list[Any], answer: list[Any], **_: Any) -> list[float | None]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from anypo.algorithm import Algorithm
 from anypo.dryrun import dry_run
-from anypo.errors import PluginError
+from anypo.errors import KnobError, PluginError
 from anypo.stack import Layer, lay, layer_of, resolve_knobs
 
 
@@ -44,14 +44,25 @@ def compose(
 
 
 def suited_to_built_in(algorithm: Algorithm) -> Algorithm:
-    """The algorithm with the knobs that its plugins prefer for the built-in model, unless set."""
+    """The algorithm with the knobs that its plugins prefer for the built-in model, unless set.
+
+    Where they do not go with what is set, the plugins' defaults stay.
+    """
     given = {knob.name: knob.value for knob in algorithm.knobs.values() if knob.is_set}
     if algorithm.built_in_knobs.keys() <= given.keys():
         return algorithm
-    return _tried(algorithm.name, algorithm.layers, {**algorithm.built_in_knobs, **given})
+    try:
+        return _tried(algorithm.name, algorithm.layers, given, algorithm.built_in_knobs)
+    except KnobError:
+        return algorithm
 
 
-def _tried(name: str, layers: Sequence[Layer], settings: Mapping[str, Any]) -> Algorithm:
-    algorithm = Algorithm(name, layers, resolve_knobs(layers, settings))
+def _tried(
+    name: str,
+    layers: Sequence[Layer],
+    settings: Mapping[str, Any],
+    preferences: Mapping[str, Any] | None = None,
+) -> Algorithm:
+    algorithm = Algorithm(name, layers, resolve_knobs(layers, settings, preferences))
     dry_run(algorithm)
     return algorithm

@@ -67,7 +67,7 @@ class RunConfig(BaseModel):
     critic_warmup_steps: int = Field(
         0, ge=0, description="Steps at the start that train the critic alone."
     )
-    seed: int = Field(0, ge=0, description="Of sampling and shuffling.")
+    seed: int = Field(0, ge=0, lt=2**32, description="Of sampling and shuffling.")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where the models live.")
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="Of computation; weights are float32. auto: bfloat16 on a GPU."
@@ -109,7 +109,7 @@ def resolve(config: RunConfig, built_in_options: Mapping[str, Any]) -> RunConfig
         defaults = {**BUILT_IN_DEFAULTS, **built_in_options}
         update = {k: v for k, v in defaults.items() if k not in chosen}
     if config.data is None:
-        update["reward"] = config.reward or update.get("reward", ["exact"])
+        update["reward"] = config.reward or built_in_options.get("reward", ["exact"])
     else:
         update.pop("reward", None)  # the built-in task's own
     return config.model_copy(update=update)

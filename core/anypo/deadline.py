@@ -17,46 +17,59 @@ SIGNAL = getattr(signal, "SIGUSR2", None)
 
 
 class DeadlineError(BaseException):
-    """The time is up. Not an Exception, so that no `except Exception` on the way swallows it."""
+    """The time is up. Not an Exception, so that no `except Exception` on the way swallows it.
+
+    Attributes:
+        alarm: What the `deadline` block yields: tells whose time it was where blocks are nested.
+    """
+
+    def __init__(self, alarm: Alarm) -> None:
+        super().__init__()
+        self.alarm = alarm
 
 
-class _Alarm:
-    """Raises once, at the end of the time; a signal that comes early sets the next one."""
+class Alarm:
+    """Raises once, at the end of the time; a signal that comes early is another's, or set again."""
 
     def __init__(self, seconds: float) -> None:
         self.end = time.monotonic() + seconds
         self.over = False
+        self.around: Any = None  # the handler of a deadline around this one
 
-    def __call__(self, number: int, _: Any) -> None:
+    def __call__(self, number: int, frame: Any) -> None:
+        """Handle a signal."""
         left = self.end - time.monotonic()
-        if number == signal.SIGPROF and left > 0:  # the CPU time of several threads runs ahead
+        if left > 0 and number == SIGNAL and callable(self.around):
+            self.around(number, frame)
+        elif left > 0 and number == signal.SIGPROF:  # CPU time of several threads runs ahead
             signal.setitimer(signal.ITIMER_PROF, left)
         elif not self.over:
             self.over = True
-            raise DeadlineError
+            raise DeadlineError(self)
 
 
 @contextmanager
-def deadline(seconds: float) -> Iterator[None]:
+def deadline(seconds: float) -> Iterator[Alarm | None]:
     """Raise DeadlineError in the block once `seconds` have passed; 0 means no limit.
 
     Raises:
         ConfigError: The platform or the thread cannot be interrupted; only a limit of 0 works.
     """
     if not seconds:
-        yield
+        yield None
         return
     main = threading.main_thread()
     if SIGNAL is None or threading.current_thread() is not main:
         raise ConfigError("only the main thread on POSIX can be timed; set reward_timeout to 0")
-    alarm = _Alarm(seconds)
+    alarm = Alarm(seconds)
     previous = {number: signal.signal(number, alarm) for number in (SIGNAL, signal.SIGPROF)}
+    alarm.around = previous[SIGNAL]
     timer = threading.Timer(seconds, signal.pthread_kill, (main.ident, SIGNAL))
     timer.daemon = True
     timer.start()
     left, _ = signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
-        yield
+        yield alarm
     finally:
         alarm.over = True
         signal.setitimer(signal.ITIMER_PROF, 0)

@@ -84,7 +84,7 @@ def dry_run(algorithm: Algorithm) -> None:
     if missing:
         raise PluginError(
             f"{algorithm.name} is no whole algorithm: no plugin answers '{missing[0]}'; "
-            "put it on top of one that does"
+            f"put it on top of one that does, as NAME+{algorithm.name}"
         )
     with recorded_knobs() as knobs:
         prepare_reads, loss_reads = _try_stages(algorithm)
@@ -99,6 +99,7 @@ def dry_run(algorithm: Algorithm) -> None:
     algorithm.requires = frozenset(algorithm.prepare_requires | _providers(loss_reads))
     algorithm.active_knobs = frozenset(knobs)
     _refuse_unread_knobs(algorithm)
+    _refuse_idle_plugins(algorithm)
 
 
 def _try_stages(algorithm: Algorithm) -> tuple[set[str], set[str]]:
@@ -116,7 +117,9 @@ def _try_stages(algorithm: Algorithm) -> tuple[set[str], set[str]]:
     }
     _find_idle_regularizers(algorithm, reads, prepared, **leaves)
     loss = algorithm.loss(batch=prepared, **leaves)
-    _check_ratio_fits_advantages(algorithm, leaves["logprobs"], prepared)
+    ratio = algorithm.manager.hook.ratio(logprobs=leaves["logprobs"], batch=prepared)
+    if ratio.shape[-1] == 1:
+        _check_sequence_ratio(algorithm, prepared)
     _check_gradient(algorithm, loss, leaves)
     # Gradient flows through nothing else, so a term that reaches them is a term that needs them.
     if leaves["values"].grad is not None:
@@ -182,15 +185,20 @@ def _providers(reads: set[str]) -> set[str]:
     return {PROVIDERS.get(name, name) for name in reads} & set(REQUIREMENTS)
 
 
-def _check_ratio_fits_advantages(algorithm: Algorithm, logprobs: Tensor, batch: Batch) -> None:
-    log_ratio = algorithm.manager.hook.ratio(logprobs=logprobs, batch=batch)
+def _check_sequence_ratio(algorithm: Algorithm, batch: Batch) -> None:
+    """One ratio per row, spread over its tokens, fits one advantage and one weight per row."""
     top = torch.where(batch.mask, batch.advantages, -torch.inf).amax(-1)
     bottom = torch.where(batch.mask, batch.advantages, torch.inf).amin(-1)
-    varies = top - bottom > 1e-6 * top.abs().clamp(min=1)
-    if log_ratio.shape[-1] == 1 and varies.any():
+    if (top - bottom > 1e-6 * top.abs().clamp(min=1)).any():
         raise PluginError(
             f"{algorithm.blame('ratio')} gives one ratio per sequence, but "
             f"{algorithm.blame('advantage')} gives an advantage per token: use a ratio per token"
+        )
+    shares = batch.weights["policy"].sum(-1)[batch.mask.any(-1)]
+    if len(shares) and shares.max() > 1.001 * shares.min():
+        raise PluginError(
+            f"{algorithm.blame('ratio')} gives one ratio per sequence, but "
+            f"{algorithm.blame('weight')} makes long sequences count for more: weigh rows alike"
         )
 
 
@@ -214,6 +222,22 @@ def _refuse_unread_knobs(algorithm: Algorithm) -> None:
             raise KnobError(
                 f"knob '{knob.name}' is set, but no active stage of {algorithm.name} reads it: "
                 + _why_unread(algorithm, knob.name)
+            )
+
+
+def _refuse_idle_plugins(algorithm: Algorithm) -> None:
+    """A plugin that the user named must not be replaced in all it does."""
+    bases = [base for layer in algorithm.layers for base in getattr(layer.source, "extends", ())]
+    origins = {algorithm.knobs[name].origin for name in algorithm.active_knobs}
+    busy = {answer.plugin for answer in algorithm.explain().answers}
+    busy |= {impl.plugin_name for stage in MERGED for impl in algorithm.answers(stage)}
+    for layer in algorithm.layers:
+        is_base = layer.source in bases or layer.name in bases
+        is_idle = layer.name not in busy and f"default of {layer.name}" not in origins
+        if layer.replaces() and is_idle and not is_base:
+            raise PluginError(
+                f"'{layer.name}' has no effect in {algorithm.name}: others answer all its stages; "
+                "leave it out"
             )
 
 

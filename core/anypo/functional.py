@@ -103,7 +103,7 @@ def group_standardize(
     if scale == "group":
         freedom = (size - correction).clamp(min=1)
         centred = centred / ((group_sum(centred.square(), group) / freedom).sqrt() + eps)
-    elif scale == "batch":
+    elif scale == "batch" and len(values) > correction:
         centred = centred / (values.std(correction=correction) + eps)
     if singleton == "raw":
         centred = torch.where(size == 1, values, centred)
@@ -306,12 +306,12 @@ def clipped_value_loss(
     values: Float[Tensor, "N T"],
     old_values: Float[Tensor, "N T"],
     returns: Float[Tensor, "N T"],
-    value_clip: float | None,
+    value_clip: float,
 ) -> Float[Tensor, "N T"]:
     """max((V - R)^2, (clip(V, V_old - value_clip, V_old + value_clip) - R)^2) / 2.
 
     Args:
-        value_clip: How far a value may usefully move; 0 or None: anywhere.
+        value_clip: How far a value may usefully move; 0: anywhere.
     """
     loss = (values - returns).square()
     if value_clip:

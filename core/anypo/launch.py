@@ -26,7 +26,7 @@ from anypo.config import (
 )
 from anypo.data import PromptStream, load_rows, to_prompts
 from anypo.embedded import ensure_embedded
-from anypo.errors import AnypoError, ConfigError
+from anypo.errors import AnypoError, ConfigError, TrainingError
 from anypo.forward import check_head
 from anypo.models import (
     context_length,
@@ -34,7 +34,7 @@ from anypo.models import (
     load_config,
     load_model,
     load_tokenizer,
-    use_sensible_threads,
+    sensible_threads,
 )
 from anypo.rewards import Rewards, load_reward
 from anypo.run_directory import RunDirectory
@@ -121,8 +121,9 @@ def run_recipe(algorithm: Algorithm, config: RunConfig, observer: Observer) -> P
     _explain_inert_stages(algorithm, config, observer)
     materials = _gather(config, observer)
     trainer = _trainer(algorithm, materials, accelerator)
-    directory.begin(_recipe(algorithm, materials.config))
-    _train(trainer, directory, materials.tokenizer, observer)
+    directory.begin(_recipe(algorithm, materials.config, bool(materials.held_out)))
+    with sensible_threads(trainer.model):
+        _train(trainer, directory, materials.tokenizer, observer)
     return directory.path
 
 
@@ -133,7 +134,6 @@ def _trainer(algorithm: Algorithm, materials: Materials, accelerator: Accelerato
     model = load_model(materials.model, trust_remote_code=config.trust_remote_code)
     model.to(accelerator.device)
     check_head(model)
-    use_sensible_threads(model)
     sampler = TransformersSampler(
         model,
         end_tokens=end_tokens(model, materials.tokenizer),
@@ -179,8 +179,14 @@ def _train(
     except AnypoError as error:
         place = directory.save(trainer.model, tokenizer)
         raise type(error)(f"step {done + 1}: {error}; the model so far is in {place}") from error
+    except torch.OutOfMemoryError as error:
+        place = directory.save(trainer.model, tokenizer)
+        raise TrainingError(
+            f"step {done + 1}: out of memory; lower token_budget; the model so far is in {place}"
+        ) from error
     except BaseException:
-        directory.save(trainer.model, tokenizer)
+        place = directory.save(trainer.model, tokenizer)
+        observer.note(f"stopped in step {done + 1}; the model so far is in {place}")
         raise
     finally:
         trainer.sampler.close()
@@ -220,6 +226,9 @@ def _refuse_inapplicable(config: RunConfig, algorithm: Algorithm) -> None:
             f"{option} is set, but {algorithm.name} has no {NEEDED_BY[option]} model, so nothing "
             "would read it"
         )
+    unevaluated = config.data is not None and config.eval_data is None
+    if unevaluated and "eval_every" in config.model_fields_set:
+        raise ConfigError("eval_every is set, but there are no held-out prompts: set eval_data")
     if "ref_sync_alpha" in config.model_fields_set and config.ref_sync_every is None:
         raise ConfigError("ref_sync_alpha is set, but not ref_sync_every, so nothing would read it")
 
@@ -256,8 +265,8 @@ def _gather(config: RunConfig, observer: Observer) -> Materials:
         steps = math.ceil(len(prompts) / config.prompts_per_step)
         config = config.model_copy(update={"steps": steps})
     scorer = Rewards(rewards, tokenizer, config.reward_timeout)
-    for given in filter(None, (prompts, held_out)):
-        scorer.check_columns(list(given[0].columns))
+    for given in (prompts, held_out):
+        scorer.check_columns(given)
     return Materials(config, model, tokenizer, prompts, held_out, scorer)
 
 
@@ -273,7 +282,7 @@ def _prompt_limit(model: str, config: RunConfig) -> int:
     return min(config.max_prompt_length, context - completion)
 
 
-def _recipe(algorithm: Algorithm, config: RunConfig) -> Recipe:
+def _recipe(algorithm: Algorithm, config: RunConfig, evaluates: bool) -> Recipe:
     knobs: dict[str, Any] = {
         knob.name: knob.value
         for knob in algorithm.knobs.values()
@@ -281,6 +290,8 @@ def _recipe(algorithm: Algorithm, config: RunConfig) -> Recipe:
     }
     hooks = {layer.stage: layer.name for layer in algorithm.layers if layer.stage is not None}
     ignored = inapplicable(algorithm.requires) | {"output"}
+    if not evaluates:
+        ignored.add("eval_every")
     if config.ref_sync_every is None:
         ignored.add("ref_sync_alpha")
     options: dict[str, Any] = config.model_dump(exclude=ignored)

@@ -55,7 +55,7 @@ class Learner:
         self.model, self.critic, self.optimizer = accelerator.prepare(model, critic, optimizer)
         # Not prepared: a prepared schedule would step once per process.
         self.schedule = get_scheduler(
-            config.schedule,
+            "constant_with_warmup" if config.schedule == "constant" else config.schedule,
             optimizer,
             num_warmup_steps=config.warmup_steps * self.updates_per_rollout,
             num_training_steps=steps * self.updates_per_rollout,

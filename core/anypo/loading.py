@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,10 @@ def load_function(spec: str) -> Callable[..., Any]:
     if not place:
         raise ConfigError(f"'{spec}': write file.py:function or package.module:function")
     try:
-        module = (
-            _load_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
-        )
-    except Exception as error:
+        with _importable(Path.cwd()):
+            is_file = place.endswith(".py")
+            module = _load_file(Path(place)) if is_file else importlib.import_module(place)
+    except (Exception, SystemExit) as error:
         raise ConfigError(
             f"'{spec}' cannot be imported: {type(error).__name__}: {error}"
         ) from error
@@ -42,5 +43,16 @@ def _load_file(path: Path) -> Any:
         raise FileNotFoundError(f"no file '{path}'")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and pickle look it up
-    spec.loader.exec_module(module)
+    with _importable(path.parent):
+        spec.loader.exec_module(module)
     return module
+
+
+@contextmanager
+def _importable(folder: Path) -> Iterator[None]:
+    """Let the user's code import what lies beside it, as in a script."""
+    sys.path.insert(0, str(folder.resolve()))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder.resolve()))

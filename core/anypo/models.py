@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -86,13 +88,19 @@ def context_length(config: PreTrainedConfig) -> int | None:
     return getattr(config.get_text_config(), "max_position_embeddings", None)
 
 
-def use_sensible_threads(model: PreTrainedModel) -> None:
+@contextmanager
+def sensible_threads(model: PreTrainedModel) -> Iterator[None]:
     """One CPU thread for a tiny model: with two, and another program running, it is 5 times slower.
 
     Small matrices keep a second thread waiting, and it waits by spinning.
     """
+    before = torch.get_num_threads()
     if model.device.type == "cpu" and model.num_parameters() < TINY:
         torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class _errors_of:  # noqa: N801 -- a context manager, used like a function

@@ -38,6 +38,7 @@ class Reward:
     name: str
     function: Callable[..., Any]
     weight: float = 1.0
+    source: str = ""  # as the user wrote it: its name where two functions have the same
 
 
 def load_reward(spec: str) -> Reward:
@@ -53,7 +54,7 @@ def load_reward(spec: str) -> Reward:
     source, weight = _split_weight(spec)
     name, _, argument = source.partition(":")
     if name in BUILT_IN:
-        return Reward(name, BUILT_IN[name](argument), weight)
+        return Reward(name, BUILT_IN[name](argument), weight, source)
     if ":" not in source:
         raise RewardError(
             f"there is no built-in reward '{name}'{nearest(name, BUILT_IN)}; "
@@ -63,7 +64,7 @@ def load_reward(spec: str) -> Reward:
         function = load_function(source)
     except ConfigError as error:
         raise RewardError(f"reward {error}") from error
-    return Reward(source.rpartition(":")[2], function, weight)
+    return Reward(source.rpartition(":")[2], function, weight, source)
 
 
 class Rewards:
@@ -82,30 +83,36 @@ class Rewards:
         self, rewards: Sequence[Reward], tokenizer: PreTrainedTokenizerBase, timeout: float
     ) -> None:
         names = [reward.name for reward in rewards]
+        if len(set(names)) < len(names):
+            rewards = [replace(reward, name=reward.source) for reward in rewards]
+            names = [reward.name for reward in rewards]
         if not names or len(set(names)) < len(names):
-            raise RewardError(f"rewards need different names, at least one: {names}")
+            raise RewardError(f"rewards must be at least one and different: {names}")
         self.rewards = list(rewards)
         self.tokenizer = tokenizer
         self.timeout = timeout
 
-    def check_columns(self, columns: Sequence[str]) -> None:
-        """Refuse data that lack a column which a function demands.
+    def check_columns(self, prompts: Sequence[Prompt]) -> None:
+        """Refuse data of which a row lacks a column that a function demands.
 
         Raises:
-            DataError: Naming the function and the column.
+            DataError: Naming the function, the column and the row.
         """
-        given = {"prompts", "completions", "completion_ids", TOKENS, *columns}
+        given = {"prompts", "completions", "completion_ids", TOKENS}
         for reward in self.rewards:
             for parameter in _parameters(reward.function):
                 demanded = parameter.default is parameter.empty and parameter.kind in (
                     parameter.POSITIONAL_OR_KEYWORD,
                     parameter.KEYWORD_ONLY,
                 )
-                if demanded and parameter.name not in given:
-                    raise DataError(
-                        f"reward '{reward.name}' needs a column '{parameter.name}'; the data have "
-                        f"{', '.join(columns) or 'none besides prompt'}"
-                    )
+                if not demanded or parameter.name in given:
+                    continue
+                for number, prompt in enumerate(prompts, 1):
+                    if parameter.name not in prompt.columns:
+                        raise DataError(
+                            f"reward '{reward.name}' needs a column '{parameter.name}'; row "
+                            f"{number} has {', '.join(prompt.columns) or 'none besides prompt'}"
+                        )
 
     def __call__(self, prompts: Sequence[Prompt], samples: Sequence[Sample]) -> list[Sample]:
         """See `anypo.rollout.Scorer`. A reward that does not apply is a score of NaN.

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -43,10 +44,21 @@ class RunDirectory:
             raise ConfigError(f"output directory '{self.path}' holds another run; choose a new one")
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise ConfigError(f"output '{self.path}' exists and is no empty directory")
+        parent = next(folder for folder in (self.path, *self.path.parents) if folder.exists())
+        if not parent.is_dir() or not os.access(parent, os.W_OK):
+            raise ConfigError(f"output '{self.path}' cannot be made: '{parent}' takes no files")
 
     def begin(self, recipe: Recipe) -> None:
-        """Make the directory and write down how to repeat the run."""
+        """Make the directory and write down how to repeat the run.
+
+        Raises:
+            ConfigError: Another run has taken the directory meanwhile.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            (self.path / "config.toml").touch(exist_ok=False)
+        except FileExistsError as error:
+            raise ConfigError(f"output directory '{self.path}' holds another run") from error
         write_recipe(self.path / "config.toml", recipe)
 
     def write(self, report: Report, tokenizer: PreTrainedTokenizerBase) -> None:

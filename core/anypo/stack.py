@@ -111,11 +111,20 @@ def lay(tops: Sequence[Layer], swaps: Mapping[str, str]) -> list[Layer]:
     return stack + [_swap(stack, stage, name) for stage, name in swaps.items()]
 
 
-def resolve_knobs(layers: Sequence[Layer], settings: Mapping[str, Any]) -> dict[str, Knob]:
+def resolve_knobs(
+    layers: Sequence[Layer],
+    settings: Mapping[str, Any],
+    preferences: Mapping[str, Any] | None = None,
+) -> dict[str, Knob]:
     """Every knob of the stack with its one value.
 
-    A setting wins, else the default of the topmost plugin that declares the knob; a plugin of
-    which only one stage was taken brings new knobs but does not re-default old ones.
+    A setting wins, else a preference, else the default of the topmost plugin that declares the
+    knob; a plugin of which only one stage was taken brings new knobs but re-defaults none.
+
+    Args:
+        layers: The stack, bottom first.
+        settings: What the user set.
+        preferences: What the plugins prefer to their defaults for the model at hand.
 
     Raises:
         KnobError: A setting is unknown, two values are given, or two types are declared.
@@ -128,7 +137,8 @@ def resolve_knobs(layers: Sequence[Layer], settings: Mapping[str, Any]) -> dict[
         if name not in declared:
             stack = " + ".join(layer.name for layer in layers)
             raise KnobError(f"{stack} has no knob '{name}'{nearest(name, declared)}")
-    return {name: _resolve(name, owners, settings) for name, owners in declared.items()}
+    preferred = preferences or {}
+    return {name: _resolve(name, own, settings, preferred) for name, own in declared.items()}
 
 
 def _is_plugin(source: Any) -> bool:
@@ -181,7 +191,9 @@ def _swap(stack: Sequence[Layer], stage: str, name: str) -> Layer:
     raise PluginError(f"plugin '{name}' does not answer the stage '{stage}'")
 
 
-def _resolve(name: str, owners: Sequence[Layer], settings: Mapping[str, Any]) -> Knob:
+def _resolve(
+    name: str, owners: Sequence[Layer], settings: Mapping[str, Any], preferred: Mapping[str, Any]
+) -> Knob:
     top = owners[-1]
     for other in owners:
         if other.fields[name].annotation != top.fields[name].annotation:
@@ -199,6 +211,8 @@ def _resolve(name: str, owners: Sequence[Layer], settings: Mapping[str, Any]) ->
         raise KnobError(f"'{top.name}' needs its knob '{name}' to be set")
     description = next((f for o in reversed(owners) if (f := o.fields[name].description)), "")
     default = (f"default of {top.name}", field_info.get_default(call_default_factory=True))
+    if name in preferred:
+        default = ("suits the built-in model", preferred[name])
     origin, value = given[-1] if given else default
     return Knob(name, value, origin, top.name, description, is_set=bool(given))
 

@@ -152,7 +152,7 @@ class Trainer:
         random = torch.Generator().manual_seed(self._derived_seed(step, purpose=1))
         for _ in range(self.config.epochs):
             order = torch.randperm(len(units), generator=random)
-            for part in order.chunk(self.config.minibatches):
+            for part in order.tensor_split(min(self.config.minibatches, len(order))):
                 rows = sorted(row for unit in part.tolist() for row in units[unit])
                 yield torch.tensor(rows, device=self.accelerator.device)
 

@@ -41,8 +41,8 @@ class HybridGRPO(Plugin):
     gamma: float = Field(1.0, ge=0, le=1, description="Discount per token.")
     lam: float = Field(0.95, ge=0, le=1, description="GAE: 0 trusts the critic, 1 the rewards.")
     value_coef: float = Field(0.1, ge=0, description="Weight of the critic's loss.")
-    value_clip: float | None = Field(
-        0.2, ge=0, description="How far a value may usefully move from V_old; 0 or None: anywhere."
+    value_clip: float = Field(
+        0.2, ge=0, description="How far a value may usefully move from V_old; 0: anywhere."
     )
 
     @hookimpl

@@ -100,8 +100,19 @@ def test_what_the_weight_reads_is_required_before_any_loss():
 
 
 def test_what_only_a_replaced_stage_reads_is_not_required():
-    reader = plugin("Reader", ratio=lambda self, logprobs, batch: logprobs - batch.ref_logprobs)
+    reader = plugin(
+        "Reader",
+        ratio=lambda self, logprobs, batch: logprobs - batch.ref_logprobs,
+        weight=lambda self, batch: F.per_completion_mean(batch.mask),
+    )
     assert compose(Base, reader, PerSequence).requires == frozenset()
+
+
+def test_a_plugin_that_is_replaced_in_all_it_does_is_refused():
+    reader = plugin("Reader", ratio=lambda self, logprobs, batch: logprobs - batch.ref_logprobs)
+    above = plugin("Above", ratio=lambda self, logprobs, batch: logprobs - batch.old_logprobs)
+    assert "'reader' has no effect" in refusal(Base, reader, above)
+    assert compose(Base, reader).requires == {"reference"}
 
 
 def test_values_that_are_learnt_require_a_critic():
@@ -329,7 +340,11 @@ def test_per_token_advantages_fit_a_ratio_per_token():
 
 @pytest.mark.parametrize("scale", [1.0, 1000.1])
 def test_a_sequence_ratio_fits_one_advantage_per_row_however_large(scale):
-    large = plugin("Large", advantage=lambda self, batch: scale * (batch.rewards - 0.3))
+    large = plugin(
+        "Large",
+        advantage=lambda self, batch: scale * (batch.rewards - 0.3),
+        weight=lambda self, batch: F.per_completion_mean(batch.mask),
+    )
     assert compose(Base, large, PerSequence).answers("ratio")[0].plugin_name == "per_sequence"
 
 

@@ -10,7 +10,7 @@ from anypo.models import (
     load_config,
     load_model,
     load_tokenizer,
-    use_sensible_threads,
+    sensible_threads,
 )
 
 
@@ -63,11 +63,12 @@ def test_a_tokenizer_without_an_end_is_refused(tokenizer, tmp_path):
         load_tokenizer(str(tmp_path))
 
 
-def test_a_tiny_model_gets_one_thread(model):
+def test_a_tiny_model_gets_one_thread_as_long_as_it_is_used(model):
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
-        use_sensible_threads(model)
-        assert torch.get_num_threads() == 1
+        with sensible_threads(model):
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)

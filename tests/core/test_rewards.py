@@ -194,8 +194,13 @@ def test_a_file_named_like_a_library_does_not_replace_it(file):
 
 def test_two_rewards_of_one_name_are_refused(tokenizer):
     rewards = [load_reward("exact"), load_reward("exact=0.5")]
-    with pytest.raises(RewardError, match=r"different names, .*\['exact', 'exact'\]"):
+    with pytest.raises(RewardError, match=r"different: \['exact', 'exact'\]"):
         Rewards(rewards, tokenizer, timeout=1)
+
+
+def test_functions_of_one_name_are_told_apart_by_what_the_user_wrote(tokenizer):
+    rewards = Rewards([load_reward("regex:a"), load_reward("regex:b=2")], tokenizer, timeout=1)
+    assert [reward.name for reward in rewards.rewards] == ["regex:a", "regex:b"]
 
 
 def test_no_reward_at_all_is_refused(tokenizer):
@@ -479,29 +484,34 @@ def may_use_answer(prompts, completions, completion_ids, answer=None, *others, *
     return [0.0] * len(completions)
 
 
+def rows_with(*columns):
+    """Prompts, one for each set of columns."""
+    return [Prompt([1], "", dict.fromkeys(names, 1)) for names in columns]
+
+
 @pytest.mark.parametrize("function", [needs_answer, needs_answer_by_keyword])
-def test_a_missing_column_is_named_with_those_there_are(tokenizer, function):
+def test_a_missing_column_is_named_with_the_row_and_what_it_has(tokenizer, function):
     rewards = Rewards([Reward("mine", function)], tokenizer, timeout=1)
-    with pytest.raises(
-        DataError, match=r"'mine' needs a column 'answer'; the data have level, hint$"
-    ):
-        rewards.check_columns(["level", "hint"])
-    with pytest.raises(DataError, match="the data have none besides prompt"):
-        rewards.check_columns([])
+    with pytest.raises(DataError, match=r"'mine' needs a column 'answer'; row 1 has level, hint$"):
+        rewards.check_columns(rows_with(("level", "hint")))
+    with pytest.raises(DataError, match="row 2 has none besides prompt"):
+        rewards.check_columns(rows_with(("answer",), ()))
 
 
 def test_a_built_in_that_needs_a_column_says_so(tokenizer):
+    rewards = Rewards([load_reward("exact")], tokenizer, timeout=1)
     with pytest.raises(DataError, match="'exact' needs a column 'answer'"):
-        Rewards([load_reward("exact")], tokenizer, timeout=1).check_columns(["solution"])
+        rewards.check_columns(rows_with(("solution",)))
 
 
 @pytest.mark.parametrize("function", [needs_answer, needs_answer_by_keyword])
 def test_a_column_that_is_there_is_not_missed(tokenizer, function):
-    Rewards([Reward("mine", function)], tokenizer, timeout=1).check_columns(["level", "answer"])
+    rewards = Rewards([Reward("mine", function)], tokenizer, timeout=1)
+    rewards.check_columns(rows_with(("level", "answer")))
 
 
 def test_what_a_function_can_do_without_is_not_demanded(tokenizer):
-    Rewards([Reward("mine", may_use_answer)], tokenizer, timeout=1).check_columns([])
+    Rewards([Reward("mine", may_use_answer)], tokenizer, timeout=1).check_columns(rows_with(()))
 
 
 def test_built_in_rewards_add_up(tokenizer):

@@ -317,9 +317,22 @@ def test_a_swap_takes_one_stage_and_leaves_the_others(by_name):
     assert answers(algorithm, "weight") == ["grpo"]
 
 
+class NeedyAndEven(Needy):
+    """Answers more than the stage that a swap replaces."""
+
+    @hookimpl
+    def weight(self, batch):
+        return F.token_mean(batch.mask)
+
+
 def test_a_swap_is_on_top_of_every_plugin(by_name):
-    algorithm = compose(GRPO, Needy, hooks={"clip": "sea_lamprey"}, knobs={"grip": 3.0})
+    algorithm = compose(GRPO, NeedyAndEven, hooks={"clip": "sea_lamprey"}, knobs={"grip": 3.0})
     torch.testing.assert_close(terms(algorithm)["policy"], torch.tensor(3.0 * 0.5))
+
+
+def test_a_plugin_whose_only_stage_is_swapped_is_refused(by_name):
+    with pytest.raises(PluginError, match="'needy' has no effect"):
+        compose(GRPO, Needy, hooks={"clip": "sea_lamprey"}, knobs={"grip": 3.0})
 
 
 def test_a_swap_brings_its_new_knobs(by_name):

@@ -87,10 +87,9 @@ def test_reproduces_the_golden_step(golden, golden_batch, fixtures, loss_and_gra
     assert loss.terms["value"].item() == pytest.approx(value, rel=tolerance)
 
 
-@pytest.mark.parametrize("value_clip", [None, 0.0])
-def test_values_may_move_freely(golden, golden_batch, fixtures, value_clip):
+def test_values_may_move_freely(golden, golden_batch, fixtures):
     logprobs, batch = golden_batch("F1")
-    algorithm = compose("ppo", knobs={"value_clip": value_clip, "value_coef": 1.0})
+    algorithm = compose("ppo", knobs={"value_clip": 0.0, "value_coef": 1.0})
     values = tensor(fixtures["F1"]["vpred"])
     loss = algorithm.loss(logprobs, algorithm.prepare(batch), values=values)
     expected = golden("ppo.value_unclipped")["expected"]["value_loss"]
@@ -119,7 +118,7 @@ def test_reproduces_golden_returns_with_a_discount(golden, golden_batch):
 
 
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("value_clip", [0.2, None])
+@pytest.mark.parametrize("value_clip", [0.2, 0.0])
 def test_agrees_with_the_equations_worked_by_hand(random_batch, agrees_by_hand, seed, value_clip):
     logprobs, batch = random_batch(seed)
     by_hand = by_hand_with(batch.values.tolist(), value_clip)

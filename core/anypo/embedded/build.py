@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from anypo.embedded import model, task
+from anypo.errors import ConfigError
+from anypo.models import sensible_threads
 
 SEED = 0  # of the problems held out, the demonstrations, the weights and their training
 
@@ -50,8 +52,11 @@ def ensure_embedded(progress: Callable[[int, int], None], cache: Path | None = N
     cache = cache or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "anypo"
     folder = cache / f"embedded-{_fingerprint()}"
     if not folder.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        unfinished = Path(tempfile.mkdtemp(dir=cache, prefix=".unfinished-"))
+        try:
+            cache.mkdir(parents=True, exist_ok=True)
+            unfinished = Path(tempfile.mkdtemp(dir=cache, prefix=".unfinished-"))
+        except OSError as error:
+            raise ConfigError(f"the cache '{cache}' cannot be written: {error}") from error
         try:
             _build(unfinished, progress)
             _move(unfinished, folder)
@@ -70,7 +75,8 @@ def _build(folder: Path, progress: Callable[[int, int], None]) -> None:
     train, held_out = task.problems(SEED)
     tokenizer = model.build_tokenizer()
     policy = model.build_model(tokenizer, SEED)
-    model.warm_start(policy, tokenizer, task.demonstrations(train, SEED), SEED, progress)
+    with sensible_threads(policy):
+        model.warm_start(policy, tokenizer, task.demonstrations(train, SEED), SEED, progress)
     policy.save_pretrained(folder / "model")
     tokenizer.save_pretrained(folder / "model")
     for name, rows in {"train": train, "held_out": held_out}.items():

@@ -15,7 +15,6 @@ from anypo import functional as F
 from anypo.batch import Sample, collate
 from anypo.embedded.task import Row
 from anypo.forward import score_tokens
-from anypo.models import use_sensible_threads
 
 STEPS = 1400
 ROWS = 16  # demonstrations per step
@@ -77,7 +76,6 @@ def warm_start(
     progress: Callable[[int, int], None],
 ) -> None:
     """Train on the replies of the conversations; `progress` is told steps done and steps in all."""
-    use_sensible_threads(model)
     samples = [_sample(tokenizer, row) for row in conversations]
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE)
     schedule = linear_schedule(optimizer, num_warmup_steps=20, num_training_steps=STEPS)
