@@ -182,3 +182,34 @@ def test_a_stage_from_another_plugin_brings_its_knobs(quick_cache, tmp_path):
 )
 def test_pairs_that_make_no_sense_are_one_line(capsys, stack, reason):
     assert reason in error_of(capsys, "run", stack)
+
+
+def test_a_repeated_run_can_be_varied(own, tmp_path):
+    assert main(["run", "grpo", *own, "--group-size", "4"]) == 0
+    repeated = ["run", "--config", str(tmp_path / "run" / "config.toml")]
+    for folder, change in {"one": ["--kl-coef", "0"], "two": ["--hook", "clip=cispo"]}.items():
+        assert main([*repeated, *change, "--output", str(tmp_path / folder)]) == 0
+        assert "group_size = 4" in (tmp_path / folder / "config.toml").read_text()
+
+
+def test_another_algorithm_does_not_inherit_the_defaults_of_the_file(own, tmp_path):
+    assert main(["run", "grpo", *own, "--group-size", "4"]) == 0
+    config, other = tmp_path / "run" / "config.toml", tmp_path / "other"
+    assert main(["run", "dr_grpo", "--config", str(config), "--output", str(other)]) == 0
+    assert "kl_coef = 0.0" in (other / "config.toml").read_text()
+    assert "group_size = 4" in (other / "config.toml").read_text()
+
+
+def test_an_output_that_cannot_be_made_is_one_line(capsys, own, tmp_path):
+    (tmp_path / "file").write_text("")
+    output = ["--output", str(tmp_path / "file" / "run")]
+    assert "cannot be made" in error_of(capsys, "run", "grpo", *own, *output)
+
+
+def test_a_modifier_alone_says_how_it_is_used(capsys):
+    assert "NAME+tis" in error_of(capsys, "explain", "tis")
+
+
+def test_a_swapped_stage_is_shown_in_the_title(capsys):
+    assert main(["explain", "grpo", "--hook", "clip=cispo"]) == 0
+    assert "grpo[clip=cispo]" in capsys.readouterr().out

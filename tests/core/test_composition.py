@@ -196,3 +196,20 @@ def test_the_built_in_model_gets_the_knobs_that_suit_it_unless_they_are_set():
 def test_an_algorithm_without_wishes_suits_the_built_in_model_as_it_is():
     algorithm = compose("grpo")
     assert suited_to_built_in(algorithm) is algorithm
+
+
+def test_preferences_that_do_not_go_with_what_is_set_are_left_out():
+    set_by_user = compose("gfpo", knobs={"group_size": 12})
+    assert suited_to_built_in(set_by_user).knobs["keep"].value == 8
+    assert suited_to_built_in(compose("gfpo")).knobs["keep"].origin == "suits the built-in model"
+
+
+@pytest.mark.parametrize("stack", [("gspo", "dapo"), ("rloo", "dapo"), ("gspo", "cispo")])
+def test_a_gain_per_sequence_under_weights_per_token_is_refused(stack):
+    with pytest.raises(PluginError, match="weigh rows alike"):
+        compose(*stack)
+
+
+def test_a_plugin_that_another_replaces_entirely_is_refused():
+    with pytest.raises(PluginError, match="'gdpo' has no effect"):
+        compose("gdpo", "gfpo")

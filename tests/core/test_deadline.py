@@ -187,3 +187,10 @@ def test_cancelling_every_alarm_does_not_cancel_it():
 
 def test_it_can_be_used_again_and_again():
     assert all(interrupted(sleep) for _ in range(3))
+
+
+def test_the_time_of_an_outer_deadline_is_not_taken_for_the_inner_one():
+    with pytest.raises(DeadlineError) as end, deadline(0.2) as outer, deadline(30) as inner:
+        time.sleep(20)
+    assert end.value.alarm is outer
+    assert end.value.alarm is not inner

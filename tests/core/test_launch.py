@@ -199,3 +199,40 @@ def test_options_of_a_model_that_the_algorithm_lacks_are_refused(setting, option
 
 def test_a_share_without_an_interval_is_refused(setting):
     refused(setting, ConfigError, "not ref_sync_every", ref_sync_alpha=0.5)
+
+
+def test_an_evaluation_interval_without_an_evaluation_is_refused(setting):
+    refused(setting, ConfigError, "no held-out prompts", eval_data=None, eval_every=5)
+
+
+def test_the_built_in_task_brings_the_reward_that_the_algorithm_needs(
+    quick_cache, model_dir, tmp_path
+):
+    options = {"steps": 1, "prompts_per_step": 2, "max_completion_length": 8}
+    folder = run("grpo_process", model=model_dir, output=str(tmp_path / "run"), **options)
+    assert "reward/right_steps" in rows(folder / "metrics.jsonl")[-1]
+
+
+def test_an_unwritable_cache_is_one_sentence(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(ConfigError, match="cannot be written"):
+        run("grpo", output=str(tmp_path / "run"))
+
+
+def test_an_interrupted_run_keeps_its_model_and_says_where(setting):
+    from anypo.launch import Silent
+
+    class Interrupts(Silent):
+        def reported(self, step, metrics):
+            if step == 2:
+                raise KeyboardInterrupt
+
+        def note(self, text):
+            self.said = text
+
+    observer = Interrupts()
+    with pytest.raises(KeyboardInterrupt):
+        run("grpo", observer=observer, **setting, epochs=2)
+    assert "the model so far is in" in observer.said
+    AutoModelForCausalLM.from_pretrained(f"{setting['output']}/model")

@@ -28,3 +28,21 @@ def test_what_cannot_be_loaded_is_one_sentence(spec, reason):
 def test_a_file_named_like_a_library_does_not_hide_it(tmp_path):
     (tmp_path / "json.py").write_text("def f():\n    import json\n\n    return json.dumps\n")
     assert load_function(f"{tmp_path / 'json.py'}:f")()({}) == "{}"
+
+
+def test_a_file_can_import_what_lies_beside_it(tmp_path):
+    (tmp_path / "beside.py").write_text("VALUE = 7\n")
+    (tmp_path / "mine.py").write_text("import beside\ndef f():\n    return beside.VALUE\n")
+    assert load_function(f"{tmp_path / 'mine.py'}:f")() == 7
+
+
+def test_a_module_of_the_working_directory_can_be_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "module_of_mine.py").write_text("def f():\n    return 8\n")
+    assert load_function("module_of_mine:f")() == 8
+
+
+def test_a_file_that_exits_is_one_sentence(tmp_path):
+    (tmp_path / "mine.py").write_text("raise SystemExit('bye')\n")
+    with pytest.raises(ConfigError, match="SystemExit: bye"):
+        load_function(f"{tmp_path / 'mine.py'}:f")

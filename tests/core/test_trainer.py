@@ -287,3 +287,18 @@ def test_a_step_without_a_gradient_moves_nothing(model):
     trainer.scorer = lambda _, samples: [replace(s, reward=1.0) for s in samples]
     assert trainer.step(2).metrics["grad_norm"] == 0
     assert torch.equal(weights(model), before)
+
+
+def test_a_constant_schedule_warms_up_too(model):
+    trainer = make_trainer(model, schedule="constant", warmup_steps=2)
+    rates = []
+    for step in range(1, 4):
+        trainer.step(step)
+        rates.append(trainer.learner.schedule.get_last_lr()[0])
+    assert rates == pytest.approx([5e-4, 1e-3, 1e-3])
+
+
+def test_an_uneven_number_of_rows_still_makes_every_update(model):
+    trainer = make_trainer(model, minibatches=5)
+    batch = trainer._prepare(longer_is_better(PROMPTS, ScriptedSampler().sample(PROMPTS, 4)))
+    assert len(list(trainer._minibatches(batch.rows(torch.arange(9)), step=1))) == 5
