@@ -1,15 +1,11 @@
 """`anypo run NAME` with nothing else runs, and learns, whatever the algorithm."""
 
 import json
-import sys
-from pathlib import Path
 
 import pytest
+from learning import whole
 
 from anypo import registry, run
-
-sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
-from learning import whole
 
 NAMES = [entry.name for entry in registry.entries() if entry.distribution == "anypo"]
 every_algorithm = pytest.mark.parametrize("name", NAMES)

@@ -4,20 +4,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from learning import whole
 
 from anypo import Batch, compose, registry
-from anypo.errors import PluginError
-
-
-def whole(name):
-    """The algorithm of a name; a modifier is put on top of grpo."""
-    try:
-        return compose(name)
-    except PluginError as error:
-        if "no whole algorithm" not in str(error):
-            raise
-        return compose("grpo", name)
-
 
 NAMES = [entry.name for entry in registry.entries() if entry.distribution == "anypo"]
 every_algorithm = pytest.mark.parametrize("name", NAMES)
