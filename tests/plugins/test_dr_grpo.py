@@ -24,6 +24,13 @@ def test_reproduces_the_golden_loss(reproduces, golden, name):
     reproduces(compose("dr_grpo"), name, max_completion_length=length)
 
 
+def test_reproduces_the_golden_advantages(golden, golden_batch):
+    _, batch = golden_batch("F1", torch.float64)
+    expected = torch.tensor(golden("drgrpo.adv")["expected"]["advantages"], dtype=torch.float64)
+    actual = compose("dr_grpo").prepare(batch).advantages[:, 0]
+    torch.testing.assert_close(actual, expected, rtol=1e-9, atol=1e-9)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_agrees_with_the_equation_worked_by_hand(random_batch, agrees_by_hand, seed):
     agrees_by_hand(compose("dr_grpo"), by_hand, *random_batch(seed))

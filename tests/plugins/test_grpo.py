@@ -109,3 +109,15 @@ def test_needs_a_reference_only_for_the_kl_penalty():
 
 def test_the_ratio_gradient_of_the_kl_needs_no_old_logprobs_before_the_loss():
     assert compose("grpo", knobs={"kl_gradient": "ratio"}).prepare_requires == set()
+
+
+def test_right_after_the_reference_was_refreshed_the_kl_is_zero_and_flat(golden, fixtures):
+    expected, f1 = golden("grpo_iterative.reset")["expected"], fixtures["F1"]
+    logprobs = torch.tensor(f1["logp_new"], dtype=torch.float64)
+    algorithm = compose("grpo", knobs={"kl_coef": 1.0})
+    batch = f1_batch(f1, torch.float64, ref_logprobs=logprobs)
+    loss, gradient = loss_and_gradient(algorithm, logprobs, batch)
+    without, plain = loss_and_gradient(compose("grpo", knobs={"kl_coef": 0.0}), logprobs, batch)
+    assert loss.terms["kl"].item() == expected["kl"] == 0
+    torch.testing.assert_close(gradient - plain, torch.zeros_like(plain))
+    assert loss.total.item() == pytest.approx(without.total.item())

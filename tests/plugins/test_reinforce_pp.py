@@ -56,6 +56,14 @@ def test_reproduces_the_golden_loss_and_advantages(reproduces):
     reproduces(compose("reinforce_pp"), "reinforce_pp.loss")
 
 
+def test_reproduces_the_golden_advantages(golden, golden_batch):
+    case = golden("reinforce_pp.adv")
+    _, batch = golden_batch("F1", torch.float64)
+    actual = compose("reinforce_pp", knobs={"kl_coef": case["config"]["beta"]}).prepare(batch)
+    expected = torch.tensor(case["expected"]["advantages"], dtype=torch.float64)
+    torch.testing.assert_close(actual.advantages, expected, rtol=1e-9, atol=1e-9)
+
+
 def test_reproduces_the_golden_advantages_of_the_baseline(golden, golden_batch, precision):
     dtype, tolerance = precision
     _, batch = golden_batch("F1", dtype)
