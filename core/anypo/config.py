@@ -129,7 +129,10 @@ def make_config(options: Mapping[str, Any]) -> RunConfig:
     unknown = options.keys() - RunConfig.model_fields.keys()
     if unknown:
         name = min(unknown)
-        raise ConfigError(f"there is no run option '{name}'{nearest(name, RunConfig.model_fields)}")
+        raise ConfigError(
+            f"there is no run option '{name}'{nearest(name, RunConfig.model_fields)} "
+            "(in a file, the knobs of the algorithm go under [knobs])"
+        )
     try:
         return RunConfig(**options)
     except ValidationError as error:
