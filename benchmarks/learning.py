@@ -1,6 +1,6 @@
 """Run every algorithm on the built-in task and print what it learned, as a table for the docs.
 
-    python benchmarks/learning.py --seeds 0 1        # all of them: about 2 minutes each
+    python benchmarks/learning.py --seeds 0 1        # all of them: about a minute each
     python benchmarks/learning.py dapo gspo
 
 A modifier is put on top of grpo.

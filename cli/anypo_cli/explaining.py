@@ -31,7 +31,7 @@ def show_explanation(names: Sequence[str], hooks: Sequence[str], settings: Seque
     for table in (_stack(explanation), _stages(explanation), _knobs(explanation)):
         console.print(table, "")
     needs = [REQUIREMENTS[name] for name in sorted(explanation.requires)]
-    console.print(f"[bold]requires[/] the policy, {', '.join(needs)}" if needs else "the policy")
+    console.print(f"[bold]requires[/] {', '.join(['the policy', *needs])}")
 
 
 def _table(*titles: str) -> Table:

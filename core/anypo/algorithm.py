@@ -119,7 +119,7 @@ class Algorithm:
         values, entropy = (
             None if x is None else F.masked(x, batch.mask) for x in (values, entropy)
         )
-        log_ratio = self._per_token_or_row("ratio", batch, logprobs=logprobs)
+        log_ratio = self.log_ratio(logprobs, batch)
         advantages = _like(log_ratio, batch)
         gain = self._per_token_or_row(
             "clip", batch, log_ratio=log_ratio, advantages=advantages, logprobs=logprobs
@@ -130,6 +130,12 @@ class Algorithm:
         metrics = _metrics(logprobs, log_ratio, gain, entropy, batch)
         total = torch.stack(list(terms.values())).sum()
         return Loss(total, {k: x.detach() for k, x in terms.items()}, metrics)
+
+    def log_ratio(
+        self, logprobs: Float[Tensor, "N T"], batch: Batch
+    ) -> Float[Tensor, "N T"] | Float[Tensor, "N 1"]:
+        """The logarithm of the importance ratio, per token or per sequence."""
+        return self._per_token_or_row("ratio", batch, logprobs=logprobs)
 
     def answers(self, stage: str) -> list[pluggy.HookImpl]:
         """The hook implementations of a stage, in the order in which they are called."""

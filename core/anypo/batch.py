@@ -7,7 +7,7 @@ temperature.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,7 +56,12 @@ def step_columns(length: int, steps: Sequence[tuple[int, float]]) -> dict[str, l
     return {"step_rewards": rewards, "step_ends": ends}
 
 
-MODEL_OUTPUTS = ("old_logprobs", "ref_logprobs", "sampler_logprobs", "values")
+MODEL_OUTPUTS = {  # tensors that the core provides where they are required, and as what
+    "old_logprobs": "old_logprobs",
+    "ref_logprobs": "reference",
+    "values": "critic",
+    "sampler_logprobs": "sampler_logprobs",
+}
 
 
 class MissingTensorError(AnypoError, AttributeError):
@@ -114,7 +119,8 @@ class Batch:
             return self.tensors[name]
         except KeyError:
             advice = (
-                "a plugin that reads it only at times names it in its `requires` hook"
+                f"a plugin that reads it only at times names '{MODEL_OUTPUTS[name]}' in its "
+                "`requires` hook"
                 if name in MODEL_OUTPUTS
                 else "a stage before this one or a reward function would have to provide it"
             )
@@ -152,20 +158,18 @@ class Batch:
 
     def rows(self, index: Int[Tensor, " n"]) -> Batch:
         """The batch of the rows at `index`, every tensor sliced alike."""
-        return self.replace(
-            mask=self.mask[index],
-            scores={name: x[index] for name, x in self.scores.items()},
-            weights={name: x[index] for name, x in self.weights.items()},
-            **{name: x[index] for name, x in self.tensors.items()},
-        )
+        return self._each(lambda x: x[index])
 
     def to(self, device: torch.device) -> Batch:
         """The batch with every tensor on `device`."""
+        return self._each(lambda x: x.to(device))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
         return self.replace(
-            mask=self.mask.to(device),
-            scores={name: x.to(device) for name, x in self.scores.items()},
-            weights={name: x.to(device) for name, x in self.weights.items()},
-            **{name: x.to(device) for name, x in self.tensors.items()},
+            mask=change(self.mask),
+            scores={name: change(x) for name, x in self.scores.items()},
+            weights={name: change(x) for name, x in self.weights.items()},
+            **{name: change(x) for name, x in self.tensors.items()},
         )
 
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from anypo.errors import ConfigError, nearest
+from anypo.validation import refusal
 
 
 class RunConfig(BaseModel):
@@ -136,10 +137,7 @@ def make_config(options: Mapping[str, Any]) -> RunConfig:
     try:
         return RunConfig(**options)
     except ValidationError as error:
-        problem = error.errors()[0]
-        name = ".".join(str(part) for part in problem["loc"])
-        reason = problem["msg"][0].lower() + problem["msg"][1:]
-        raise ConfigError(f"{name} = {problem['input']!r} is refused: {reason}") from error
+        raise ConfigError(refusal(error)) from error
 
 
 @dataclass

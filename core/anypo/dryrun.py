@@ -14,18 +14,12 @@ import torch
 from torch import Tensor
 
 from anypo.algorithm import Algorithm, Loss
-from anypo.batch import Batch, Prompt, Sample, collate, step_columns
+from anypo.batch import MODEL_OUTPUTS, Batch, Prompt, Sample, collate, step_columns
 from anypo.errors import KnobError, PluginError
 from anypo.hookspecs import MERGED, REQUIREMENTS, STAGES
 from anypo.plugin import recorded_knobs
 
 LENGTHS = (7, 3, 0, 5, 1, 6, 2, 4)  # of the made-up completions, in tokens: one is empty
-PROVIDERS = {  # reading the tensor means that the core must provide the thing
-    "old_logprobs": "old_logprobs",
-    "ref_logprobs": "reference",
-    "values": "critic",
-    "sampler_logprobs": "sampler_logprobs",
-}
 
 
 class MadeUpSampler:
@@ -117,8 +111,7 @@ def _try_stages(algorithm: Algorithm) -> tuple[set[str], set[str]]:
     }
     _find_idle_regularizers(algorithm, reads, prepared, **leaves)
     loss = algorithm.loss(batch=prepared, **leaves)
-    ratio = algorithm.manager.hook.ratio(logprobs=leaves["logprobs"], batch=prepared)
-    if ratio.shape[-1] == 1:
+    if algorithm.log_ratio(leaves["logprobs"], prepared).shape[-1] == 1:
         _check_sequence_ratio(algorithm, prepared)
     _check_gradient(algorithm, loss, leaves)
     # Gradient flows through nothing else, so a term that reaches them is a term that needs them.
@@ -182,7 +175,7 @@ def _random(batch: Batch, random: torch.Generator) -> Tensor:
 
 
 def _providers(reads: set[str]) -> set[str]:
-    return {PROVIDERS.get(name, name) for name in reads} & set(REQUIREMENTS)
+    return {MODEL_OUTPUTS.get(name, name) for name in reads} & set(REQUIREMENTS)
 
 
 def _check_sequence_ratio(algorithm: Algorithm, batch: Batch) -> None:

@@ -33,8 +33,7 @@ class TokenPositions(NamedTuple):
     """Where the M unmasked completion tokens of a batch are."""
 
     rows: Int[Tensor, " M"]
-    columns: Int[Tensor, " M"]  # in the completion
-    inputs: Int[Tensor, " M"]  # in the prompt and completion
+    columns: Int[Tensor, " M"]  # in the prompt and completion
 
 
 def score_tokens(
@@ -55,9 +54,9 @@ def score_tokens(
         critic: An `anypo.critic.Critic`.
     """
     rows, columns = batch.mask.nonzero(as_tuple=True)
-    positions = TokenPositions(rows, columns, batch.prompt_lengths[rows] + columns)
+    positions = TokenPositions(rows, batch.prompt_lengths[rows] + columns)
     hidden = hidden_states(model.get_decoder(), batch, positions)  # type: ignore[operator]
-    targets = batch.input_ids[rows, positions.inputs]
+    targets = batch.input_ids[positions]
     logprobs, entropy = _apply_head(model, hidden, targets, temperature, with_entropy_gradient)
     zeros = hidden.new_zeros(batch.mask.shape, dtype=torch.float32)
 
@@ -78,7 +77,7 @@ def hidden_states(
     states: Tensor = decoder(
         input_ids=input_ids, attention_mask=real.long(), use_cache=False
     ).last_hidden_state
-    return states[positions.rows, positions.inputs - 1]
+    return states[positions.rows, positions.columns - 1]
 
 
 def check_head(model: PreTrainedModel) -> None:
@@ -140,7 +139,7 @@ def _apply_head(
 
     def scores(hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         with torch.autocast(hidden.device.type, enabled=False):
-            # bfloat16 logits are off by 5e-3 nats, which is more than GSPO's whole clip range.
+            # bfloat16 logits are off by 5e-3 nats, more than the clip range of a sequence ratio.
             logits = head(hidden.to(head.weight.dtype)).float() / temperature
         normalizer = logits.logsumexp(-1)
         logprobs = logits.gather(-1, targets.unsqueeze(-1)).squeeze(-1) - normalizer

@@ -176,17 +176,14 @@ def _train(
             observer.reported(report.step, report.metrics)
             if done and save_every and done % save_every == 0:
                 directory.checkpoint(done, trainer, tokenizer)
-    except AnypoError as error:
-        place = directory.save(trainer.model, tokenizer)
-        raise type(error)(f"step {done + 1}: {error}; the model so far is in {place}") from error
-    except torch.OutOfMemoryError as error:
-        place = directory.save(trainer.model, tokenizer)
-        raise TrainingError(
-            f"step {done + 1}: out of memory; lower token_budget; the model so far is in {place}"
-        ) from error
-    except BaseException:
-        place = directory.save(trainer.model, tokenizer)
-        observer.note(f"stopped in step {done + 1}; the model so far is in {place}")
+    except BaseException as error:
+        saved = f"the model so far is in {directory.save(trainer.model, tokenizer)}"
+        if isinstance(error, torch.OutOfMemoryError):
+            advice = "out of memory; lower token_budget"
+            raise TrainingError(f"step {done + 1}: {advice}; {saved}") from error
+        if isinstance(error, AnypoError):
+            raise type(error)(f"step {done + 1}: {error}; {saved}") from error
+        observer.note(f"stopped in step {done + 1}; {saved}")
         raise
     finally:
         trainer.sampler.close()

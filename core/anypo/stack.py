@@ -14,6 +14,7 @@ from anypo import registry
 from anypo.errors import KnobError, PluginError, nearest
 from anypo.hookspecs import HOOKS, MERGED, STAGES
 from anypo.plugin import Plugin, check_hooks, hook_options
+from anypo.validation import refusal
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Layer:
         try:
             return self.source(**{name: values[name] for name in self.fields})
         except ValidationError as error:
-            raise KnobError(_first_problem(self.name, error)) from error
+            raise KnobError(f"{self.name}: {refusal(error)}") from error
         except TypeError as error:
             raise PluginError(f"plugin '{self.name}' cannot be made: {error}") from error
 
@@ -222,11 +223,4 @@ def _validated(layer: Layer, name: str, value: Any) -> Any:
     try:
         return TypeAdapter(declared).validate_python(value)
     except ValidationError as error:
-        raise KnobError(_first_problem(layer.name, error, name)) from error
-
-
-def _first_problem(plugin: str, error: ValidationError, knob: str = "") -> str:
-    problem = error.errors()[0]
-    knob = ".".join(filter(None, (knob, *map(str, problem["loc"])))) or "the knobs"
-    reason = problem["msg"][0].lower() + problem["msg"][1:]
-    return f"{plugin}: {knob} = {problem['input']!r} is refused: {reason}"
+        raise KnobError(f"{layer.name}: {refusal(error, name)}") from error

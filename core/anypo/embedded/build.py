@@ -40,16 +40,19 @@ class Embedded:
         return str(self.folder / "held_out.jsonl")
 
 
-def ensure_embedded(progress: Callable[[int, int], None], cache: Path | None = None) -> Embedded:
+def ensure_embedded(progress: Callable[[int, int], None]) -> Embedded:
     """The built-in model and data, made now unless the cache holds them.
 
-    They are the same in every run, whatever its seed, so that runs can be compared.
+    They are the same in every run, whatever its seed, so that runs can be compared. The cache is
+    `$XDG_CACHE_HOME/anypo` or `~/.cache/anypo`.
 
     Args:
         progress: Told steps done and steps in all while the model is warmed up.
-        cache: Where to keep them; `$XDG_CACHE_HOME/anypo` or `~/.cache/anypo` if not given.
+
+    Raises:
+        ConfigError: The cache cannot be written.
     """
-    cache = cache or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "anypo"
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "anypo"
     folder = cache / f"embedded-{_fingerprint()}"
     if not folder.exists():
         try:
