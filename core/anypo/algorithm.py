@@ -19,7 +19,7 @@ from anypo.batch import Batch, MissingTensorError, Prompt, Sample
 from anypo.errors import AnypoError, PluginError
 from anypo.explain import Explanation, explain
 from anypo.hookspecs import HOOKS, MERGED, Hooks, State
-from anypo.rollout import Sampler, Scorer
+from anypo.rollout import Inputs, Sampler, Scorer
 from anypo.stack import Knob, Layer
 
 
@@ -39,8 +39,10 @@ class Algorithm:
         name: What it is called: the named plugins joined by `+`, then the swapped stages.
         layers: The stack, bottom first.
         knobs: Every knob with its value and where the value comes from.
+        inputs: What the rollout makes its samples from.
         requires: What the core must provide; see `hookspecs.REQUIREMENTS`.
         prepare_requires: The part of it that `advantage` or `weight` needs, before any loss.
+        loss_requires: The part of it that `ratio`, `clip` or a penalty needs.
         active_knobs: The knobs that some active stage reads.
         silent: The plugins whose regularizer adds nothing, with this stack and these knobs.
     """
@@ -49,8 +51,10 @@ class Algorithm:
         self.name = name
         self.layers = tuple(layers)
         self.knobs = dict(knobs)
+        self.inputs = Inputs()
         self.requires: frozenset[str] = frozenset()
         self.prepare_requires: frozenset[str] = frozenset()
+        self.loss_requires: frozenset[str] = frozenset()
         self.active_knobs: frozenset[str] = frozenset(knobs)
         self.silent: frozenset[str] = frozenset()
         self.manager = pluggy.PluginManager("anypo")
@@ -128,6 +132,7 @@ class Algorithm:
         terms = {"policy": -_weighted(gain, "policy", batch)}
         terms |= {name: _weighted(x, name, batch) for name, x in penalties.items()}
         metrics = _metrics(logprobs, log_ratio, gain, entropy, batch)
+        metrics |= self._watched(batch, logprobs=logprobs, log_ratio=log_ratio)
         total = torch.stack(list(terms.values())).sum()
         return Loss(total, {k: x.detach() for k, x in terms.items()}, metrics)
 
@@ -219,6 +224,19 @@ class Algorithm:
             self._expect("regularizer", name, penalty, (n, t), (n, 1))
         return penalties
 
+    @torch.no_grad()
+    def _watched(self, batch: Batch, **arguments: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+        """What the plugins want logged, as sums and counts of what is not NaN."""
+        detached = {name: x.detach() for name, x in arguments.items()}
+        metrics: dict[str, tuple[Tensor, Tensor]] = {}
+        n, t = batch.mask.shape
+        for answer in reversed(self._call("metrics", batch=batch, **detached)):
+            for name, x in answer.items():
+                self._expect("metrics", name, x, (n, t), (n, 1), (n,))
+                known = ~x.isnan() & (batch.mask if x.shape == (n, t) else True)
+                metrics[name] = (torch.where(known, x, 0).sum(), known.sum())
+        return metrics
+
     def _expect(self, stage: str, name: str, x: Any, *shapes: tuple[int, ...]) -> None:
         if isinstance(x, Tensor) and tuple(x.shape) in shapes:
             return
@@ -287,10 +305,13 @@ def _metrics(
     logprobs: Tensor, log_ratio: Tensor, gain: Tensor, entropy: Tensor | None, batch: Batch
 ) -> dict[str, tuple[Tensor, Tensor]]:
     """Token sums and counts of what is worth watching, whatever the algorithm."""
-    watched = {"ratio/mean": F.exp_ratio(log_ratio.detach()).expand(batch.mask.shape)}
+    watched: dict[str, Tensor] = {}
     if gain.requires_grad and logprobs.requires_grad:
         watched["clip/fraction"] = _clipped(logprobs, gain, batch)
-    if (reference := batch.tensors.get("ref_logprobs")) is not None:
+    was_sampled = "rewards" in batch  # elsewhere the estimates below mean nothing
+    if was_sampled and "old_logprobs" in batch:
+        watched["ratio/mean"] = F.exp_ratio(log_ratio.detach()).expand(batch.mask.shape)
+    if was_sampled and (reference := batch.tensors.get("ref_logprobs")) is not None:
         watched["kl/ref"] = F.k3(logprobs.detach(), reference)
     if entropy is not None:
         watched["entropy"] = entropy.detach()

@@ -25,6 +25,34 @@ class Prompt:
     ids: list[int]
     content: Any  # a string, or a list of {"role", "content"} messages: what rewards are given
     columns: dict[str, Any] = field(default_factory=dict)  # the row's other columns
+    completions: dict[str, Completion] = field(default_factory=dict)  # those it holds, tokenised
+
+    def sample(self, column: str, group: int, **columns: float) -> Sample:
+        """The completion that the row holds in a column, as if it had been sampled.
+
+        Args:
+            column: Such as `completion`, `chosen` or `rejected`.
+            group: See `Sample`.
+            columns: What else is known of it, such as `preference=-1.0`.
+        """
+        held = self.completions[column]
+        return Sample(
+            self.ids,
+            held.ids,
+            group,
+            mask=held.mask,
+            truncated=held.truncated,
+            columns=dict(columns),
+        )
+
+
+@dataclass(frozen=True)
+class Completion:
+    """A completion that comes with a row of a data set."""
+
+    ids: list[int]  # with the end-of-sequence token, unless it was cut
+    mask: list[bool] | None = None  # which tokens to learn from; None: all
+    truncated: bool = False  # whether it was longer than allowed
 
 
 @dataclass(frozen=True)
@@ -178,6 +206,8 @@ def collate(samples: Sequence[Sample], *, max_completion_length: int | None = No
     width = max(1, *(len(sample.completion_ids) for sample in samples))
     length = max(len(s.prompt_ids) + len(s.completion_ids) for s in samples)
     extra: dict[str, Any] = {name: _column(samples, name, width) for name in samples[0].columns}
+    if any(sample.reward is not None for sample in samples):
+        extra["rewards"] = torch.tensor([_reward(s) for s in samples])
     if all(sample.logprobs is not None for sample in samples):
         extra["sampler_logprobs"] = torch.tensor([_pad(s.logprobs, width, 0.0) for s in samples])
     return Batch(
@@ -191,7 +221,6 @@ def collate(samples: Sequence[Sample], *, max_completion_length: int | None = No
         },
         score_weights=samples[0].score_weights,
         group=torch.tensor([s.group for s in samples]),
-        rewards=torch.tensor([_reward(s) for s in samples]),
         truncated=torch.tensor([s.truncated for s in samples]),
         input_ids=torch.tensor([_pad(s.prompt_ids + s.completion_ids, length, 0) for s in samples]),
         prompt_lengths=torch.tensor([len(s.prompt_ids) for s in samples]),

@@ -6,7 +6,7 @@ read: which models the run needs, and which knobs have an effect.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 
 from anypo.algorithm import Algorithm, Loss
-from anypo.batch import MODEL_OUTPUTS, Batch, Prompt, Sample, collate, step_columns
+from anypo.batch import MODEL_OUTPUTS, Batch, Completion, Prompt, Sample, collate, step_columns
 from anypo.errors import KnobError, PluginError
 from anypo.hookspecs import MERGED, REQUIREMENTS, STAGES
 from anypo.plugin import recorded_knobs
+from anypo.rollout import Inputs
 
 LENGTHS = (7, 3, 0, 5, 1, 6, 2, 4)  # of the made-up completions, in tokens: one is empty
 
@@ -27,8 +28,12 @@ class MadeUpSampler:
 
     max_completion_length = max(LENGTHS)
 
+    def __init__(self) -> None:
+        self.used = False
+
     def sample(self, prompts: Sequence[Prompt], n: int) -> list[Sample]:
         """See `anypo.rollout.Sampler`."""
+        self.used = True
         return [
             self._completion(prompt, group, LENGTHS[(group + i) % len(LENGTHS)])
             for group, prompt in enumerate(prompts)
@@ -45,17 +50,33 @@ class MadeUpSampler:
         )
 
 
-def made_up_scores(prompts: Sequence[Prompt], samples: Sequence[Sample]) -> list[Sample]:
+class MadeUpScorer:
     """Rewards 1 and 0 in turn, so that no group agrees, and some steps."""
-    return [
-        replace(
-            sample,
-            reward=float(i % 2),
-            scores={"made_up": float(i % 2)},
-            columns={**sample.columns, **step_columns(len(sample.completion_ids), _steps(sample))},
-        )
-        for i, sample in enumerate(samples)
-    ]
+
+    def __init__(self) -> None:
+        self.used = False
+
+    def __call__(self, prompts: Sequence[Prompt], samples: Sequence[Sample]) -> list[Sample]:
+        """See `anypo.rollout.Scorer`."""
+        self.used = True
+        return [self._scored(sample, float(i % 2)) for i, sample in enumerate(samples)]
+
+    def _scored(self, sample: Sample, reward: float) -> Sample:
+        steps = step_columns(len(sample.completion_ids), _steps(sample))
+        columns = {**sample.columns, **steps}
+        return replace(sample, reward=reward, scores={"made_up": reward}, columns=columns)
+
+
+class MadeUpRow(dict[str, Any]):
+    """Has every column that is asked for, and remembers which were."""
+
+    def __init__(self, make: Callable[[int], Any], asked: set[str]) -> None:
+        self.make, self.asked = make, asked
+
+    def __missing__(self, name: str) -> Any:
+        self.asked.add(name)
+        self[name] = self.make(len(self))
+        return self[name]
 
 
 def _steps(sample: Sample) -> list[tuple[int, float]]:
@@ -90,7 +111,8 @@ def dry_run(algorithm: Algorithm) -> None:
             f"{', '.join(REQUIREMENTS)}"
         )
     algorithm.prepare_requires = frozenset(_providers(prepare_reads) | named)
-    algorithm.requires = frozenset(algorithm.prepare_requires | _providers(loss_reads))
+    algorithm.loss_requires = frozenset(_providers(loss_reads) | named)
+    algorithm.requires = algorithm.prepare_requires | algorithm.loss_requires
     algorithm.active_knobs = frozenset(knobs)
     _refuse_unread_knobs(algorithm)
     _refuse_idle_plugins(algorithm)
@@ -98,13 +120,11 @@ def dry_run(algorithm: Algorithm) -> None:
 
 def _try_stages(algorithm: Algorithm) -> tuple[set[str], set[str]]:
     """What is read of the batch by advantage and weight, and what by the loss."""
-    prompts = [Prompt(ids=[1, 2, 3], content="made up") for _ in range(2)]
-    samples = algorithm.rollout(prompts, MadeUpSampler(), made_up_scores, {})
-    if not samples:
-        raise PluginError(f"{algorithm.blame('rollout')} kept none of the made-up samples")
+    samples = _try_rollout(algorithm)
     batch, reads = _spied(samples)
     prepared = algorithm.prepare(batch, {})
     prepare_reads = set(reads)
+    reads.clear()
     random = torch.Generator().manual_seed(1)
     leaves = {
         name: _random(batch, random).requires_grad_() for name in ("logprobs", "values", "entropy")
@@ -120,6 +140,41 @@ def _try_stages(algorithm: Algorithm) -> tuple[set[str], set[str]]:
     if leaves["entropy"].grad is not None:
         reads.add("entropy")
     return prepare_reads, reads
+
+
+def _try_rollout(algorithm: Algorithm) -> list[Sample]:
+    """Samples of made-up prompts; and the algorithm's inputs, which show in the making."""
+    sampler, scorer = MadeUpSampler(), MadeUpScorer()
+    completions, columns = set[str](), set[str]()
+    prompts = [
+        Prompt([1, 2, 3], "made up", _labels(i, columns), _completions(i, completions))
+        for i in range(2)
+    ]
+    samples = algorithm.rollout(prompts, sampler, scorer, {})
+    if not samples:
+        raise PluginError(f"{algorithm.blame('rollout')} kept none of the made-up samples")
+    held = [(p.ids, held.ids) for p in prompts for held in p.completions.values()]
+    algorithm.inputs = Inputs(
+        sampler=sampler.used,
+        scorer=scorer.used,
+        completions=frozenset(completions),
+        columns=frozenset(columns),
+        fixed=not sampler.used and all((s.prompt_ids, s.completion_ids) in held for s in samples),
+    )
+    return samples
+
+
+def _labels(row: int, asked: set[str]) -> MadeUpRow:
+    return MadeUpRow(lambda _: row % 2 == 0, asked)
+
+
+def _completions(row: int, asked: set[str]) -> MadeUpRow:
+    lengths = [length for length in LENGTHS if length]  # a row of a data set is never empty
+
+    def completion(i: int) -> Completion:
+        return Completion(list(range(row, row + lengths[(2 * row + i) % len(lengths)])))
+
+    return MadeUpRow(completion, asked)
 
 
 def _find_idle_regularizers(
@@ -187,7 +242,8 @@ def _check_sequence_ratio(algorithm: Algorithm, batch: Batch) -> None:
             f"{algorithm.blame('ratio')} gives one ratio per sequence, but "
             f"{algorithm.blame('advantage')} gives an advantage per token: use a ratio per token"
         )
-    shares = batch.weights["policy"].sum(-1)[batch.mask.any(-1)]
+    shares = batch.weights["policy"].sum(-1)
+    shares = shares[shares > 0]
     if len(shares) and shares.max() > 1.001 * shares.min():
         raise PluginError(
             f"{algorithm.blame('ratio')} gives one ratio per sequence, but "

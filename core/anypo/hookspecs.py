@@ -8,6 +8,13 @@ wants. Shapes are those of `anypo.batch`.
 over the unmasked tokens, where `gain` is what `clip` returns, `penalty` what `regularizer` does.
 Plugins are blind to ranks and micro-batches: `advantage` and `weight` see the whole batch, and the
 loss only slices it and adds up. Gradient flows through `logprobs`, `values` and `entropy` alone.
+
+The samples of a rollout are drawn by the sampler, or they are completions that the rows of a data
+set hold: `prompt.sample("chosen", …)`. What a rollout reads of a row, the data set must have.
+
+Where `requires` names a scalar head, the trained model scores whole completions, as reward models
+do. `logprobs` is then the score at the last unmasked token and 0 elsewhere: it stands for an
+unnormalised log-prob of the completion.
 """
 
 from __future__ import annotations
@@ -35,7 +42,7 @@ class Hooks(Protocol):
     def rollout(
         self, prompts: Sequence[Prompt], sampler: Sampler, scorer: Scorer, state: State
     ) -> list[Sample]:
-        """Where do the samples come from? Scored samples, in groups of one prompt each."""
+        """Where do the samples come from? In groups of one prompt each, with rewards if need be."""
         ...
 
     @hookspec(firstresult=True)
@@ -86,6 +93,19 @@ class Hooks(Protocol):
         ...
 
     @hookspec
+    def metrics(
+        self,
+        log_ratio: Float[Tensor, "N T"] | Float[Tensor, "N 1"],
+        logprobs: Float[Tensor, "N T"],
+        batch: Batch,
+    ) -> dict[str, Float[Tensor, "N T"] | Float[Tensor, "N 1"] | Float[Tensor, " N"]] | None:
+        """What is worth watching? By name; logged as means over all that is not NaN.
+
+        Called without gradient on the rows of a micro-batch; never part of the loss.
+        """
+        ...
+
+    @hookspec
     def requires(self) -> set[str]:
         """What must the core provide beyond what the stages are seen to read?
 
@@ -95,6 +115,13 @@ class Hooks(Protocol):
 
 
 STAGES = ("rollout", "advantage", "ratio", "clip", "regularizer", "weight")
-HOOKS = (*STAGES, "requires")
-MERGED = ("regularizer", "requires")  # every plugin is asked; elsewhere the topmost one answers
-REQUIREMENTS = ("old_logprobs", "reference", "critic", "entropy", "sampler_logprobs")
+HOOKS = (*STAGES, "metrics", "requires")
+MERGED = ("regularizer", "metrics", "requires")  # all are asked; elsewhere the topmost one answers
+REQUIREMENTS = (
+    "old_logprobs",
+    "reference",
+    "critic",
+    "entropy",
+    "sampler_logprobs",
+    "scalar_head",
+)

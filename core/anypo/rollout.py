@@ -1,8 +1,9 @@
-"""What the rollout stage is given: somebody who samples and somebody who scores."""
+"""What the rollout stage works with: somebody who samples, somebody who scores."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from anypo.batch import Prompt, Sample
@@ -24,6 +25,19 @@ class Scorer(Protocol):
     def __call__(self, prompts: Sequence[Prompt], samples: Sequence[Sample]) -> list[Sample]:
         """The samples with `reward` and `scores` filled in; `group` indexes `prompts`."""
         ...
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a rollout makes its samples from."""
+
+    sampler: bool = False  # whether it has the policy complete prompts
+    scorer: bool = False  # whether it has completions rewarded
+    completions: frozenset[str] = (
+        frozenset()
+    )  # columns of the data set that it reads as completions
+    columns: frozenset[str] = frozenset()  # further columns that it reads
+    fixed: bool = False  # whether a row always gives the completions that it holds, and no others
 
 
 def sample_groups(

@@ -1,0 +1,69 @@
+"""The shared formulas of policy optimisation: pure functions of tensors.
+
+Shapes are those of `anypo.batch`. Log-probs are in nats. Everything is vectorised, works in
+float32 and float64, and never lets a masked position reach a result or a gradient.
+"""
+
+from anypo.functional.critics import at_last_token, clipped_value_loss, gae
+from anypo.functional.divergence import ESTIMATORS, Estimator, KLGradient, k1, k2, k3, kl_penalty
+from anypo.functional.groups import (
+    EQUAL_REWARDS,
+    group_index,
+    group_mean,
+    group_spread,
+    group_standardize,
+    group_sum,
+)
+from anypo.functional.masking import masked, masked_mean, whiten
+from anypo.functional.preference import log_odds, margin, mean_logprob
+from anypo.functional.ratios import (
+    LOG_RATIO_LIMIT,
+    clipped_surrogate,
+    exp_ratio,
+    sequence_log_ratio,
+    token_log_ratio,
+)
+from anypo.functional.weights import (
+    constant_length_mean,
+    group_completion_mean,
+    group_token_mean,
+    per_completion_mean,
+    per_completion_sum,
+    token_mean,
+)
+
+__all__ = [
+    "EQUAL_REWARDS",
+    "ESTIMATORS",
+    "LOG_RATIO_LIMIT",
+    "Estimator",
+    "KLGradient",
+    "at_last_token",
+    "clipped_surrogate",
+    "clipped_value_loss",
+    "constant_length_mean",
+    "exp_ratio",
+    "gae",
+    "group_completion_mean",
+    "group_index",
+    "group_mean",
+    "group_spread",
+    "group_standardize",
+    "group_sum",
+    "group_token_mean",
+    "k1",
+    "k2",
+    "k3",
+    "kl_penalty",
+    "log_odds",
+    "margin",
+    "masked",
+    "masked_mean",
+    "mean_logprob",
+    "per_completion_mean",
+    "per_completion_sum",
+    "sequence_log_ratio",
+    "token_log_ratio",
+    "token_mean",
+    "whiten",
+]

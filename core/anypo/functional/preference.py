@@ -1,0 +1,44 @@
+"""Comparisons of the completions to one prompt."""
+
+import math
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from anypo.functional.groups import group_sum
+from anypo.functional.masking import masked
+
+CERTAIN = -1e-6  # a mean log-prob nearer to 0 than this has no finite log-odds in float32
+
+
+def margin(
+    x: Float[Tensor, "N 1"], preference: Float[Tensor, " N"], group: Int[Tensor, " N"]
+) -> Float[Tensor, "N 1"]:
+    """h = x(chosen) - x(rejected), for both rows of a pair.
+
+    Args:
+        x: What the rows are compared by.
+        preference: 1 for chosen, -1 for rejected rows.
+        group: The two rows of a pair share a number.
+    """
+    return group_sum(preference.to(x.dtype) * x.squeeze(-1), group).unsqueeze(-1)
+
+
+def mean_logprob(logprobs: Float[Tensor, "N T"], mask: Bool[Tensor, "N T"]) -> Float[Tensor, "N 1"]:
+    """The mean log-prob of the tokens of a row; 0 for a row without any."""
+    total = masked(logprobs, mask).sum(-1, keepdim=True)
+    return total / mask.sum(-1, keepdim=True).clamp(min=1)
+
+
+def log_odds(logprob: Float[Tensor, "N 1"]) -> Float[Tensor, "N 1"]:
+    """log(p / (1 - p)) of p = exp(logprob), at most that of exp(-1e-6).
+
+    Source: ORPO, arXiv:2403.07691, equation 4. log(1 - p) has two branches, since neither
+    is accurate everywhere: Mächler 2012, "Accurately computing log(1 - exp(-|a|))".
+    """
+    logprob = logprob.clamp(max=CERTAIN)
+    likely = logprob > -math.log(2)
+    near = torch.where(likely, logprob, -1.0).expm1().neg().log()
+    far = torch.where(likely, -1.0, logprob).exp().neg().log1p()
+    return logprob - torch.where(likely, near, far)
