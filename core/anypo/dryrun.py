@@ -147,7 +147,7 @@ def _try_rollout(algorithm: Algorithm) -> list[Sample]:
     sampler, scorer = MadeUpSampler(), MadeUpScorer()
     completions, columns = set[str](), set[str]()
     prompts = [
-        Prompt([1, 2, 3], "made up", _labels(i, columns), _completions(i, completions))
+        Prompt([1, 2, 3 + i], "made up", _labels(i, columns), _completions(i, completions))
         for i in range(2)
     ]
     samples = algorithm.rollout(prompts, sampler, scorer, {})

@@ -13,7 +13,7 @@ CERTAIN = -1e-6  # a mean log-prob nearer to 0 than this has no finite log-odds 
 
 
 def margin(
-    x: Float[Tensor, "N 1"], preference: Float[Tensor, " N"], group: Int[Tensor, " N"]
+    x: Float[Tensor, "N 1"], preference: Float[Tensor, "N 1"], group: Int[Tensor, " N"]
 ) -> Float[Tensor, "N 1"]:
     """h = x(chosen) - x(rejected), for both rows of a pair.
 
@@ -22,7 +22,7 @@ def margin(
         preference: 1 for chosen, -1 for rejected rows.
         group: The two rows of a pair share a number.
     """
-    return group_sum(preference.to(x.dtype) * x.squeeze(-1), group).unsqueeze(-1)
+    return group_sum((preference.to(x.dtype) * x).squeeze(-1), group).unsqueeze(-1)
 
 
 def mean_logprob(logprobs: Float[Tensor, "N T"], mask: Bool[Tensor, "N T"]) -> Float[Tensor, "N 1"]:

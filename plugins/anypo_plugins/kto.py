@@ -1,0 +1,87 @@
+"""Kahneman-Tversky Optimization.
+
+Source: Ethayarajh et al. 2024, arXiv:2402.01306, section 4.1.
+"""
+
+from dataclasses import replace
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+
+import anypo.functional as F
+from anypo import AnypoError, Plugin, hookimpl
+
+
+class KTO(Plugin):
+    """Learns from completions labelled good or bad, judged against the policy's drift so far."""
+
+    built_in_options: ClassVar = {"minibatches": 1}
+
+    beta: float = Field(0.1, gt=0, description="How soon a gain or a loss saturates.")
+    desirable_weight: float = Field(1.0, ge=0, description="Weight of good completions.")
+    undesirable_weight: float = Field(1.0, ge=0, description="Weight of bad completions.")
+
+    @hookimpl
+    def rollout(self, prompts):
+        """The `completion` of every row with its `label`; and with the next row's, for z0."""
+        if len(prompts) < 2:
+            raise AnypoError(
+                "kto compares prompts with the completions of others, so a step needs at least 2: "
+                "raise prompts_per_step"
+            )
+        following = [*prompts[1:], prompts[0]]
+        return [
+            sample
+            for group, (prompt, other) in enumerate(zip(prompts, following, strict=True))
+            for sample in (_labelled(prompt, group), _mismatched(prompt, other, group))
+        ]
+
+    @hookimpl
+    def advantage(self, batch):
+        """A = 1 for good, -1 for bad completions, 0 for mismatched ones; [N].
+
+        `z0` = max(0, mean over mismatched rows of log pi(y) / pi_ref(y)), before any update.
+        """
+        log_ratio = F.sequence_log_ratio(
+            batch.old_logprobs, batch.ref_logprobs, batch.mask, reduce="sum"
+        ).squeeze(-1)
+        mismatched = batch["label"] == 0
+        z0 = (log_ratio * mismatched).sum() / mismatched.sum().clamp(min=1)
+        return {"advantages": batch["label"], "z0": z0.clamp(min=0).expand(len(batch))}
+
+    @hookimpl
+    def ratio(self, logprobs, batch):
+        """log pi(y) / pi_ref(y), summed over the tokens; [N, 1]."""
+        return F.sequence_log_ratio(logprobs, batch.ref_logprobs, batch.mask, reduce="sum")
+
+    @hookimpl
+    def clip(self, log_ratio, advantages, batch):
+        """-w (1 - sigmoid(beta A (log_ratio - z0))), w the weight of the label; [N, 1]."""
+        drift = batch["z0"].unsqueeze(-1)
+        weight = torch.where(advantages > 0, self.desirable_weight, self.undesirable_weight)
+        return -weight * torch.sigmoid(-self.beta * advantages * (log_ratio - drift))
+
+    @hookimpl
+    def weight(self, batch):
+        """1 / (N |y_i|) over the labelled rows; mismatched rows have none; [N, T]."""
+        return F.per_completion_mean(batch.mask & (batch["label"] != 0).unsqueeze(-1))
+
+    @hookimpl
+    def metrics(self, log_ratio, batch):
+        """The implicit rewards beta log_ratio of good and bad completions, and z0."""
+        rewards, label = self.beta * log_ratio, batch["label"].unsqueeze(-1)
+        return {
+            "rewards/chosen": torch.where(label > 0, rewards, torch.nan),
+            "rewards/rejected": torch.where(label < 0, rewards, torch.nan),
+            "kl/z0": batch["z0"],
+        }
+
+
+def _labelled(prompt, group):
+    return prompt.sample("completion", group, label=1.0 if prompt.columns["label"] else -1.0)
+
+
+def _mismatched(prompt, other, group):
+    mismatched = other.sample("completion", group, label=0.0)
+    return replace(mismatched, prompt_ids=prompt.ids)

@@ -1,0 +1,28 @@
+"""Robust DPO.
+
+Source: Chowdhury et al. 2024, arXiv:2403.00409, equation 13.
+"""
+
+from typing import ClassVar
+
+from torch.nn.functional import logsigmoid
+
+import anypo.functional as F
+from anypo import Plugin, hookimpl
+from anypo_plugins.cdpo import CDPO
+
+
+class RobustDPO(Plugin):
+    """DPO whose loss under flipped labels is, on average, that under the true ones."""
+
+    extends: ClassVar = (CDPO,)
+
+    beta: float = 0.1
+    label_smoothing: float = 0.1
+
+    @hookimpl
+    def clip(self, log_ratio, advantages, batch):
+        """((1 - e) log sigmoid(beta h) - e log sigmoid(-beta h)) / (1 - 2 e); [N, 1]."""
+        h = self.beta * F.margin(log_ratio, advantages, batch.group)
+        share = self.label_smoothing
+        return ((1 - share) * logsigmoid(h) - share * logsigmoid(-h)) / (1 - 2 * share)
