@@ -19,8 +19,10 @@ from anypo.batch import Batch, MissingTensorError, Prompt, Sample
 from anypo.errors import AnypoError, PluginError
 from anypo.explain import Explanation, explain
 from anypo.hookspecs import HOOKS, MERGED, Hooks, State
+from anypo.plugin import recorded_knobs
 from anypo.rollout import Inputs, Sampler, Scorer
 from anypo.stack import Knob, Layer
+from anypo.watched import token_metrics
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,7 @@ class Algorithm:
         penalties = self._penalties(batch, logprobs=logprobs, values=values, entropy=entropy)
         terms = {"policy": -_weighted(gain, "policy", batch)}
         terms |= {name: _weighted(x, name, batch) for name, x in penalties.items()}
-        metrics = _metrics(logprobs, log_ratio, gain, entropy, batch)
+        metrics = token_metrics(logprobs, log_ratio, gain, entropy, batch)
         metrics |= self._watched(batch, logprobs=logprobs, log_ratio=log_ratio)
         total = torch.stack(list(terms.values())).sum()
         return Loss(total, {k: x.detach() for k, x in terms.items()}, metrics)
@@ -150,6 +152,11 @@ class Algorithm:
     def named(self) -> str:
         """The plugins it was composed of, joined by `+`, without swapped stages."""
         return self.name.partition("[")[0]
+
+    @property
+    def generates(self) -> bool:
+        """Whether what it trains continues texts, and does not score them."""
+        return "scalar_head" not in self.requires
 
     @property
     def couples_groups(self) -> bool:
@@ -230,7 +237,9 @@ class Algorithm:
         detached = {name: x.detach() for name, x in arguments.items()}
         metrics: dict[str, tuple[Tensor, Tensor]] = {}
         n, t = batch.mask.shape
-        for answer in reversed(self._call("metrics", batch=batch, **detached)):
+        with recorded_knobs():  # of no account: a knob that only a metric reads changes nothing
+            answers = self._call("metrics", batch=batch, **detached)
+        for answer in reversed(answers):
             for name, x in answer.items():
                 self._expect("metrics", name, x, (n, t), (n, 1), (n,))
                 known = ~x.isnan() & (batch.mask if x.shape == (n, t) else True)
@@ -299,29 +308,3 @@ def _like(log_ratio: Tensor, batch: Batch) -> Tensor:
 def _weighted(x: Tensor, name: str, batch: Batch) -> Tensor:
     weights = batch.weights.get(name, batch.weights["policy"])
     return F.masked(weights.to(x.dtype) * x, batch.mask).sum()
-
-
-def _metrics(
-    logprobs: Tensor, log_ratio: Tensor, gain: Tensor, entropy: Tensor | None, batch: Batch
-) -> dict[str, tuple[Tensor, Tensor]]:
-    """Token sums and counts of what is worth watching, whatever the algorithm."""
-    watched: dict[str, Tensor] = {}
-    if gain.requires_grad and logprobs.requires_grad:
-        watched["clip/fraction"] = _clipped(logprobs, gain, batch)
-    was_sampled = "rewards" in batch  # elsewhere the estimates below mean nothing
-    if was_sampled and "old_logprobs" in batch:
-        watched["ratio/mean"] = F.exp_ratio(log_ratio.detach()).expand(batch.mask.shape)
-    if was_sampled and (reference := batch.tensors.get("ref_logprobs")) is not None:
-        watched["kl/ref"] = F.k3(logprobs.detach(), reference)
-    if entropy is not None:
-        watched["entropy"] = entropy.detach()
-    tokens = batch.mask.sum()
-    return {name: (F.masked(x, batch.mask).sum(), tokens) for name, x in watched.items()}
-
-
-def _clipped(logprobs: Tensor, gain: Tensor, batch: Batch) -> Tensor:
-    """1 where a token has an advantage but the clip stage lets no gradient through."""
-    (gradient,) = torch.autograd.grad(
-        gain.sum(), logprobs, retain_graph=True, allow_unused=True, materialize_grads=True
-    )
-    return ((gradient == 0) & (batch.advantages != 0)).to(gradient.dtype)

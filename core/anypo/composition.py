@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from anypo import registry
 from anypo.algorithm import Algorithm
 from anypo.dryrun import dry_run
 from anypo.errors import KnobError, PluginError
+from anypo.formats import converted
 from anypo.stack import Layer, lay, layer_of, resolve_knobs
 
 
@@ -55,6 +57,27 @@ def suited_to_built_in(algorithm: Algorithm) -> Algorithm:
         return _tried(algorithm.name, algorithm.layers, given, algorithm.built_in_knobs)
     except KnobError:
         return algorithm
+
+
+def learning_from(columns: Collection[str], like: Algorithm) -> list[str]:
+    """The algorithms that learn from the completions of a data set with these columns.
+
+    Looked for among the plugins of the packages that an algorithm is made of: its code runs anyway.
+    """
+    packages = {type(plugin).__module__ for plugin in like.manager.get_plugins()}
+    packages = {module.partition(".")[0] for module in packages}
+    fitting = []
+    for entry in registry.entries():
+        if entry.entry_point.module.partition(".")[0] not in packages:
+            continue
+        try:
+            inputs = compose(f"{entry.distribution}:{entry.name}").inputs
+        except PluginError:  # broken, or a modifier
+            continue
+        wanted = inputs.completions | inputs.columns
+        if inputs.completions and converted([dict.fromkeys(columns)], wanted)[0].keys() >= wanted:
+            fitting.append(entry.name)
+    return fitting
 
 
 def _tried(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from anypo.algorithm import Algorithm
 from anypo.errors import ConfigError, nearest
 from anypo.validation import refusal
 
@@ -26,15 +27,18 @@ class RunConfig(BaseModel):
         None, description="Model directory or hub name; without it, a built-in tiny model."
     )
     data: str | None = Field(
-        None, description="Prompts: a file, directory or hub name; without it, a built-in task."
+        None, description="A file, directory or hub name; without it, a built-in task."
     )
     reward: list[str] = Field(
         [],
-        description="exact, regex:PATTERN, length, math, file.py:function or "
-        "package.module:function; =WEIGHT may follow. Repeat it to add rewards up.",
+        description="exact, regex:PATTERN, length, math, file.py:function, package.module:function "
+        "or a model that scores texts; =WEIGHT may follow. Repeat it to add rewards up.",
     )
-    eval_data: str | None = Field(None, description="Held-out prompts, like --data.")
-    steps: int | None = Field(None, ge=1, description="Rollouts; without it, one pass of the data.")
+    eval_data: str | None = Field(None, description="Held-out rows, like --data.")
+    steps: int | None = Field(
+        None, ge=1, description="Rollouts; without it, what data_epochs says."
+    )
+    data_epochs: int = Field(1, ge=1, description="Passes over the data.")
     prompts_per_step: int = Field(16, ge=1, description="Prompts per rollout.")
     epochs: int = Field(1, ge=1, description="Passes over each rollout.")
     minibatches: int = Field(1, ge=1, description="Optimizer steps per pass.")
@@ -46,7 +50,7 @@ class RunConfig(BaseModel):
     weight_decay: float = Field(0.0, ge=0, description="Of AdamW.")
     max_grad_norm: float = Field(1.0, gt=0, description="Gradients are clipped to this norm.")
     temperature: float = Field(1.0, gt=0, description="Of sampling and of every log-prob.")
-    max_completion_length: int = Field(256, ge=1, description="Tokens; longer is truncated.")
+    max_completion_length: int = Field(256, ge=1, description="Tokens; longer is cut.")
     max_prompt_length: int = Field(512, ge=1, description="Tokens; longer is an error.")
     token_budget: int = Field(
         16384, ge=1, description="Tokens at a time through a model, padding included."
@@ -88,37 +92,50 @@ BUILT_IN_DEFAULTS = {
 }
 
 
-NEEDED_BY = {  # options that mean something only if the algorithm requires a model
-    "ref_sync_every": "reference",
-    "ref_sync_alpha": "reference",
-    "critic": "critic",
-    "critic_learning_rate": "critic",
-    "critic_warmup_steps": "critic",
+NEEDED_BY = {  # options that mean something only if the algorithm has what they are about
+    "ref_sync_every": "reference model",
+    "ref_sync_alpha": "reference model",
+    "critic": "critic model",
+    "critic_learning_rate": "critic model",
+    "critic_warmup_steps": "critic model",
+    "max_rounds": "sampling in its rollout",
+    "reward": "completions to score",
+    "reward_timeout": "completions to score",
+    "temperature": "probabilities of tokens",
 }
 
 
-def resolve(config: RunConfig, built_in_options: Mapping[str, Any]) -> RunConfig:
+def resolve(config: RunConfig, algorithm: Algorithm, *, built_in: bool) -> RunConfig:
     """The configuration with the defaults that suit its model and data.
 
     Args:
         config: As the user made it.
-        built_in_options: What the algorithm's plugins prefer for the built-in model.
+        algorithm: Whose plugins may prefer other options for the built-in model.
+        built_in: Whether the model is the built-in one, or was trained from it.
     """
     update: dict[str, Any] = {}
-    if config.model is None:
-        chosen = config.model_fields_set
-        defaults = {**BUILT_IN_DEFAULTS, **built_in_options}
-        update = {k: v for k, v in defaults.items() if k not in chosen}
-    if config.data is None:
-        update["reward"] = config.reward or built_in_options.get("reward", ["exact"])
-    else:
-        update.pop("reward", None)  # the built-in task's own
+    if built_in:
+        defaults = {**BUILT_IN_DEFAULTS, **algorithm.built_in_options}
+        if "data_epochs" in config.model_fields_set:
+            del defaults["steps"]
+        update = {k: v for k, v in defaults.items() if k not in config.model_fields_set}
+    update.pop("reward", None)  # of the built-in task, not of the built-in model
+    if config.data is None and algorithm.generates:
+        suited = algorithm.built_in_options.get("reward", ["exact"])
+        update["reward"] = config.reward or suited
     return config.model_copy(update=update)
 
 
-def inapplicable(requires: Collection[str]) -> set[str]:
-    """The options that mean nothing to an algorithm that requires no more than `requires`."""
-    return {option for option, model in NEEDED_BY.items() if model not in requires}
+def inapplicable(algorithm: Algorithm) -> dict[str, str]:
+    """The options that mean nothing to an algorithm, and what it would need to have for them."""
+    lacks = {
+        "reference model": "reference" not in algorithm.requires,
+        "critic model": "critic" not in algorithm.requires,
+        "sampling in its rollout": not algorithm.inputs.sampler,
+        "completions to score": not algorithm.generates,
+        "probabilities of tokens": not algorithm.generates,
+    }
+    return {option: needed for option, needed in NEEDED_BY.items() if lacks[needed]}
 
 
 def make_config(options: Mapping[str, Any]) -> RunConfig:

@@ -1,21 +1,19 @@
-"""Read data sets of prompts, in TRL's formats."""
+"""Read data sets, and draw from them."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
-from transformers import PreTrainedTokenizerBase
 
 from anypo.batch import Prompt
 from anypo.errors import DataError
+from anypo.formats import Row
 
 LOADERS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv"}
-
-Row = dict[str, Any]
 
 
 def load_rows(name: str) -> list[Row]:
@@ -51,35 +49,6 @@ def load_rows(name: str) -> list[Row]:
     if not rows:
         raise DataError(f"data set '{name}' is empty")
     return rows
-
-
-def to_prompts(
-    name: str, rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase, *, max_prompt_length: int
-) -> list[Prompt]:
-    """The tokenised prompts of the rows of a data set, each with its other columns.
-
-    A prompt is a string, or a list of messages that goes through the tokenizer's chat template.
-
-    Args:
-        name: What to call the data set in an error.
-        rows: See `load_rows`.
-        tokenizer: Of the model that will complete the prompts.
-        max_prompt_length: In tokens; a longer prompt is an error, never cut in silence.
-
-    Raises:
-        DataError: There is no column `prompt`, or a row of it is unusable.
-    """
-    if "prompt" not in rows[0]:
-        raise DataError(f"data set '{name}' has no column 'prompt', only {', '.join(rows[0])}")
-    prompts = [_prompt(f"row {i} of '{name}'", row, tokenizer) for i, row in enumerate(rows, 1)]
-    for i, prompt in enumerate(prompts, 1):
-        if len(prompt.ids) > max_prompt_length:
-            raise DataError(
-                f"row {i} of '{name}': the prompt has {len(prompt.ids)} tokens, the limit is "
-                f"{max_prompt_length}; shorten it, or raise max_prompt_length if the model attends "
-                "to more"
-            )
-    return prompts
 
 
 class PromptStream:
@@ -145,27 +114,3 @@ def _cause(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
     return " ".join(f"{type(error).__name__}: {error}".split())[:300]
-
-
-def _prompt(where: str, row: Row, tokenizer: PreTrainedTokenizerBase) -> Prompt:
-    content = row.get("prompt")
-    if isinstance(content, str) and content:
-        ids = tokenizer(content)["input_ids"]
-    elif isinstance(content, list) and content:
-        ids = _apply_template(where, content, tokenizer)
-    else:
-        raise DataError(f"{where}: 'prompt' is {content!r:.60}, not a text or a list of messages")
-    columns = {name: value for name, value in row.items() if name != "prompt"}
-    return Prompt(list(ids), content, columns)
-
-
-def _apply_template(where: str, messages: Any, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    if not all(isinstance(m, dict) and m.get("role") and m.get("content") for m in messages):
-        raise DataError(f"{where}: a message needs a role and content: {messages!r:.80}")
-    if tokenizer.chat_template is None:
-        raise DataError(f"{where} is a conversation, but the tokenizer has no chat template")
-    try:
-        ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
-    except Exception as error:
-        raise DataError(f"{where} does not fit the chat template: {error}") from error
-    return cast(list[int], ids)

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from anypo import functional as F
 from anypo.algorithm import Algorithm, Loss
 from anypo.batch import MODEL_OUTPUTS, Batch, Completion, Prompt, Sample, collate, step_columns
 from anypo.errors import KnobError, PluginError
@@ -114,6 +115,7 @@ def dry_run(algorithm: Algorithm) -> None:
     algorithm.loss_requires = frozenset(_providers(loss_reads) | named)
     algorithm.requires = algorithm.prepare_requires | algorithm.loss_requires
     algorithm.active_knobs = frozenset(knobs)
+    _refuse_probabilities_of_a_scalar_head(algorithm)
     _refuse_unread_knobs(algorithm)
     _refuse_idle_plugins(algorithm)
 
@@ -243,6 +245,8 @@ def _check_sequence_ratio(algorithm: Algorithm, batch: Batch) -> None:
             f"{algorithm.blame('advantage')} gives an advantage per token: use a ratio per token"
         )
     shares = batch.weights["policy"].sum(-1)
+    if algorithm.couples_groups:  # a gain is a group's, and an empty row of it has no share
+        shares = F.group_sum(shares, batch.group)
     shares = shares[shares > 0]
     if len(shares) and shares.max() > 1.001 * shares.min():
         raise PluginError(
@@ -263,6 +267,15 @@ def _check_gradient(algorithm: Algorithm, loss: Loss, leaves: dict[str, Tensor])
         )
     if not all(x.grad.isfinite().all() for x in leaves.values() if x.grad is not None):
         raise PluginError(f"the gradient of {algorithm.name} is not finite on a made-up batch")
+
+
+def _refuse_probabilities_of_a_scalar_head(algorithm: Algorithm) -> None:
+    needs_them = algorithm.requires - {"scalar_head"} or algorithm.inputs.sampler
+    if not algorithm.generates and needs_them:
+        raise PluginError(
+            f"{algorithm.blame('requires')} asks for a model that scores texts, but other stages "
+            f"of {algorithm.name} need one that gives tokens a probability: leave one of them out"
+        )
 
 
 def _refuse_unread_knobs(algorithm: Algorithm) -> None:

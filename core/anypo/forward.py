@@ -17,6 +17,8 @@ from transformers import PreTrainedModel
 
 from anypo.batch import Batch
 from anypo.errors import ModelError
+from anypo.functional import at_last_token
+from anypo.scalar_head import text_scores
 
 CHUNK = 2**24  # logits at a time: 64 MiB in float32
 
@@ -25,7 +27,7 @@ class TokenScores(NamedTuple):
     """What a model says of the sampled tokens; zeros where the mask is False."""
 
     logprobs: Float[Tensor, "N T"]  # nats, float32, at the sampling temperature
-    entropy: Float[Tensor, "N T"]  # nats, of the whole distribution at each token
+    entropy: Float[Tensor, "N T"] | None  # nats, of the whole distribution at each token
     values: Float[Tensor, "N T"] | None  # the critic's, where there is one
 
 
@@ -46,13 +48,18 @@ def score_tokens(
 ) -> TokenScores:
     """Log-prob and entropy of every unmasked completion token, and its value.
 
+    A model with a scalar head has a score in place of log-probs, at the last unmasked token.
+
     Args:
-        model: A causal language model of transformers, wrapped by accelerate or not.
+        model: A model of transformers, wrapped by accelerate or not.
         batch: With `input_ids`, `prompt_lengths` and `sequence_lengths`.
         temperature: The one the tokens were sampled at.
         with_entropy_gradient: Whether gradient shall flow through the entropy too.
         critic: An `anypo.critic.Critic`.
     """
+    if model.get_output_embeddings() is None:  # type: ignore[operator]
+        scores = text_scores(model, batch.input_ids, batch.sequence_lengths)
+        return TokenScores(at_last_token(scores, batch.mask), None, None)
     rows, columns = batch.mask.nonzero(as_tuple=True)
     positions = TokenPositions(rows, batch.prompt_lengths[rows] + columns)
     hidden = hidden_states(model.get_decoder(), batch, positions)  # type: ignore[operator]
@@ -86,6 +93,8 @@ def check_head(model: PreTrainedModel) -> None:
     Raises:
         ModelError: The model changes its logits after the head, by capping or scaling them.
     """
+    if model.get_output_embeddings() is None:
+        return
     ids = torch.arange(1, 5, device=model.device).unsqueeze(0)
     with torch.no_grad():
         expected = model(input_ids=ids).logits
@@ -113,7 +122,7 @@ def micro_batches(
         token_budget: Rows times the longest of them.
         units: Rows that must stay together; each row by itself if not given.
     """
-    units = units or [[row] for row in range(len(lengths))]
+    units = [[row] for row in range(len(lengths))] if units is None else units
     sizes = lengths.tolist()
     width = {id(unit): max(sizes[row] for row in unit) for unit in units}
     chosen: list[int] = []

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -14,80 +12,20 @@ from accelerate.utils import set_seed
 from transformers import PreTrainedTokenizerBase
 
 from anypo.algorithm import Algorithm
-from anypo.batch import Prompt
 from anypo.composition import compose, suited_to_built_in
-from anypo.config import (
-    NEEDED_BY,
-    Recipe,
-    RunConfig,
-    inapplicable,
-    make_config,
-    resolve,
-)
-from anypo.data import PromptStream, load_rows, to_prompts
-from anypo.embedded import ensure_embedded
+from anypo.config import Recipe, RunConfig, inapplicable, make_config, resolve
+from anypo.data import PromptStream
+from anypo.embedded import is_built_in
 from anypo.errors import AnypoError, ConfigError, TrainingError
+from anypo.evaluation import HeldOutLoss, SampledScore
 from anypo.forward import check_head
-from anypo.models import (
-    context_length,
-    end_tokens,
-    load_config,
-    load_model,
-    load_tokenizer,
-    sensible_threads,
-)
-from anypo.rewards import Rewards, load_reward
+from anypo.learner import Learner
+from anypo.materials import Materials, gather
+from anypo.models import end_tokens, load_model, model_path, sensible_threads
+from anypo.observer import Observer, Silent
 from anypo.run_directory import RunDirectory
 from anypo.sampler import TransformersSampler
-from anypo.trainer import Report, Trainer
-
-
-class Observer(Protocol):
-    """Whoever wants to watch a run."""
-
-    def note(self, text: str) -> None:
-        """Something worth saying once."""
-        ...
-
-    def warming_up(self, done: int, total: int) -> None:
-        """The built-in model is being made."""
-        ...
-
-    def started(self, steps: int) -> None:
-        """Training begins."""
-        ...
-
-    def reported(self, step: int, metrics: dict[str, float]) -> None:
-        """A step is done; step 0 is the evaluation before the first."""
-        ...
-
-
-class Silent:
-    """An observer that says nothing."""
-
-    def note(self, text: str) -> None:
-        """See `Observer`."""
-
-    def warming_up(self, done: int, total: int) -> None:
-        """See `Observer`."""
-
-    def started(self, steps: int) -> None:
-        """See `Observer`."""
-
-    def reported(self, step: int, metrics: dict[str, float]) -> None:
-        """See `Observer`."""
-
-
-@dataclass
-class Materials:
-    """What a run works with, all of it checked, but no weights loaded yet."""
-
-    config: RunConfig  # with the steps that one pass of the data takes, if none were given
-    model: str
-    tokenizer: PreTrainedTokenizerBase
-    prompts: list[Prompt]
-    held_out: list[Prompt]
-    scorer: Rewards
+from anypo.trainer import Evaluation, Report, Trainer
 
 
 def run(algorithm: str | Algorithm, *, observer: Observer | None = None, **options: Any) -> Path:
@@ -112,47 +50,51 @@ def run(algorithm: str | Algorithm, *, observer: Observer | None = None, **optio
 
 def run_recipe(algorithm: Algorithm, config: RunConfig, observer: Observer) -> Path:
     """Train a model by a composed algorithm; see `run`."""
-    if config.model is None:
+    if config.model is not None:
+        config = config.model_copy(update={"model": model_path(config.model)})
+    built_in = is_built_in(config.model)
+    if built_in:
         algorithm = suited_to_built_in(algorithm)
     _refuse_inapplicable(config, algorithm)
-    config = resolve(config, algorithm.built_in_options)
+    config = resolve(config, algorithm, built_in=built_in)
     accelerator = _accelerator(config)
     directory = RunDirectory(config.output, algorithm.named)
     _explain_inert_stages(algorithm, config, observer)
-    materials = _gather(config, observer)
+    materials = gather(algorithm, config, accelerator.device, observer)
     trainer = _trainer(algorithm, materials, accelerator)
-    directory.begin(_recipe(algorithm, materials.config, bool(materials.held_out)))
+    directory.begin(_recipe(algorithm, materials.config, bool(trainer.evaluations)))
     with sensible_threads(trainer.model):
         _train(trainer, directory, materials.tokenizer, observer)
     return directory.path
 
 
 def _trainer(algorithm: Algorithm, materials: Materials, accelerator: Accelerator) -> Trainer:
-    """Load the weights, and put together who samples, scores and trains."""
-    config = materials.config
+    """Load the weights, and put together who samples, scores, trains and evaluates."""
+    config, tokenizer, scorer = materials.config, materials.tokenizer, materials.scorer
     set_seed(config.seed)
-    model = load_model(materials.model, trust_remote_code=config.trust_remote_code)
+    model = load_model(
+        materials.model,
+        scalar_head=not algorithm.generates,
+        trust_remote_code=config.trust_remote_code,
+    )
     model.to(accelerator.device)
     check_head(model)
     sampler = TransformersSampler(
         model,
-        end_tokens=end_tokens(model, materials.tokenizer),
+        end_tokens=end_tokens(model, tokenizer),
         temperature=config.temperature,
         max_completion_length=config.max_completion_length,
         token_budget=config.token_budget,
         autocast=accelerator.autocast,
     )
+    learner = Learner(algorithm, model, config, accelerator)
+    evaluations: list[Evaluation] = []
+    if materials.held_out:
+        evaluations.append(SampledScore(materials.held_out, sampler, scorer))
+    if rows := materials.held_out_rows:
+        evaluations.append(HeldOutLoss(rows, algorithm, learner, sampler, scorer))
     prompts = PromptStream(materials.prompts, config.seed)
-    return Trainer(
-        algorithm,
-        model,
-        sampler,
-        materials.scorer,
-        prompts,
-        materials.held_out,
-        config,
-        accelerator,
-    )
+    return Trainer(algorithm, learner, sampler, scorer, prompts, evaluations, config)
 
 
 def _train(
@@ -216,67 +158,35 @@ def _accelerator(config: RunConfig) -> Accelerator:
 
 
 def _refuse_inapplicable(config: RunConfig, algorithm: Algorithm) -> None:
-    ignored = config.model_fields_set & inapplicable(algorithm.requires)
+    ignored = config.model_fields_set & inapplicable(algorithm).keys()
     if ignored:
         option = min(ignored)
+        lack = inapplicable(algorithm)[option]
         raise ConfigError(
-            f"{option} is set, but {algorithm.name} has no {NEEDED_BY[option]} model, so nothing "
-            "would read it"
+            f"{option} is set, but {algorithm.name} has no {lack}, so nothing would read it"
         )
-    unevaluated = config.data is not None and config.eval_data is None
-    if unevaluated and "eval_every" in config.model_fields_set:
+    is_set = config.model_fields_set
+    evaluates = config.data is None or config.eval_data is not None
+    if "eval_every" in is_set and not evaluates:
         raise ConfigError("eval_every is set, but there are no held-out prompts: set eval_data")
-    if "ref_sync_alpha" in config.model_fields_set and config.ref_sync_every is None:
+    if config.reward and not evaluates and not algorithm.inputs.scorer:
+        raise ConfigError(
+            f"reward is set, but {algorithm.name} learns without one and there are no held-out "
+            "prompts to score: set eval_data"
+        )
+    if "ref_sync_alpha" in is_set and config.ref_sync_every is None:
         raise ConfigError("ref_sync_alpha is set, but not ref_sync_every, so nothing would read it")
+    if {"steps", "data_epochs"} <= is_set:
+        raise ConfigError("steps and data_epochs are both set; one of them says how long to train")
 
 
 def _explain_inert_stages(algorithm: Algorithm, config: RunConfig, observer: Observer) -> None:
     one_update = config.epochs * config.minibatches == 1
-    if one_update and "old_logprobs" in algorithm.requires:
+    if one_update and "old_logprobs" in algorithm.loss_requires:
         observer.note(
             "one update per rollout: every importance ratio is 1, so clipping has no effect "
             "(--minibatches or --epochs above 1 make it matter)"
         )
-
-
-def _gather(config: RunConfig, observer: Observer) -> Materials:
-    """Find model and data, the built-in ones where none are given, and check what can be."""
-    if config.data is not None and not config.reward:
-        raise ConfigError("data are given but no reward: name one with reward (--reward)")
-    rewards = [load_reward(spec) for spec in config.reward]
-    rows = {name: load_rows(name) for name in (config.data, config.eval_data) if name}
-    model, data, eval_data = config.model, config.data, config.eval_data
-    if model is None or data is None:
-        built_in = ensure_embedded(observer.warming_up)
-        model = model or built_in.model
-        if data is None:
-            data, eval_data = built_in.train, eval_data or built_in.held_out
-            rows |= {name: load_rows(name) for name in (data, eval_data) if name not in rows}
-    tokenizer = load_tokenizer(model, trust_remote_code=config.trust_remote_code)
-    limit = _prompt_limit(model, config)
-    prompts = to_prompts(data, rows[data], tokenizer, max_prompt_length=limit)
-    held_out = []
-    if eval_data:
-        held_out = to_prompts(eval_data, rows[eval_data], tokenizer, max_prompt_length=limit)
-    if config.steps is None:
-        steps = math.ceil(len(prompts) / config.prompts_per_step)
-        config = config.model_copy(update={"steps": steps})
-    scorer = Rewards(rewards, tokenizer, config.reward_timeout)
-    for given in (prompts, held_out):
-        scorer.check_columns(given)
-    return Materials(config, model, tokenizer, prompts, held_out, scorer)
-
-
-def _prompt_limit(model: str, config: RunConfig) -> int:
-    completion = config.max_completion_length
-    context = context_length(load_config(model, trust_remote_code=config.trust_remote_code))
-    if context is None:
-        return config.max_prompt_length
-    if completion >= context:
-        raise ConfigError(
-            f"max_completion_length is {completion}, but the model attends to {context} tokens"
-        )
-    return min(config.max_prompt_length, context - completion)
 
 
 def _recipe(algorithm: Algorithm, config: RunConfig, evaluates: bool) -> Recipe:
@@ -286,7 +196,7 @@ def _recipe(algorithm: Algorithm, config: RunConfig, evaluates: bool) -> Recipe:
         if knob.name in algorithm.active_knobs and knob.value is not None
     }
     hooks = {layer.stage: layer.name for layer in algorithm.layers if layer.stage is not None}
-    ignored = inapplicable(algorithm.requires) | {"output"}
+    ignored = {*inapplicable(algorithm), "output", "data_epochs"}  # steps says it
     if not evaluates:
         ignored.add("eval_every")
     if config.ref_sync_every is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, get_scheduler
 
 from anypo.algorithm import Algorithm, Loss
-from anypo.batch import Batch
+from anypo.batch import Batch, Sample, collate
 from anypo.config import RunConfig
 from anypo.critic import Critic
 from anypo.errors import TrainingError
 from anypo.forward import TokenScores, micro_batches, score_tokens
+from anypo.hookspecs import State
 from anypo.metrics import Meter
 from anypo.models import frozen_copy
 
@@ -27,9 +28,8 @@ class Learner:
     Args:
         algorithm: What to optimise.
         model: The policy.
-        config: Resolved.
+        config: Resolved, with `steps`.
         accelerator: Owns the device and the precision.
-        steps: Rollouts there will be.
     """
 
     def __init__(
@@ -38,7 +38,6 @@ class Learner:
         model: PreTrainedModel,
         config: RunConfig,
         accelerator: Accelerator,
-        steps: int,
     ) -> None:
         self.algorithm, self.config, self.accelerator = algorithm, config, accelerator
         self.updates_per_rollout = config.epochs * config.minibatches
@@ -58,7 +57,7 @@ class Learner:
             "constant_with_warmup" if config.schedule == "constant" else config.schedule,
             optimizer,
             num_warmup_steps=config.warmup_steps * self.updates_per_rollout,
-            num_training_steps=steps * self.updates_per_rollout,
+            num_training_steps=(config.steps or 1) * self.updates_per_rollout,
         )
 
     def judge(self, batch: Batch) -> Batch:
@@ -71,6 +70,19 @@ class Learner:
             batch = batch if self.critic is None else batch.replace(values=values)
         return batch
 
+    def prepare(self, samples: Sequence[Sample], state: State) -> Batch:
+        """The batch of a whole rollout, with all that the models and the plugins say of it."""
+        batch = collate(samples, max_completion_length=self.config.max_completion_length)
+        batch = self.judge(batch.to(self.accelerator.device))
+        return self.algorithm.advantage(batch, state)
+
+    @torch.no_grad()
+    def measure(self, batch: Batch, meter: Meter) -> None:
+        """Add the loss of a prepared batch to the meter, and learn nothing."""
+        batch = self.algorithm.weigh(batch)
+        for index in self._micro_batches(batch):
+            meter.add(self._loss(batch.rows(index.to(self.accelerator.device))))
+
     def update(self, minibatch: Batch, meter: Meter, *, only_critic: bool = False) -> None:
         """One optimizer step: the losses of the micro-batches add up to that of the minibatch.
 
@@ -78,7 +90,8 @@ class Learner:
             TrainingError: The gradient is not finite; no weight has changed.
         """
         minibatch = self.algorithm.weigh(minibatch)
-        for index in self._micro_batches(minibatch):
+        counting = [unit for unit in self.units(minibatch) if _counts(minibatch, unit)]
+        for index in self._micro_batches(minibatch, counting):
             loss = self._loss(minibatch.rows(index.to(self.accelerator.device)))
             self.accelerator.backward(loss.total)
             meter.add(loss)
@@ -163,8 +176,11 @@ class Learner:
                 values[rows] = scores.values
         return logprobs, values
 
-    def _micro_batches(self, batch: Batch) -> Iterator[Tensor]:
-        return micro_batches(batch.sequence_lengths, self.config.token_budget, self.units(batch))
+    def _micro_batches(
+        self, batch: Batch, units: Sequence[Sequence[int]] | None = None
+    ) -> Iterator[Tensor]:
+        units = self.units(batch) if units is None else units
+        return micro_batches(batch.sequence_lengths, self.config.token_budget, units)
 
     def _clip_gradients(self, part: nn.Module, meter: Meter) -> float:
         norm = self.accelerator.clip_grad_norm_(part.parameters(), self.config.max_grad_norm)
@@ -174,3 +190,8 @@ class Learner:
                 "look at the rewards"
             )
         return float(norm)
+
+
+def _counts(batch: Batch, unit: Sequence[int]) -> bool:
+    """Whether some token of the rows has a weight: no other one has a part in the loss."""
+    return any(bool(weights[list(unit)].any()) for weights in batch.weights.values())

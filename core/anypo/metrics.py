@@ -53,18 +53,26 @@ def _key(term: str) -> str:
 
 
 def sample_metrics(samples: Sequence[Sample]) -> dict[str, float]:
-    """Mean rewards and lengths."""
-
-    def mean(values: Sequence[float]) -> float:
-        known = [value for value in values if not math.isnan(value)]  # NaN: does not apply
-        return sum(known) / max(len(known), 1)
-
+    """Mean rewards, of samples that have them, and lengths."""
     return {
-        "reward/mean": mean([sample.reward or 0.0 for sample in samples]),
-        **{f"reward/{n}": mean([s.scores[n] for s in samples]) for n in samples[0].scores},
-        "length/mean": mean([len(sample.completion_ids) for sample in samples]),
-        "length/truncated": mean([float(sample.truncated) for sample in samples]),
+        **{f"reward/{name}": value for name, value in reward_metrics(samples).items()},
+        "length/mean": _mean([len(sample.completion_ids) for sample in samples]),
+        "length/truncated": _mean([float(sample.truncated) for sample in samples]),
     }
+
+
+def reward_metrics(samples: Sequence[Sample]) -> dict[str, float]:
+    """The mean reward, and the mean of every score."""
+    rewards = [sample.reward for sample in samples if sample.reward is not None]
+    if not rewards:
+        return {}
+    scores = {name: _mean([s.scores[name] for s in samples]) for name in samples[0].scores}
+    return {"mean": _mean(rewards), **scores}
+
+
+def _mean(values: Sequence[float]) -> float:
+    known = [value for value in values if not math.isnan(value)]  # NaN: does not apply
+    return sum(known) / max(len(known), 1)
 
 
 class Clock:

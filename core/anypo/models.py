@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +12,33 @@ import torch
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
     AutoTokenizer,
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.utils import logging
 
 from anypo.errors import ModelError
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
 TINY = 5_000_000  # parameters; below, a second thread costs more than it brings
+
+
+def model_path(path: str) -> str:
+    """The model in a run directory; any other path or name as it is.
+
+    Raises:
+        ModelError: The run saved no model.
+    """
+    if not Path(path, "config.toml").is_file():
+        return path
+    if not Path(path, "model").is_dir():
+        raise ModelError(
+            f"run directory '{path}' holds no model: the run ended before it saved one"
+        )
+    return str(Path(path, "model"))
 
 
 def load_tokenizer(path: str, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
@@ -57,18 +74,54 @@ def load_config(path: str, *, trust_remote_code: bool = False) -> PreTrainedConf
     return config
 
 
-def load_model(path: str, *, trust_remote_code: bool = False) -> PreTrainedModel:
-    """The causal language model of a directory or hub name, in float32 and without dropout.
+def load_model(
+    path: str, *, scalar_head: bool = False, trust_remote_code: bool = False
+) -> PreTrainedModel:
+    """The model of a directory or hub name, in float32 and without dropout.
+
+    Args:
+        path: A model directory or hub name.
+        scalar_head: Whether it shall score a text instead of continuing it; a model that has no
+            such head gets a random one, on what it has.
+        trust_remote_code: Whether to run Python code that comes with it.
 
     Raises:
-        ModelError: There is no such model, or its weights do not load.
+        ModelError: There is no such model, its weights do not load, or they are of the other kind.
     """
-    with _errors_of("model", path):
-        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-            path, dtype=torch.float32, trust_remote_code=trust_remote_code
+    auto_class = AutoModelForSequenceClassification if scalar_head else AutoModelForCausalLM
+    options: dict[str, Any] = {"num_labels": 1} if scalar_head else {}
+    if not scalar_head and has_scalar_head(path, trust_remote_code=trust_remote_code):
+        raise ModelError(f"model '{path}' scores texts, but one that continues them is needed here")
+    with _errors_of("model", path), _quiet() if scalar_head else nullcontext():
+        model: PreTrainedModel = auto_class.from_pretrained(
+            path, dtype=torch.float32, trust_remote_code=trust_remote_code, **options
         )
+    if scalar_head:
+        _ensure_padding_token(model, load_tokenizer(path, trust_remote_code=trust_remote_code))
     model.eval()  # log-probs must be the same whoever computes them: never with dropout
     return model
+
+
+def _ensure_padding_token(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Give a model without a padding token that of its tokenizer, or its end-of-sequence token.
+
+    With the latter the score is read before the end, now and by whoever loads the model.
+    """
+    config = model.config.get_text_config()
+    if config.pad_token_id is None:
+        own = tokenizer.pad_token_id
+        config.pad_token_id = tokenizer.eos_token_id if own is None else own
+
+
+def has_scalar_head(path: str, *, trust_remote_code: bool = False) -> bool:
+    """Whether a model directory or hub name holds a model that gives a text one score.
+
+    Raises:
+        ModelError: There is no such model.
+    """
+    config = load_config(path, trust_remote_code=trust_remote_code)
+    kinds = getattr(config, "architectures", None) or []
+    return config.num_labels == 1 and any("SequenceClassification" in kind for kind in kinds)
 
 
 def frozen_copy(model: PreTrainedModel) -> PreTrainedModel:
@@ -78,7 +131,8 @@ def frozen_copy(model: PreTrainedModel) -> PreTrainedModel:
 
 def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """Every token id that ends a completion: chat models often have several."""
-    configured = model.generation_config.eos_token_id if model.generation_config else None
+    generation = getattr(model, "generation_config", None)  # a model that scores texts has none
+    configured = generation.eos_token_id if generation else None
     several = configured if isinstance(configured, list) else [configured]
     return sorted({token for token in [*several, tokenizer.eos_token_id] if token is not None})
 
@@ -101,6 +155,17 @@ def sensible_threads(model: PreTrainedModel) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """That a head is new, or that the old one is not used, is what was asked for."""
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 class _errors_of:  # noqa: N801 -- a context manager, used like a function

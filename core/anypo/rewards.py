@@ -19,6 +19,7 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import PreTrainedTokenizerBase
 
 from anypo.batch import Prompt, Sample, step_columns
@@ -26,6 +27,7 @@ from anypo.builtin_rewards import BUILT_IN
 from anypo.deadline import DeadlineError, deadline
 from anypo.errors import ConfigError, DataError, RewardError, nearest
 from anypo.loading import load_function
+from anypo.scalar_head import ScoreOfModel
 
 TOKENS = "completion_tokens"
 Answer = float | list[tuple[int, float]]  # a score, or the rewards of steps
@@ -41,24 +43,32 @@ class Reward:
     source: str = ""  # as the user wrote it: its name where two functions have the same
 
 
-def load_reward(spec: str) -> Reward:
+def load_reward(
+    spec: str, device: torch.device | None = None, *, trust_remote_code: bool = False
+) -> Reward:
     """The reward that a specification names.
 
     Args:
-        spec: `NAME` or `NAME:ARGUMENT` of a built-in, `file.py:function` or
-            `package.module:function`; `=WEIGHT` may follow.
+        spec: `NAME` or `NAME:ARGUMENT` of a built-in, `file.py:function`,
+            `package.module:function`, or a model directory or hub name; `=WEIGHT` may follow.
+        device: Where a model lives.
+        trust_remote_code: Whether to run Python code that comes with a model.
 
     Raises:
-        RewardError: It cannot be imported or is not callable.
+        RewardError: It cannot be imported or is not callable, or the model scores no texts.
     """
     source, weight = _split_weight(spec)
+    if Path(source).is_dir() or ("/" in source and ":" not in source):
+        device = device or torch.device("cpu")
+        model = ScoreOfModel(source, device, trust_remote_code=trust_remote_code)
+        return Reward(Path(source).name, model, weight, source)
     name, _, argument = source.partition(":")
     if name in BUILT_IN:
         return Reward(name, BUILT_IN[name](argument), weight, source)
     if ":" not in source:
         raise RewardError(
             f"there is no built-in reward '{name}'{nearest(name, BUILT_IN)}; "
-            "name your own as file.py:function or package.module:function"
+            "name your own as file.py:function or package.module:function, or a model directory"
         )
     try:
         function = load_function(source)
@@ -76,7 +86,7 @@ class Rewards:
         timeout: Seconds that one call of a function may take; 0 for no limit.
 
     Raises:
-        RewardError: There is none, or two have the same name.
+        RewardError: Two have the same name.
     """
 
     def __init__(
@@ -86,8 +96,8 @@ class Rewards:
         if len(set(names)) < len(names):
             rewards = [replace(reward, name=reward.source) for reward in rewards]
             names = [reward.name for reward in rewards]
-        if not names or len(set(names)) < len(names):
-            raise RewardError(f"rewards must be at least one and different: {names}")
+        if len(set(names)) < len(names):
+            raise RewardError(f"rewards must be different: {names}")
         self.rewards = list(rewards)
         self.tokenizer = tokenizer
         self.timeout = timeout

@@ -5,23 +5,24 @@ Read `Trainer.step`: it is the flow of a step. Everything algorithmic is behind 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, cast
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from anypo.algorithm import Algorithm
-from anypo.batch import Batch, Prompt, Sample, collate
+from anypo.batch import Batch, Prompt, Sample
 from anypo.config import RunConfig
 from anypo.data import PromptStream
 from anypo.hookspecs import State
 from anypo.learner import Learner
 from anypo.metrics import Clock, Meter, sample_metrics
 from anypo.rollout import Sampler, Scorer
+
+Evaluation = Callable[[], dict[str, float]]
 
 
 class SyncedSampler(Sampler, Protocol):
@@ -52,31 +53,28 @@ class Trainer:
 
     Args:
         algorithm: What to optimise.
-        model: The policy.
+        learner: What is trained.
         sampler: Draws completions from the policy.
         scorer: Rewards them.
         prompts: To train on.
-        held_out: To evaluate on; may be empty.
+        evaluations: What to measure before, now and then, and after; each returns metrics.
         config: Resolved, with `steps`.
-        accelerator: Owns the device and the precision.
     """
 
     def __init__(
         self,
         algorithm: Algorithm,
-        model: PreTrainedModel,
+        learner: Learner,
         sampler: SyncedSampler,
         scorer: Scorer,
         prompts: PromptStream,
-        held_out: Sequence[Prompt],
+        evaluations: Sequence[Evaluation],
         config: RunConfig,
-        accelerator: Accelerator,
     ) -> None:
-        self.algorithm, self.config, self.accelerator = algorithm, config, accelerator
+        self.algorithm, self.learner, self.config = algorithm, learner, config
         self.sampler, self.scorer = sampler, scorer
-        self.prompts, self.held_out = prompts, held_out
+        self.prompts, self.evaluations = prompts, evaluations
         self.steps = config.steps or 1
-        self.learner = Learner(algorithm, model, config, accelerator, self.steps)
         self.state: State = {}
 
     @property
@@ -86,7 +84,7 @@ class Trainer:
 
     def train(self) -> Iterator[Report]:
         """Train, one report per step; report 0 is the evaluation before, if there is one."""
-        if self.held_out:
+        if self.evaluations:
             yield Report(0, self._evaluate(0))
         for step in range(1, self.steps + 1):
             report = self.step(step)
@@ -102,7 +100,7 @@ class Trainer:
         if not report.samples:  # all were dropped: there is nothing to learn from
             return report
         with clock.phase("judge"):
-            batch = self._prepare(report.samples)
+            batch = self.learner.prepare(report.samples, self.state)
         with clock.phase("update"):
             only_critic = step <= self.config.critic_warmup_steps
             for index in self._minibatches(batch, step):
@@ -140,12 +138,6 @@ class Trainer:
         metrics = {"rollout/rounds": float(rounds), "rollout/kept": kept_share}
         return Report(step, metrics, prompts, samples, missing)
 
-    def _prepare(self, samples: Sequence[Sample]) -> Batch:
-        """The batch of a whole rollout, with all that the models and the plugins say of it."""
-        batch = collate(samples, max_completion_length=self.config.max_completion_length)
-        batch = self.learner.judge(batch.to(self.accelerator.device))
-        return self.algorithm.advantage(batch, self.state)
-
     def _minibatches(self, batch: Batch, step: int) -> Iterator[Tensor]:
         """Row indices of every optimizer step, shuffled anew in each epoch."""
         units = self.learner.units(batch)
@@ -154,15 +146,14 @@ class Trainer:
             order = torch.randperm(len(units), generator=random)
             for part in order.tensor_split(min(self.config.minibatches, len(order))):
                 rows = sorted(row for unit in part.tolist() for row in units[unit])
-                yield torch.tensor(rows, device=self.accelerator.device)
+                yield torch.tensor(rows, device=batch.mask.device)
 
     def _evaluate(self, step: int) -> dict[str, float]:
-        """The mean reward of one completion to every held-out prompt."""
-        if not self.held_out:
-            return {}
-        torch.manual_seed(self._derived_seed(step, purpose=2))
-        samples = self.scorer(self.held_out, self.sampler.sample(self.held_out, 1))
-        return {"eval/score": sum(s.reward or 0.0 for s in samples) / len(samples)}
+        metrics: dict[str, float] = {}
+        for evaluate in self.evaluations:
+            torch.manual_seed(self._derived_seed(step, purpose=2))
+            metrics |= {f"eval/{name}": value for name, value in evaluate().items()}
+        return metrics
 
     def _derived_seed(self, step: int, purpose: int) -> int:
         # Every phase draws from a stream of its own: evaluating more often changes no training.

@@ -18,6 +18,8 @@ class DPO(Plugin):
     """The policy is its own reward model: it learns to rank pairs by its ratio to a reference."""
 
     extends: ClassVar = (Pairwise,)
+    built_in_options: ClassVar = {"learning_rate": 3e-5}
+    built_in_knobs: ClassVar = {"beta": 1.0}
 
     beta: float = Field(0.1, gt=0, description="How strongly the reference holds the policy back.")
     logps: Literal["sum", "mean"] = Field(
@@ -45,7 +47,7 @@ class DPO(Plugin):
     @hookimpl
     def weight(self, batch):
         """1 / (N |y_i|): every pair counts the same; `sft`: every chosen token does; [N, T]."""
-        weights = {"policy": F.per_completion_mean(batch.mask)}
+        weights = {"policy": F.group_completion_mean(batch.mask, batch.group)}
         if self.sft_coef:
             chosen = batch["preference"].unsqueeze(-1) > 0
             weights["sft"] = F.token_mean(batch.mask & chosen)

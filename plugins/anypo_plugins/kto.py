@@ -16,7 +16,8 @@ from anypo import AnypoError, Plugin, hookimpl
 class KTO(Plugin):
     """Learns from completions labelled good or bad, judged against the policy's drift so far."""
 
-    built_in_options: ClassVar = {"minibatches": 1}
+    built_in_options: ClassVar = {"learning_rate": 5e-5, "minibatches": 1}
+    built_in_knobs: ClassVar = {"beta": 1.0}
 
     beta: float = Field(0.1, gt=0, description="How soon a gain or a loss saturates.")
     desirable_weight: float = Field(1.0, ge=0, description="Weight of good completions.")
@@ -59,8 +60,9 @@ class KTO(Plugin):
     def clip(self, log_ratio, advantages, batch):
         """-w (1 - sigmoid(beta A (log_ratio - z0))), w the weight of the label; [N, 1]."""
         drift = batch["z0"].unsqueeze(-1)
-        weight = torch.where(advantages > 0, self.desirable_weight, self.undesirable_weight)
-        return -weight * torch.sigmoid(-self.beta * advantages * (log_ratio - drift))
+        loss = torch.sigmoid(-self.beta * advantages * (log_ratio - drift))
+        desirable = advantages > 0
+        return -torch.where(desirable, self.desirable_weight * loss, self.undesirable_weight * loss)
 
     @hookimpl
     def weight(self, batch):

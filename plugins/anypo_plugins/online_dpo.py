@@ -17,7 +17,8 @@ class OnlineDPO(Plugin):
     """DPO on pairs of the policy's own completions: the best against the worst of a prompt."""
 
     extends: ClassVar = (DPO,)
-    built_in_knobs: ClassVar = {"group_size": 8}
+    built_in_options: ClassVar = {"learning_rate": 5e-4}
+    built_in_knobs: ClassVar = {"beta": 0.1, "group_size": 8}
 
     group_size: int = Field(2, ge=2, description="Completions sampled per prompt (G).")
     missing_eos_penalty: float = Field(

@@ -33,7 +33,7 @@ class Pairwise(Plugin):
     @hookimpl
     def weight(self, batch):
         """1 / (N |y_i|): every pair counts the same; [N, T]."""
-        return F.per_completion_mean(batch.mask)
+        return F.group_completion_mean(batch.mask, batch.group)
 
 
 def comparison(rewards, batch):

@@ -31,15 +31,19 @@ def made_batch(rows, padding=0.0, width=6):
 
     names = ("old_logprobs", "ref_logprobs", "sampler_logprobs", "values", "step_rewards")
     step_ends = mask & (torch.arange(width) % 2 == 1)
+    group = torch.tensor([group for _, group, _ in rows])
     scores = torch.rand((2, len(rows)), generator=random, dtype=torch.float64)
     batch = Batch(
         mask=mask,
         max_completion_length=6,
         scores=dict(zip(("one", "two"), scores, strict=True)),
         step_ends=step_ends.double(),
-        group=torch.tensor([group for _, group, _ in rows]),
+        group=group,
         rewards=torch.tensor([reward for *_, reward in rows], dtype=torch.float64),
         truncated=torch.tensor([length == 5 for length, *_ in rows]),
+        preference=torch.where(torch.arange(len(rows)) % 2 == 0, 1.0, -1.0),
+        label=torch.arange(len(rows)) % 3 - 1.0,
+        margin=0.5 * group.double(),
         **{name: tensor() for name in names},
     )
     inputs = {name: tensor().requires_grad_() for name in ("logprobs", "values", "entropy")}
@@ -77,6 +81,9 @@ def test_any_split_into_micro_batches_or_ranks_gives_the_same_loss_and_gradient(
     algorithm = ALGORITHMS[name]
     reference = loss_and_gradients(algorithm, *made_batch(rows), whole(rows))
     owner = data.draw(st.lists(st.integers(0, 3), min_size=len(rows), max_size=len(rows)))
+    if algorithm.couples_groups:
+        groups = [group for _, group, _ in rows]
+        owner = [owner[groups.index(group)] for group in groups]
     parts = [torch.tensor([i for i, o in enumerate(owner) if o == part]) for part in set(owner)]
     same(loss_and_gradients(algorithm, *made_batch(rows), parts), reference)
 

@@ -12,6 +12,19 @@ from anypo import Batch
 GROUPS = (7, 2, 7, 9, 5, 7, 2, 9, 7, 2)  # unequal, interleaved; 5 has one row, 9 equal rewards
 LENGTHS = (6, 3, 0, 5, 4, 1, 6, 2, 4, 5)  # of the rows, one of them empty
 
+PAIRS = (3, 8, 3, 5, 0, 5, 8, 0)  # interleaved
+PREFERENCES = (1, -1, -1, -1, 1, 1, 1, -1)
+PAIR_LENGTHS = (4, 2, 6, 1, 5, 3, 6, 2)
+
+COLUMNS = {  # of the batch, as attributes of a row in plain numbers
+    "old": "old_logprobs",
+    "ref": "ref_logprobs",
+    "sampler": "sampler_logprobs",
+    "preference": "preference",
+    "label": "label",
+    "margin": "margin",
+}
+
 
 @pytest.fixture(params=[(torch.float64, 1e-9), (torch.float32, 1e-5)], ids=["f64", "f32"])
 def precision(request):
@@ -122,7 +135,8 @@ def agrees_by_hand(loss_and_gradient):
 
     `by_hand(rows, new, sg)` gets the rows and the log-probs as lists, and returns the loss; what
     the gradient must not see, it reads from `sg` instead of `new`. Differences give the gradient.
-    Where there is a critic, its new `values` are one more argument.
+    Where there is a critic, its new `values` are one more argument. Rows are added up one by one,
+    or group by group where the algorithm couples them.
     """
 
     def check(algorithm, by_hand, logprobs, batch, h=1e-6, values=None):
@@ -133,8 +147,8 @@ def agrees_by_hand(loss_and_gradient):
         critic = {name: x.tolist() for name, x in more.items()}
         assert loss.total.item() == pytest.approx(by_hand(rows, new, frozen, **critic), abs=1e-6)
         parts = [
-            algorithm.loss(logprobs[[i]], prepared.rows(torch.tensor([i])), **_row(more, i)).total
-            for i in range(len(batch))
+            algorithm.loss(logprobs[part], prepared.rows(part), **_part(more, part)).total
+            for part in _parts(algorithm, batch)
         ]
         assert sum(parts).item() == pytest.approx(loss.total.item(), abs=1e-12)
         slopes = [(new, gradient), *((critic[name], x.grad) for name, x in more.items())]
@@ -152,13 +166,146 @@ def agrees_by_hand(loss_and_gradient):
     return check
 
 
-def _row(tensors, i):
-    return {name: x[[i]] for name, x in tensors.items()}
+@pytest.fixture(params=[(0, 3, 1, 4, 2, 5), (4, 2, 3, 0, 5, 1)], ids=["paired", "shuffled"])
+def pair_order(request):
+    """The order of P1's rows in the batch: 0 to 2 are the chosen ones, 3 to 5 the rejected ones."""
+    return list(request.param)
+
+
+@pytest.fixture
+def golden_pairs(fixtures, pair_order):
+    """Makes the log-probs and the batch of P1."""
+
+    def make(dtype=torch.float64):
+        p1 = fixtures["P1"]
+        policy, reference = (
+            torch.tensor(p1[f"{model}_chosen"] + p1[f"{model}_rejected"], dtype=dtype)
+            for model in ("pol", "ref")
+        )
+        batch = Batch(
+            mask=torch.tensor(p1["chosen_mask"] + p1["rejected_mask"]).bool(),
+            group=torch.tensor([4, 1, 7, 4, 1, 7]),
+            preference=torch.tensor([1.0, 1, 1, -1, -1, -1]),
+            ref_logprobs=reference,
+        )
+        return policy[pair_order], batch.rows(torch.tensor(pair_order))
+
+    return make
+
+
+@pytest.fixture
+def reproduces_pairs(golden, golden_pairs, pair_order, loss_and_gradient, precision):
+    """Checks that an algorithm gives a golden case's loss, gradient, and all it says of pairs."""
+
+    def check(algorithm, case_id):
+        dtype, tolerance = precision
+        expected = golden(case_id)["expected"]
+        near = {"rel": tolerance, "abs": tolerance}
+        logprobs, batch = golden_pairs(dtype)
+        prepared = algorithm.prepare(batch)
+        loss, gradient = loss_and_gradient(algorithm, logprobs, prepared)
+        assert loss.total.item() == pytest.approx(expected["loss"], **near)
+        per_row = expected["grad_logp_chosen"] + expected["grad_logp_rejected"]
+        wanted = torch.tensor(per_row, dtype=dtype)[pair_order].unsqueeze(-1) * batch.mask
+        torch.testing.assert_close(gradient, wanted, rtol=tolerance, atol=tolerance)
+        for pair in range(3):
+            rows = torch.tensor([pair_order.index(pair), pair_order.index(pair + 3)])
+            part = algorithm.loss(logprobs[rows], prepared.rows(rows))
+            of_pair = 3 * part.terms["policy"] + loss.terms.get("sft", 0)
+            assert of_pair.item() == pytest.approx(expected["per_pair"][pair], **near)
+
+    return check
+
+
+@pytest.fixture
+def one_pair():
+    """Makes the log-probs and the batch of a pair of one token each; the reference's are 0."""
+
+    def make(chosen, rejected, dtype=torch.float64):
+        batch = Batch(
+            mask=torch.ones(2, 1).bool(),
+            group=torch.tensor([0, 0]),
+            preference=torch.tensor([1.0, -1.0]),
+            ref_logprobs=torch.zeros(2, 1, dtype=dtype),
+        )
+        return torch.tensor([[chosen], [rejected]], dtype=dtype), batch
+
+    return make
+
+
+@pytest.fixture
+def random_pairs():
+    """Makes log-probs and a batch of four pairs, interleaved, of unequal lengths.
+
+    One row has a hole in its mask, and one does not begin with the first token.
+    """
+
+    def make(seed=0, scale=1.5):
+        draw = random.Random(seed)
+
+        def drawn(width):
+            return torch.tensor(
+                [[draw.uniform(-width, width) for _ in range(6)] for _ in PAIRS],
+                dtype=torch.float64,
+            )
+
+        mask = torch.arange(6) < torch.tensor(PAIR_LENGTHS).unsqueeze(-1)
+        mask[2, 3] = mask[6, 0] = False
+        reference = drawn(1.5) - 2
+        batch = Batch(
+            mask=mask,
+            group=torch.tensor(PAIRS),
+            preference=torch.tensor(PREFERENCES).float(),
+            ref_logprobs=reference,
+        )
+        return reference + drawn(scale), batch
+
+    return make
+
+
+@pytest.fixture
+def agrees_pair_by_pair(agrees_by_hand):
+    """Checks loss and gradient against a function of the pairs (chosen, rejected).
+
+    A row's `new` and `ref` are lists, of the log-probs of the tokens that count.
+    """
+
+    def check(algorithm, by_hand, logprobs, batch):
+        def of_rows(rows, new, sg):
+            return by_hand(_pairs(rows, new))
+
+        agrees_by_hand(algorithm, of_rows, logprobs, batch)
+
+    return check
+
+
+def _pairs(rows, new):
+    pairs = {}
+    for row in rows:
+        live = SimpleNamespace(
+            new=[new[row.index][t] for t in row.tokens],
+            ref=[row.ref[t] for t in row.tokens],
+            margin=getattr(row, "margin", 0.0),
+        )
+        pairs.setdefault(row.group, {})[row.preference] = live
+    return [(pair[1.0], pair[-1.0]) for pair in pairs.values()]
+
+
+def _part(tensors, part):
+    return {name: x[part] for name, x in tensors.items()}
+
+
+def _parts(algorithm, batch):
+    if not algorithm.couples_groups:
+        return [torch.tensor([i]) for i in range(len(batch))]
+    return [(batch.group == group).nonzero().squeeze(-1) for group in batch.group.unique()]
 
 
 def _rows(batch):
     """The rows in plain numbers, with GRPO's advantage worked out by the book."""
-    groups, rewards = batch.group.tolist(), batch.rewards.tolist()
+    groups = batch.group.tolist()
+    rewards = batch.rewards.tolist() if "rewards" in batch else [0.0] * len(batch)
+    columns = {short: batch[name].tolist() for short, name in COLUMNS.items() if name in batch}
     rows = []
     for i, group in enumerate(groups):
         mates = [reward for other, reward in zip(groups, rewards, strict=True) if other == group]
@@ -171,9 +318,7 @@ def _rows(batch):
                 reward=rewards[i],
                 advantage=(rewards[i] - statistics.mean(mates)) / (spread + 1e-6),
                 group=group,
-                old=batch.old_logprobs[i].tolist(),
-                ref=batch.ref_logprobs[i].tolist(),
-                sampler=batch.sampler_logprobs[i].tolist(),
+                **{name: column[i] for name, column in columns.items()},
             )
         )
     return rows

@@ -5,6 +5,6 @@ spot, seeded, kept in the user's cache as an ordinary model directory and two JS
 through the same code as any other.
 """
 
-from anypo.embedded.build import Embedded, ensure_embedded
+from anypo.embedded.build import Embedded, ensure_embedded, is_built_in
 
-__all__ = ["Embedded", "ensure_embedded"]
+__all__ = ["Embedded", "ensure_embedded", "is_built_in"]

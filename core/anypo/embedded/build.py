@@ -13,14 +13,14 @@ from pathlib import Path
 
 from anypo.embedded import model, task
 from anypo.errors import ConfigError
-from anypo.models import sensible_threads
+from anypo.models import load_config, sensible_threads
 
 SEED = 0  # of the problems held out, the demonstrations, the weights and their training
 
 
 @dataclass(frozen=True)
 class Embedded:
-    """Paths of the built-in model directory and of its data."""
+    """Paths of the built-in model directory and of its data; the rows hold `task.problems`."""
 
     folder: Path
 
@@ -66,6 +66,13 @@ def ensure_embedded(progress: Callable[[int, int], None]) -> Embedded:
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
     return Embedded(folder)
+
+
+def is_built_in(model: str | None) -> bool:
+    """Whether a run without this model would use it, or what it was trained from."""
+    if model is None:
+        return True
+    return Path(model).is_dir() and getattr(load_config(model), "anypo_built_in", False)
 
 
 def _fingerprint() -> str:

@@ -15,6 +15,7 @@ from anypo import functional as F
 from anypo.batch import Sample, collate
 from anypo.embedded.task import Row
 from anypo.forward import score_tokens
+from anypo.prompts import Tokens
 
 STEPS = 1400
 ROWS = 16  # demonstrations per step
@@ -63,6 +64,7 @@ def build_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> Qwen3ForCausal
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
+    config.update({"anypo_built_in": True})  # stays with the models that are trained from it
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return cast(Qwen3ForCausalLM, Qwen3ForCausalLM(config).eval())
@@ -76,7 +78,8 @@ def warm_start(
     progress: Callable[[int, int], None],
 ) -> None:
     """Train on the replies of the conversations; `progress` is told steps done and steps in all."""
-    samples = [_sample(tokenizer, row) for row in conversations]
+    tokens = Tokens(tokenizer)
+    samples = [_sample(tokens, row) for row in conversations]
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE)
     schedule = linear_schedule(optimizer, num_warmup_steps=20, num_training_steps=STEPS)
     draw = random.Random(seed)
@@ -92,9 +95,7 @@ def warm_start(
         progress(step + 1, STEPS)
 
 
-def _sample(tokenizer: PreTrainedTokenizerFast, row: Row) -> Sample:
-    *prompt, _ = row["messages"]
-    start = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=False)
-    whole = tokenizer.apply_chat_template(row["messages"], return_dict=False)
-    start, whole = cast(list[int], start), cast(list[int], whole)
-    return Sample(start, whole[len(start) :], group=0, reward=0.0)
+def _sample(tokens: Tokens, row: Row) -> Sample:
+    *prompt, reply = row["messages"]
+    ids = tokens.prompt(prompt)
+    return Sample(ids, tokens.completion(prompt, ids, [reply]).ids, group=0)

@@ -6,12 +6,17 @@ import bisect
 import itertools
 import random
 import re
+from collections.abc import Callable
 from typing import Any
 
 HELD_OUT = 500  # problems kept for evaluation: the standard error of a score is about 0.02
 DEMONSTRATIONS = 6000
+DEMONSTRATED = (45, 15, 40)  # percent of bare, terse and full demonstrations
+FAILURES = (70, 20, 10)  # and about those of a wrong answer after the warm start
 BARE_CORRECT = 0.2  # how often a bare answer is right: the model cannot add in its head
 SLIP = 0.06  # how often a worked demonstration ends in a wrong answer
+ERRORS = (-20, -10, -1, 1, 10)  # by how much a guess is off
+SLIPS = (-10, -1, 1, 10)  # and the answer after a slip
 
 SUM = re.compile(r"(\d+(?:\+\d+)+)=(\d+)")
 ANSWER = re.compile(r"<answer>(\d+)</answer>")
@@ -20,10 +25,15 @@ Row = dict[str, Any]
 
 
 def problems(seed: int) -> tuple[list[Row], list[Row]]:
-    """All problems as rows of a data set with `prompt` and `answer`: training and held out."""
+    """All problems as rows of a data set, for training and held out.
+
+    Every row has a prompt and the right `answer`; and for algorithms that learn from given
+    completions a right and a wrong one, `chosen` and `rejected`, and a `completion` to imitate.
+    """
     pairs = [(a, b) for a in range(10, 100) for b in range(10, 100)]
     random.Random(seed).shuffle(pairs)
-    rows = [_row(a, b) for a, b in pairs]
+    draw = random.Random(seed)
+    rows = [_row(a, b, draw) for a, b in pairs]
     return rows[HELD_OUT:], rows[:HELD_OUT]
 
 
@@ -62,41 +72,55 @@ def _is_true(match: re.Match[str]) -> bool:
     return sum(map(int, match[1].split("+"))) == int(match[2])
 
 
-def _row(a: int, b: int) -> Row:
-    return {"prompt": [{"role": "user", "content": f"{a}+{b}"}], "answer": str(a + b)}
+def _row(a: int, b: int, draw: random.Random) -> Row:
+    wrong = a + b + draw.choice(ERRORS)
+    return {
+        "prompt": [{"role": "user", "content": f"{a}+{b}"}],
+        "answer": str(a + b),
+        "chosen": _reply(_full(a, b, a + b)),
+        "rejected": _reply(_style(draw, FAILURES)(a, b, wrong)),
+        "completion": _reply(draw.choice((_terse, _full))(a, b, _maybe_slip(a + b, draw))),
+    }
+
+
+def _style(draw: random.Random, weights: tuple[int, ...]) -> Callable[[int, int, int], str]:
+    return draw.choices((_bare, _terse, _full), weights=weights)[0]
+
+
+def _reply(text: str) -> list[Row]:
+    return [{"role": "assistant", "content": text}]
 
 
 def _demonstration(row: Row, draw: random.Random) -> Row:
     a, b = (int(number) for number in row["prompt"][0]["content"].split("+"))
-    style = draw.choices((_bare, _terse, _full), weights=(45, 15, 40))[0]
-    reply = {"role": "assistant", "content": style(a, b, draw)}
-    return {"messages": [*row["prompt"], reply]}
+    style = _style(draw, DEMONSTRATED)
+    total = _guess(a + b, draw) if style is _bare else _maybe_slip(a + b, draw)
+    return {"messages": [*row["prompt"], *_reply(style(a, b, total))]}
 
 
-def _bare(a: int, b: int, draw: random.Random) -> str:
-    """No working, and mostly wrong."""
-    guess = a + b if draw.random() < BARE_CORRECT else a + b + draw.choice((-20, -10, -1, 1, 10))
-    return _answer(guess)
+def _guess(total: int, draw: random.Random) -> int:
+    """Mostly wrong."""
+    return total if draw.random() < BARE_CORRECT else total + draw.choice(ERRORS)
 
 
-def _terse(a: int, b: int, draw: random.Random) -> str:
+def _maybe_slip(total: int, draw: random.Random) -> int:
+    return total + draw.choice(SLIPS) if draw.random() < SLIP else total
+
+
+def _bare(a: int, b: int, total: int) -> str:
+    """No working."""
+    return f"<answer>{total}</answer>"
+
+
+def _terse(a: int, b: int, total: int) -> str:
     """The sums of the columns, the carry left to the head."""
     ones, tens = a % 10 + b % 10, a // 10 + b // 10
-    working = f"{a % 10}+{b % 10}={ones} {a // 10}+{b // 10}={tens} "
-    return working + _answer(_maybe_slip(a + b, draw))
+    return f"{a % 10}+{b % 10}={ones} {a // 10}+{b // 10}={tens} " + _bare(a, b, total)
 
 
-def _full(a: int, b: int, draw: random.Random) -> str:
+def _full(a: int, b: int, total: int) -> str:
     """The sums of the columns, the carry written out."""
     ones = a % 10 + b % 10
     tens = a // 10 + b // 10 + ones // 10
     working = f"{a % 10}+{b % 10}={ones} {a // 10}+{b // 10}+{ones // 10}={tens} "
-    return working + _answer(_maybe_slip(a + b, draw))
-
-
-def _maybe_slip(total: int, draw: random.Random) -> int:
-    return total + draw.choice((-10, -1, 1, 10)) if draw.random() < SLIP else total
-
-
-def _answer(total: int) -> str:
-    return f"<answer>{total}</answer>"
+    return working + _bare(a, b, total)

@@ -1,7 +1,5 @@
 """Comparisons of the completions to one prompt."""
 
-import math
-
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -34,11 +32,7 @@ def mean_logprob(logprobs: Float[Tensor, "N T"], mask: Bool[Tensor, "N T"]) -> F
 def log_odds(logprob: Float[Tensor, "N 1"]) -> Float[Tensor, "N 1"]:
     """log(p / (1 - p)) of p = exp(logprob), at most that of exp(-1e-6).
 
-    Source: ORPO, arXiv:2403.07691, equation 4. log(1 - p) has two branches, since neither
-    is accurate everywhere: Mächler 2012, "Accurately computing log(1 - exp(-|a|))".
+    Source: ORPO, arXiv:2403.07691, equation 4.
     """
     logprob = logprob.clamp(max=CERTAIN)
-    likely = logprob > -math.log(2)
-    near = torch.where(likely, logprob, -1.0).expm1().neg().log()
-    far = torch.where(likely, -1.0, logprob).exp().neg().log1p()
-    return logprob - torch.where(likely, near, far)
+    return logprob - (-torch.expm1(logprob)).log()

@@ -1,0 +1,49 @@
+"""What is measured on held-out prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from anypo.algorithm import Algorithm
+from anypo.batch import Prompt
+from anypo.learner import Learner
+from anypo.metrics import Meter, reward_metrics
+from anypo.rollout import Sampler, Scorer
+
+
+@dataclass(frozen=True)
+class SampledScore:
+    """The mean reward of one completion to every prompt, and of several rewards each one's own."""
+
+    prompts: Sequence[Prompt]
+    sampler: Sampler
+    scorer: Scorer
+
+    def __call__(self) -> dict[str, float]:
+        """`score`, and by their names what it is the sum of."""
+        samples = self.scorer(self.prompts, self.sampler.sample(self.prompts, 1))
+        metrics = reward_metrics(samples)
+        score = {"score": metrics.pop("mean")}
+        return score | metrics if len(metrics) > 1 else score
+
+
+@dataclass(frozen=True)
+class HeldOutLoss:
+    """The loss on the completions that held-out rows hold, and what the plugins watch."""
+
+    prompts: Sequence[Prompt]
+    algorithm: Algorithm
+    learner: Learner
+    sampler: Sampler
+    scorer: Scorer
+
+    def __call__(self) -> dict[str, float]:
+        """`loss`, its terms, and the metrics of training."""
+        samples = self.algorithm.rollout(self.prompts, self.sampler, self.scorer, {})
+        meter = Meter()
+        self.learner.measure(self.learner.prepare(samples, {}), meter)
+        meter.end_update(norm=0.0)
+        metrics = meter.means()
+        del metrics["grad_norm"]
+        return metrics

@@ -1,0 +1,149 @@
+"""Find what a run works with, the built-in model and data where none are named, and check it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from anypo.algorithm import Algorithm
+from anypo.batch import Prompt
+from anypo.composition import learning_from
+from anypo.config import RunConfig
+from anypo.data import load_rows
+from anypo.embedded import ensure_embedded
+from anypo.errors import ConfigError, DataError
+from anypo.formats import Row, converted
+from anypo.models import context_length, load_config, load_tokenizer
+from anypo.observer import Observer
+from anypo.prompts import Prompts, to_prompts
+from anypo.rewards import Rewards, load_reward
+from anypo.rollout import Inputs
+
+
+@dataclass
+class Materials:
+    """What a run works with, all of it checked, but without the weights of the policy."""
+
+    config: RunConfig  # with the steps that the passes of the data take, if none were given
+    model: str
+    tokenizer: PreTrainedTokenizerBase
+    scorer: Rewards
+    prompts: list[Prompt]
+    held_out: list[Prompt] = field(default_factory=list)  # to complete and score
+    held_out_rows: list[Prompt] = field(default_factory=list)  # whose completions have a loss
+
+
+def gather(
+    algorithm: Algorithm, config: RunConfig, device: torch.device, observer: Observer
+) -> Materials:
+    """The materials of a run.
+
+    Raises:
+        AnypoError: Something does not exist, or does not fit the algorithm.
+    """
+    if config.data is not None and algorithm.inputs.scorer and not config.reward:
+        raise ConfigError("data are given but no reward: name one with reward (--reward)")
+    rewards = [
+        load_reward(spec, device, trust_remote_code=config.trust_remote_code)
+        for spec in config.reward
+    ]
+    rows = {name: load_rows(name) for name in (config.data, config.eval_data) if name}
+    model, data, eval_data = config.model, config.data, config.eval_data
+    if model is None or data is None:
+        built_in = ensure_embedded(observer.warming_up)
+        model = model or built_in.model
+        if data is None:
+            data, eval_data = built_in.train, eval_data or built_in.held_out
+            rows |= {name: load_rows(name) for name in (data, eval_data) if name not in rows}
+    tokenizer = load_tokenizer(model, trust_remote_code=config.trust_remote_code)
+    reader = _Reader(algorithm, config, tokenizer, _prompt_limit(model, config), observer)
+    scorer = Rewards(rewards, tokenizer, config.reward_timeout)
+    found = Materials(config, model, tokenizer, scorer, reader.to_learn_from(data, rows[data]))
+    if eval_data and rewards:
+        found.held_out = reader.to_complete(eval_data, rows[eval_data])
+    if eval_data and algorithm.inputs.completions:
+        required = not found.held_out
+        found.held_out_rows = reader.to_judge(eval_data, rows[eval_data], required=required)
+    for given in (found.prompts if algorithm.inputs.scorer else [], found.held_out):
+        scorer.check_columns(given)
+    if config.steps is None:
+        steps = math.ceil(config.data_epochs * len(found.prompts) / config.prompts_per_step)
+        found.config = config.model_copy(update={"steps": steps})
+    return found
+
+
+@dataclass
+class _Reader:
+    """Makes prompts of the rows of data sets."""
+
+    algorithm: Algorithm
+    config: RunConfig
+    tokenizer: PreTrainedTokenizerBase
+    prompt_limit: int  # tokens
+    observer: Observer
+
+    def to_learn_from(self, name: str, rows: Sequence[Row]) -> list[Prompt]:
+        """Prompts with all that the rollout reads."""
+        rows = converted(rows, self._wanted)
+        missing = sorted({"prompt", *self._wanted} - rows[0].keys())
+        if missing:
+            fitting = learning_from(rows[0].keys(), self.algorithm)
+            raise DataError(
+                f"data set '{name}' has no column '{missing[0]}', only {', '.join(rows[0])}; "
+                + (f"{', '.join(fitting)} would learn from it" if fitting else "see the formats")
+            )
+        return self._tokenised(name, rows, self.algorithm.inputs)
+
+    def to_complete(self, name: str, rows: Sequence[Row]) -> list[Prompt]:
+        """Prompts alone."""
+        rows = converted(rows, [])
+        if "prompt" not in rows[0]:
+            raise DataError(f"data set '{name}' has no column 'prompt', only {', '.join(rows[0])}")
+        return self._tokenised(name, rows, Inputs())
+
+    def to_judge(self, name: str, rows: Sequence[Row], *, required: bool) -> list[Prompt]:
+        """Prompts with all that the rollout reads; none, if they lack it and need not have it."""
+        has_all = {"prompt", *self._wanted} <= converted(rows, self._wanted)[0].keys()
+        return self.to_learn_from(name, rows) if has_all or required else []
+
+    @property
+    def _wanted(self) -> frozenset[str]:
+        return self.algorithm.inputs.completions | self.algorithm.inputs.columns
+
+    def _tokenised(self, name: str, rows: Sequence[Row], inputs: Inputs) -> list[Prompt]:
+        limits = (self.prompt_limit, self.config.max_completion_length)
+        found = to_prompts(name, rows, self.tokenizer, inputs, *limits)
+        for note in _losses(name, found, limits[1]):
+            self.observer.note(note)
+        return found.prompts
+
+
+def _losses(name: str, found: Prompts, limit: int) -> list[str]:
+    notes = []
+    if found.identical:
+        notes.append(
+            f"{len(found.identical)} rows of '{name}' hold the same completion twice and are left "
+            f"out (row {found.identical[0]} is the first)"
+        )
+    if found.cut:
+        notes.append(
+            f"{found.cut} completions of '{name}' are longer than max_completion_length ({limit}) "
+            "and were cut"
+        )
+    return notes
+
+
+def _prompt_limit(model: str, config: RunConfig) -> int:
+    completion = config.max_completion_length
+    context = context_length(load_config(model, trust_remote_code=config.trust_remote_code))
+    if context is None:
+        return config.max_prompt_length
+    if completion >= context:
+        raise ConfigError(
+            f"max_completion_length is {completion}, but the model attends to {context} tokens"
+        )
+    return min(config.max_prompt_length, context - completion)
