@@ -15,6 +15,7 @@ from torch import Tensor
 
 from anypo.algorithm import Algorithm, Loss
 from anypo.batch import MODEL_OUTPUTS, Batch, Completion, Prompt, Sample, collate, step_columns
+from anypo.blame import code_of
 from anypo.errors import KnobError, PluginError
 from anypo.hookspecs import MERGED, REQUIREMENTS, STAGES
 from anypo.plugin import recorded_knobs
@@ -294,7 +295,7 @@ def _why_unread(algorithm: Algorithm, name: str) -> str:
     for stage in set(STAGES) - set(MERGED):
         answers = [impl for impl in algorithm.answers(stage) if not impl.wrapper]
         for impl in answers[1:]:
-            if name in impl.function.__code__.co_names:
+            if name in code_of(impl).co_names:
                 top = answers[0].plugin_name
                 return f"'{stage}' is answered by '{top}' instead of '{impl.plugin_name}'"
     return "the other knobs of its stage make it irrelevant"

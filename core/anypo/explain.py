@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from anypo.blame import code_of, location
 from anypo.hookspecs import MERGED, STAGES
 
 if TYPE_CHECKING:
@@ -60,17 +60,13 @@ def _active(algorithm: Algorithm, stage: str) -> list[Any]:
 
 
 def _answer(stage: str, impl: Any) -> Answer:
-    code = impl.function.__code__
-    module = inspect.getmodule(impl.function)
-    depth = len(module.__name__.split(".")) if module else 1
-    depth += Path(code.co_filename).name == "__init__.py"
-    file = "/".join(Path(code.co_filename).parts[-depth:])
+    code = code_of(impl)
     return Answer(
         stage=stage,
         plugin=impl.plugin_name.partition(".")[0],
         wraps=impl.wrapper,
         formula=first_line(impl.function),
-        source=f"{file}:{code.co_firstlineno}",
+        source=location(code.co_filename, impl.function.__module__, code.co_firstlineno),
     )
 
 
