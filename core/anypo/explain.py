@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from anypo.blame import code_of, location
 from anypo.hookspecs import MERGED, STAGES
+from anypo.rollout import Inputs
 
 if TYPE_CHECKING:
     from anypo.algorithm import Algorithm
@@ -35,6 +36,21 @@ class Explanation:
     knobs: tuple[Knob, ...]
     active_knobs: frozenset[str]
     requires: frozenset[str]
+    inputs: Inputs
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as lists and dicts, whose keys stay what they are."""
+        inputs = asdict(self.inputs)
+        return {
+            "name": self.name,
+            "stack": [{"plugin": name, "summary": line} for name, line in self.stack],
+            "answers": [asdict(answer) for answer in self.answers],
+            "knobs": [
+                {**asdict(knob), "active": knob.name in self.active_knobs} for knob in self.knobs
+            ],
+            "requires": sorted(self.requires),
+            "inputs": inputs | {name: sorted(inputs[name]) for name in ("completions", "columns")},
+        }
 
 
 def explain(algorithm: Algorithm) -> Explanation:
@@ -48,6 +64,7 @@ def explain(algorithm: Algorithm) -> Explanation:
         knobs=tuple(algorithm.knobs.values()),
         active_knobs=algorithm.active_knobs,
         requires=algorithm.requires,
+        inputs=algorithm.inputs,
     )
 
 

@@ -36,6 +36,7 @@ from anypo.models import (
     load_tokenizer,
     sensible_threads,
 )
+from anypo.provenance import describe
 from anypo.rewards import Rewards, load_reward
 from anypo.run_directory import RunDirectory
 from anypo.sampler import TransformersSampler
@@ -121,7 +122,8 @@ def run_recipe(algorithm: Algorithm, config: RunConfig, observer: Observer) -> P
     _explain_inert_stages(algorithm, config, observer)
     materials = _gather(config, observer)
     trainer = _trainer(algorithm, materials, accelerator)
-    directory.begin(_recipe(algorithm, materials.config, bool(materials.held_out)))
+    recipe = _recipe(algorithm, materials.config, bool(materials.held_out))
+    directory.begin(recipe, describe(algorithm))
     with sensible_threads(trainer.model):
         _train(trainer, directory, materials.tokenizer, observer)
     return directory.path

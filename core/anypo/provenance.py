@@ -46,13 +46,24 @@ def write_lock(folder: Path, lock: Mapping[str, Any]) -> None:
 def changes(config: str, algorithm: Algorithm) -> list[str]:
     """What has changed since the run whose config.toml this is; nothing if it left no lock."""
     path = Path(config).with_name(LOCK)
-    if not path.exists():
-        return []
     try:
-        found = differences(json.loads(path.read_text(encoding="utf-8")), describe(algorithm))
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        return [f"'{path}' cannot be read, so what changed since is not known: {error!r}"]
-    return [f"since '{path.parent}': {difference}" for difference in found]
+        old = _read(path)
+        return [f"since '{path.parent}': {text}" for text in differences(old, describe(algorithm))]
+    except FileNotFoundError:
+        return []
+    except Exception as error:  # a damaged file must not stop the run
+        return [f"'{path}' is damaged, so what changed since is not known: {error!r}"]
+
+
+def uninstalled(config: str) -> str:
+    """What to install to repeat the run whose config.toml this is, as part of a sentence."""
+    path = Path(config).with_name(LOCK)
+    try:
+        wanted = {p["distribution"]: p["version"] for p in _read(path)["plugins"]}
+    except Exception:  # that it cannot be told is not what is wrong
+        return ""
+    absent = [f"{name} {wanted[name]}" for name in wanted if name and not _version(name)]
+    return f"; '{path.parent}' was made with {' and '.join(absent)}" if absent else ""
 
 
 def differences(old: Lock, new: Lock) -> list[str]:
@@ -63,29 +74,34 @@ def differences(old: Lock, new: Lock) -> list[str]:
         new: As it gives it now. If the algorithm is another one, its stack may well be.
     """
     was, now = ({_label(plugin): plugin for plugin in lock["plugins"]} for lock in (old, new))
-    found = [text for name in was.keys() & now.keys() if (text := _change(was[name], now[name]))]
+    found = [_change(was[name], now[name]) for name in now if name in was]
     if old["algorithm"] == new["algorithm"]:
-        found += [f"{_whose(was[name])} is not in the stack any more" for name in was.keys() - now]
-        found += [f"{_whose(now[name])} is new in the stack" for name in now.keys() - was]
+        found += [f"{_title(was[name])} is not there any more" for name in was if name not in now]
+        found += [f"{_title(now[name])} is new in the stack" for name in now if name not in was]
         if was.keys() == now.keys() and list(was) != list(now):
             found.append(f"the stack is {' + '.join(now)}, it was {' + '.join(was)}")
     before, after = old["versions"], new["versions"]
-    return sorted(found) + [
-        f"{name} is {after.get(name) or 'not there'}, it was {before.get(name) or 'not there'}"
+    found += [
+        f"{name} is {after.get(name) or 'absent'}, it was {before.get(name) or 'absent'}"
         for name in dict.fromkeys([*before, *after])
         if before.get(name) != after.get(name)
     ]
+    return list(filter(None, found))
+
+
+def _read(path: Path) -> Lock:
+    lock: Lock = json.loads(path.read_text(encoding="utf-8"))
+    return lock
 
 
 def _plugin(position: int, layer: Layer, algorithm: Algorithm) -> dict[str, Any]:
     owner, definition = layer.owner, layer.definition
-    module = getattr(definition, "__module__", definition.__name__)
     described = {
         "position": position,
         "name": layer.name,
         "distribution": owner.distribution if owner else None,
         "version": owner.version if owner else None,
-        "class": f"{module}:{getattr(definition, '__qualname__', '')}",
+        "class": ":".join(filter(None, (layer.module, getattr(definition, "__qualname__", "")))),
         "sha256": _sha256(definition),
         "stage": layer.stage,  # the only one taken from it; null: all that it answers
         "knobs": {name: algorithm.knobs[name].value for name in layer.fields},
@@ -112,18 +128,23 @@ def _label(plugin: Mapping[str, Any]) -> str:
     return ".".join(filter(None, (plugin["name"], plugin["stage"])))
 
 
-def _whose(plugin: Mapping[str, Any]) -> str:
+def _title(plugin: Mapping[str, Any]) -> str:
+    return f"plugin '{_label(plugin)}' of {_origin(plugin)}"
+
+
+def _origin(plugin: Mapping[str, Any]) -> str:
     if plugin["distribution"] is None:
-        return f"plugin '{_label(plugin)}' ({plugin['class']})"
-    return f"plugin '{_label(plugin)}' of {plugin['distribution']} {plugin['version']}"
+        return f"no distribution ({plugin['class']})"
+    return f"{plugin['distribution']} {plugin['version']}"
 
 
 def _change(was: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """How the code of one plugin differs; nothing if it does not."""
-    if _whose(was) != _whose(now) or was["class"] != now["class"]:
-        same = ", by the same file" if was["sha256"] == now["sha256"] else ", by another file"
-        return f"{_whose(now)} ({now['class']}) was {_whose(was)} ({was['class']}){same}"
+    parts = []
+    if _origin(was) != _origin(now):
+        parts.append(f"it was of {_origin(was)}")
+    if was["class"] != now["class"]:
+        parts.append(f"its class was {was['class']}")
     if was["sha256"] != now["sha256"]:
-        hashes = f"sha256 {now['sha256']!s:.8}…, it was {was['sha256']!s:.8}…"
-        return f"{_whose(now)}: the file of {now['class']} has changed ({hashes})"
-    return ""
+        parts.append(f"the file that defines it has changed (sha256 was {was['sha256']!s:.12})")
+    return f"{_title(now)}: {', '.join(parts)}" if parts else ""

@@ -39,9 +39,14 @@ class Layer:
         return _definition(self.source)
 
     @property
+    def module(self) -> str:
+        """The module in which it is defined."""
+        return getattr(self.definition, "__module__", self.definition.__name__)
+
+    @property
     def owner(self) -> registry.Entry | None:
         """An entry of the distribution that it comes with; None if it was defined in a script."""
-        return registry.owner(getattr(self.definition, "__module__", self.definition.__name__))
+        return registry.owner(self.module)
 
     @property
     def title(self) -> str:
