@@ -44,14 +44,15 @@ def _line(plugin: dict[str, Any]) -> str:
 
 def _described(entry: registry.Entry, check: bool) -> dict[str, Any]:
     """What is known of a plugin; the keys stay what they are."""
-    summary, status, problem = "", "usable", ""
+    status, problem = _hindrance(entry)
+    summary = ""
     try:
         summary = entry.summary()
-        status, problem = _hindrance(entry)
         if check and status == "usable":
             entry.load()
     except PluginError as error:
-        status, problem = "broken", str(error)
+        if status in ("usable", "ambiguous"):
+            status, problem = "broken", str(error)
     return {
         "name": entry.name,
         "distribution": entry.distribution,

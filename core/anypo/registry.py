@@ -111,7 +111,8 @@ def find(name: str) -> Entry:
             f"{named[0]} is disabled by '{named[0].disabled_by}' in {DISABLE}; take that out of "
             "the variable to use it"
         )
-    raise PluginError(f"there is no plugin '{name}'{_nearest(name)}")
+    enabled = [entry for entry in entries() if not entry.disabled_by]
+    raise PluginError(f"there is no plugin '{name}'{_nearest(name, enabled)}")
 
 
 def rivals(entry: Entry) -> list[Entry]:
@@ -141,7 +142,10 @@ def owner(module: str) -> Entry | None:
 def ineffective() -> list[str]:
     """What ANYPO_DISABLE_PLUGINS names but nobody installed, a sentence each."""
     items = [item for item in _disabling() if not any(_is_named(e, item) for e in entries())]
-    return [f"{DISABLE} names '{item}', which is not installed{_nearest(item)}" for item in items]
+    return [
+        f"{DISABLE} names '{item}', which is not installed{_nearest(item, entries())}"
+        for item in items
+    ]
 
 
 def load(name: str) -> Any:
@@ -170,13 +174,13 @@ def _is_named(entry: Entry, name: str) -> bool:
     return _normal(plugin) == _normal(entry.name) or bool(distribution and plugin == "*")
 
 
-def _nearest(name: str) -> str:
-    """The name that may be meant; of another distribution's if it is a plugin's."""
+def _nearest(name: str, known: Sequence[Entry]) -> str:
+    """The name that may be meant; the full one if it is the distribution that is wrong."""
     plugin = name.rpartition(":")[2]
     if plugin == "*":
-        return nearest(name, {f"{entry.distribution}:*" for entry in entries()})
-    same_name = [e.full_name for e in entries() if _normal(e.name) == _normal(plugin)]
-    return nearest(name, same_name or [e.name for e in entries() if not e.disabled_by])
+        return nearest(name, {f"{entry.distribution}:*" for entry in known})
+    same_name = [entry.full_name for entry in known if _normal(entry.name) == _normal(plugin)]
+    return nearest(name, same_name or [entry.name for entry in known])
 
 
 def _normal(name: str) -> str:
