@@ -23,7 +23,7 @@ def answerers(algorithm: Algorithm, stage: str) -> str:
     """Who answers a stage, for an error message: the wrappers, then whom they wrap."""
     names: list[str] = []
     for impl in algorithm.answers(stage):
-        names.append(_layer(algorithm, impl).title)
+        names.append(layer_of(algorithm, impl).title)
         if not impl.wrapper and stage not in MERGED:
             break
     return f"'{stage}' of plugin {(' or ' if stage in MERGED else ' around ').join(names)}"
@@ -37,10 +37,15 @@ def failure(algorithm: Algorithm, stage: str, error: Exception) -> PluginError:
     impl = _culprit(algorithm.answers(stage), error)
     if impl is None:
         return PluginError(f"{answerers(algorithm, stage)} failed: {what}")
-    layer = _layer(algorithm, impl)
+    layer = layer_of(algorithm, impl)
     # A plugin of no distribution is used from Python, where the traceback shows the line.
     where = f" ({_place(impl, error)})" if layer.owner else ""
     return PluginError(f"'{stage}' of plugin {layer.title} failed: {what}{where}")
+
+
+def layer_of(algorithm: Algorithm, impl: pluggy.HookImpl) -> Layer:
+    """The layer whose hook it is."""
+    return next(layer for layer in algorithm.layers if layer.label == impl.plugin_name)
 
 
 def code_of(impl: pluggy.HookImpl) -> CodeType:
@@ -54,10 +59,6 @@ def location(file: str, module: str, line: int) -> str:
     path = Path(file)
     depth = len(module.split(".")) + (path.name == "__init__.py")
     return f"{'/'.join(path.parts[-depth:])}:{line}"
-
-
-def _layer(algorithm: Algorithm, impl: pluggy.HookImpl) -> Layer:
-    return next(layer for layer in algorithm.layers if layer.label == impl.plugin_name)
 
 
 def _culprit(impls: list[pluggy.HookImpl], error: Exception) -> pluggy.HookImpl | None:

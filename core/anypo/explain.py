@@ -6,7 +6,7 @@ import inspect
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from anypo.blame import code_of, location
+from anypo.blame import code_of, layer_of, location
 from anypo.hookspecs import MERGED, STAGES
 from anypo.rollout import Inputs
 
@@ -59,7 +59,9 @@ def explain(algorithm: Algorithm) -> Explanation:
         name=algorithm.name,
         stack=tuple((layer.name, first_line(layer.source)) for layer in algorithm.layers),
         answers=tuple(
-            _answer(stage, impl) for stage in STAGES for impl in _active(algorithm, stage)
+            _answer(algorithm, stage, impl)
+            for stage in STAGES
+            for impl in _active(algorithm, stage)
         ),
         knobs=tuple(algorithm.knobs.values()),
         active_knobs=algorithm.active_knobs,
@@ -76,11 +78,11 @@ def _active(algorithm: Algorithm, stage: str) -> list[Any]:
     return wrappers + [impl for impl in impls if not impl.wrapper][:1]
 
 
-def _answer(stage: str, impl: Any) -> Answer:
+def _answer(algorithm: Algorithm, stage: str, impl: Any) -> Answer:
     code = code_of(impl)
     return Answer(
         stage=stage,
-        plugin=impl.plugin_name.partition(".")[0],
+        plugin=layer_of(algorithm, impl).name,
         wraps=impl.wrapper,
         formula=first_line(impl.function),
         source=location(code.co_filename, impl.function.__module__, code.co_firstlineno),

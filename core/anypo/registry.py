@@ -45,6 +45,12 @@ class Entry:
         return f"{self.distribution}:{self.name}"
 
     @property
+    def shortest_name(self) -> str:
+        """The name that finds it, whatever is disabled: the full one if others claim its name."""
+        is_claimed = sum(_normal(other.name) == _normal(self.name) for other in entries()) > 1
+        return self.full_name if is_claimed else self.name.replace("-", "_")
+
+    @property
     def disabled_by(self) -> str:
         """The item of ANYPO_DISABLE_PLUGINS that names it; nothing if none does."""
         return next((item for item in _disabling() if _is_named(self, item)), "")

@@ -42,7 +42,8 @@ class RunDirectory:
     """
 
     def __init__(self, path: str | None, name: str) -> None:
-        self.path = Path(path or Path("runs", f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"))
+        new = f"{name.replace(':', '.')}-{time.strftime('%Y%m%d-%H%M%S')}"
+        self.path = Path(path or Path("runs", new))
         if (self.path / "config.toml").exists():
             raise ConfigError(f"output directory '{self.path}' holds another run; choose a new one")
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):

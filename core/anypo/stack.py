@@ -118,7 +118,7 @@ def layer_of(item: Any) -> Layer:
     """The layer of a plugin's name, class or instance."""
     if isinstance(item, str):
         entry = registry.find(item)
-        return _layer(entry.load(), entry.name.replace("-", "_"))
+        return _layer(entry.load(), entry.shortest_name)
     return _layer(item, None)
 
 
