@@ -1,7 +1,9 @@
 """Fixtures that many tests share."""
 
+import importlib
 import json
 import os
+import sys
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -10,6 +12,7 @@ import pytest
 import torch
 from hypothesis import settings
 
+from anypo import registry
 from anypo.embedded.model import build_model, build_tokenizer
 
 settings.register_profile("steady", deadline=None, derandomize=True)
@@ -69,3 +72,43 @@ def model_dir(tokenizer, tmp_path_factory):
     build_model(tokenizer, seed=0).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+class Installer:
+    """Installs a distribution as pip would leave it: its metadata, entry points and modules."""
+
+    def __init__(self, home, monkeypatch):
+        self.home, self.monkeypatch = home, monkeypatch
+
+    def __call__(self, distribution, entry_points, files=None, *, version="1.0", place="site"):
+        site = self.home / place
+        info = site / f"{distribution.replace('-', '_')}-{version}.dist-info"
+        points = "".join(f"{name} = {value}\n" for name, value in entry_points.items())
+        metadata = f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n"
+        contents = {info / "METADATA": metadata, info / "entry_points.txt": f"[anypo]\n{points}"}
+        contents |= {site / name: text for name, text in (files or {}).items()}
+        for path, text in contents.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        if str(site) not in sys.path:
+            self.monkeypatch.syspath_prepend(site)
+        self.forget()
+        return info
+
+    def forget(self):
+        importlib.invalidate_caches()
+        registry.entries.cache_clear()
+        registry._importable.cache_clear()
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Installs distributions for the time of a test; see `Installer`."""
+    known = set(sys.modules)
+    installer = Installer(tmp_path, monkeypatch)
+    yield installer
+    for name in set(sys.modules) - known:
+        if str(getattr(sys.modules[name], "__file__", None)).startswith(str(tmp_path)):
+            del sys.modules[name]
+    monkeypatch.undo()
+    installer.forget()

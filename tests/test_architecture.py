@@ -72,11 +72,12 @@ def test_the_registry_imports_only_the_standard_library():
         for name in imports(ROOT / "core/anypo/registry.py")
         if top(name) not in sys.stdlib_module_names
     }
-    assert foreign == {"anypo.errors"}
+    assert foreign == {"anypo.errors", "anypo.hook_api"}
 
 
-def test_the_errors_import_only_the_standard_library():
-    own = imports(ROOT / "core/anypo/errors.py")
+@pytest.mark.parametrize("module", ["errors", "hook_api"])
+def test_what_the_registry_imports_imports_only_the_standard_library(module):
+    own = imports(ROOT / f"core/anypo/{module}.py")
     assert {top(name) for name in own} <= sys.stdlib_module_names
 
 

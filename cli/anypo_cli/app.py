@@ -8,14 +8,18 @@ from typing import Annotated
 
 import typer
 
+from anypo import registry
 from anypo.errors import AnypoError
 from anypo_cli.run import RunGroup
 
 DEBUG = "--debug"
+AsJSON = Annotated[bool, typer.Option("--json", help="Print JSON, whose keys stay the same.")]
 
 app = typer.Typer(
     help="Any policy optimization: run, list and explain LLM post-training algorithms.",
-    epilog=f"{DEBUG}, anywhere, shows the traceback of an error.",
+    epilog=f"{DEBUG}, anywhere, shows the traceback of an error. Environment variables: "
+    "ANYPO_DISABLE_PLUGINS=NAME,DISTRIBUTION:NAME,DISTRIBUTION:* leaves plugins out; "
+    "ANYPO_TRACE_HOOKS=1 prints every hook call of a run, 2 those of the check before it too.",
     add_completion=False,
 )
 
@@ -25,11 +29,12 @@ def list_command(
     check: Annotated[
         bool, typer.Option("--check", help="Import every plugin, to find all that are broken.")
     ] = False,
+    as_json: AsJSON = False,
 ) -> None:
     """List the algorithms installed: name, package, version, and what it is."""
     from anypo_cli.listing import show_list
 
-    show_list(check=check)
+    show_list(check=check, as_json=as_json)
 
 
 @app.command()
@@ -41,11 +46,12 @@ def explain(
     setting: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a knob.")
     ] = None,
+    as_json: AsJSON = False,
 ) -> None:
     """Explain an algorithm: who answers which stage, with what formula, and all knobs."""
     from anypo_cli.explaining import show_explanation
 
-    show_explanation(names, hook or [], setting or [])
+    show_explanation(names, hook or [], setting or [], as_json=as_json)
 
 
 @app.command()
@@ -73,6 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     plain = [argument for argument in given if argument != DEBUG]
     try:
+        for sentence in registry.ineffective():
+            print(f"note: {sentence}", file=sys.stderr)
         return app(plain or ["--help"], prog_name="anypo", standalone_mode=False) or 0
     except (AnypoError, OSError, typer.TyperException) as error:
         if DEBUG in given:

@@ -43,7 +43,7 @@ class PlainDisplay:
 
     def note(self, text: str) -> None:
         """See `anypo.launch.Observer`."""
-        self.console.print(f"note: {text}", highlight=False, markup=False)
+        self.console.print(f"note: {text}", highlight=False, markup=False, soft_wrap=True)
 
     def warming_up(self, done: int, total: int) -> None:
         """See `anypo.launch.Observer`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -18,14 +19,20 @@ REQUIREMENTS = {
     "old_logprobs": "log-probs of the policy that sampled",
     "sampler_logprobs": "log-probs as the sampler reports them",
     "entropy": "the gradient of the entropy",
+    "scalar_head": "a score of whole completions in place of log-probs",
 }
 
 
-def show_explanation(names: Sequence[str], hooks: Sequence[str], settings: Sequence[str]) -> None:
+def show_explanation(
+    names: Sequence[str], hooks: Sequence[str], settings: Sequence[str], *, as_json: bool
+) -> None:
     """Print the stack, the stages, the knobs and the models of an algorithm."""
     stack = [name for joined in names for name in joined.split("+")]
     knobs = {name: value_of(text) for name, text in pairs("--set", settings).items()}
     explanation = compose(*stack, knobs=knobs, hooks=pairs("--hook", hooks)).explain()
+    if as_json:
+        print(json.dumps(explanation.as_dict(), indent=2, default=str))
+        return
     console = Console(highlight=False)
     console.print(f"[bold]{escape(explanation.name)}[/]\n")
     for table in (_stack(explanation), _stages(explanation), _knobs(explanation)):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -10,25 +13,62 @@ from anypo import registry
 from anypo.errors import PluginError
 
 
-def show_list(*, check: bool) -> None:
-    """Print one line per plugin; a broken one says why.
+def show_list(*, check: bool, as_json: bool) -> None:
+    """Print one line per plugin; one that cannot be used says why.
 
     Args:
         check: Import each plugin too. Without it, only what its source shows is known.
+        as_json: Print a list of objects instead.
     """
+    plugins = [_described(entry, check) for entry in registry.entries()]
+    if as_json:
+        print(json.dumps(plugins, indent=2))
+        return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("name", "package", "version"):
         table.add_column(title, no_wrap=True)
     table.add_column("what it is")
-    for entry in registry.entries():
-        table.add_row(entry.name, entry.distribution, entry.version, _summary(entry, check))
+    for plugin in plugins:
+        name, package, version = plugin["name"], plugin["distribution"], plugin["version"]
+        table.add_row(name, package, version, _line(plugin))
     Console().print(table)
 
 
-def _summary(entry: registry.Entry, check: bool) -> str:
+def _line(plugin: dict[str, Any]) -> str:
+    parts = []
+    if plugin["status"] != "usable":
+        colour = "yellow" if plugin["status"] in ("disabled", "ambiguous") else "red"
+        parts.append(f"[{colour}]{plugin['status']}:[/] {escape(plugin['problem'])}")
+    return "; ".join(filter(None, [*parts, escape(plugin["summary"])]))
+
+
+def _described(entry: registry.Entry, check: bool) -> dict[str, Any]:
+    """What is known of a plugin; the keys stay what they are."""
+    status, problem = _hindrance(entry)
+    summary = ""
     try:
-        if check:
+        summary = entry.summary()
+        if check and status == "usable":
             entry.load()
-        return escape(entry.summary())
     except PluginError as error:
-        return f"[red]broken:[/] {escape(str(error))}"
+        if status in ("usable", "ambiguous"):
+            status, problem = "broken", str(error)
+    return {
+        "name": entry.name,
+        "distribution": entry.distribution,
+        "version": entry.version,
+        "class": entry.entry_point.value,
+        "summary": summary,
+        "status": status,  # usable, disabled, broken, incompatible or ambiguous
+        "problem": problem,
+    }
+
+
+def _hindrance(entry: registry.Entry) -> tuple[str, str]:
+    if entry.disabled_by:
+        return "disabled", f"by '{entry.disabled_by}' in {registry.DISABLE}"
+    if problem := entry.mismatch():
+        return "incompatible", problem
+    if len(rivals := registry.rivals(entry)) > 1:
+        return "ambiguous", registry.rivalry(rivals)
+    return "usable", ""

@@ -14,6 +14,7 @@ from anypo.config import BUILT_IN_DEFAULTS, Recipe, RunConfig, make_config
 from anypo.errors import ConfigError
 from anypo.explain import first_line
 from anypo.launch import run_recipe
+from anypo.provenance import changes
 from anypo.stack import Knob, lay, layer_of, resolve_knobs
 from anypo_cli.display import make_display
 from anypo_cli.settings import pairs, value_of
@@ -51,8 +52,8 @@ def build_command(recipe: Recipe) -> Any:
 
 def _execute(recipe: Recipe, given: dict[str, Any]) -> None:
     """Run the recipe; what is given on the command line overrides what the file says."""
-    for unneeded in ("config", "hook"):  # read before the options were built
-        given.pop(unneeded)
+    config_file = given.pop("config")
+    given.pop("hook")  # read before the options were built, as the file was
     settings = {k: value_of(v) for k, v in pairs("--set", given.pop("set") or []).items()}
     given = {name: value for name, value in given.items() if value not in (None, [])}
     twice = settings.keys() & given.keys()
@@ -67,6 +68,8 @@ def _execute(recipe: Recipe, given: dict[str, Any]) -> None:
     )
     disable_progress_bar()  # of transformers: a run shows one bar, its own
     with make_display() as display:
+        for change in changes(config_file, algorithm) if config_file else ():
+            display.note(change)
         folder = run_recipe(algorithm, config, display)
     display.finished(folder)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from typer.core import TyperGroup
 
 from anypo import registry
+from anypo.errors import ConfigError, PluginError
 
 if TYPE_CHECKING:
     from anypo.config import Recipe
@@ -50,17 +51,27 @@ def _told_before_options(names: Sequence[str], args: Sequence[str]) -> Recipe:
     """What must be known to build the options: the file, the stack and the swapped stages."""
     for name in "+".join(names).split("+") if names else ():
         registry.find(name)  # a misspelt name need not wait for torch
-    from anypo.config import Recipe, read_recipe
-    from anypo.errors import ConfigError
+    from anypo.config import Recipe
     from anypo_cli.settings import pairs
 
     files = _values_of("--config", args)
-    recipe = _without_defaults(read_recipe(files[-1])) if files else Recipe()
+    recipe = _recipe_of(files[-1]) if files else Recipe()
     recipe.algorithm = "+".join(names) or recipe.algorithm
     if not recipe.algorithm:
         raise ConfigError("name an algorithm first: anypo run NAME [OPTIONS]; see anypo list")
     recipe.hooks = {**recipe.hooks, **pairs("--hook", _values_of("--hook", args))}
     return recipe
+
+
+def _recipe_of(file: str) -> Recipe:
+    from anypo.config import read_recipe
+    from anypo.provenance import uninstalled
+
+    recipe = read_recipe(file)
+    try:
+        return _without_defaults(recipe)
+    except PluginError as error:
+        raise PluginError(f"{error}{uninstalled(file)}") from error
 
 
 def _without_defaults(recipe: Recipe) -> Recipe:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from anypo.composition import compose
     from anypo.config import RunConfig
     from anypo.errors import AnypoError
+    from anypo.hook_api import HOOK_API_VERSION
     from anypo.hookspecs import hookimpl
     from anypo.launch import run
     from anypo.loading import load_function
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 # Importing torch takes seconds, so a name is imported when it is first used (PEP 562).
 _HOME = {
+    "HOOK_API_VERSION": "hook_api",
     "Algorithm": "algorithm",
     "AnypoError": "errors",
     "Batch": "batch",
@@ -40,6 +42,7 @@ _HOME = {
 }
 
 __all__ = [
+    "HOOK_API_VERSION",
     "Algorithm",
     "AnypoError",
     "Batch",

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from anypo import functional as F
 from anypo.batch import Batch, MissingTensorError, Prompt, Sample
+from anypo.blame import answerers, failure
 from anypo.errors import AnypoError, PluginError
 from anypo.explain import Explanation, explain
 from anypo.hookspecs import HOOKS, MERGED, Hooks, State
@@ -179,12 +180,7 @@ class Algorithm:
 
     def blame(self, stage: str) -> str:
         """Who answers a stage, for an error message: the wrappers, then whom they wrap."""
-        names: list[str] = []
-        for impl in self.answers(stage):
-            names.append(f"'{impl.plugin_name}'")
-            if not impl.wrapper and stage not in MERGED:
-                break
-        return f"'{stage}' of plugin {(' or ' if stage in MERGED else ' around ').join(names)}"
+        return answerers(self, stage)
 
     def leave_out(self, stage: str, plugins: Collection[str]) -> None:
         """Never ask these plugins for their answer to a stage that merges all answers."""
@@ -207,11 +203,10 @@ class Algorithm:
         return merged
 
     def _register(self, layer: Layer, plugin: object) -> None:
-        name = layer.name if layer.stage is None else f"{layer.name}.{layer.stage}"
         try:
-            self.manager.register(plugin, name=name)
+            self.manager.register(plugin, name=layer.label)
         except (pluggy.PluginValidationError, ValueError) as error:
-            raise PluginError(f"plugin '{name}' does not fit: {error}") from error
+            raise PluginError(f"plugin {layer.title} does not fit: {error}") from error
 
     def _per_token_or_row(self, stage: str, batch: Batch, **arguments: Tensor) -> Tensor:
         answer = self._call(stage, batch=batch, **arguments)
@@ -257,15 +252,11 @@ class Algorithm:
         try:
             answer = self._callers[stage](**arguments)
         except MissingTensorError as error:
-            culprit = self._culprit(stage, error)
-            raise PluginError(f"'{stage}' of plugin '{culprit}' failed: {error}") from error
-        except AnypoError:
+            raise failure(self, stage, error) from error
+        except (AnypoError, torch.OutOfMemoryError):  # they tell what to do, or the run does
             raise
         except Exception as error:
-            culprit = self._culprit(stage, error)
-            raise PluginError(
-                f"'{stage}' of plugin '{culprit}' failed: {type(error).__name__}: {error}"
-            ) from error
+            raise failure(self, stage, error) from error
         if answer is None:
             answered = self.answers(stage)
             why = f"{self.blame(stage)} returned None" if answered else "no plugin answers it"
@@ -283,14 +274,6 @@ class Algorithm:
             return caller
         below = [impl.plugin for impl in self.answers(stage) if not impl.wrapper][1:]
         return self.manager.subset_hook_caller(stage, below)
-
-    def _culprit(self, stage: str, error: Exception) -> str:
-        owners = {impl.function.__code__: impl.plugin_name for impl in self.answers(stage)}
-        culprit, trace = self.name, error.__traceback__
-        while trace is not None:
-            culprit = owners.get(trace.tb_frame.f_code, culprit)
-            trace = trace.tb_next
-        return culprit
 
     def __repr__(self) -> str:
         knobs = ", ".join(f"{knob.name}={knob.value!r}" for knob in self.knobs.values())

@@ -11,6 +11,7 @@ from anypo.dryrun import dry_run
 from anypo.errors import KnobError, PluginError
 from anypo.formats import converted
 from anypo.stack import Layer, lay, layer_of, resolve_knobs
+from anypo.tracing import trace_from
 
 
 def compose(
@@ -87,5 +88,7 @@ def _tried(
     preferences: Mapping[str, Any] | None = None,
 ) -> Algorithm:
     algorithm = Algorithm(name, layers, resolve_knobs(layers, settings, preferences))
+    trace_from(2, algorithm.manager)
     dry_run(algorithm)
+    trace_from(1, algorithm.manager)
     return algorithm

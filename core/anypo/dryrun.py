@@ -16,10 +16,12 @@ from torch import Tensor
 from anypo import functional as F
 from anypo.algorithm import Algorithm, Loss
 from anypo.batch import MODEL_OUTPUTS, Batch, Completion, Prompt, Sample, collate, step_columns
+from anypo.blame import code_of
 from anypo.errors import KnobError, PluginError
 from anypo.hookspecs import MERGED, REQUIREMENTS, STAGES
 from anypo.plugin import recorded_knobs
 from anypo.rollout import Inputs
+from anypo.stack import layer_of
 
 LENGTHS = (7, 3, 0, 5, 1, 6, 2, 4)  # of the made-up completions, in tokens: one is empty
 
@@ -289,12 +291,13 @@ def _refuse_unread_knobs(algorithm: Algorithm) -> None:
 
 def _refuse_idle_plugins(algorithm: Algorithm) -> None:
     """A plugin that the user named must not be replaced in all it does."""
-    bases = [base for layer in algorithm.layers for base in getattr(layer.source, "extends", ())]
+    names = [base for layer in algorithm.layers for base in getattr(layer.source, "extends", ())]
+    bases = [layer_of(base).source for base in names]
     origins = {algorithm.knobs[name].origin for name in algorithm.active_knobs}
     busy = {answer.plugin for answer in algorithm.explain().answers}
     busy |= {impl.plugin_name for stage in MERGED for impl in algorithm.answers(stage)}
     for layer in algorithm.layers:
-        is_base = layer.source in bases or layer.name in bases
+        is_base = layer.source in bases
         is_idle = layer.name not in busy and f"default of {layer.name}" not in origins
         if layer.replaces() and is_idle and not is_base:
             raise PluginError(
@@ -307,7 +310,7 @@ def _why_unread(algorithm: Algorithm, name: str) -> str:
     for stage in set(STAGES) - set(MERGED):
         answers = [impl for impl in algorithm.answers(stage) if not impl.wrapper]
         for impl in answers[1:]:
-            if name in impl.function.__code__.co_names:
+            if name in code_of(impl).co_names:
                 top = answers[0].plugin_name
                 return f"'{stage}' is answered by '{top}' instead of '{impl.plugin_name}'"
     return "the other knobs of its stage make it irrelevant"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from anypo.blame import code_of, layer_of, location
 from anypo.hookspecs import MERGED, STAGES
+from anypo.rollout import Inputs
 
 if TYPE_CHECKING:
     from anypo.algorithm import Algorithm
@@ -35,6 +36,21 @@ class Explanation:
     knobs: tuple[Knob, ...]
     active_knobs: frozenset[str]
     requires: frozenset[str]
+    inputs: Inputs
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as lists and dicts, whose keys stay what they are."""
+        inputs = asdict(self.inputs)
+        return {
+            "name": self.name,
+            "stack": [{"plugin": name, "summary": line} for name, line in self.stack],
+            "answers": [asdict(answer) for answer in self.answers],
+            "knobs": [
+                {**asdict(knob), "active": knob.name in self.active_knobs} for knob in self.knobs
+            ],
+            "requires": sorted(self.requires),
+            "inputs": inputs | {name: sorted(inputs[name]) for name in ("completions", "columns")},
+        }
 
 
 def explain(algorithm: Algorithm) -> Explanation:
@@ -43,11 +59,14 @@ def explain(algorithm: Algorithm) -> Explanation:
         name=algorithm.name,
         stack=tuple((layer.name, first_line(layer.source)) for layer in algorithm.layers),
         answers=tuple(
-            _answer(stage, impl) for stage in STAGES for impl in _active(algorithm, stage)
+            _answer(algorithm, stage, impl)
+            for stage in STAGES
+            for impl in _active(algorithm, stage)
         ),
         knobs=tuple(algorithm.knobs.values()),
         active_knobs=algorithm.active_knobs,
         requires=algorithm.requires,
+        inputs=algorithm.inputs,
     )
 
 
@@ -59,18 +78,14 @@ def _active(algorithm: Algorithm, stage: str) -> list[Any]:
     return wrappers + [impl for impl in impls if not impl.wrapper][:1]
 
 
-def _answer(stage: str, impl: Any) -> Answer:
-    code = impl.function.__code__
-    module = inspect.getmodule(impl.function)
-    depth = len(module.__name__.split(".")) if module else 1
-    depth += Path(code.co_filename).name == "__init__.py"
-    file = "/".join(Path(code.co_filename).parts[-depth:])
+def _answer(algorithm: Algorithm, stage: str, impl: Any) -> Answer:
+    code = code_of(impl)
     return Answer(
         stage=stage,
-        plugin=impl.plugin_name.partition(".")[0],
+        plugin=layer_of(algorithm, impl).name,
         wraps=impl.wrapper,
         formula=first_line(impl.function),
-        source=f"{file}:{code.co_firstlineno}",
+        source=location(code.co_filename, impl.function.__module__, code.co_firstlineno),
     )
 
 

@@ -62,7 +62,8 @@ def run_recipe(algorithm: Algorithm, config: RunConfig, observer: Observer) -> P
     _explain_inert_stages(algorithm, config, observer)
     materials = gather(algorithm, config, accelerator.device, observer)
     trainer = _trainer(algorithm, materials, accelerator)
-    directory.begin(_recipe(algorithm, materials.config, bool(trainer.evaluations)))
+    recipe = _recipe(algorithm, materials.config, bool(trainer.evaluations))
+    directory.begin(recipe, describe(algorithm))
     with sensible_threads(trainer.model):
         _train(trainer, directory, materials.tokenizer, observer)
     return directory.path

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict
 
 from anypo.errors import PluginError, nearest
+from anypo.hook_api import HOOK_API_VERSION, mismatch
 from anypo.hookspecs import HOOKS
 
 _knobs_read: ContextVar[set[str] | None] = ContextVar("_knobs_read", default=None)
@@ -26,6 +27,7 @@ class Plugin(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    hook_api: ClassVar[str] = "1.0"  # the version of the hook API that it is written for
     extends: ClassVar[tuple[type | str, ...]] = ()  # what is laid below it: classes or names
     couples: ClassVar[str] = ""  # "group" if the rows of a group must share a micro-batch
     built_in_options: ClassVar[dict[str, Any]] = {}  # run options that suit the built-in model,
@@ -67,8 +69,11 @@ def check_hooks(owner: type | ModuleType) -> None:
 
     Raises:
         PluginError: A function is named like a stage but not marked, marked but not named like one,
-            or asks for an argument in a way pluggy never fills, or to be called out of order.
+            or asks for an argument in a way pluggy never fills, or to be called out of order; or
+            the plugin is written for a newer hook API.
     """
+    if problem := mismatch(getattr(owner, "hook_api", HOOK_API_VERSION)):
+        raise PluginError(f"{owner.__name__} {problem}")
     for name, function in inspect.getmembers(owner, inspect.isroutine):
         options = hook_options(function)
         if options is None and name not in HOOKS:

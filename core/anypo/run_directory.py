@@ -1,10 +1,11 @@
 """What a run leaves.
 
-config.toml     repeats the run
-metrics.jsonl   one object per step
-samples.jsonl   some prompts, completions and scores
-model/          an ordinary Hugging Face model directory
-checkpoints/    the same after some steps, with what else was trained or remembered
+config.toml         repeats the run
+plugins.lock.json   the code it was made with: plugins, files, versions
+metrics.jsonl       one object per step
+samples.jsonl       some prompts, completions and scores
+model/              an ordinary Hugging Face model directory
+checkpoints/        the same after some steps, with what else was trained or remembered
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from anypo.config import Recipe, write_recipe
 from anypo.errors import ConfigError
+from anypo.provenance import LOCK, Lock, write_lock
 from anypo.trainer import Report, Trainer
 
 SAMPLES_EVERY = 10  # steps
@@ -39,7 +42,8 @@ class RunDirectory:
     """
 
     def __init__(self, path: str | None, name: str) -> None:
-        self.path = Path(path or Path("runs", f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"))
+        new = f"{name.replace(':', '.')}-{time.strftime('%Y%m%d-%H%M%S')}"
+        self.path = Path(path or Path("runs", new))
         if (self.path / "config.toml").exists():
             raise ConfigError(f"output directory '{self.path}' holds another run; choose a new one")
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
@@ -48,8 +52,8 @@ class RunDirectory:
         if not parent.is_dir() or not os.access(parent, os.W_OK):
             raise ConfigError(f"output '{self.path}' cannot be made: '{parent}' takes no files")
 
-    def begin(self, recipe: Recipe) -> None:
-        """Make the directory and write down how to repeat the run.
+    def begin(self, recipe: Recipe, lock: Lock) -> None:
+        """Make the directory and write down how to repeat the run, and by which code it is made.
 
         Raises:
             ConfigError: Another run has taken the directory meanwhile.
@@ -60,6 +64,7 @@ class RunDirectory:
         except FileExistsError as error:
             raise ConfigError(f"output directory '{self.path}' holds another run") from error
         write_recipe(self.path / "config.toml", recipe)
+        write_lock(self.path, lock)
 
     def write(self, report: Report, tokenizer: PreTrainedTokenizerBase) -> None:
         """Append a step to metrics.jsonl and, every few steps, rows to samples.jsonl."""
@@ -77,6 +82,7 @@ class RunDirectory:
         """Save the model, its tokenizer, and what else the trainer remembers."""
         folder = self._save(f"checkpoints/step-{step:06d}", trainer.model, tokenizer)
         torch.save(trainer.checkpoint(), folder / "state.pt")
+        shutil.copy(self.path / LOCK, folder)
 
     def _save(self, name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Path:
         model.save_pretrained(self.path / name)

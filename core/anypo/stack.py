@@ -16,6 +16,8 @@ from anypo.hookspecs import HOOKS, MERGED, STAGES
 from anypo.plugin import Plugin, check_hooks, hook_options
 from anypo.validation import refusal
 
+OWN = "anypo"  # the distribution of the core and the built-in algorithms
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -25,6 +27,34 @@ class Layer:
     source: Any  # a Plugin class, or the object itself if it has no knobs
     given: dict[str, Any] = field(default_factory=dict)  # knobs set on the instance passed in
     stage: str | None = None  # the one stage taken from this plugin; None: all it answers
+
+    @property
+    def label(self) -> str:
+        """What it is registered as: its name, with the stage if only that was taken."""
+        return self.name if self.stage is None else f"{self.name}.{self.stage}"
+
+    @property
+    def definition(self) -> type | ModuleType:
+        """The class or module that its author wrote."""
+        return _definition(self.source)
+
+    @property
+    def module(self) -> str:
+        """The module in which it is defined."""
+        return getattr(self.definition, "__module__", self.definition.__name__)
+
+    @property
+    def owner(self) -> registry.Entry | None:
+        """An entry of the distribution that it comes with; None if it was defined in a script."""
+        return registry.owner(self.module)
+
+    @property
+    def title(self) -> str:
+        """What an error calls it: its label, and whose it is unless that goes without saying."""
+        owner = self.owner
+        if owner is None or owner.distribution == OWN:
+            return f"'{self.label}'"
+        return f"'{self.label}' of {owner.distribution} {owner.version}"
 
     @property
     def fields(self) -> dict[str, Any]:
@@ -57,7 +87,7 @@ class Layer:
         except ValidationError as error:
             raise KnobError(f"{self.name}: {refusal(error)}") from error
         except TypeError as error:
-            raise PluginError(f"plugin '{self.name}' cannot be made: {error}") from error
+            raise PluginError(f"plugin {self.title} cannot be made: {error}") from error
 
 
 class _Answers:
@@ -88,7 +118,7 @@ def layer_of(item: Any) -> Layer:
     """The layer of a plugin's name, class or instance."""
     if isinstance(item, str):
         entry = registry.find(item)
-        return _layer(entry.load(), entry.name.replace("-", "_"))
+        return _layer(entry.load(), entry.shortest_name)
     return _layer(item, None)
 
 
@@ -146,12 +176,16 @@ def _is_plugin(source: Any) -> bool:
     return isinstance(source, type) and issubclass(source, Plugin)
 
 
+def _definition(item: Any) -> type | ModuleType:
+    return item if isinstance(item, type | ModuleType) else type(item)
+
+
 def _layer(item: Any, name: str | None) -> Layer:
     if isinstance(item, Plugin):
         given = {knob: getattr(item, knob) for knob in item.model_fields_set}
         return Layer(name or snake_case(type(item).__name__), type(item), given)
     if not _is_plugin(item):
-        check_hooks(item if isinstance(item, type | ModuleType) else type(item))
+        check_hooks(_definition(item))
         if not any(hook_options(getattr(item, hook, None)) for hook in HOOKS):
             raise PluginError(f"{item!r:.60} is no plugin: it answers no stage")
     return Layer(name or snake_case(getattr(item, "__name__", type(item).__name__)), item)

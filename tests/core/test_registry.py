@@ -1,12 +1,11 @@
 """The registry finds what is installed, whatever else is installed beside it."""
 
-import importlib
 import sys
 from pathlib import Path
 
 import pytest
 
-from anypo import registry
+from anypo import HOOK_API_VERSION, registry
 from anypo.errors import PluginError
 from anypo_plugins.grpo import GRPO
 
@@ -20,44 +19,6 @@ class Lamprey:
     And on.
     """
 '''
-
-
-def forget():
-    importlib.invalidate_caches()
-    registry.entries.cache_clear()
-    registry._importable.cache_clear()
-
-
-@pytest.fixture
-def install(tmp_path, monkeypatch):
-    """Install a distribution as pip would leave it: its metadata, entry points and modules."""
-
-    def install(distribution, entry_points, files=None, *, version="1.0", place="site"):
-        site = tmp_path / place
-        info = site / f"{distribution.replace('-', '_')}-{version}.dist-info"
-        points = "".join(f"{name} = {value}\n" for name, value in entry_points.items())
-        metadata = f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n"
-        write(info / "METADATA", metadata)
-        write(info / "entry_points.txt", f"[anypo]\n{points}")
-        for name, text in (files or {}).items():
-            write(site / name, text)
-        if str(site) not in sys.path:
-            monkeypatch.syspath_prepend(site)
-        forget()
-        return info
-
-    known = set(sys.modules)
-    yield install
-    for name in set(sys.modules) - known:
-        if str(getattr(sys.modules[name], "__file__", None)).startswith(str(tmp_path)):
-            del sys.modules[name]
-    monkeypatch.undo()
-    forget()
-
-
-def write(path: Path, text: str):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
 
 
 def offered(name):
@@ -94,8 +55,8 @@ def test_hyphens_underscores_and_case_are_the_same(install, registered, name):
 
 def test_other_entry_point_groups_are_not_listed(install):
     info = install("anypo-lamprey", {})
-    write(info / "entry_points.txt", "[console_scripts]\nlamprey = lamprey_module:main\n")
-    forget()
+    (info / "entry_points.txt").write_text("[console_scripts]\nlamprey = lamprey_module:main\n")
+    install.forget()
     assert not offered("lamprey")
 
 
@@ -199,15 +160,15 @@ def test_an_optional_import_does_not_make_a_plugin_broken(install):
 
 def test_a_malformed_entry_points_file_hurts_no_other(install):
     info = install("unrelated", {})
-    write(info / "entry_points.txt", "[console_scripts]\na line that is no entry point\n")
-    forget()
+    (info / "entry_points.txt").write_text("[console_scripts]\na line that is no entry point\n")
+    install.forget()
     assert registry.load("grpo") is GRPO
 
 
 def test_a_distribution_without_metadata_hurts_no_other(install):
     info = install("anypo-lamprey", {"grpo": "lamprey_module:Lamprey"})
     (info / "METADATA").unlink()
-    forget()
+    install.forget()
     assert registry.load("anypo:grpo") is GRPO
 
 
@@ -265,3 +226,104 @@ def test_a_missing_name_suggests_the_nearest(install):
 def test_a_name_like_no_other_lists_what_there_is():
     with pytest.raises(PluginError, match=r"no plugin 'zzzzzzzz'; there is .*grpo"):
         registry.find("zzzzzzzz")
+
+
+@pytest.mark.parametrize(
+    "item", ["anypo-sea:lamprey", "anypo_sea:Lamprey", "anypo-sea:*", "x, anypo-sea:lamprey,"]
+)
+def test_a_disabled_plugin_is_as_if_it_were_not_installed(twice, monkeypatch, item):
+    monkeypatch.setenv("ANYPO_DISABLE_PLUGINS", item)
+    assert registry.find("lamprey").distribution == "anypo-brook"
+    assert [entry.disabled_by != "" for entry in offered("lamprey")] == [False, True]
+    assert not any(entry.disabled_by for entry in offered("grpo"))
+
+
+@pytest.mark.parametrize(
+    ("item", "name"), [("lamprey", "lamprey"), ("anypo-sea:*", "anypo-sea:lamprey")]
+)
+def test_naming_a_disabled_plugin_says_by_what_it_is_disabled(twice, monkeypatch, item, name):
+    monkeypatch.setenv("ANYPO_DISABLE_PLUGINS", item)
+    with pytest.raises(PluginError) as caught:
+        registry.find(name)
+    assert "plugin 'lamprey' of anypo-" in str(caught.value)
+    assert f"is disabled by '{item}' in ANYPO_DISABLE_PLUGINS" in str(caught.value)
+
+
+def test_a_disabled_name_is_not_suggested(monkeypatch):
+    monkeypatch.setenv("ANYPO_DISABLE_PLUGINS", "grpo")
+    with pytest.raises(PluginError) as caught:
+        registry.find("grpoo")
+    assert "'grpo'" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("items", "says"),
+    [
+        ("gropo", "'gropo', which is not installed; did you mean 'grpo'?"),
+        ("anypoo:grpo", "did you mean 'anypo:grpo'?"),
+        ("anypoo:*", "did you mean 'anypo:*'?"),
+        ("*", "'*', which is not installed"),
+    ],
+)
+def test_disabling_what_is_not_installed_is_said(monkeypatch, items, says):
+    monkeypatch.setenv("ANYPO_DISABLE_PLUGINS", f"grpo,{items}")
+    (sentence,) = registry.ineffective()
+    assert says in sentence
+
+
+def test_nothing_is_disabled_by_an_empty_variable(monkeypatch):
+    monkeypatch.setenv("ANYPO_DISABLE_PLUGINS", " , ")
+    assert registry.ineffective() == []
+    assert registry.find("grpo").disabled_by == ""
+
+
+def class_with(line):
+    return f"from typing import ClassVar\n\n{PLUGIN}\n    {line}\n\n"
+
+
+@pytest.mark.parametrize("version", ["1.1", "2.0", "10.0"])
+@pytest.mark.parametrize("hint", ["", ": ClassVar[str]"])
+def test_a_plugin_for_a_newer_hook_api_is_refused_before_it_runs(install, version, hint):
+    text = class_with(f'hook_api{hint} = "{version}"') + "raise RuntimeError\n"
+    install("anypo-lamprey", {"lamprey": "lamprey_module:Lamprey"}, {"lamprey_module.py": text})
+    with pytest.raises(PluginError) as caught:
+        registry.load("lamprey")
+    says = str(caught.value)
+    assert says.startswith("plugin 'lamprey' of anypo-lamprey 1.0 needs a newer anypo")
+    assert f"hook API {version}, this anypo has {HOOK_API_VERSION}; upgrade anypo" in says
+    assert registry.find("lamprey").summary() == "It holds on."
+
+
+@pytest.mark.parametrize("version", ["0.9", "1.0"])
+def test_a_plugin_for_this_or_an_older_hook_api_is_loaded(install, version):
+    text = class_with(f'hook_api = "{version}"')
+    install("anypo-lamprey", {"lamprey": "lamprey_module:Lamprey"}, {"lamprey_module.py": text})
+    assert registry.find("lamprey").mismatch() == ""
+    assert registry.load("lamprey").hook_api == version
+
+
+def test_a_module_can_say_what_it_is_written_for(install):
+    text = '"""A module."""\nhook_api = "3.0"\n'
+    install("anypo-lamprey", {"lamprey": "lamprey_module"}, {"lamprey_module.py": text})
+    with pytest.raises(PluginError, match=r"hook API 3\.0"):
+        registry.load("lamprey")
+
+
+@pytest.mark.parametrize("version", ['"soon"', '"1"', "1.0"])
+def test_a_hook_api_that_is_no_version_is_refused(install, version):
+    text = class_with(f"hook_api = {version}")
+    install("anypo-lamprey", {"lamprey": "lamprey_module:Lamprey"}, {"lamprey_module.py": text})
+    with pytest.raises(PluginError, match=r"of anypo-lamprey 1\.0 says hook_api = .* no version"):
+        registry.load("lamprey")
+
+
+def test_the_owner_of_a_module_is_the_distribution_that_shares_most_of_its_name(install):
+    for part in ("brook", "sea"):
+        files = {f"fish/{part}/lamprey.py": PLUGIN}
+        install(f"anypo-{part}", {part: f"fish.{part}.lamprey:Lamprey"}, files)
+    owners = {
+        module: registry.owner(module).distribution
+        for module in ("fish.sea.lamprey", "fish.sea.helpers", "fish.brook", "anypo_plugins.x")
+    }
+    assert list(owners.values()) == ["anypo-sea", "anypo-sea", "anypo-brook", "anypo"]
+    assert registry.owner("__main__") is None
