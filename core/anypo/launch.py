@@ -23,6 +23,7 @@ from anypo.learner import Learner
 from anypo.materials import Materials, gather
 from anypo.models import end_tokens, load_model, model_path, sensible_threads
 from anypo.observer import Observer, Silent
+from anypo.provenance import describe
 from anypo.run_directory import RunDirectory
 from anypo.sampler import TransformersSampler
 from anypo.trainer import Evaluation, Report, Trainer
