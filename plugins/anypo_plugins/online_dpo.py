@@ -17,6 +17,7 @@ class OnlineDPO(Plugin):
     """DPO on pairs of the policy's own completions: the best against the worst of a prompt."""
 
     extends: ClassVar = (DPO,)
+    claims: ClassVar = ("reward_shift", "reward_scale")
     built_in_knobs: ClassVar = {"group_size": 8}
 
     group_size: int = Field(2, ge=2, description="Completions sampled per prompt (G).")
