@@ -16,7 +16,7 @@ from anypo.batch import Batch, Sample, collate
 from anypo.hookspecs import State
 from anypo.made_up import MadeUpSampler, MadeUpScorer, made_up_prompts
 
-WEIGHTS = {"one": 1.0, "two": 0.5}  # of the two made-up rewards in their sum
+WEIGHTS = {"one": 0.75, "two": 0.25}  # of the two made-up rewards; what both gain, so does the sum
 BUDGET = 8  # tokens a completion may have; the longest one has fewer
 
 

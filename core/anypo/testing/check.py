@@ -58,7 +58,7 @@ def check_plugin(
     *plugins: Any,
     on: Any = (),
     knobs: Mapping[str, Any] | None = None,
-    claims: Sequence[str] = (),
+    claims: Sequence[str] | None = None,
 ) -> Report:
     """Try a plugin on generated batches and say of every property whether it holds.
 
@@ -71,13 +71,13 @@ def check_plugin(
         on: What is put below them, likewise; several as a list. What is no whole algorithm is
             put on a neutral one.
         knobs: Values by name.
-        claims: What holds beyond what the plugins claim themselves; see `anypo.testing`.
+        claims: What is claimed, instead of what the plugins say of themselves.
     """
     return report_on(make_subject(*plugins, on=on, knobs=knobs, claims=claims))
 
 
 def make_subject(
-    *plugins: Any, on: Any = (), knobs: Mapping[str, Any] | None, claims: Sequence[str]
+    *plugins: Any, on: Any, knobs: Mapping[str, Any] | None, claims: Sequence[str] | None
 ) -> Subject:
     """What `check_plugin` checks."""
     below = on if isinstance(on, list | tuple) else [on]
@@ -115,6 +115,8 @@ def _refuse_what_cannot_be_tried(check: Check, subject: Subject) -> None:
     if subject.misfit:
         raise NotApplicable("it cannot be put together, see hooks_and_signatures")
     if check not in _FIRST and subject.trouble:
-        raise NotApplicable("a stage fails, see shapes_and_dtypes")
+        raise NotApplicable("a stage fails, see above")
+    if check is stages.shapes_and_dtypes and subject.trouble == subject.refusal != "":
+        raise NotApplicable("a stage fails, see composition")
     if check in _COMPARING and subject.unsteadiness:
         raise NotApplicable("no two calls agree, see determinism")

@@ -20,13 +20,13 @@ class Conformance:
         plugin: A name, class or instance; `a+b` is a stack.
         on: What is put below it, likewise; several as a list.
         knobs: Values by name.
-        claims: What holds beyond what the plugin claims itself.
+        claims: What is claimed, instead of what the plugins say of themselves.
     """
 
     plugin: ClassVar[Any]
     on: ClassVar[Any] = ()
     knobs: ClassVar[Mapping[str, Any]] = {}
-    claims: ClassVar[Sequence[str]] = ()
+    claims: ClassVar[Sequence[str] | None] = None
 
     @classmethod
     def pytest_generate_tests(cls, metafunc: Any) -> None:

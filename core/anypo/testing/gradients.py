@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -19,19 +20,12 @@ CLOSE = 1e-6  # of the largest expected gradient
 
 def finite_differences(subject: Subject) -> None:
     """The gradient is the slope of the loss; what is detached counts as a constant."""
-
-    def fails(case: Case) -> Difference | None:
-        slope = wrong_slope(subject.algorithm, case, hold=True)
-        return None if slope is None else _told(subject.algorithm, case, slope)
-
-    for case in subject.cases:
-        subject.refute(
-            case,
-            fails,
-            "by finite differences",
-            "a number was taken out of the graph, by float(x), x.item(), x.data, torch.tensor(x) "
-            "or torch.no_grad(), or an autograd.Function has a wrong backward",
-        )
+    _hold_slopes(
+        subject,
+        lambda case: wrong_slope(subject.algorithm, case, hold=True),
+        "a number was taken out of the graph, by float(x), x.item(), x.data, torch.tensor(x) "
+        "or torch.no_grad(), or an autograd.Function has a wrong backward",
+    )
 
 
 def nothing_detached(subject: Subject) -> None:
@@ -39,20 +33,17 @@ def nothing_detached(subject: Subject) -> None:
     if subject.claims("stop_gradient"):
         raise NotApplicable("the plugin claims 'stop_gradient'; finite_differences allows for it")
 
-    def fails(case: Case) -> Difference | None:
+    def wrong(case: Case) -> Slope | None:
         if wrong_slope(subject.algorithm, case, hold=True):
             return None  # wrong for another reason, which finite_differences reports
-        slope = wrong_slope(subject.algorithm, case, hold=False)
-        return None if slope is None else _told(subject.algorithm, case, slope)
+        return wrong_slope(subject.algorithm, case, hold=False)
 
-    for case in subject.cases:
-        subject.refute(
-            case,
-            fails,
-            "by finite differences",
-            "a .detach() on the way from the log-probs to the loss; if the stop-gradient is part "
-            "of the formula, claim it: claims = ('stop_gradient',)",
-        )
+    _hold_slopes(
+        subject,
+        wrong,
+        "a .detach() on the way from the log-probs to the loss; if the stop-gradient is part "
+        "of the formula, claim it: claims = ('stop_gradient',)",
+    )
 
 
 def policy_gradient(subject: Subject) -> None:
@@ -67,9 +58,7 @@ def policy_gradient(subject: Subject) -> None:
         raise NotApplicable("its loss is not relative to the policy that sampled")
     if subject.claims("own_gradient"):
         raise NotApplicable("the plugin claims 'own_gradient'")
-    algorithm = subject.assembled()
-    penalties = {impl.plugin_name for impl in algorithm.answers("regularizer")}
-    algorithm.leave_out("regularizer", penalties)
+    algorithm = subject.without_penalties
     for case in subject.cases:
         subject.refute(
             _on_policy(case),
@@ -81,17 +70,28 @@ def policy_gradient(subject: Subject) -> None:
         )
 
 
-def _told(algorithm: Algorithm, case: Case, slope: Slope) -> Difference:
-    text = (
-        f"the loss changes by {slope.measured:.4g} per unit of {slope.name} at row {slope.row}, "
-        f"token {slope.token}, but its gradient there is {slope.gradient:.4g}"
-    )
-    return Difference(_guilty(algorithm, case, slope), text)
+def _hold_slopes(subject: Subject, wrong: Callable[[Case], Slope | None], cause: str) -> None:
+    """Raise a Violation if a case has a token whose gradient is not the slope of the loss."""
+
+    def fails(case: Case) -> Difference | None:
+        slope = wrong(case)
+        if slope is None:
+            return None
+        text = (
+            f"the loss changes by {slope.measured:.4g} per unit of {slope.name} at row {slope.row},"
+            f" token {slope.token}, but its gradient there is {slope.gradient:.4g}"
+        )
+        return Difference(_guilty(subject, case, slope), text)
+
+    for case in subject.cases:
+        subject.refute(case, fails, "by finite differences", cause)
 
 
-def _guilty(algorithm: Algorithm, case: Case, slope: Slope) -> str:
-    """The stage that carries no gradient at a token, as far as can be told."""
-    if slope.name != "logprobs":
+def _guilty(subject: Subject, case: Case, slope: Slope) -> str:
+    """The stage whose gradient is wrong at a token, as far as can be told."""
+    algorithm = subject.without_penalties
+    alike = [wrong_slope(algorithm, case, hold=hold) for hold in (True, False)]
+    if slope.name != "logprobs" or alike == [None, None]:
         return "regularizer"
     prepared = algorithm.prepare(case.batch, {})
     logprobs = torch.where(prepared.mask, case.inputs["logprobs"], 0).requires_grad_()

@@ -37,10 +37,10 @@ def state_survives(subject: Subject) -> None:
 
 def determinism(subject: Subject) -> None:
     """The same batch gives the same loss and gradient, bit by bit, every time."""
-    if roll_out(subject.algorithm, 0) != roll_out(subject.algorithm, 0):
-        raise Violation(
-            f"{subject.algorithm.blame('rollout')} makes other samples the second time\n{_RANDOM}"
-        )
+    for seed in BEFORE:
+        if roll_out(subject.algorithm, seed) != roll_out(subject.algorithm, seed):
+            blamed = subject.algorithm.blame("rollout")
+            raise Violation(f"{blamed} makes other samples the second time\n{_RANDOM}")
     found = subject.unsteadiness
     if found:
         raise Violation(

@@ -97,7 +97,8 @@ def _find_misspelt(layer: Layer) -> None:
     """A helper with a stage's arguments and nearly its name was meant to be a hook."""
     owner = layer.source if isinstance(layer.source, type) else type(layer.source)
     for name, function in vars(owner).items():
-        if name in HOOKS or not inspect.isfunction(function) or hook_options(function):
+        is_helper = name.startswith("_") or not inspect.isfunction(function)
+        if is_helper or name in HOOKS or hook_options(function):
             continue
         for stage in get_close_matches(name, HOOKS, n=1, cutoff=SIMILAR):
             known = set(inspect.signature(getattr(Hooks, stage)).parameters)

@@ -34,15 +34,15 @@ class Subject:
         plugins: Names, classes or instances, bottom first. What is no whole algorithm by itself
             is put on a neutral base.
         knobs: Values by name.
-        claims: What it shall be held to beyond what the plugins claim themselves.
+        claims: What is claimed, instead of what the plugins say of themselves; None: that.
     """
 
     def __init__(
-        self, plugins: Sequence[Any], knobs: Mapping[str, Any], claims: Sequence[str]
+        self, plugins: Sequence[Any], knobs: Mapping[str, Any], claims: Sequence[str] | None
     ) -> None:
         parted = [p.split("+") if isinstance(p, str) else [p] for p in plugins]
         self.plugins: list[Any] = [plugin for part in parted for plugin in part]
-        self.knobs, self.extra_claims = knobs, claims
+        self.knobs, self.given_claims = knobs, claims
 
     @cached_property
     def layers(self) -> list[Layer]:
@@ -66,6 +66,14 @@ class Subject:
         return algorithm
 
     @cached_property
+    def without_penalties(self) -> Algorithm:
+        """The stack with its gain alone."""
+        algorithm = self.assembled()
+        penalties = {impl.plugin_name for impl in algorithm.answers("regularizer")}
+        algorithm.leave_out("regularizer", penalties)
+        return algorithm
+
+    @cached_property
     def name(self) -> str:
         """What the report calls it."""
         if self.misfit:
@@ -77,8 +85,9 @@ class Subject:
     def misfit(self) -> str:
         """Why the plugins cannot be put together; empty if they can."""
         try:
+            _refuse_unknown(self.given_claims or (), "you")
             for layer in self.layers:
-                claims_of(layer)
+                _refuse_unknown(_claims_of(layer), f"'{layer.name}'")
             _ = self.algorithm
         except AnypoError as error:
             return str(error)
@@ -99,7 +108,7 @@ class Subject:
                 on = f"\non {len(case)} rows, in groups of {sizes}"
                 evaluate(self.algorithm, case)
         except AnypoError as error:
-            return f"{error}{on}"
+            return str(error) if str(error) == self.refusal else f"{error}{on}"
         return ""
 
     @cached_property
@@ -153,14 +162,14 @@ class Subject:
         gradients by any that takes part.
         """
         stages, layers = CLAIMS[claim], reversed(self.algorithm.layers)
-        if claim in self.extra_claims:
-            return True
+        if self.given_claims is not None:
+            return claim in self.given_claims
         if claim.startswith("reward"):
             who = [layer for layer in layers if set(layer.replaces()) & set(stages)][:1]
         else:
             active = {a.plugin for a in self.algorithm.explain().answers if a.stage in stages}
             who = [layer for layer in layers if layer.name in active]
-        return any(claim in claims_of(layer) for layer in who)
+        return any(claim in _claims_of(layer) for layer in who)
 
     def refute(self, case: Case, fails: Fails, what: str, cause: str) -> None:
         """Raise a Violation with the fewest rows of a case that fail, if the case does."""
@@ -188,13 +197,15 @@ def _tried(algorithm: Algorithm) -> str:
     return ""
 
 
-def claims_of(layer: Layer) -> Sequence[str]:
-    """What a plugin claims. Raises PluginError if there is no such claim."""
+def _claims_of(layer: Layer) -> Sequence[str]:
     claims: Sequence[str] = getattr(layer.source, "claims", ())
+    return claims
+
+
+def _refuse_unknown(claims: Sequence[str], who: str) -> None:
     for claim in claims:
         if claim not in CLAIMS:
-            raise PluginError(f"'{layer.name}' claims '{claim}'{nearest(claim, CLAIMS)}")
-    return claims
+            raise PluginError(f"{who} claims '{claim}'{nearest(claim, CLAIMS)}")
 
 
 def smallest(case: Case, fails: Fails, units: Sequence[list[int]]) -> tuple[Case, Difference]:
