@@ -241,6 +241,8 @@ def _pad(items: list[Any] | None, width: int, filler: Any) -> list[Any]:
 
 
 def _column(samples: Sequence[Sample], name: str, width: int) -> Tensor:
+    if not all(name in sample.columns for sample in samples):
+        raise AnypoError(f"only some samples of the rollout have a column '{name}'")
     values = [sample.columns[name] for sample in samples]
     if all(isinstance(value, list) for value in values):
         return torch.tensor([_pad(value, width, 0.0) for value in values])

@@ -6,8 +6,6 @@ read: which models the run needs, and which knobs have an effect.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,76 +13,14 @@ from torch import Tensor
 
 from anypo import functional as F
 from anypo.algorithm import Algorithm, Loss
-from anypo.batch import MODEL_OUTPUTS, Batch, Completion, Prompt, Sample, collate, step_columns
+from anypo.batch import MODEL_OUTPUTS, Batch, Sample, collate
 from anypo.blame import code_of
 from anypo.errors import KnobError, PluginError
 from anypo.hookspecs import MERGED, REQUIREMENTS, STAGES
+from anypo.made_up import LENGTHS, MadeUpSampler, MadeUpScorer, made_up_prompts
 from anypo.plugin import recorded_knobs
 from anypo.rollout import Inputs
 from anypo.stack import layer_of
-
-LENGTHS = (7, 3, 0, 5, 1, 6, 2, 4)  # of the made-up completions, in tokens: one is empty
-
-
-class MadeUpSampler:
-    """Completions of every length in `LENGTHS`, the longest ones truncated."""
-
-    max_completion_length = max(LENGTHS)
-
-    def __init__(self) -> None:
-        self.used = False
-
-    def sample(self, prompts: Sequence[Prompt], n: int) -> list[Sample]:
-        """See `anypo.rollout.Sampler`."""
-        self.used = True
-        return [
-            self._completion(prompt, group, LENGTHS[(group + i) % len(LENGTHS)])
-            for group, prompt in enumerate(prompts)
-            for i in range(n)
-        ]
-
-    def _completion(self, prompt: Prompt, group: int, length: int) -> Sample:
-        return Sample(
-            prompt_ids=prompt.ids,
-            completion_ids=list(range(length)),
-            group=group,
-            logprobs=[-0.1 * (t + 1) for t in range(length)],
-            truncated=length == max(LENGTHS),
-        )
-
-
-class MadeUpScorer:
-    """Rewards 1 and 0 in turn, so that no group agrees, and some steps."""
-
-    def __init__(self) -> None:
-        self.used = False
-
-    def __call__(self, prompts: Sequence[Prompt], samples: Sequence[Sample]) -> list[Sample]:
-        """See `anypo.rollout.Scorer`."""
-        self.used = True
-        return [self._scored(sample, float(i % 2)) for i, sample in enumerate(samples)]
-
-    def _scored(self, sample: Sample, reward: float) -> Sample:
-        steps = step_columns(len(sample.completion_ids), _steps(sample))
-        columns = {**sample.columns, **steps}
-        return replace(sample, reward=reward, scores={"made_up": reward}, columns=columns)
-
-
-class MadeUpRow(dict[str, Any]):
-    """Has every column that is asked for, and remembers which were."""
-
-    def __init__(self, make: Callable[[int], Any], asked: set[str]) -> None:
-        self.make, self.asked = make, asked
-
-    def __missing__(self, name: str) -> Any:
-        self.asked.add(name)
-        self[name] = self.make(len(self))
-        return self[name]
-
-
-def _steps(sample: Sample) -> list[tuple[int, float]]:
-    ends = range(0, len(sample.completion_ids), 2)
-    return [(end, float(i % 2)) for i, end in enumerate(ends)]
 
 
 def dry_run(algorithm: Algorithm) -> None:
@@ -135,9 +71,10 @@ def _try_stages(algorithm: Algorithm) -> tuple[set[str], set[str]]:
     }
     _find_idle_regularizers(algorithm, reads, prepared, **leaves)
     loss = algorithm.loss(batch=prepared, **leaves)
-    if algorithm.log_ratio(leaves["logprobs"], prepared).shape[-1] == 1:
+    log_ratio = algorithm.log_ratio(leaves["logprobs"], prepared)
+    if log_ratio.shape[-1] == 1:
         _check_sequence_ratio(algorithm, prepared)
-    _check_gradient(algorithm, loss, leaves)
+    _check_gradient(algorithm, loss, leaves, "clip" if log_ratio.requires_grad else "ratio")
     # Gradient flows through nothing else, so a term that reaches them is a term that needs them.
     if leaves["values"].grad is not None:
         reads.add("values")
@@ -150,10 +87,7 @@ def _try_rollout(algorithm: Algorithm) -> list[Sample]:
     """Samples of made-up prompts; and the algorithm's inputs, which show in the making."""
     sampler, scorer = MadeUpSampler(), MadeUpScorer()
     completions, columns = set[str](), set[str]()
-    prompts = [
-        Prompt([1, 2, 3 + i], "made up", _labels(i, columns), _completions(i, completions))
-        for i in range(2)
-    ]
+    prompts = made_up_prompts(2, columns, completions)
     samples = algorithm.rollout(prompts, sampler, scorer, {})
     if not samples:
         raise PluginError(f"{algorithm.blame('rollout')} kept none of the made-up samples")
@@ -166,19 +100,6 @@ def _try_rollout(algorithm: Algorithm) -> list[Sample]:
         fixed=not sampler.used and all((s.prompt_ids, s.completion_ids) in held for s in samples),
     )
     return samples
-
-
-def _labels(row: int, asked: set[str]) -> MadeUpRow:
-    return MadeUpRow(lambda _: row % 2 == 0, asked)
-
-
-def _completions(row: int, asked: set[str]) -> MadeUpRow:
-    lengths = [length for length in LENGTHS if length]  # a row of a data set is never empty
-
-    def completion(i: int) -> Completion:
-        return Completion(list(range(row, row + lengths[(2 * row + i) % len(lengths)])))
-
-    return MadeUpRow(completion, asked)
 
 
 def _find_idle_regularizers(
@@ -257,7 +178,9 @@ def _check_sequence_ratio(algorithm: Algorithm, batch: Batch) -> None:
         )
 
 
-def _check_gradient(algorithm: Algorithm, loss: Loss, leaves: dict[str, Tensor]) -> None:
+def _check_gradient(
+    algorithm: Algorithm, loss: Loss, leaves: dict[str, Tensor], suspect: str
+) -> None:
     total = loss.total
     if not total.isfinite():
         raise PluginError(f"the loss of {algorithm.name} is {total.item()} on a made-up batch")
@@ -265,7 +188,7 @@ def _check_gradient(algorithm: Algorithm, loss: Loss, leaves: dict[str, Tensor])
         total.backward()
     if "clip/fraction" not in loss.metrics or leaves["logprobs"].grad is None:
         raise PluginError(
-            f"{algorithm.blame('clip')}: no gradient reaches the log-probs; is the gain detached?"
+            f"{algorithm.blame(suspect)}: no gradient reaches the log-probs; is it detached?"
         )
     if not all(x.grad.isfinite().all() for x in leaves.values() if x.grad is not None):
         raise PluginError(f"the gradient of {algorithm.name} is not finite on a made-up batch")

@@ -29,6 +29,7 @@ class Plugin(BaseModel):
 
     hook_api: ClassVar[str] = "1.0"  # the version of the hook API that it is written for
     extends: ClassVar[tuple[type | str, ...]] = ()  # what is laid below it: classes or names
+    claims: ClassVar[tuple[str, ...]] = ()  # what holds of it by intention, see anypo.testing
     couples: ClassVar[str] = ""  # "group" if the rows of a group must share a micro-batch
     built_in_options: ClassVar[dict[str, Any]] = {}  # run options that suit the built-in model,
     built_in_knobs: ClassVar[dict[str, Any]] = {}  # and knobs, where the plugin's defaults do not

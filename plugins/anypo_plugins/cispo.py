@@ -16,6 +16,7 @@ class CISPO(Plugin):
     """GRPO that caps the weight of a token instead of dropping its gradient."""
 
     extends: ClassVar = (GRPO,)
+    claims: ClassVar = ("stop_gradient",)
 
     kl_coef: float = 0.0
     cap: float = Field(5.0, gt=0, description="The ratio counts as at most this much.")

@@ -14,6 +14,7 @@ class DrGRPO(Plugin):
     """GRPO without its two biases: neither spread nor length divides what a completion counts."""
 
     extends: ClassVar = (GRPO,)
+    claims: ClassVar = ("reward_shift",)
 
     kl_coef: float = 0.0
 

@@ -19,6 +19,7 @@ class GDPO(Plugin):
     """GRPO for several rewards: none drowns the others, for each has a standard deviation of 1."""
 
     extends: ClassVar = (GRPO,)
+    claims: ClassVar = ("reward_shift", "reward_scale")
 
     batch_normalize: bool = Field(
         True, description="Standardise the sum over the batch, however many rewards there are."

@@ -20,6 +20,7 @@ class GFPO(Plugin):
     """Samples more completions and learns from the best, for instance the briefest, of a group."""
 
     extends: ClassVar = (GRPO,)
+    claims: ClassVar = ("reward_scale",)
 
     # Of 16 answers to so easy a problem 8 are soon right, and what is all right teaches nothing.
     built_in_knobs: ClassVar = {"keep": 12}

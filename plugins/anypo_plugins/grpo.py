@@ -3,6 +3,8 @@
 Source: DeepSeekMath, Shao et al. 2024, arXiv:2402.03300, section 4.1.
 """
 
+from typing import ClassVar
+
 from pydantic import Field
 
 import anypo.functional as F
@@ -11,6 +13,8 @@ from anypo import Plugin, hookimpl, sample_groups
 
 class GRPO(Plugin):
     """PPO without a critic: the group of completions to one prompt is its own baseline."""
+
+    claims: ClassVar = ("reward_shift", "reward_scale")
 
     group_size: int = Field(8, ge=2, description="Completions sampled per prompt (G).")
     clip_low: float = Field(0.2, gt=0, description="The ratio may fall to 1 - clip_low.")

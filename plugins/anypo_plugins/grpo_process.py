@@ -17,6 +17,7 @@ class GRPOProcess(Plugin):
     """GRPO that learns from a reward per reasoning step instead of one per completion."""
 
     extends: ClassVar = (GRPO,)
+    claims: ClassVar = ("reward_shift", "reward_scale")
     built_in_options: ClassVar = {"reward": ["anypo.embedded.task:right_steps"]}
 
     outcome_step: bool = Field(

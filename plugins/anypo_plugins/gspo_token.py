@@ -14,6 +14,7 @@ class GSPOToken(Plugin):
     """GSPO whose ratio has the sequence's value and the token's gradient."""
 
     extends: ClassVar = (GSPO,)
+    claims: ClassVar = ("stop_gradient",)
 
     @hookimpl
     def ratio(self, logprobs, batch):

@@ -17,6 +17,7 @@ class OnlineDPO(Plugin):
     """DPO on pairs of the policy's own completions: the best against the worst of a prompt."""
 
     extends: ClassVar = (DPO,)
+    claims: ClassVar = ("reward_shift", "reward_scale")
     built_in_options: ClassVar = {"learning_rate": 5e-4}
     built_in_knobs: ClassVar = {"beta": 0.1, "group_size": 8}
 

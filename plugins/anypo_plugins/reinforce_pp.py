@@ -18,6 +18,7 @@ class ReinforcePP(Plugin):
     """PPO without a critic: the tokens of all completions are one another's baseline."""
 
     extends: ClassVar = (PPO,)
+    claims: ClassVar = ("reward_shift",)
     built_in_options: ClassVar = {"prompts_per_step": 128}
 
     kl_coef: float = 0.01
@@ -37,6 +38,7 @@ class ReinforcePPBaseline(Plugin):
     """GRPO whose advantages are scaled over all tokens of the batch instead of group by group."""
 
     extends: ClassVar = (GRPO,)
+    claims: ClassVar = ("reward_shift", "reward_scale")
 
     kl_coef: float = 0.01
     kl_estimator: F.Estimator = "k2"

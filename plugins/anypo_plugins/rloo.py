@@ -16,6 +16,7 @@ class RLOO(Plugin):
     """A completion is one action; the other completions to its prompt are its baseline."""
 
     extends: ClassVar = (GRPO,)
+    claims: ClassVar = ("reward_shift",)
 
     group_size: int = 4
     clip_low: float = 0.2

@@ -261,6 +261,12 @@ def test_collate_pads_a_column_of_numbers_per_token():
     assert batch.step.tolist() == [[0.5, 1.5], [2.5, 0], [0, 0]]
 
 
+def test_collate_refuses_a_column_that_only_some_samples_have():
+    samples = [make_sample([1], columns={"label": 1.0}), make_sample([1])]
+    with pytest.raises(AnypoError, match="only some samples of the rollout have a column 'label'"):
+        collate(samples)
+
+
 def test_collate_keeps_raw_scores_by_name_even_where_they_do_not_apply():
     nan = float("nan")
     batch = collate([make_sample([5], scores={"a": 1}), make_sample([6], scores={"a": nan})])

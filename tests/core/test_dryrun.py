@@ -288,7 +288,7 @@ def test_a_gain_that_is_detached_is_refused_beside_a_penalty_that_is_not():
 
 def test_a_ratio_that_is_detached_is_refused():
     detached = plugin(ratio=lambda self, logprobs: logprobs.detach() * 0)
-    assert "no gradient" in refusal(Base, detached)
+    assert "'ratio' of plugin 'faulty': no gradient" in refusal(Base, detached)
 
 
 @pytest.mark.parametrize("number", [torch.nan, torch.inf])

@@ -1,0 +1,28 @@
+"""`anypo check` prints the report; its exit status is what it found."""
+
+from anypo_cli.app import main
+
+
+def test_a_plugin_that_conforms(capsys):
+    assert main(["check", "sft"]) == 0
+    output = capsys.readouterr().out
+    assert "conformance of sft" in output
+    assert "FAILED" not in output
+
+
+def test_a_stack_and_its_knobs(capsys):
+    assert main(["check", "grpo+tis", "entropy", "--set", "group_size=3"]) == 0
+    assert "conformance of grpo+tis+entropy" in capsys.readouterr().out
+
+
+def test_a_finding_is_shown_and_is_the_exit_status(capsys):
+    assert main(["check", "grpo", "--set", "kl_gradient=k2"]) == 1
+    captured = capsys.readouterr()
+    assert "nothing_detached      FAILED" in captured.out
+    assert "'regularizer' of plugin 'grpo'" in captured.out
+    assert not captured.err
+
+
+def test_a_misspelt_name_is_an_error(capsys):
+    assert main(["check", "grpp"]) == 1
+    assert "did you mean 'grpo'" in capsys.readouterr().err

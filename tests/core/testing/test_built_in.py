@@ -1,0 +1,72 @@
+"""Every built-in algorithm and modifier conforms, and is fast to check."""
+
+import time
+
+import pytest
+
+from anypo import registry
+from anypo.testing import PROPERTIES, Conformance, Status, check_plugin
+
+NAMES = [entry.name for entry in registry.entries() if entry.distribution == "anypo"]
+VARIANTS = [
+    ("grpo", {"kl_coef": 0}),
+    ("gfpo", {"adaptive": True, "adaptive_warmup": 1}),
+    ("gfpo", {"retained_only": True}),
+    ("hybrid_grpo", {"mode": "mix", "value_target": "group_mean"}),
+    ("ppo", {"kl_target": 6.0, "entropy_coef": 0.1}),
+    ("rloo", {"loss": "reinforce"}),
+    ("grpo_process", {"outcome_step": True}),
+    ("dapo", {"mask_truncated": True}),
+    ("tis", {"tis_mode": "sequence"}),
+    ("dpo", {"sft_coef": 1.0}),
+    ("reward_model", {"margin": True, "center_coef": 0.01}),
+    ("grpo+dual_clip+tis+entropy", {}),
+    ("dapo+gfpo", {}),
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_built_in_conforms(name):
+    check_plugin(name).raise_if_failed()
+
+
+@pytest.mark.parametrize(("name", "knobs"), VARIANTS)
+def test_other_knobs_and_stacks_conform(name, knobs):
+    check_plugin(name, knobs=knobs).raise_if_failed()
+
+
+class TestConformance(Conformance):
+    """The kit as a plugin's author uses it: one test per property."""
+
+    plugin = "gspo"
+
+
+EXPECTED = {  # of the properties that do not make sense everywhere
+    "grpo": {"gpu"},
+    "dr_grpo": {"gpu", "reward_scale"},
+    "gfpo": {"gpu", "reward_shift"},
+    "cispo": {"gpu", "nothing_detached"},
+    "hybrid_grpo": {"gpu", "reward_shift", "reward_scale"},
+    "dapo": {"gpu", "equal_rewards"},
+    "online_dpo": {"gpu", "equal_rewards", "group_of_one", "policy_gradient"},
+    "sft": {
+        *("gpu", "policy_gradient", "equal_rewards", "missing_scores"),
+        *("reward_shift", "reward_scale"),
+    },
+}
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_what_is_not_applicable_says_why(name, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    report = check_plugin(name)
+    idle = [result for result in report.results if result.status is Status.NOT_APPLICABLE]
+    assert {result.name for result in idle} == EXPECTED[name]
+    assert all(result.detail for result in idle)
+    assert len(report.results) == len(PROPERTIES)
+
+
+def test_a_check_takes_about_a_second():
+    start = time.perf_counter()
+    check_plugin("gfpo")
+    assert time.perf_counter() - start < 5  # on a busy machine
