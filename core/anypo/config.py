@@ -65,6 +65,11 @@ class RunConfig(BaseModel):
     ref_sync_alpha: float = Field(
         1.0, gt=0, le=1, description="Share of the policy in the updated reference; 1: a copy."
     )
+    precompute_reference: bool = Field(
+        False,
+        description="Compute the reference's log-probs of a data set once, and keep them in the "
+        "cache; spares the memory and the time of a reference model.",
+    )
     critic: Literal["own", "shared"] = Field(
         "own", description="A critic with a decoder of its own, or a head on the policy's."
     )
@@ -95,6 +100,7 @@ BUILT_IN_DEFAULTS = {
 NEEDED_BY = {  # options that mean something only if the algorithm has what they are about
     "ref_sync_every": "reference model",
     "ref_sync_alpha": "reference model",
+    "precompute_reference": "reference model",
     "critic": "critic model",
     "critic_learning_rate": "critic model",
     "critic_warmup_steps": "critic model",

@@ -24,6 +24,7 @@ from anypo.materials import Materials, gather
 from anypo.models import end_tokens, load_model, model_path, sensible_threads
 from anypo.observer import Observer, Silent
 from anypo.provenance import describe
+from anypo.reference import ensure_precomputed
 from anypo.run_directory import RunDirectory
 from anypo.sampler import TransformersSampler
 from anypo.trainer import Evaluation, Report, Trainer
@@ -90,6 +91,10 @@ def _trainer(algorithm: Algorithm, materials: Materials, accelerator: Accelerato
         autocast=accelerator.autocast,
     )
     learner = Learner(algorithm, model, config, accelerator)
+    if config.precompute_reference:
+        with sensible_threads(model):
+            known = [*materials.prompts, *materials.held_out_rows]
+            learner.precomputed = ensure_precomputed(learner, known)
     evaluations: list[Evaluation] = []
     if materials.held_out:
         evaluations.append(SampledScore(materials.held_out, sampler, scorer))
@@ -178,6 +183,13 @@ def _refuse_inapplicable(config: RunConfig, algorithm: Algorithm) -> None:
         )
     if "ref_sync_alpha" in is_set and config.ref_sync_every is None:
         raise ConfigError("ref_sync_alpha is set, but not ref_sync_every, so nothing would read it")
+    if config.precompute_reference and not algorithm.inputs.fixed:
+        raise ConfigError(
+            f"precompute_reference is set, but {algorithm.name} makes new rows in every step: "
+            "its reference model has to judge those"
+        )
+    if config.precompute_reference and config.ref_sync_every is not None:
+        raise ConfigError("precompute_reference is set, but ref_sync_every moves the reference")
     if {"steps", "data_epochs"} <= is_set:
         raise ConfigError("steps and data_epochs are both set; one of them says how long to train")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -41,7 +41,9 @@ class Learner:
     ) -> None:
         self.algorithm, self.config, self.accelerator = algorithm, config, accelerator
         self.updates_per_rollout = config.epochs * config.minibatches
-        self.reference = frozen_copy(model) if "reference" in algorithm.requires else None
+        self.precomputed: Callable[[Batch], Tensor] | None = None  # stands in for the reference
+        needs_reference = "reference" in algorithm.requires and not config.precompute_reference
+        self.reference = frozen_copy(model) if needs_reference else None
         critic = None
         if "critic" in algorithm.requires:
             critic = Critic(model, shares_body=config.critic == "shared")
@@ -62,6 +64,8 @@ class Learner:
 
     def judge(self, batch: Batch) -> Batch:
         """The batch of a whole rollout with what the models say of it before any update."""
+        if self.precomputed is not None:
+            batch = batch.replace(ref_logprobs=self.precomputed(batch))
         if self.reference is not None:
             batch = batch.replace(ref_logprobs=self._frozen(self.reference, batch)[0])
         if self.critic is not None or self._stores_old_logprobs():
@@ -75,6 +79,10 @@ class Learner:
         batch = collate(samples, max_completion_length=self.config.max_completion_length)
         batch = self.judge(batch.to(self.accelerator.device))
         return self.algorithm.advantage(batch, state)
+
+    def logprobs(self, batch: Batch) -> Tensor:
+        """What the policy says of a whole batch, without gradient; [N, T]."""
+        return self._frozen(self.model, batch.to(self.accelerator.device))[0]
 
     @torch.no_grad()
     def measure(self, batch: Batch, meter: Meter) -> None:

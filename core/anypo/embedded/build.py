@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from anypo.cache import cache_directory
 from anypo.embedded import model, task
-from anypo.errors import ConfigError
 from anypo.models import load_config, sensible_threads
 
 SEED = 0  # of the problems held out, the demonstrations, the weights and their training
@@ -43,8 +42,7 @@ class Embedded:
 def ensure_embedded(progress: Callable[[int, int], None]) -> Embedded:
     """The built-in model and data, made now unless the cache holds them.
 
-    They are the same in every run, whatever its seed, so that runs can be compared. The cache is
-    `$XDG_CACHE_HOME/anypo` or `~/.cache/anypo`.
+    They are the same in every run, whatever its seed, so that runs can be compared.
 
     Args:
         progress: Told steps done and steps in all while the model is warmed up.
@@ -52,14 +50,10 @@ def ensure_embedded(progress: Callable[[int, int], None]) -> Embedded:
     Raises:
         ConfigError: The cache cannot be written.
     """
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "anypo"
+    cache = cache_directory()
     folder = cache / f"embedded-{_fingerprint()}"
     if not folder.exists():
-        try:
-            cache.mkdir(parents=True, exist_ok=True)
-            unfinished = Path(tempfile.mkdtemp(dir=cache, prefix=".unfinished-"))
-        except OSError as error:
-            raise ConfigError(f"the cache '{cache}' cannot be written: {error}") from error
+        unfinished = Path(tempfile.mkdtemp(dir=cache, prefix=".unfinished-"))
         try:
             _build(unfinished, progress)
             _move(unfinished, folder)

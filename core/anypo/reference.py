@@ -1,0 +1,97 @@
+"""Log-probs of the reference for the completions of a data set, computed once and kept."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from anypo.batch import Batch, Prompt, Sample, collate
+from anypo.cache import cache_directory
+from anypo.learner import Learner
+
+ROWS = 512  # collated at a time
+
+
+class PrecomputedReference:
+    """The log-probs of known rows.
+
+    Args:
+        samples: The rows.
+        logprobs: Of their completion tokens, one tensor per row.
+    """
+
+    def __init__(self, samples: Sequence[Sample], logprobs: Sequence[Tensor]) -> None:
+        keys = [(len(s.prompt_ids), (*s.prompt_ids, *s.completion_ids)) for s in samples]
+        self.rows = dict(zip(keys, logprobs, strict=True))
+
+    def __call__(self, batch: Batch) -> Float[Tensor, "N T"]:
+        """The log-probs of the rows of a batch, all of which must be known."""
+        logprobs = torch.zeros(batch.mask.shape, device=batch.mask.device)
+        for row, key in enumerate(_keys(batch)):
+            known = self.rows[key]
+            logprobs[row, : len(known)] = known.to(logprobs.device)
+        return logprobs
+
+
+def ensure_precomputed(learner: Learner, prompts: Sequence[Prompt]) -> PrecomputedReference:
+    """The log-probs of the policy as it is now, for all completions that the prompts hold.
+
+    Taken from the cache if they have been computed before, by the same weights, for the same
+    tokens, at the same temperature and precision.
+
+    Raises:
+        ConfigError: The cache cannot be written.
+    """
+    samples = [prompt.sample(column, 0) for prompt in prompts for column in prompt.completions]
+    file = cache_directory() / f"reference-{_fingerprint(learner, samples)}.pt"
+    if not file.exists():
+        _write(file, list(_compute(learner, samples)))
+    return PrecomputedReference(samples, torch.load(file, weights_only=True))
+
+
+def _compute(learner: Learner, samples: Sequence[Sample]) -> Iterator[Tensor]:
+    for start in range(0, len(samples), ROWS):
+        some = samples[start : start + ROWS]
+        for sample, row in zip(some, learner.logprobs(collate(some)).cpu(), strict=True):
+            yield row[: len(sample.completion_ids)].clone()
+
+
+def _write(file: Path, logprobs: list[Tensor]) -> None:
+    # Under another name first: a run that is interrupted here must leave no half of it.
+    descriptor, unfinished = tempfile.mkstemp(dir=file.parent, suffix=".pt")
+    os.close(descriptor)
+    torch.save(logprobs, unfinished)
+    Path(unfinished).rename(file)
+
+
+def _fingerprint(learner: Learner, samples: Sequence[Sample]) -> str:
+    digest = hashlib.sha256(_weights_digest(learner.model))
+    digest.update(f"{learner.config.temperature} {learner.accelerator.mixed_precision}".encode())
+    for s in samples:
+        digest.update(repr((s.prompt_ids, s.completion_ids, s.mask)).encode())
+    return digest.hexdigest()[:16]
+
+
+def _weights_digest(model: nn.Module) -> bytes:
+    digest = hashlib.sha256(repr(getattr(model, "config", None)).encode())
+    for name, weights in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(weights.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.digest()
+
+
+def _keys(batch: Batch) -> list[tuple[int, tuple[int, ...]]]:
+    rows = zip(
+        batch.prompt_lengths.tolist(),
+        batch.sequence_lengths.tolist(),
+        batch.input_ids.tolist(),
+        strict=True,
+    )
+    return [(prompt, tuple(ids[:length])) for prompt, length, ids in rows]
