@@ -14,7 +14,10 @@ from rich.text import Text
 
 SHOWN = {  # metric: its short name and format
     "reward/mean": ("reward", ".3f"),
+    "loss": ("loss", ".3f"),
+    "rewards/accuracies": ("accuracy", ".3f"),
     "eval/score": ("eval", ".3f"),
+    "eval/rewards/accuracies": ("eval accuracy", ".3f"),
     "kl/ref": ("kl", ".4f"),
     "clip/fraction": ("clip", ".3f"),
     "entropy": ("entropy", ".3f"),
@@ -29,7 +32,7 @@ class PlainDisplay:
     def __init__(self, console: Console) -> None:
         self.console = console
         self.latest: dict[str, float] = {}
-        self.first_score: float | None = None
+        self.first: dict[str, float] = {}  # the evaluation before training
         self.steps = 0
         self.start = time.monotonic()
 
@@ -66,16 +69,15 @@ class PlainDisplay:
 
     def finished(self, folder: Path) -> None:
         """Say what came out of it."""
-        if self.first_score is not None:
-            last = self.latest["eval/score"]
-            self.console.print(f"eval score {self.first_score:.3f} -> {last:.3f}", highlight=False)
+        for name in _headlines(self.first):
+            line = f"{name.replace('/', ' ')} {self.first[name]:.3f} -> {self.latest[name]:.3f}"
+            self.console.print(line, highlight=False, markup=False)
         self.console.print(f"run directory: {folder}", highlight=False, soft_wrap=True)
 
     def remember(self, metrics: dict[str, float]) -> None:
         """Keep the latest value of every metric."""
         self.latest |= metrics
-        if self.first_score is None:
-            self.first_score = metrics.get("eval/score")
+        self.first = self.first or {k: v for k, v in metrics.items() if k.startswith("eval/")}
 
 
 class LiveDisplay(PlainDisplay):
@@ -125,6 +127,13 @@ class LiveDisplay(PlainDisplay):
     def _advance(self, done: int) -> None:
         if self.task is not None:
             self.bar.update(self.task, completed=done)
+
+
+def _headlines(metrics: dict[str, float]) -> list[str]:
+    """The evaluations that say most: scores, else how often pairs are ranked right, else a loss."""
+    scores = [name for name in metrics if name.startswith("eval/score")]
+    ranking = [name for name in ("eval/rewards/accuracies", "eval/loss") if name in metrics]
+    return scores or ranking[:1]
 
 
 def make_display() -> PlainDisplay:

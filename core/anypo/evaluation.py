@@ -21,11 +21,13 @@ class SampledScore:
     scorer: Scorer
 
     def __call__(self) -> dict[str, float]:
-        """`score`, and by their names what it is the sum of."""
+        """`score`, and as `score/NAME` what it is the sum of, if that is several."""
         samples = self.scorer(self.prompts, self.sampler.sample(self.prompts, 1))
         metrics = reward_metrics(samples)
         score = {"score": metrics.pop("mean")}
-        return score | metrics if len(metrics) > 1 else score
+        if len(metrics) > 1:
+            score |= {f"score/{name}": value for name, value in metrics.items()}
+        return score
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anypo.batch import Batch, MissingTensorError, Sample, collate, step_columns
+from anypo.batch import (
+    Batch,
+    Completion,
+    MissingTensorError,
+    Prompt,
+    Sample,
+    collate,
+    step_columns,
+)
 from anypo.errors import AnypoError
 
 MASK = torch.tensor([[True, True, False], [True, False, False]])
@@ -296,6 +304,35 @@ def test_collate_is_told_the_length_limit():
 def test_collate_refuses_an_unscored_sample():
     with pytest.raises(AnypoError, match="without a reward; call the scorer"):
         collate([make_sample([5]), make_sample([6], reward=None)])
+
+
+def test_collate_of_samples_without_any_reward_has_no_rewards():
+    batch = collate([make_sample([5], reward=None), make_sample([6, 7], reward=None)])
+    assert "rewards" not in batch
+    assert batch.lengths.tolist() == [1, 2]
+    with pytest.raises(MissingTensorError, match="holds no 'rewards'"):
+        _ = batch.rewards
+
+
+def test_a_completion_of_a_row_is_a_sample_that_nobody_scored():
+    held = {"chosen": Completion([5, 6], [True, False], truncated=True), "rejected": Completion([])}
+    prompt = Prompt([1, 2], "text", {"label": True}, held)
+    assert prompt.sample("chosen", 3, preference=1.0) == Sample(
+        [1, 2], [5, 6], 3, mask=[True, False], truncated=True, columns={"preference": 1.0}
+    )
+    assert prompt.sample("rejected", 0) == Sample([1, 2], [], 0)
+
+
+def test_a_row_has_no_sample_of_a_completion_that_it_lacks():
+    with pytest.raises(KeyError, match="chosen"):
+        Prompt([1], "text", {"chosen": "a"}).sample("chosen", 0)
+
+
+def test_samples_of_a_data_set_make_a_batch_with_their_columns():
+    prompt = Prompt([1], "", {}, {"chosen": Completion([5]), "rejected": Completion([6, 7])})
+    batch = collate([prompt.sample(name, 0, sign=n) for n, name in enumerate(prompt.completions)])
+    assert batch.input_ids.tolist() == [[1, 5, 0], [1, 6, 7]]
+    assert batch.sign.tolist() == [0, 1]
 
 
 @given(st.lists(st.tuples(st.integers(1, 4), st.integers(0, 5)), min_size=1, max_size=5))

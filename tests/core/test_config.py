@@ -1,10 +1,12 @@
 import tomllib
+from typing import ClassVar
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from anypo import Plugin, compose
 from anypo.config import (
     BUILT_IN_DEFAULTS,
     Recipe,
@@ -90,6 +92,7 @@ def test_an_option_like_no_other_names_all_there_are():
         ("steps", 0),
         ("steps", 2.5),
         ("steps", "many"),
+        ("data_epochs", 0),
         ("prompts_per_step", 0),
         ("epochs", 0),
         ("minibatches", 0),
@@ -131,58 +134,112 @@ def test_zero_is_allowed_where_it_means_none(name):
     assert getattr(make_config({name: 0}), name) == 0
 
 
+class Picky(Plugin):
+    """Would like other run options for the built-in model, and another reward for its task."""
+
+    built_in_options: ClassVar = {"steps": 3, "epochs": 4, "reward": ["length"]}
+
+
+GRPO, PICKY = compose("grpo"), compose("grpo", Picky)
+SFT, SCORER = compose("sft"), compose("reward_model")
+
+
 def test_the_built_in_model_has_defaults_of_its_own():
-    resolved = resolve(make_config({}), {})
+    resolved = resolve(make_config({}), GRPO, built_in=True)
     assert {name: getattr(resolved, name) for name in BUILT_IN_DEFAULTS} == BUILT_IN_DEFAULTS
 
 
 @pytest.mark.parametrize("name", BUILT_IN_DEFAULTS)
 def test_what_the_user_set_wins_over_the_defaults_of_the_built_in_model(name):
     value = RunConfig.model_fields[name].default
-    resolved = resolve(make_config({name: value}), {})
+    resolved = resolve(make_config({name: value}), GRPO, built_in=True)
     others = BUILT_IN_DEFAULTS.keys() - {name}
     assert getattr(resolved, name) == value
     assert all(getattr(resolved, other) == BUILT_IN_DEFAULTS[other] for other in others)
 
 
 def test_an_algorithm_may_prefer_other_defaults_for_the_built_in_model():
-    preferred = {"steps": 3, "epochs": 4}
-    resolved = resolve(make_config({"epochs": 2}), preferred)
+    resolved = resolve(make_config({"epochs": 2}), PICKY, built_in=True)
     assert (resolved.steps, resolved.epochs) == (3, 2)
     assert resolved.learning_rate == BUILT_IN_DEFAULTS["learning_rate"]
 
 
-def test_options_of_a_model_that_is_not_required_are_inapplicable():
-    critic = {"critic", "critic_learning_rate", "critic_warmup_steps"}
-    reference = {"ref_sync_every", "ref_sync_alpha"}
-    assert inapplicable({"old_logprobs"}) == critic | reference
-    assert inapplicable({"reference"}) == critic
-    assert inapplicable({"critic", "reference"}) == set()
+def test_passes_of_the_data_take_the_place_of_the_built_in_steps():
+    for algorithm in (GRPO, PICKY):
+        resolved = resolve(make_config({"data_epochs": 2}), algorithm, built_in=True)
+        assert (resolved.steps, resolved.data_epochs) == (None, 2)
+        assert resolved.learning_rate == BUILT_IN_DEFAULTS["learning_rate"]
+
+
+CRITIC = {"critic", "critic_learning_rate", "critic_warmup_steps"}
+REFERENCE = {"ref_sync_every", "ref_sync_alpha", "precompute_reference"}
+REWARDS = {"reward", "reward_timeout"}
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "options"),
+    [
+        (GRPO, CRITIC),
+        (compose("hybrid_grpo"), REFERENCE),
+        (compose("dpo"), CRITIC | {"max_rounds"}),
+        (SFT, CRITIC | REFERENCE | {"max_rounds"}),
+        (SCORER, CRITIC | REFERENCE | REWARDS | {"max_rounds", "temperature"}),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_options_of_what_an_algorithm_lacks_are_inapplicable(algorithm, options):
+    assert inapplicable(algorithm).keys() == options
+
+
+def test_what_an_option_would_need_is_said():
+    assert inapplicable(SCORER) == {
+        **dict.fromkeys(CRITIC, "critic model"),
+        **dict.fromkeys(REFERENCE, "reference model"),
+        **dict.fromkeys(REWARDS, "completions to score"),
+        "max_rounds": "sampling in its rollout",
+        "temperature": "probabilities of tokens",
+    }
 
 
 def test_another_model_keeps_the_defaults_of_every_option():
     config = make_config({"model": "mine", "data": "mine.jsonl", "reward": ["math"]})
-    assert resolve(config, {"steps": 3}) == config
+    assert resolve(config, PICKY, built_in=False) == config
 
 
-def test_the_built_in_data_have_a_reward_of_their_own():
-    assert resolve(make_config({}), {}).reward == ["exact"]
-    assert resolve(make_config({"model": "mine"}), {}).reward == ["exact"]
-    assert resolve(make_config({"reward": ["length"]}), {}).reward == ["length"]
-    assert resolve(make_config({"data": "mine.jsonl"}), {}).reward == []
+def test_a_model_trained_from_the_built_in_one_has_its_defaults_on_any_data():
+    config = make_config({"model": "mine", "data": "mine.jsonl"})
+    resolved = resolve(config, PICKY, built_in=True)
+    assert (resolved.steps, resolved.epochs, resolved.reward) == (3, 4, [])
+
+
+@pytest.mark.parametrize("built_in", [True, False])
+def test_the_built_in_data_have_a_reward_of_their_own(built_in):
+    def reward(options, algorithm=GRPO):
+        return resolve(make_config(options), algorithm, built_in=built_in).reward
+
+    assert reward({}) == ["exact"]
+    assert reward({}, PICKY) == ["length"]
+    assert reward({"model": "mine"}) == ["exact"]
+    assert reward({"reward": ["length"]}) == ["length"]
+    assert reward({"data": "mine.jsonl"}, PICKY) == []
+
+
+def test_what_learns_from_completions_is_evaluated_by_the_built_in_reward_if_it_writes_any():
+    assert resolve(make_config({}), SFT, built_in=True).reward == ["exact"]
+    assert resolve(make_config({}), SCORER, built_in=True).reward == []
 
 
 def test_resolving_leaves_the_configuration_alone():
     config = make_config({})
-    resolve(config, {"epochs": 3})
+    resolve(config, PICKY, built_in=True)
     assert config == RunConfig()
 
 
-@given(st.sets(st.sampled_from(sorted(RunConfig.model_fields))))
-def test_resolving_twice_is_resolving_once(names):
+@given(st.sets(st.sampled_from(sorted(RunConfig.model_fields))), st.booleans())
+def test_resolving_twice_is_resolving_once(names, built_in):
     values = {**RunConfig().model_dump(), "model": "mine", "steps": 7}
-    once = resolve(make_config({name: values[name] for name in names}), {})
-    assert resolve(once, {}) == once
+    once = resolve(make_config({name: values[name] for name in names}), PICKY, built_in=built_in)
+    assert resolve(once, PICKY, built_in=built_in) == once
 
 
 @given(RECIPES)

@@ -1,4 +1,3 @@
-import copy
 import json
 from collections import Counter
 
@@ -9,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anypo.batch import Prompt
-from anypo.data import PromptStream, load_rows, to_prompts
+from anypo.data import PromptStream, load_rows
 from anypo.errors import DataError
 
 ROWS = [{"prompt": "1+1", "answer": "2"}, {"prompt": "2+2", "answer": "four"}]
@@ -33,16 +32,6 @@ def write(tmp_path):
         return str(path)
 
     return write
-
-
-@pytest.fixture
-def prompts_of(tokenizer):
-    """The prompts of the given rows."""
-
-    def prompts_of(*rows, max_prompt_length=100, tokenizer=tokenizer):
-        return to_prompts("mine", rows, tokenizer, max_prompt_length=max_prompt_length)
-
-    return prompts_of
 
 
 def lines(rows):
@@ -185,78 +174,6 @@ def test_a_hub_name_that_cannot_be_reached_is_one_line(name):
     with pytest.raises(DataError, match=r"^data set '.*nothing.*' does not load: .+$") as caught:
         load_rows(name)
     assert f"'{name}'" in str(caught.value)
-
-
-def test_a_text_is_tokenised_as_it_is(prompts_of, tokenizer):
-    prompts = prompts_of({"prompt": "1+1"}, {"prompt": "<|user|>ü"})
-    assert [p.ids for p in prompts] == [tokenizer(p.content)["input_ids"] for p in prompts]
-    assert tokenizer.decode(prompts[1].ids) == "<|user|>ü"
-
-
-def test_a_conversation_goes_through_the_chat_template(prompts_of, tokenizer):
-    (prompt,) = prompts_of({"prompt": CHAT})
-    assert tokenizer.decode(prompt.ids) == "<|user|>1+1<|assistant|>"
-    assert prompt.content == CHAT
-
-
-def test_a_prompt_keeps_the_other_columns_of_its_row(prompts_of):
-    first, second = prompts_of({"prompt": "a", "answer": 1, "tags": ["x"]}, {"prompt": "b"})
-    assert first.columns == {"answer": 1, "tags": ["x"]}
-    assert second.columns == {}
-
-
-def test_a_missing_prompt_column_names_those_there_are(prompts_of):
-    with pytest.raises(DataError, match="has no column 'prompt', only question, answer"):
-        prompts_of({"question": "1+1", "answer": "2"})
-
-
-@pytest.mark.parametrize("content", [3, None, "", [], {"role": "user", "content": "a"}, True])
-def test_a_prompt_of_another_type_names_its_row(prompts_of, content):
-    with pytest.raises(DataError, match=r"row 2 of 'mine': 'prompt' is .*, not a text or a list"):
-        prompts_of({"prompt": "a"}, {"prompt": content})
-
-
-def test_a_row_without_prompt_is_named(prompts_of):
-    with pytest.raises(DataError, match=r"row 2 of 'mine': 'prompt' is None"):
-        prompts_of({"prompt": "a"}, {"answer": "b"})
-
-
-@pytest.mark.parametrize(
-    "message",
-    ["hello", {"role": "user"}, {"role": "user", "content": None}, {"content": "a"}, None],
-)
-def test_what_is_no_message_names_its_row(prompts_of, message):
-    with pytest.raises(DataError, match=r"row 2 of 'mine': a message needs a role and content"):
-        prompts_of({"prompt": CHAT}, {"prompt": [*CHAT, message]})
-
-
-def test_a_conversation_for_a_tokenizer_without_chat_template_names_its_row(prompts_of, tokenizer):
-    plain = copy.deepcopy(tokenizer)
-    plain.chat_template = None
-    assert len(prompts_of({"prompt": "a"}, tokenizer=plain)) == 1
-    with pytest.raises(
-        DataError, match=r"row 2 of 'mine' is a conversation, but .* no chat template"
-    ):
-        prompts_of({"prompt": "a"}, {"prompt": CHAT}, tokenizer=plain)
-
-
-def test_a_conversation_that_the_chat_template_refuses_names_its_row(prompts_of, tokenizer):
-    strict = copy.deepcopy(tokenizer)
-    strict.chat_template = "{{ raise_exception('no system role') }}"
-    with pytest.raises(DataError, match=r"row 1 of 'mine'.*no system role"):
-        prompts_of({"prompt": CHAT}, tokenizer=strict)
-
-
-def test_a_prompt_that_is_too_long_names_its_row_and_both_lengths(prompts_of):
-    assert len(prompts_of({"prompt": "a" * 12}, max_prompt_length=12)) == 1
-    with pytest.raises(DataError, match=r"row 2 of 'mine': the prompt has 13 tokens.*limit is 12"):
-        prompts_of({"prompt": "a"}, {"prompt": "a" * 13}, max_prompt_length=12)
-
-
-def test_the_marks_of_the_conversation_count_as_length(prompts_of):
-    assert len(prompts_of({"prompt": CHAT}, max_prompt_length=5)) == 1
-    with pytest.raises(DataError, match="has 5 tokens"):
-        prompts_of({"prompt": CHAT}, max_prompt_length=4)
 
 
 @given(st.integers(0, 2**32), st.integers(0, 30))

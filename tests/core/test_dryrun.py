@@ -1,12 +1,15 @@
 """A wrong plugin is named with its stage before any model is loaded, a right one is understood."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 import anypo.functional as F
-from anypo import Plugin, compose, hookimpl, sample_groups
+from anypo import Batch, Plugin, compose, hookimpl, sample_groups
 from anypo.errors import KnobError, PluginError
 from anypo.hookspecs import REQUIREMENTS
+from anypo.rollout import Inputs
 from anypo_plugins.grpo import GRPO
 
 ONE_ANSWER = ("rollout", "advantage", "ratio", "clip", "weight")
@@ -441,3 +444,235 @@ def test_a_penalty_that_is_overridden_requires_nothing_and_reads_no_knob():
     assert "kl_coef" not in algorithm.active_knobs
     with pytest.raises(KnobError, match="kl_coef"):
         compose("grpo", Overrides, knobs={"kl_coef": 0.3})
+
+
+# -- what a rollout is made of -------------------------------------------------------------------
+
+
+def given(**rollout):
+    """Base, but its samples are completions that the rows hold."""
+    return plugin("Given", **rollout)
+
+
+def chosen_of_all(self, prompts):
+    return [prompt.sample("chosen", group) for group, prompt in enumerate(prompts)]
+
+
+def shifted(self, prompts):
+    following = [*prompts[1:], prompts[0]]
+    return [
+        replace(other.sample("chosen", group), prompt_ids=prompt.ids)
+        for group, (prompt, other) in enumerate(zip(prompts, following, strict=True))
+    ]
+
+
+def chosen_beside_sampled(self, prompts, sampler, scorer):
+    return chosen_of_all(self, prompts) + sampler.sample(prompts, 1)
+
+
+def by_level(self, prompts):
+    return [
+        prompt.sample("chosen", group, level=float(prompt.columns["level"]))
+        for group, prompt in enumerate(prompts)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rollout", "expected"),
+    [
+        (in_groups_of(2), Inputs(sampler=True, scorer=True)),
+        (lambda self, prompts, sampler: sampler.sample(prompts, 2), Inputs(sampler=True)),
+        (chosen_of_all, Inputs(completions=frozenset({"chosen"}), fixed=True)),
+        (shifted, Inputs(completions=frozenset({"chosen"}))),
+        (chosen_beside_sampled, Inputs(sampler=True, completions=frozenset({"chosen"}))),
+        (
+            by_level,
+            Inputs(completions=frozenset({"chosen"}), columns=frozenset({"level"}), fixed=True),
+        ),
+    ],
+    ids=["groups", "unscored", "chosen", "shifted", "beside", "columns"],
+)
+def test_what_a_rollout_makes_its_samples_from_is_seen(rollout, expected):
+    by_length = plugin("ByLength", advantage=lambda self, batch: batch.lengths.float())
+    assert compose(Base, by_length, given(rollout=rollout)).inputs == expected
+
+
+def test_completions_that_are_rewarded_need_a_scorer_and_no_sampler():
+    def rollout(self, prompts, scorer):
+        return scorer(prompts, chosen_of_all(self, prompts))
+
+    inputs = compose(Base, given(rollout=rollout)).inputs
+    assert (inputs.sampler, inputs.scorer, inputs.fixed) == (False, True, True)
+
+
+def test_rewards_that_no_rollout_provides_are_missed():
+    says = refusal(Base, given(rollout=chosen_of_all))
+    assert "'advantage' of plugin 'base'" in says
+    assert "the batch holds no 'rewards'" in says
+
+
+def test_what_a_knob_switches_on_is_seen_with_it():
+    assert compose("reward_model").inputs.columns == frozenset()
+    with_margin = compose("reward_model", knobs={"margin": True})
+    assert with_margin.inputs.columns == {"margin"}
+
+
+def test_what_the_loss_needs_is_told_from_what_comes_before_it():
+    early = plugin("Early", advantage=lambda self, batch: batch.old_logprobs)
+    late = plugin("Late", ratio=lambda self, logprobs, batch: logprobs - batch.ref_logprobs)
+    algorithm = compose(Base, early, late)
+    assert algorithm.prepare_requires == {"old_logprobs"}
+    assert algorithm.loss_requires == {"reference"}
+    assert algorithm.requires == {"old_logprobs", "reference"}
+
+
+# -- metrics -------------------------------------------------------------------------------------
+
+
+def watched(algorithm, lengths=(2, 1)):
+    """The means of what is watched on a batch of ones."""
+    mask = torch.arange(3) < torch.tensor(lengths).unsqueeze(-1)
+    rows = torch.arange(len(lengths))
+    batch = Batch(mask=mask, group=rows, rewards=rows + 1.0, truncated=rows < 0)
+    logprobs = -torch.ones(mask.shape, requires_grad=True)
+    metrics = algorithm.loss(logprobs, algorithm.prepare(batch)).metrics
+    return {name: float(total / count) for name, (total, count) in metrics.items()}
+
+
+WRONG_METRICS = [torch.zeros(7), torch.zeros(7, 4), torch.zeros(()), 0.5, "text", None]
+
+
+@pytest.mark.parametrize("value", WRONG_METRICS, ids=lambda v: str(getattr(v, "shape", v)))
+def test_a_metric_of_a_wrong_shape_names_stage_plugin_and_metric(value):
+    says = refusal(Base, answering("metrics", {"mine/rate": value}))
+    assert says.startswith("'metrics' of plugin 'faulty': mine/rate is ")
+    assert says.endswith("expected shape [4, 7] or [4, 1] or [4]")
+
+
+@pytest.mark.parametrize("answer", [torch.zeros(4), "text", 0.5])
+@pytest.mark.xfail(
+    raises=AttributeError,
+    strict=True,
+    reason="BUG: Algorithm._watched takes every answer of `metrics` for a dict without looking",
+)
+def test_metrics_that_are_no_dict_are_refused(answer):
+    assert "'metrics' of plugin 'faulty'" in refusal(Base, answering("metrics", answer))
+
+
+def test_an_exception_in_metrics_names_it_and_the_plugin():
+    says = refusal(Base, plugin(metrics=raises))
+    assert says == "'metrics' of plugin 'faulty' failed: ZeroDivisionError: of course"
+
+
+def test_metrics_are_means_over_rows_or_unmasked_tokens():
+    def metrics(self, batch):
+        places = torch.arange(batch.mask.numel()).view(batch.mask.shape).double()
+        row = batch.rewards
+        return {"token": places, "row": row, "column": row.unsqueeze(-1) * 2}
+
+    found = watched(compose(Base, plugin("Watching", metrics=metrics)))
+    assert found.items() >= {"token": (0 + 1 + 3) / 3, "row": 1.5, "column": 3.0}.items()
+
+
+def test_what_does_not_apply_is_left_out_of_a_metric():
+    def metrics(self, batch):
+        return {
+            "row": torch.where(batch.rewards > 1, batch.rewards, torch.nan),
+            "token": torch.where(batch.rewards.unsqueeze(-1) > 1, torch.nan, batch.mask * 5.0),
+        }
+
+    found = watched(compose(Base, plugin("Watching", metrics=metrics)))
+    assert (found["row"], found["token"]) == (2.0, 5.0)
+
+
+def test_metrics_of_all_plugins_are_merged_and_the_topmost_wins():
+    def constant(**values):
+        return lambda self, batch: {n: x * torch.ones(len(batch)) for n, x in values.items()}
+
+    below = plugin("Below", metrics=constant(one=1.0, two=2.0))
+    silent = plugin("Silent", metrics=lambda self: None)
+    above = plugin("Above", metrics=constant(two=4.0, three=3.0))
+    found = watched(compose(Base, below, silent, above))
+    assert found.items() >= {"one": 1.0, "two": 4.0, "three": 3.0}.items()
+
+
+def test_metrics_are_asked_without_gradient():
+    seen = []
+
+    def metrics(self, log_ratio, logprobs, batch):
+        seen.append(torch.is_grad_enabled() or log_ratio.requires_grad or logprobs.requires_grad)
+        return {"mine": log_ratio}
+
+    compose(Base, plugin("Watching", metrics=metrics))
+    assert seen
+    assert not any(seen)
+
+
+class Watching(Plugin):
+    scale: float = 1.0
+
+    @hookimpl
+    def metrics(self, batch):
+        return {"mine": self.scale * batch.rewards}
+
+
+def test_a_knob_that_only_a_metric_reads_changes_nothing_and_is_refused():
+    assert "scale" not in compose(Base, Watching).active_knobs
+    with pytest.raises(KnobError, match="'scale' is set, but no active stage"):
+        compose(Base, Watching, knobs={"scale": 2.0})
+
+
+def test_a_knob_that_a_stage_reads_too_is_active():
+    class Scaled(Watching):
+        @hookimpl
+        def clip(self, log_ratio, advantages):
+            return self.scale * log_ratio * advantages
+
+    assert compose(Base, Scaled, knobs={"scale": 2.0}).active_knobs >= {"scale"}
+
+
+# -- models that score texts ---------------------------------------------------------------------
+
+SCORING = answering("requires", {"scalar_head"}, "Scoring")
+
+
+def chosen_against_rejected():
+    return plugin(
+        "Compared",
+        rollout=chosen_of_all,
+        advantage=lambda self, batch: batch.lengths.float(),
+        ratio=lambda self, logprobs: logprobs.sum(-1, keepdim=True),
+        weight=lambda self, batch: F.per_completion_mean(batch.mask),
+    )
+
+
+def test_a_scalar_head_fits_what_reads_scores_of_given_completions_alone():
+    algorithm = compose(Base, chosen_against_rejected(), SCORING)
+    assert algorithm.requires == {"scalar_head"}
+    assert not algorithm.generates
+    assert compose(Base).generates
+
+
+def from_old(self, logprobs, batch):
+    return (logprobs - batch.old_logprobs).sum(-1, keepdim=True)
+
+
+def from_reference(self, logprobs, batch):
+    return (logprobs - batch.ref_logprobs).sum(-1, keepdim=True)
+
+
+@pytest.mark.parametrize(
+    "hooks",
+    [
+        {"ratio": from_old},
+        {"ratio": from_reference},
+        {"regularizer": lambda self, entropy: {"entropy": -entropy}},
+        {"regularizer": lambda self, values: {"value": values.square()}},
+        {"rollout": lambda self, prompts, sampler: sampler.sample(prompts, 1)},
+    ],
+    ids=["old", "reference", "entropy", "critic", "sampler"],
+)
+def test_a_scalar_head_does_not_fit_stages_that_need_probabilities(hooks):
+    needy = plugin("Needy", **hooks)
+    says = refusal(Base, chosen_against_rejected(), needy, SCORING)
+    assert says.startswith("'requires' of plugin 'scoring' asks for a model that scores texts, but")

@@ -12,6 +12,7 @@ from typing import Any
 HELD_OUT = 500  # problems kept for evaluation: the standard error of a score is about 0.02
 DEMONSTRATIONS = 6000
 DEMONSTRATED = (45, 15, 40)  # percent of bare, terse and full demonstrations
+COMPLETED = (15, 25, 60)  # and of the completions to imitate
 FAILURES = (70, 20, 10)  # and about those of a wrong answer after the warm start
 BARE_CORRECT = 0.2  # how often a bare answer is right: the model cannot add in its head
 SLIP = 0.06  # how often a worked demonstration ends in a wrong answer
@@ -79,7 +80,7 @@ def _row(a: int, b: int, draw: random.Random) -> Row:
         "answer": str(a + b),
         "chosen": _reply(_full(a, b, a + b)),
         "rejected": _reply(_style(draw, FAILURES)(a, b, wrong)),
-        "completion": _reply(draw.choice((_terse, _full))(a, b, _maybe_slip(a + b, draw))),
+        "completion": _reply(_style(draw, COMPLETED)(a, b, _maybe_slip(a + b, draw))),
     }
 
 

@@ -2,7 +2,8 @@ import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from anypo.data import load_rows
-from anypo.embedded import ensure_embedded
+from anypo.embedded import build, ensure_embedded, is_built_in, task
+from anypo.models import load_config
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def test_it_is_an_ordinary_model_directory_with_data(built):
     )
     assert model.generation_config.eos_token_id == tokenizer.eos_token_id
     train, held_out = load_rows(built.train), load_rows(built.held_out)
-    assert train[0].keys() == {"prompt", "answer"}
+    assert (train, held_out) == task.problems(build.SEED)
     problems = [str(row["prompt"]) for row in train + held_out]
     assert len(set(problems)) == len(problems) == 8100
 
@@ -55,3 +56,13 @@ def test_chat_template_marks_turns_and_ends(tokenizer):
     reply = {"role": "assistant", "content": "2"}
     whole = tokenizer.apply_chat_template([*messages, reply], tokenize=False)
     assert whole == "<|user|>1+1<|assistant|>2<|end|>"
+
+
+def test_it_is_used_without_a_model_and_known_by_its_configuration(model_dir, tmp_path):
+    assert is_built_in(None)
+    assert is_built_in(model_dir)
+    config = load_config(model_dir)
+    config.anypo_built_in = False
+    config.save_pretrained(tmp_path)
+    assert not is_built_in(str(tmp_path))
+    assert not is_built_in("someone/model")

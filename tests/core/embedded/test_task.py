@@ -1,3 +1,4 @@
+import copy
 import re
 from collections import Counter
 
@@ -25,9 +26,13 @@ def reply_of(row):
     return row["messages"][-1]["content"]
 
 
-def style_of(row):
-    (style,) = (name for name, form in STYLES.items() if re.fullmatch(form, reply_of(row)))
+def style_named(text):
+    (style,) = (name for name, form in STYLES.items() if re.fullmatch(form, text))
     return style
+
+
+def style_of(row):
+    return style_named(reply_of(row))
 
 
 def share_right(style):
@@ -47,9 +52,59 @@ def test_no_problem_is_both_for_training_and_held_out():
 
 
 def test_a_problem_is_a_conversation_of_one_message():
-    assert all(row.keys() == {"prompt", "answer"} for row in TRAIN + HELD_OUT)
     assert {message["role"] for row in TRAIN for message in row["prompt"]} == {"user"}
     assert {len(row["prompt"]) for row in TRAIN} == {1}
+
+
+COLUMNS = {"prompt", "answer", "chosen", "rejected", "completion"}
+
+
+def text_of(row, column):
+    """The only message of a completion, which is the assistant's."""
+    (message,) = row[column]
+    assert message["role"] == "assistant"
+    return message["content"]
+
+
+def shares(column):
+    """How often each style is used in a column, in percent."""
+    styles = Counter(style_named(text_of(row, column)) for row in TRAIN + HELD_OUT)
+    return {style: 100 * count / styles.total() for style, count in styles.items()}
+
+
+def is_right(row, column):
+    return text_of(row, column).endswith(f"<answer>{row['answer']}</answer>")
+
+
+def test_every_row_has_all_that_any_algorithm_reads():
+    assert all(row.keys() == COLUMNS for row in TRAIN + HELD_OUT)
+
+
+def test_what_is_chosen_is_right_and_fully_worked():
+    assert all(is_right(row, "chosen") for row in TRAIN + HELD_OUT)
+    assert shares("chosen") == {"full": 100}
+
+
+def test_what_is_rejected_is_wrong_in_the_ways_of_the_untrained_model():
+    assert not any(is_right(row, "rejected") for row in TRAIN + HELD_OUT)
+    expected = dict(zip(("bare", "terse", "full"), task.FAILURES, strict=True))
+    assert shares("rejected") == pytest.approx(expected, abs=2)
+
+
+def test_a_completion_to_imitate_is_worked_and_seldom_wrong():
+    assert shares("completion") == pytest.approx({"terse": 50, "full": 50}, abs=3)
+    right = [is_right(row, "completion") for row in TRAIN + HELD_OUT]
+    assert sum(right) / len(right) == pytest.approx(1 - task.SLIP, abs=0.02)
+
+
+def test_the_working_of_every_completion_is_right_and_about_its_problem():
+    for row in TRAIN:
+        a, b = row["prompt"][0]["content"].split("+")
+        for column in ("chosen", "rejected", "completion"):
+            sums = re.findall(r"(\S+)=(\d+)", text_of(row, column))
+            assert all(sum(map(int, left.split("+"))) == int(right) for left, right in sums)
+            digits = [left[:3] for left, _ in sums]
+            assert digits in ([], [f"{a[1]}+{b[1]}", f"{a[0]}+{b[0]}"])
 
 
 def test_held_out_problems_are_of_all_sizes():
@@ -65,7 +120,9 @@ def test_problems_and_demonstrations_are_a_function_of_the_seed():
 
 
 def test_demonstrations_leave_the_problems_alone():
-    assert all(len(row["prompt"]) == 1 for row in TRAIN)
+    before = copy.deepcopy(TRAIN[:50])
+    task.demonstrations(TRAIN[:50], 0)
+    assert TRAIN[:50] == before
 
 
 def test_only_given_problems_are_demonstrated():
@@ -81,8 +138,11 @@ def test_a_demonstration_is_a_question_and_its_reply():
         assert [message["role"] for message in row["messages"]] == ["user", "assistant"]
 
 
-def test_every_style_is_demonstrated():
-    assert {style_of(row) for row in DEMONSTRATIONS} == STYLES.keys()
+def test_every_style_is_demonstrated_as_often_as_said():
+    styles = Counter(map(style_of, DEMONSTRATIONS))
+    expected = dict(zip(("bare", "terse", "full"), task.DEMONSTRATED, strict=True))
+    found = {style: 100 * count / len(DEMONSTRATIONS) for style, count in styles.items()}
+    assert found == pytest.approx(expected, abs=2)
 
 
 def test_a_bare_answer_is_right_as_rarely_as_said():
@@ -107,8 +167,9 @@ def test_full_working_leads_to_the_sum():
             assert str(10 * tens + ones % 10) == ANSWERS[question_of(row)]
 
 
-def test_a_demonstrated_reply_fits_the_default_length(tokenizer):
-    longest = max(map(reply_of, DEMONSTRATIONS), key=len)
+def test_every_reply_fits_the_default_length(tokenizer):
+    given = (text_of(row, name) for row in TRAIN for name in ("chosen", "rejected", "completion"))
+    longest = max(*map(reply_of, DEMONSTRATIONS), *given, key=len)
     tokens = tokenizer(longest + tokenizer.eos_token)["input_ids"]
     assert len(tokens) <= BUILT_IN_DEFAULTS["max_completion_length"]
 

@@ -1,0 +1,82 @@
+"""Fixtures of the tests of what trains."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from accelerate import Accelerator
+
+from anypo import Prompt, Sample, compose
+from anypo.config import RunConfig
+from anypo.data import PromptStream
+from anypo.evaluation import SampledScore
+from anypo.learner import Learner
+from anypo.trainer import Trainer
+
+PROMPTS = [Prompt(list(range(50, 50 + n)), f"prompt {n}") for n in (4, 1, 3)]
+
+
+class ScriptedSampler:
+    """The same completions every time, of unequal lengths."""
+
+    max_completion_length = 8
+
+    def sample(self, prompts, n):
+        return [
+            Sample(prompt.ids, [97 + i + group] * (1 + i), group, logprobs=[-5.0] * (1 + i))
+            for group, prompt in enumerate(prompts)
+            for i in range(n)
+        ]
+
+    def sync(self, model):
+        self.synced = getattr(self, "synced", 0) + 1
+
+    def close(self):
+        pass
+
+
+def longer_is_better(prompts, samples):
+    return [
+        replace(s, reward=float(len(s.completion_ids)), scores={"length": 1.0}) for s in samples
+    ]
+
+
+@pytest.fixture
+def scripted():
+    """A sampler that knows what it will say."""
+    return ScriptedSampler()
+
+
+@pytest.fixture
+def scorer():
+    """Rewards length."""
+    return longer_is_better
+
+
+@pytest.fixture
+def make_trainer(scripted, scorer):
+    """A trainer of a model, of `grpo` unless plugins are given."""
+
+    def make_trainer(model, *plugins, held_out=False, knobs=None, **options):
+        config = RunConfig(**{"steps": 2, "prompts_per_step": 3, "learning_rate": 1e-3, **options})
+        plugins = plugins or ("grpo",)
+        size = {"group_size": 4} if plugins[0] == "grpo" else {}
+        algorithm = compose(*plugins, knobs={**size, **(knobs or {})})
+        learner = Learner(algorithm, model, config, Accelerator(cpu=True))
+        evaluations = [SampledScore(PROMPTS, scripted, scorer)] if held_out else []
+        prompts = PromptStream(PROMPTS, 0)
+        return Trainer(algorithm, learner, scripted, scorer, prompts, evaluations, config)
+
+    return make_trainer
+
+
+@pytest.fixture
+def samples(scripted, scorer):
+    """Four scored completions to each of three prompts."""
+    return scorer(PROMPTS, scripted.sample(PROMPTS, 4))
+
+
+@pytest.fixture
+def weights():
+    """All weights of a model as one tensor."""
+    return lambda model: torch.cat([p.detach().flatten() for p in model.parameters()])

@@ -1,0 +1,155 @@
+import copy
+
+import pytest
+
+from anypo.errors import AnypoError
+from anypo.formats import converted
+
+USER = {"role": "user", "content": "1+1"}
+REPLY = {"role": "assistant", "content": "2"}
+SYSTEM = {"role": "system", "content": "Add."}
+COMPLETION = {"completion"}
+PAIR = {"chosen", "rejected"}
+LABELLED = {"completion", "label"}
+
+
+def convert(row, wanted):
+    """The only row that a row becomes."""
+    (new,) = converted([row], wanted)
+    return new
+
+
+@pytest.mark.parametrize(
+    ("row", "wanted"),
+    [
+        ({"prompt": "a", "answer": "b"}, set()),
+        ({"prompt": "a", "completion": "b", "text": "ab", "messages": [USER, REPLY]}, COMPLETION),
+        ({"prompt": "a", "chosen": "ab", "rejected": "ac"}, PAIR),
+        ({"prompt": "a", "completion": "b", "label": True}, LABELLED),
+        ({"prompt": "a", "chosen": "b", "rejected": "c", "label": True}, {"label"}),
+        ({"messages": [USER, REPLY], "text": "ab"}, set()),
+        ({"question": "a"}, LABELLED),
+    ],
+)
+def test_rows_that_need_nothing_or_cannot_be_helped_stay_as_they_are(row, wanted):
+    assert converted([row, row], wanted) == [row, row]
+
+
+def test_from_the_first_reply_on_a_conversation_is_the_completion():
+    row = {"messages": [SYSTEM, USER, REPLY, USER, REPLY], "source": "me"}
+    assert convert(row, COMPLETION) == {
+        "prompt": [SYSTEM, USER],
+        "completion": [REPLY, USER, REPLY],
+        "source": "me",
+    }
+
+
+def test_a_conversation_without_a_reply_has_no_completion():
+    assert convert({"messages": [USER]}, COMPLETION) == {"prompt": [USER], "completion": []}
+
+
+def test_a_text_completes_an_empty_prompt():
+    row = convert({"text": "once", "source": "me"}, COMPLETION)
+    assert row.items() >= {"prompt": "", "completion": "once", "source": "me"}.items()
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="BUG: formats._complete_nothing copies the row before it takes `text` out of it",
+)
+def test_a_text_that_became_a_completion_is_no_column_any_more():
+    assert "text" not in convert({"text": "once"}, COMPLETION)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "rejected", "prompt"),
+    [
+        ("1+1=2", "1+1=3", "1+1="),
+        ("The sky is blue", "The sky is red", "The sky is"),  # the space goes with its word
+        ("The sky is blue", "The sky is black", "The sky is bl"),
+        ("two  spaces", "two  blanks", "two "),
+        ("the same", "the same, and more", "the same"),
+        ("yes", "no", ""),
+    ],
+)
+def test_what_both_texts_of_a_pair_begin_with_is_the_prompt(chosen, rejected, prompt):
+    row = convert({"chosen": chosen, "rejected": rejected, "source": "me"}, PAIR)
+    assert row["prompt"] == prompt
+    assert row["prompt"] + row["chosen"] == chosen
+    assert row["prompt"] + row["rejected"] == rejected
+    assert row["source"] == "me"
+
+
+def test_what_both_conversations_of_a_pair_begin_with_is_the_prompt():
+    other = {**REPLY, "content": "3"}
+    row = {"chosen": [SYSTEM, USER, REPLY], "rejected": [SYSTEM, USER, other, USER]}
+    assert convert(row, PAIR) == {
+        "prompt": [SYSTEM, USER],
+        "chosen": [REPLY],
+        "rejected": [other, USER],
+    }
+
+
+def test_a_pair_without_prompt_has_one_for_whoever_only_completes_it():
+    assert convert({"chosen": "1+1=2", "rejected": "1+1=3"}, set())["prompt"] == "1+1="
+
+
+@pytest.mark.parametrize(("chosen", "rejected"), [("a", [REPLY]), (None, None), ("a", None)])
+def test_a_pair_of_different_kinds_shares_no_prompt(chosen, rejected):
+    row = {"chosen": chosen, "rejected": rejected}
+    assert convert(row, PAIR) == {**row, "prompt": None}
+
+
+def test_a_pair_is_two_labelled_completions():
+    row = {"prompt": "1+1", "chosen": "2", "rejected": "3", "source": "me"}
+    rest = {"prompt": "1+1", "source": "me"}
+    assert converted([row], LABELLED) == [
+        {**rest, "completion": "2", "label": True},
+        {**rest, "completion": "3", "label": False},
+    ]
+
+
+def test_a_pair_without_prompt_is_two_labelled_completions_of_what_it_shares():
+    assert converted([{"chosen": "1+1=2", "rejected": "1+1=3"}], LABELLED) == [
+        {"prompt": "1+1=", "completion": "2", "label": True},
+        {"prompt": "1+1=", "completion": "3", "label": False},
+    ]
+
+
+def test_the_first_row_tells_the_format():
+    rows = [{"prompt": "a", "completion": "b"}, {"text": "ab"}]
+    assert converted(rows, COMPLETION) == rows
+
+
+@pytest.mark.parametrize(
+    ("row", "wanted"),
+    [
+        ({"messages": [USER, REPLY]}, COMPLETION),
+        ({"text": "once"}, COMPLETION),
+        ({"chosen": "ab", "rejected": "ac"}, LABELLED),
+    ],
+)
+def test_converting_leaves_the_given_rows_alone(row, wanted):
+    before = copy.deepcopy(row)
+    converted([row], wanted)
+    assert row == before
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [{"text": "ab"}, {"body": "cd"}],
+        [{"messages": [USER, REPLY]}, {"body": [USER, REPLY]}],
+        [{"messages": 3}],
+    ],
+)
+@pytest.mark.xfail(
+    raises=(KeyError, TypeError),
+    strict=True,
+    reason="BUG: formats takes `text` and `messages` out of every row, whether it has them or not",
+)
+def test_a_row_of_another_format_than_the_first_is_no_crash(rows):
+    try:
+        assert len(converted(rows, COMPLETION)) == len(rows)
+    except AnypoError as error:
+        assert "row" in str(error)  # noqa: PT017 -- either answer will do

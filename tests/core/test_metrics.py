@@ -1,0 +1,39 @@
+import math
+
+import pytest
+
+from anypo.batch import Sample
+from anypo.metrics import reward_metrics, sample_metrics
+
+
+def sample(length, truncated=False, **scores):
+    reward = sum(score for score in scores.values() if not math.isnan(score)) if scores else None
+    return Sample([1], [2] * length, 0, reward, scores, truncated=truncated)
+
+
+def test_rewards_and_lengths_are_averaged_over_the_samples():
+    samples = [sample(2, a=1.0, b=2.0), sample(4, truncated=True, a=0.0, b=4.0)]
+    assert sample_metrics(samples) == {
+        "reward/mean": 3.5,
+        "reward/a": 0.5,
+        "reward/b": 3.0,
+        "length/mean": 3.0,
+        "length/truncated": 0.5,
+    }
+
+
+def test_a_score_that_does_not_apply_is_left_out_of_its_mean():
+    samples = [sample(1, a=1.0, b=math.nan), sample(1, a=3.0, b=4.0)]
+    assert reward_metrics(samples) == {"mean": 4.0, "a": 2.0, "b": 4.0}
+
+
+def test_samples_without_rewards_have_lengths_alone():
+    assert sample_metrics([sample(2), sample(4)]) == {"length/mean": 3.0, "length/truncated": 0.0}
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="BUG: metrics.reward_metrics lets a reward function called `mean` replace the sum",
+)
+def test_no_reward_hides_the_sum_of_all_by_its_name():
+    assert reward_metrics([sample(1, mean=1.0, other=2.0)])["mean"] == 3.0
