@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from learning import whole
+from learning import evaluations, whole
 
 from anypo import registry, run
 
@@ -14,7 +14,7 @@ every_algorithm = pytest.mark.parametrize("name", NAMES)
 def scores(folder):
     """The held-out scores of a run."""
     lines = (folder / "metrics.jsonl").read_text().splitlines()
-    return [row["eval/score"] for row in map(json.loads, lines) if "eval/score" in row]
+    return evaluations([json.loads(line) for line in lines])
 
 
 @every_algorithm
