@@ -9,7 +9,7 @@ from learning import evaluations
 
 from anypo_cli import main
 
-PAGE = Path(__file__).parents[1] / "docs" / "pipelines.md"
+PAGE = Path(__file__).parents[2] / "docs" / "pipelines.md"
 
 
 def commands():
