@@ -235,6 +235,8 @@ class Algorithm:
         with recorded_knobs():  # of no account: a knob that only a metric reads changes nothing
             answers = self._call("metrics", batch=batch, **detached)
         for answer in reversed(answers):
+            if not isinstance(answer, dict):
+                raise PluginError(f"{self.blame('metrics')} returned {answer!r:.60}, no dict")
             for name, x in answer.items():
                 self._expect("metrics", name, x, (n, t), (n, 1), (n,))
                 known = ~x.isnan() & (batch.mask if x.shape == (n, t) else True)

@@ -88,7 +88,8 @@ class _Reader:
 
     def to_learn_from(self, name: str, rows: Sequence[Row]) -> list[Prompt]:
         """Prompts with all that the rollout reads."""
-        rows = converted(rows, self._wanted)
+        originals = len(rows)
+        rows = converted(rows, self._wanted, name)
         missing = sorted({"prompt", *self._wanted} - rows[0].keys())
         if missing:
             fitting = learning_from(rows[0].keys(), self.algorithm)
@@ -96,27 +97,29 @@ class _Reader:
                 f"data set '{name}' has no column '{missing[0]}', only {', '.join(rows[0])}; "
                 + (f"{', '.join(fitting)} would learn from it" if fitting else "see the formats")
             )
-        return self._tokenised(name, rows, self.algorithm.inputs)
+        return self._tokenised(name, rows, self.algorithm.inputs, originals)
 
     def to_complete(self, name: str, rows: Sequence[Row]) -> list[Prompt]:
         """Prompts alone."""
-        rows = converted(rows, [])
+        rows = converted(rows, [], name)
         if "prompt" not in rows[0]:
             raise DataError(f"data set '{name}' has no column 'prompt', only {', '.join(rows[0])}")
-        return self._tokenised(name, rows, Inputs())
+        return self._tokenised(name, rows, Inputs(), len(rows))
 
     def to_judge(self, name: str, rows: Sequence[Row], *, required: bool) -> list[Prompt]:
         """Prompts with all that the rollout reads; none, if they lack it and need not have it."""
-        has_all = {"prompt", *self._wanted} <= converted(rows, self._wanted)[0].keys()
+        has_all = {"prompt", *self._wanted} <= converted(rows[:1], self._wanted, name)[0].keys()
         return self.to_learn_from(name, rows) if has_all or required else []
 
     @property
     def _wanted(self) -> frozenset[str]:
         return self.algorithm.inputs.completions | self.algorithm.inputs.columns
 
-    def _tokenised(self, name: str, rows: Sequence[Row], inputs: Inputs) -> list[Prompt]:
+    def _tokenised(
+        self, name: str, rows: Sequence[Row], inputs: Inputs, originals: int
+    ) -> list[Prompt]:
         limits = (self.prompt_limit, self.config.max_completion_length)
-        found = to_prompts(name, rows, self.tokenizer, inputs, *limits)
+        found = to_prompts(name, rows, self.tokenizer, inputs, *limits, originals=originals)
         for note in _losses(name, found, limits[1]):
             self.observer.note(note)
         return found.prompts

@@ -30,6 +30,7 @@ from anypo.loading import load_function
 from anypo.scalar_head import ScoreOfModel
 
 TOKENS = "completion_tokens"
+MEAN = "mean"  # what the metric of their sum is called
 Answer = float | list[tuple[int, float]]  # a score, or the rewards of steps
 
 
@@ -58,13 +59,13 @@ def load_reward(
         RewardError: It cannot be imported or is not callable, or the model scores no texts.
     """
     source, weight = _split_weight(spec)
-    if Path(source).is_dir() or ("/" in source and ":" not in source):
-        device = device or torch.device("cpu")
-        model = ScoreOfModel(source, device, trust_remote_code=trust_remote_code)
-        return Reward(Path(source).name, model, weight, source)
     name, _, argument = source.partition(":")
     if name in BUILT_IN:
         return Reward(name, BUILT_IN[name](argument), weight, source)
+    if source and (Path(source).is_dir() or ("/" in source and ":" not in source)):
+        device = device or torch.device("cpu")
+        model = ScoreOfModel(source, device, trust_remote_code=trust_remote_code)
+        return Reward(Path(source).name, model, weight, source)
     if ":" not in source:
         raise RewardError(
             f"there is no built-in reward '{name}'{nearest(name, BUILT_IN)}; "
@@ -93,7 +94,7 @@ class Rewards:
         self, rewards: Sequence[Reward], tokenizer: PreTrainedTokenizerBase, timeout: float
     ) -> None:
         names = [reward.name for reward in rewards]
-        if len(set(names)) < len(names):
+        if len({*names, MEAN}) <= len(names):
             rewards = [replace(reward, name=reward.source) for reward in rewards]
             names = [reward.name for reward in rewards]
         if len(set(names)) < len(names):

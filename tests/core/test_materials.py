@@ -110,11 +110,6 @@ def test_a_ragged_row_is_named(gathered, name):
         gathered(name, PAIR, PAIR, ragged)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="BUG: rows of pairs that become two labelled ones are counted twice, and a side that "
-    "is missing is called an empty 'completion'",
-)
 def test_a_ragged_row_is_named_by_its_number_in_the_data(gathered):
     ragged = {"prompt": "3=", "chosen": "2"}
     with pytest.raises(DataError, match=r"^row 3 of '.*train\.jsonl': .*'rejected'"):
