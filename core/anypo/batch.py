@@ -22,7 +22,7 @@ from anypo.errors import AnypoError
 class Prompt:
     """One row of a data set, tokenised."""
 
-    ids: list[int]
+    ids: list[int]  # tokens
     content: Any  # a string, or a list of {"role", "content"} messages: what rewards are given
     columns: dict[str, Any] = field(default_factory=dict)  # the row's other columns
     completions: dict[str, Completion] = field(default_factory=dict)  # those it holds, tokenised
@@ -59,7 +59,7 @@ class Completion:
 class Sample:
     """One completion and all that is known of it. Token ids are the sampler's own."""
 
-    prompt_ids: list[int]
+    prompt_ids: list[int]  # tokens
     completion_ids: list[int]  # with the end-of-sequence token, if there was one
     group: int  # which of the step's prompts it answers
     reward: float | None = None  # what is optimised; None until scored
@@ -106,14 +106,14 @@ class Batch:
     mask: Bool[Tensor, "N T"]  # the completion tokens the policy wrote, end of sequence included
     group: Int[Tensor, " N"]  # rows that answer one prompt share a number
     rewards: Float[Tensor, " N"]  # what is optimised
-    truncated: Bool[Tensor, " N"]
+    truncated: Bool[Tensor, " N"]  # hit the length limit before an end-of-sequence token
     old_logprobs: Float[Tensor, "N T"]  # under the policy that sampled, computed by the trainer
     sampler_logprobs: Float[Tensor, "N T"]  # the same, as the sampler reported them
     ref_logprobs: Float[Tensor, "N T"]  # under the frozen reference model
     values: Float[Tensor, "N T"]  # the critic's estimates at rollout time, before each token
-    advantages: Float[Tensor, "N T"]
+    advantages: Float[Tensor, "N T"]  # what the advantage stage made of it
     input_ids: Int[Tensor, "N L"]  # prompt and completion, padded on the right
-    prompt_lengths: Int[Tensor, " N"]
+    prompt_lengths: Int[Tensor, " N"]  # tokens
     sequence_lengths: Int[Tensor, " N"]  # prompt + completion
 
     def __init__(

@@ -180,8 +180,8 @@ class Tokens:
             for before, after in pairwise((ids, start, until)):
                 if after[: len(before)] != before:
                     raise DataError(
-                        "does not continue the prompt: the chat template renders earlier messages "
-                        "otherwise once later ones follow"
+                        "does not continue the prompt: it begins with no reply, or the chat "
+                        "template renders earlier messages otherwise once later ones follow"
                     )
             mask += [False] * (len(start) - len(mask)) + [is_reply] * (len(until) - len(start))
             ids = until

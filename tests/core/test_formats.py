@@ -97,7 +97,7 @@ def test_a_pair_of_different_kinds_shares_no_prompt():
 
 @pytest.mark.parametrize(("chosen", "rejected"), [(None, None), ("a", None)])
 def test_a_side_that_is_null_is_missing(chosen, rejected):
-    with pytest.raises(AnypoError, match="^row 1 of 'mine': there is no '(chosen|rejected)'"):
+    with pytest.raises(AnypoError, match=r"^row 1 of 'mine': there is no '(chosen|rejected)'"):
         converted([{"chosen": chosen, "rejected": rejected}], PAIR, "mine")
 
 
