@@ -66,8 +66,12 @@ def gather(
     if eval_data and rewards:
         found.held_out = reader.to_complete(eval_data, rows[eval_data])
     if eval_data and algorithm.inputs.completions:
-        required = not found.held_out
-        found.held_out_rows = reader.to_judge(eval_data, rows[eval_data], required=required)
+        found.held_out_rows = reader.to_judge(eval_data, rows[eval_data])
+    if config.eval_data and not (found.held_out or found.held_out_rows):
+        raise DataError(
+            f"data set '{eval_data}' cannot be evaluated on: it lacks columns that "
+            f"{algorithm.name} learns from, and no reward is set to score completions with"
+        )
     for given in (found.prompts if algorithm.inputs.scorer else [], found.held_out):
         scorer.check_columns(given)
     if config.steps is None:
@@ -95,7 +99,7 @@ class _Reader:
             fitting = learning_from(rows[0].keys(), self.algorithm)
             raise DataError(
                 f"data set '{name}' has no column '{missing[0]}', only {', '.join(rows[0])}; "
-                + (f"{', '.join(fitting)} would learn from it" if fitting else "see the formats")
+                + f"{', '.join(fitting) or 'only an algorithm that samples'} would learn from it"
             )
         return self._tokenised(name, rows, self.algorithm.inputs, originals)
 
@@ -106,10 +110,10 @@ class _Reader:
             raise DataError(f"data set '{name}' has no column 'prompt', only {', '.join(rows[0])}")
         return self._tokenised(name, rows, Inputs(), len(rows))
 
-    def to_judge(self, name: str, rows: Sequence[Row], *, required: bool) -> list[Prompt]:
-        """Prompts with all that the rollout reads; none, if they lack it and need not have it."""
-        has_all = {"prompt", *self._wanted} <= converted(rows[:1], self._wanted, name)[0].keys()
-        return self.to_learn_from(name, rows) if has_all or required else []
+    def to_judge(self, name: str, rows: Sequence[Row]) -> list[Prompt]:
+        """Prompts with all that the rollout reads; none, if the data set lacks it."""
+        has = converted(rows[:1], self._wanted, name)[0].keys()
+        return self.to_learn_from(name, rows) if {"prompt", *self._wanted} <= has else []
 
     @property
     def _wanted(self) -> frozenset[str]:

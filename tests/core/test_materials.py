@@ -87,10 +87,10 @@ def test_rows_of_another_format_name_the_algorithms_that_learn_from_it(
 
 
 @pytest.mark.parametrize("row", [ANSWERED, {"question": "1+1", "solution": "2"}])
-def test_rows_that_no_algorithm_learns_from_refer_to_the_formats(gathered, row):
+def test_rows_without_completions_are_for_algorithms_that_sample(gathered, row):
     there = ", ".join(row)
     with pytest.raises(
-        DataError, match=f"has no column 'completion', only {there}; see the formats$"
+        DataError, match=f"no column 'completion', only {there}; only an algorithm that samples"
     ):
         gathered("sft", row)
 
@@ -165,7 +165,7 @@ def test_held_out_rows_without_completions_are_completed_if_there_is_a_reward(ga
 
 
 def test_held_out_rows_without_completions_or_a_reward_are_refused(gathered):
-    with pytest.raises(DataError, match=r"'.*held_out\.jsonl' has no column 'chosen', only prom"):
+    with pytest.raises(DataError, match=r"'.*held_out\.jsonl' cannot be evaluated on: it lacks"):
         gathered("dpo", PAIR, held_out=[ANSWERED])
 
 
