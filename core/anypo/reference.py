@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -64,11 +63,10 @@ def _compute(learner: Learner, samples: Sequence[Sample]) -> Iterator[Tensor]:
 
 
 def _write(file: Path, logprobs: list[Tensor]) -> None:
-    # Under another name first: a run that is interrupted here must leave no half of it.
-    descriptor, unfinished = tempfile.mkstemp(dir=file.parent, suffix=".pt")
-    os.close(descriptor)
-    torch.save(logprobs, unfinished)
-    Path(unfinished).rename(file)
+    # Elsewhere first: a run that is interrupted here must leave no half of it.
+    with tempfile.TemporaryDirectory(dir=file.parent) as folder:
+        torch.save(logprobs, Path(folder, file.name))
+        Path(folder, file.name).rename(file)
 
 
 def _fingerprint(learner: Learner, samples: Sequence[Sample]) -> str:
