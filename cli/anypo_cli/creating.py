@@ -72,7 +72,8 @@ def _refuse_taken(names: dict[str, str]) -> None:
     if find_spec(module):
         raise AnypoError(f"there is a module {module} already; choose another name")
     used = "\n".join(map(_text, FILES.values()))
-    if iskeyword(class_name) or re.search(rf"\b{class_name}\b", used):
+    is_test = class_name.startswith("Test")  # pytest would collect it
+    if is_test or iskeyword(class_name) or re.search(rf"\b{class_name}\b", used):
         raise AnypoError(f"a class cannot be called {class_name} here; choose another name")
 
 

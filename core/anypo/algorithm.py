@@ -165,6 +165,11 @@ class Algorithm:
         return any(getattr(layer.source, "couples", "") == "group" for layer in self.layers)
 
     @property
+    def options(self) -> dict[str, Any]:
+        """The run options that suit it, whatever the model."""
+        return self._preferred("options")
+
+    @property
     def built_in_options(self) -> dict[str, Any]:
         """The run options that suit the built-in model."""
         return self._preferred("built_in_options")

@@ -147,7 +147,9 @@ class Batch:
             return self.tensors[name]
         except KeyError:
             advice = (
-                f"a plugin that reads it only at times names '{MODEL_OUTPUTS[name]}' in its "
+                "the completions were not drawn by a sampler that reports them"
+                if name == "sampler_logprobs"
+                else f"a plugin that reads it only at times names '{MODEL_OUTPUTS[name]}' in its "
                 "`requires` hook"
                 if name in MODEL_OUTPUTS
                 else "a stage before this one or a reward function would have to provide it"

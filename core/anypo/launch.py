@@ -21,6 +21,7 @@ from anypo.evaluation import HeldOutLoss, SampledScore
 from anypo.forward import check_head
 from anypo.learner import Learner
 from anypo.materials import Materials, gather
+from anypo.model_reward import Engine
 from anypo.models import end_tokens, load_model, model_path, sensible_threads
 from anypo.observer import Observer, Silent
 from anypo.provenance import describe
@@ -62,7 +63,10 @@ def run_recipe(algorithm: Algorithm, config: RunConfig, observer: Observer) -> P
     accelerator = _accelerator(config)
     directory = RunDirectory(config.output, algorithm.named)
     _explain_inert_stages(algorithm, config, observer)
-    materials = gather(algorithm, config, accelerator.device, observer)
+    engine = Engine(
+        accelerator.device, config.token_budget, accelerator.autocast, config.trust_remote_code
+    )
+    materials = gather(algorithm, config, engine, observer)
     trainer = _trainer(algorithm, materials, accelerator)
     recipe = _recipe(algorithm, materials.config, bool(trainer.evaluations))
     directory.begin(recipe, describe(algorithm))

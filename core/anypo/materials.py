@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import torch
 from transformers import PreTrainedTokenizerBase
 
 from anypo.algorithm import Algorithm
@@ -17,6 +16,7 @@ from anypo.data import load_rows
 from anypo.embedded import ensure_embedded
 from anypo.errors import ConfigError, DataError
 from anypo.formats import Row, converted
+from anypo.model_reward import Engine
 from anypo.models import context_length, load_config, load_tokenizer
 from anypo.observer import Observer
 from anypo.prompts import Prompts, to_prompts
@@ -38,7 +38,7 @@ class Materials:
 
 
 def gather(
-    algorithm: Algorithm, config: RunConfig, device: torch.device, observer: Observer
+    algorithm: Algorithm, config: RunConfig, engine: Engine, observer: Observer
 ) -> Materials:
     """The materials of a run.
 
@@ -47,10 +47,7 @@ def gather(
     """
     if config.data is not None and algorithm.inputs.scorer and not config.reward:
         raise ConfigError("data are given but no reward: name one with reward (--reward)")
-    rewards = [
-        load_reward(spec, device, trust_remote_code=config.trust_remote_code)
-        for spec in config.reward
-    ]
+    rewards = [load_reward(spec, engine) for spec in config.reward]
     rows = {name: load_rows(name) for name in (config.data, config.eval_data) if name}
     model, data, eval_data = config.model, config.data, config.eval_data
     if model is None or data is None:

@@ -84,6 +84,6 @@ def test_the_name_of_another_module(title, capsys):
     assert f"there is a module anypo_{title} already" in refusal(capsys, title)
 
 
-@pytest.mark.parametrize("title", ["none", "f", "plugin", "class-var", "batch", "conformance"])
+@pytest.mark.parametrize("title", ["none", "f", "plugin", "class-var", "batch", "test-time"])
 def test_a_class_name_that_the_code_cannot_have(title, capsys):
     assert "a class cannot be called" in refusal(capsys, title)

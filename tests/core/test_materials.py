@@ -2,12 +2,12 @@ import json
 import math
 
 import pytest
-import torch
 
 from anypo import compose
 from anypo.config import make_config
 from anypo.errors import ConfigError, DataError
 from anypo.materials import gather
+from anypo.model_reward import Engine
 from anypo.observer import Silent
 
 PAIR = {"prompt": "1+1=", "chosen": "2", "rejected": "3"}
@@ -52,7 +52,7 @@ def gathered(model_dir, notes, write):
         if held_out is not None:
             options["eval_data"] = write(*held_out, name="held_out")
         algorithm = compose(*name.split("+"))
-        return gather(algorithm, make_config(options), torch.device("cpu"), notes)
+        return gather(algorithm, make_config(options), Engine(), notes)
 
     return gathered
 

@@ -9,7 +9,7 @@ import anypo.reference
 from anypo import Prompt, collate, compose, run
 from anypo.batch import Completion
 from anypo.config import RunConfig
-from anypo.errors import ConfigError
+from anypo.errors import ConfigError, TrainingError
 from anypo.learner import Learner
 from anypo.reference import ensure_precomputed
 
@@ -87,10 +87,43 @@ def test_what_would_come_out_otherwise_is_computed(change, make_learner, tmp_pat
 
 
 def test_a_computation_that_breaks_off_leaves_nothing(make_learner, monkeypatch, tmp_path):
-    monkeypatch.setattr(torch, "save", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
-    with pytest.raises(OSError, match="disk full"):
+    def full(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(anypo.reference, "save_file", full)
+    with pytest.raises(ConfigError, match=r"the cache '.*' cannot be written: disk full"):
         ensure_precomputed(make_learner(), PROMPTS)
     assert not files(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"xx"])
+def test_a_damaged_file_is_made_anew(content, make_learner, tmp_path):
+    first = ensure_precomputed(make_learner(), PROMPTS)(rows("chosen"))
+    (file,) = files(tmp_path)
+    file.write_bytes(content)
+    assert torch.equal(ensure_precomputed(make_learner(), PROMPTS)(rows("chosen")), first)
+    assert file.stat().st_size > 10
+
+
+def test_rows_of_a_pair_need_not_share_a_forward_pass(make_learner, monkeypatch):
+    import anypo.learner
+
+    shapes = []
+    plain = anypo.learner.score_tokens
+
+    def seen(model, batch, **options):
+        shapes.append(len(batch))
+        return plain(model, batch, **options)
+
+    monkeypatch.setattr(anypo.learner, "score_tokens", seen)
+    ensure_precomputed(make_learner(token_budget=5), PROMPTS)
+    assert shapes == [1, 1, 1, 1]
+
+
+def test_a_row_that_is_not_of_the_data_is_an_error(make_learner):
+    known = ensure_precomputed(make_learner(), PROMPTS[:1])
+    with pytest.raises(TrainingError, match="leave precompute_reference out"):
+        known(rows("chosen"))
 
 
 def test_a_run_is_the_same_with_a_precomputed_reference(quick_cache, tmp_path):
