@@ -19,8 +19,11 @@ def scores(folder):
 
 @every_algorithm
 def test_every_algorithm_runs(name, quick_cache, tmp_path):
-    options = {"steps": 2, "prompts_per_step": 4, "max_completion_length": 8, "max_rounds": 2}
-    folder = run(whole(name), output=str(tmp_path / "run"), **options)
+    algorithm = whole(name)
+    options = {"steps": 2, "prompts_per_step": 4, "max_completion_length": 8}
+    if algorithm.inputs.sampler:
+        options["max_rounds"] = 2
+    folder = run(algorithm, output=str(tmp_path / "run"), **options)
     assert len(scores(folder)) == 2
 
 

@@ -219,5 +219,7 @@ def _recipe(algorithm: Algorithm, config: RunConfig, evaluates: bool) -> Recipe:
         ignored.add("eval_every")
     if config.ref_sync_every is None:
         ignored.add("ref_sync_alpha")
+    if not config.precompute_reference:  # written down, it would bar a variation without one
+        ignored.add("precompute_reference")
     options: dict[str, Any] = config.model_dump(exclude=ignored)
     return Recipe(algorithm.named, options, knobs, hooks)
