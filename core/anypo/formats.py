@@ -10,6 +10,7 @@ A prompt and what follows it are texts or lists of messages.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
@@ -42,27 +43,38 @@ def converted(rows: Sequence[Row], wanted: Collection[str], name: str = "") -> l
     """
     for way in _CONVERTERS:
         if set(way.takes) <= rows[0].keys() and way.is_needed(rows[0].keys(), wanted):
-            for number, row in enumerate(rows, 1):
-                if missing := [column for column in way.takes if row.get(column) is None]:
-                    there = ", ".join(row)
-                    raise DataError(
-                        f"row {number} of '{name}': there is no '{missing[0]}', only {there}"
-                    )
-            rows = [new for row in rows for new in way.convert(row)]
+            rows = [
+                new
+                for number, row in enumerate(rows, 1)
+                for new in _converted(way, row, f"row {number} of '{name}'")
+            ]
     return list(rows)
+
+
+def _converted(way: Converter, row: Row, where: str) -> list[Row]:
+    for column in way.takes:
+        if column not in row:
+            raise DataError(f"{where}: there is no '{column}', only {', '.join(row)}")
+        if row[column] is None:
+            raise DataError(f"{where}: '{column}' is null")
+    try:
+        return way.convert(row)
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from error
 
 
 def _split_conversation(row: Row) -> list[Row]:
     """All from the first reply on is the completion."""
     rest = {name: value for name, value in row.items() if name != "messages"}
     messages = row["messages"]
-    if not isinstance(messages, list):
-        return [{**rest, "prompt": messages, "completion": messages}]
-    before = list(takewhile(lambda message: not _is_reply(message), messages))
+    if not isinstance(messages, list) and messages != "":  # whoever reads it refuses what is empty
+        raise DataError(f"'messages' is {messages!r:.60}, not a list of messages")
+    before = list(takewhile(lambda message: not is_reply(message), messages))
     return [{**rest, "prompt": before, "completion": messages[len(before) :]}]
 
 
-def _is_reply(message: Any) -> bool:
+def is_reply(message: Any) -> bool:
+    """Whether it is a message of the assistant."""
     return isinstance(message, dict) and message.get("role") == "assistant"
 
 
@@ -73,16 +85,39 @@ def _complete_nothing(row: Row) -> list[Row]:
 
 
 def _split_shared_start(row: Row) -> list[Row]:
-    """What chosen and rejected begin with is the prompt."""
+    """What chosen and rejected begin with is the prompt; of neither it takes all."""
     chosen, rejected = row["chosen"], row["rejected"]
-    if type(chosen) is not type(rejected) or not isinstance(chosen, str | list):
-        return [{**row, "prompt": None}]
-    pairs = zip(chosen, rejected, strict=False)
-    shared = len(list(takewhile(lambda pair: pair[0] == pair[1], pairs)))
-    if isinstance(chosen, str) and chosen[:shared].endswith(" "):
-        shared -= 1  # tokenizers keep a space with the word that follows it
+    if isinstance(chosen, str) and isinstance(rejected, str):
+        shared = _shared_text(chosen, rejected)
+    elif isinstance(chosen, list) and isinstance(rejected, list):
+        shared = max(0, min(_shared(chosen, rejected), len(chosen) - 1, len(rejected) - 1))
+    else:
+        raise DataError(
+            f"'chosen' is {chosen!r:.40} and 'rejected' is {rejected!r:.40}: both have to be "
+            "texts, or both lists of messages"
+        )
     split = {"prompt": chosen[:shared], "chosen": chosen[shared:], "rejected": rejected[shared:]}
     return [{**row, **split}]
+
+
+def _shared(one: Sequence[Any], other: Sequence[Any]) -> int:
+    pairs = zip(one, other, strict=False)
+    return len(list(takewhile(lambda pair: pair[0] == pair[1], pairs)))
+
+
+def _shared_text(chosen: str, rejected: str) -> int:
+    shared = _shared(chosen, rejected)
+    used_up = [text for text in (chosen, rejected) if not text[shared:].strip()]
+    if used_up:
+        return min(shared, *map(_last_word, used_up))
+    ends_in_space = chosen[:shared].endswith(" ")
+    return shared - ends_in_space  # tokenizers keep a space with the word that follows it
+
+
+def _last_word(text: str) -> int:
+    """Where the last word begins, with the space before it."""
+    found = re.search(r"\s\S+\s*\Z", text)
+    return found.start() if found else 0
 
 
 def _unpair(row: Row) -> list[Row]:

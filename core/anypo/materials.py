@@ -60,10 +60,11 @@ def gather(
     reader = _Reader(algorithm, config, tokenizer, _prompt_limit(model, config), observer)
     scorer = Rewards(rewards, tokenizer, config.reward_timeout)
     found = Materials(config, model, tokenizer, scorer, reader.to_learn_from(data, rows[data]))
-    if eval_data and rewards:
-        found.held_out = reader.to_complete(eval_data, rows[eval_data])
     if eval_data and algorithm.inputs.completions:
         found.held_out_rows = reader.to_judge(eval_data, rows[eval_data])
+    if eval_data and rewards:
+        judged = bool(found.held_out_rows)
+        found.held_out = reader.to_complete(eval_data, rows[eval_data], judged=judged)
     if config.eval_data and not (found.held_out or found.held_out_rows):
         raise DataError(
             f"data set '{eval_data}' cannot be evaluated on: it lacks columns that "
@@ -100,11 +101,16 @@ class _Reader:
             )
         return self._tokenised(name, rows, self.algorithm.inputs, originals)
 
-    def to_complete(self, name: str, rows: Sequence[Row]) -> list[Prompt]:
-        """Prompts alone."""
-        rows = converted(rows, [], name)
+    def to_complete(self, name: str, rows: Sequence[Row], *, judged: bool) -> list[Prompt]:
+        """Prompts alone; none, if the rows have none but are good for judging."""
+        in_conversation = "prompt" not in rows[0] and "messages" in rows[0]
+        rows = converted(rows, ["completion"] if in_conversation else [], name)
         if "prompt" not in rows[0]:
-            raise DataError(f"data set '{name}' has no column 'prompt', only {', '.join(rows[0])}")
+            lack = f"data set '{name}' has no column 'prompt', only {', '.join(rows[0])}"
+            if not judged:
+                raise DataError(lack)
+            self.observer.note(f"{lack}: its loss is measured, but no reward scores anything")
+            return []
         return self._tokenised(name, rows, Inputs(), len(rows))
 
     def to_judge(self, name: str, rows: Sequence[Row]) -> list[Prompt]:
@@ -132,6 +138,17 @@ def _losses(name: str, found: Prompts, limit: int) -> list[str]:
         notes.append(
             f"{len(found.identical)} rows of '{name}' hold the same completion twice and are left "
             f"out (row {found.identical[0]} is the first)"
+        )
+    if found.cut_alike:
+        notes.append(
+            f"the completions of {len(found.cut_alike)} rows of '{name}' differ only beyond "
+            f"max_completion_length ({limit}); the rows are left out (row {found.cut_alike[0]} is "
+            "the first)"
+        )
+    if found.only_last:
+        notes.append(
+            f"of {found.only_last} rows of '{name}' only the last reply is learnt: the chat "
+            "template renders earlier ones otherwise once later ones follow"
         )
     if found.cut:
         notes.append(

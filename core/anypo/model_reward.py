@@ -21,8 +21,8 @@ from anypo.models import (
     load_tokenizer,
     model_path,
 )
-from anypo.prompts import Tokens
 from anypo.scalar_head import text_scores
+from anypo.tokens import Tokens
 
 
 @dataclass(frozen=True)
@@ -88,11 +88,11 @@ class ScoreOfModel:
         return scores.tolist()
 
     def _ids(self, prompt: Any, completion: Any) -> list[int]:
-        ids = self.tokens.prompt(prompt)
         text = completion if isinstance(completion, str) else completion[0]["content"]
         if not text.strip():
-            return [*ids, self.tokens.end]
-        return ids + self.tokens.completion(prompt, ids, completion).ids
+            return [*self.tokens.prompt(prompt), self.tokens.end]
+        example = self.tokens.example(prompt, {"completion": completion}, {})
+        return example.prompt + example.completions["completion"].ids
 
     @torch.no_grad()
     def _scores(self, rows: Sequence[list[int]], lengths: torch.Tensor) -> torch.Tensor:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
-from typing import Any, cast
+from itertools import groupby
+from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
 from anypo.batch import Completion, Prompt
+from anypo.chat import Example
 from anypo.errors import DataError
 from anypo.formats import Row
 from anypo.rollout import Inputs
+from anypo.tokens import Tokens
 
 
 @dataclass
@@ -23,6 +26,8 @@ class Prompts:
     prompts: list[Prompt] = field(default_factory=list)
     cut: int = 0  # completions that were longer than allowed
     identical: list[int] = field(default_factory=list)  # rows left out: nothing tells them apart
+    cut_alike: list[int] = field(default_factory=list)  # rows left out: nothing but what was cut
+    only_last: int = 0  # rows of whose completions only the last reply is learnt
 
 
 def to_prompts(
@@ -54,21 +59,63 @@ def to_prompts(
     """
     reader = _Reader(tokenizer, inputs, max_prompt_length, max_completion_length)
     found = Prompts()
+    read = _numbered(name, rows, originals or len(rows), reader.read)
+    for number, group in groupby(read, lambda pair: pair[0]):
+        _add(found, number, [one for _, one in group])
+    if not found.prompts:
+        raise DataError(_nothing_left(name, found, max_completion_length))
+    return found
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A row that was read."""
+
+    prompt: Prompt
+    whole: Example  # before anything was cut
+
+
+def _numbered(
+    name: str, rows: Sequence[Row], originals: int, read: Callable[[Row], _Read]
+) -> Iterator[tuple[int, _Read]]:
+    """What each row holds, with the number of the row that it comes from."""
     for index, row in enumerate(rows):
-        number = 1 + index * (originals or len(rows)) // len(rows)
+        number = 1 + index * originals // len(rows)
         try:
-            prompt = reader.read(row)
+            yield number, read(row)
         except DataError as error:
             raise DataError(f"row {number} of '{name}': {error}") from error
-        held = [tuple(completion.ids) for completion in prompt.completions.values()]
-        if len(set(held)) < len(held):
-            found.identical.append(number)
-            continue
-        found.cut += sum(completion.truncated for completion in prompt.completions.values())
-        found.prompts.append(prompt)
-    if not found.prompts:
-        raise DataError(f"every row of '{name}' holds the same completion twice")
-    return found
+
+
+def _add(found: Prompts, number: int, parts: Sequence[_Read]) -> None:
+    """Add what became of one row, unless it holds the same completion twice."""
+    if _has_same(one.whole.prompt + c.ids for one in parts for c in one.whole.completions.values()):
+        found.identical.append(number)
+        return
+    completions = [(one.prompt, c) for one in parts for c in one.prompt.completions.values()]
+    if _has_same(prompt.ids + completion.ids for prompt, completion in completions):
+        found.cut_alike.append(number)
+        return
+    found.cut += sum(completion.truncated for _, completion in completions)
+    found.only_last += any(one.whole.only_last for one in parts)
+    found.prompts += [one.prompt for one in parts]
+
+
+def _has_same(rows: Iterator[list[int]]) -> bool:
+    keys = [tuple(row) for row in rows]
+    return len(set(keys)) < len(keys)
+
+
+def _nothing_left(name: str, found: Prompts, limit: int) -> str:
+    if not found.cut_alike:
+        return f"every row of '{name}' holds the same completion twice"
+    beyond = f"differ only beyond max_completion_length ({limit}): raise it"
+    if not found.identical:
+        return f"the completions of every row of '{name}' {beyond}"
+    return (
+        f"no row of '{name}' is left: {len(found.identical)} hold the same completion twice, "
+        f"those of {len(found.cut_alike)} {beyond}"
+    )
 
 
 class _Reader:
@@ -80,34 +127,36 @@ class _Reader:
         self.text, self.inputs = Tokens(tokenizer), inputs
         self.max_prompt, self.max_new = max_prompt, max_new
 
-    def read(self, row: Row) -> Prompt:
+    def read(self, row: Row) -> _Read:
         missing = sorted({"prompt", *self.inputs.completions, *self.inputs.columns} - row.keys())
         if missing:
             raise DataError(f"there is no '{missing[0]}', only {', '.join(row)}")
-        content = row["prompt"]
-        ids = self.text.prompt(content, may_be_empty=bool(self.inputs.completions))
-        if len(ids) > self.max_prompt:
+        whole = self._example(row)
+        if len(whole.prompt) > self.max_prompt:
             raise DataError(
-                f"the prompt has {len(ids)} tokens, the limit is {self.max_prompt}; shorten it, or "
-                "raise max_prompt_length if the model attends to more"
+                f"the prompt has {len(whole.prompt)} tokens, the limit is {self.max_prompt}; "
+                "shorten it, or raise max_prompt_length if the model attends to more"
             )
-        completions = {
-            column: self._completion(column, content, ids, row[column])
-            for column in sorted(self.inputs.completions)
-        }
+        ids = whole.prompt
+        completions = {c: self._cut(c, held) for c, held in whole.completions.items()}
         if not ids:  # nothing predicts the first token, so it is not learnt
             ids, completions = _first_as_prompt(completions)
         columns = {column: value for column, value in row.items() if column != "prompt"}
         columns |= {c: CHECKS[c](c, row[c]) for c in self.inputs.columns if c in CHECKS}
-        return Prompt(ids, content, columns, completions)
+        return _Read(Prompt(ids, row["prompt"], columns, completions), whole)
 
-    def _completion(
-        self, column: str, prompt: Any, prompt_ids: list[int], value: Any
-    ) -> Completion:
-        try:
-            completion = self.text.completion(prompt, prompt_ids, value)
-        except DataError as error:
-            raise DataError(f"'{column}' {error}") from error
+    def _example(self, row: Row) -> Example:
+        options = _template_options(row)
+        if not self.inputs.completions:
+            return Example(self.text.prompt(row["prompt"], options=options))
+        held = {column: row[column] for column in sorted(self.inputs.completions)}
+        example = self.text.example(row["prompt"], held, options)
+        for column, content in held.items():
+            if self.text.says_nothing(content):
+                raise DataError(f"'{column}' is empty")
+        return example
+
+    def _cut(self, column: str, completion: Completion) -> Completion:
         if len(completion.ids) <= self.max_new:
             return completion
         mask = completion.mask and completion.mask[: self.max_new]
@@ -119,102 +168,20 @@ class _Reader:
         return Completion(completion.ids[: self.max_new], mask, truncated=True)
 
 
-class Tokens:
-    """Tokens of prompts and completions, which are texts or lists of messages.
-
-    The tokens of a prompt are the same with a completion and without one, because sampling starts
-    from a prompt without.
-    """
-
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        self.tokenizer = tokenizer
-        self.special = set(tokenizer.all_special_ids)
-        self.end = cast(int, tokenizer.eos_token_id)
-
-    def prompt(self, content: Any, *, may_be_empty: bool = False) -> list[int]:
-        """The tokens of a prompt.
-
-        Raises:
-            DataError: It is neither a text nor a conversation that fits the chat template.
-        """
-        if isinstance(content, str) and (content or may_be_empty):
-            return list(self.tokenizer(content)["input_ids"])
-        if isinstance(content, list) and (content or may_be_empty):
-            return self._rendered(content, reply=True)
-        raise DataError(f"'prompt' is {content!r:.60}, not a text or a list of messages")
-
-    def completion(self, prompt: Any, prompt_ids: list[int], content: Any) -> Completion:
-        """The tokens that follow the prompt's.
-
-        Raises:
-            DataError: It is empty, or of another kind than the prompt.
-        """
-        if not (content and (content.strip() if isinstance(content, str) else True)):
-            raise DataError("is empty")
-        if isinstance(prompt, str) and isinstance(content, str):
-            return Completion([*self._following(prompt, prompt_ids, content), self.end])
-        if isinstance(prompt, list) and isinstance(content, list):
-            return self._replies(prompt, prompt_ids, content)
-        raise DataError(
-            f"is {content!r:.60}, which does not follow a prompt that is "
-            f"{'a text' if isinstance(prompt, str) else 'a list of messages'}"
-        )
-
-    def _following(self, prompt: str, prompt_ids: list[int], text: str) -> list[int]:
-        whole = list(self.tokenizer(prompt + text)["input_ids"])
-        if whole[: len(prompt_ids)] == prompt_ids and len(whole) > len(prompt_ids):
-            following = whole[len(prompt_ids) :]
-        else:  # a token spans both; the sampler would not have seen it so either
-            following = list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
-        if not following:
-            raise DataError("is empty: the tokenizer makes nothing of it")
-        return following[:-1] if following[-1] == self.end else following
-
-    def _replies(self, prompt: list[Any], prompt_ids: list[int], replies: list[Any]) -> Completion:
-        """The tokens of messages; those of the assistant are unmasked."""
-        ids, mask = list(prompt_ids), [False] * len(prompt_ids)
-        for i, message in enumerate(replies):
-            is_reply = isinstance(message, dict) and message.get("role") == "assistant"
-            start = self._rendered([*prompt, *replies[:i]], reply=is_reply)
-            until = self._rendered([*prompt, *replies[: i + 1]], reply=False)
-            for before, after in pairwise((ids, start, until)):
-                if after[: len(before)] != before:
-                    raise DataError(
-                        "does not continue the prompt: it begins with no reply, or the chat "
-                        "template renders earlier messages otherwise once later ones follow"
-                    )
-            mask += [False] * (len(start) - len(mask)) + [is_reply] * (len(until) - len(start))
-            ids = until
-        if not any(mask):
-            raise DataError("holds no message of the assistant")
-        return self._ended(ids[len(prompt_ids) :], mask[len(prompt_ids) :])
-
-    def _ended(self, ids: list[int], mask: list[bool]) -> Completion:
-        """Without what follows the last unmasked special token; with an end, if there is none."""
-        until = len(mask) - mask[::-1].index(True)
-        end = until
-        while end and mask[end - 1] and ids[end - 1] not in self.special:
-            end -= 1
-        if end and mask[end - 1]:
-            ids, mask = ids[:end], mask[:end]
-        else:
-            ids, mask = [*ids[:until], self.end], [*mask[:until], True]
-        return Completion(ids, None if all(mask) else mask)
-
-    def _rendered(self, messages: Any, *, reply: bool) -> list[int]:
-        if not all(isinstance(m, dict) and m.get("role") and m.get("content") for m in messages):
-            raise DataError(f"a message needs a role and content: {messages!r:.80}")
-        if self.tokenizer.chat_template is None:
-            raise DataError("it is a conversation, but the tokenizer has no chat template")
-        if not messages and not reply:
-            return []
-        try:
-            ids = self.tokenizer.apply_chat_template(
-                messages, add_generation_prompt=reply, return_dict=False
-            )
-        except Exception as error:
-            raise DataError(f"it does not fit the chat template: {error}") from error
-        return cast(list[int], ids)
+def _template_options(row: Row) -> Mapping[str, Any]:
+    """What the chat template is given beside the messages: TRL's columns for that."""
+    if not isinstance(row["prompt"], list):
+        return {}
+    tools, further = row.get("tools"), row.get("chat_template_kwargs")
+    try:
+        tools = json.loads(tools) if tools and isinstance(tools, str) else tools
+    except json.JSONDecodeError as error:
+        raise DataError(f"'tools' is a text but not JSON: {error}") from error
+    if tools and not isinstance(tools, list):
+        raise DataError(f"'tools' is {tools!r:.60}, not a list of tools")
+    if further and not isinstance(further, dict):
+        raise DataError(f"'chat_template_kwargs' is {further!r:.60}, not an object")
+    return {**(further or {}), **({"tools": tools} if tools else {})}
 
 
 def _first_as_prompt(
@@ -231,8 +198,8 @@ def _first_as_prompt(
 
 
 def _boolean(column: str, value: Any) -> bool:
-    if value not in (True, False):
-        raise DataError(f"'{column}' is {value!r:.60}, not true or false")
+    if not (isinstance(value, int) and value in (0, 1)):  # CSV and Parquet often hold numbers
+        raise DataError(f"'{column}' is {value!r:.60}, not true or false, nor 1 or 0")
     return bool(value)
 
 

@@ -2,7 +2,7 @@ import copy
 
 import pytest
 
-from anypo.errors import AnypoError
+from anypo.errors import AnypoError, DataError
 from anypo.formats import converted
 
 USER = {"role": "user", "content": "1+1"}
@@ -64,7 +64,14 @@ def test_a_text_that_became_a_completion_is_no_column_any_more():
         ("The sky is blue", "The sky is red", "The sky is"),  # the space goes with its word
         ("The sky is blue", "The sky is black", "The sky is bl"),
         ("two  spaces", "two  blanks", "two "),
-        ("the same", "the same, and more", "the same"),
+        ("the same", "the same, and more", "the"),  # neither side may end up empty
+        ("the same, and more", "the same", "the"),
+        ("the same", "the same", "the"),
+        ("the ", "the cat", ""),
+        ("a  b", "a  b c", "a "),
+        ("a b ", "a b", "a"),
+        ("same", "same", ""),
+        ("a ", "a b", ""),
         ("yes", "no", ""),
     ],
 )
@@ -90,15 +97,52 @@ def test_a_pair_without_prompt_has_one_for_whoever_only_completes_it():
     assert convert({"chosen": "1+1=2", "rejected": "1+1=3"}, set())["prompt"] == "1+1="
 
 
-def test_a_pair_of_different_kinds_shares_no_prompt():
-    row = {"chosen": "a", "rejected": [REPLY]}
-    assert convert(row, PAIR) == {**row, "prompt": None}
+@pytest.mark.parametrize(
+    ("chosen", "rejected", "shared"),
+    [
+        ([USER, REPLY], [USER, REPLY], 1),
+        ([USER, REPLY], [USER, REPLY, USER, REPLY], 1),
+        ([USER, REPLY, USER, REPLY], [USER, REPLY], 1),
+        ([REPLY], [REPLY], 0),
+        ([], [REPLY], 0),
+    ],
+)
+def test_the_last_message_of_a_conversation_is_never_the_prompt(chosen, rejected, shared):
+    assert convert({"chosen": chosen, "rejected": rejected}, PAIR) == {
+        "prompt": chosen[:shared],
+        "chosen": chosen[shared:],
+        "rejected": rejected[shared:],
+    }
 
 
-@pytest.mark.parametrize(("chosen", "rejected"), [(None, None), ("a", None)])
-def test_a_side_that_is_null_is_missing(chosen, rejected):
-    with pytest.raises(AnypoError, match=r"^row 1 of 'mine': there is no '(chosen|rejected)'"):
-        converted([{"chosen": chosen, "rejected": rejected}], PAIR, "mine")
+@pytest.mark.parametrize(("chosen", "rejected"), [("a", [REPLY]), ([REPLY], "a"), (1, 2)])
+def test_a_pair_of_different_kinds_names_its_row(chosen, rejected):
+    good = {"chosen": "1+1=2", "rejected": "1+1=3"}
+    with pytest.raises(
+        DataError, match=r"^row 2 of 'mine': 'chosen' is .* and 'rejected' is .*: b"
+    ):
+        converted([good, {"chosen": chosen, "rejected": rejected}], PAIR, "mine")
+
+
+@pytest.mark.parametrize(
+    ("row", "wanted", "column"),
+    [
+        ({"chosen": None, "rejected": None}, PAIR, "chosen"),
+        ({"chosen": "a", "rejected": None}, PAIR, "rejected"),
+        ({"messages": None}, COMPLETION, "messages"),
+        ({"text": None}, COMPLETION, "text"),
+    ],
+)
+def test_a_column_that_is_null_names_its_row(row, wanted, column):
+    with pytest.raises(DataError, match=f"^row 1 of 'mine': '{column}' is null$"):
+        converted([row], wanted, "mine")
+
+
+@pytest.mark.parametrize("messages", ["hello", 3, {"role": "user", "content": "a"}])
+def test_messages_that_are_no_list_name_row_and_column(messages):
+    rows = [{"messages": [USER, REPLY]}, {"messages": messages}]
+    with pytest.raises(DataError, match=r"^row 2 of 'mine': 'messages' is .*, not a list of messa"):
+        converted(rows, COMPLETION, "mine")
 
 
 def test_a_pair_is_two_labelled_completions():

@@ -1,5 +1,6 @@
 import json
 import math
+import shutil
 
 import pytest
 
@@ -8,11 +9,17 @@ from anypo.config import make_config
 from anypo.errors import ConfigError, DataError
 from anypo.materials import gather
 from anypo.model_reward import Engine
+from anypo.models import load_tokenizer
 from anypo.observer import Silent
 
 PAIR = {"prompt": "1+1=", "chosen": "2", "rejected": "3"}
 LABELLED = {"prompt": "1+1=", "completion": "2", "label": True}
 ANSWERED = {"prompt": "1+1=", "answer": "2"}
+FORGETFUL = (
+    "{% for message in messages %}<|{{ message['role'] }}|>"
+    "{{ message['content'] if loop.last or message['role'] == 'user' else '...' }}"
+    "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
 
 
 class Notes(Silent):
@@ -127,6 +134,36 @@ def test_pairs_of_the_same_are_told_of(gathered, notes):
     assert note.endswith("hold the same completion twice and are left out (row 2 is the first)")
 
 
+@pytest.mark.parametrize("pair", [PAIR, {"chosen": "1+1=2", "rejected": "1+1=3"}])
+def test_pairs_of_the_same_are_told_of_where_pairs_become_rows(gathered, notes, pair):
+    assert len(gathered("kto", pair, {**pair, "rejected": pair["chosen"]}).prompts) == 2
+    (note,) = notes.notes
+    assert note.startswith("1 rows of '")
+    assert note.endswith("are left out (row 2 is the first)")
+
+
+def test_pairs_that_the_cut_makes_the_same_are_told_of(gathered, notes):
+    alike = {**PAIR, "chosen": "abc", "rejected": "abd"}
+    assert len(gathered("dpo", PAIR, alike, max_completion_length=2).prompts) == 1
+    (note,) = notes.notes
+    assert note.startswith("the completions of 1 rows of '")
+    assert "differ only beyond max_completion_length (2)" in note
+    assert note.endswith("(row 2 is the first)")
+
+
+def test_replies_that_are_not_learnt_are_told_of(gathered, notes, model_dir, tmp_path):
+    folder = tmp_path / "forgetful"
+    shutil.copytree(model_dir, folder)
+    tokenizer = load_tokenizer(model_dir)
+    tokenizer.chat_template = FORGETFUL
+    tokenizer.save_pretrained(folder)
+    turns = [{"role": role, "content": role} for role in ("user", "assistant") * 2]
+    gathered("sft", {"messages": turns}, {"messages": turns[:2]}, model=str(folder))
+    (note,) = notes.notes
+    assert note.startswith("of 1 rows of '")
+    assert "only the last reply is learnt" in note
+
+
 def test_completions_that_were_cut_are_told_of(gathered, notes):
     long = {**PAIR, "chosen": "two", "rejected": "three"}
     gathered("dpo", PAIR, long, max_completion_length=2)
@@ -178,6 +215,43 @@ def test_held_out_rows_of_an_algorithm_that_samples_are_prompts(gathered):
 def test_held_out_rows_without_a_prompt_cannot_be_completed(gathered):
     with pytest.raises(DataError, match=r"'.*held_out\.jsonl' has no column 'prompt', only text"):
         gathered("grpo", ANSWERED, held_out=[{"text": "a"}], reward=["length"])
+
+
+CHAT = [{"role": "user", "content": "1+1"}, {"role": "assistant", "content": "2"}]
+
+
+def test_held_out_conversations_are_completed_from_before_their_first_reply(gathered, notes):
+    row = {"messages": CHAT, "answer": "2"}
+    found = gathered("sft", row, held_out=[row], reward=["exact"])
+    assert found.held_out[0].content == CHAT[:1]
+    assert found.held_out[0].columns["answer"] == "2"
+    assert found.held_out[0].completions == {}
+    assert len(found.held_out_rows) == 1
+    assert notes.notes == []
+
+
+def test_held_out_conversations_are_completed_whoever_is_trained(gathered):
+    row = {"messages": CHAT, "answer": "2"}
+    assert len(gathered("grpo", ANSWERED, held_out=[row], reward=["exact"]).held_out) == 1
+
+
+def test_a_prompt_beside_messages_is_the_one_to_complete(gathered):
+    row = {"prompt": "1+1=", "messages": CHAT, "answer": "2"}
+    found = gathered("grpo", ANSWERED, held_out=[row], reward=["exact"])
+    assert found.held_out[0].content == "1+1="
+
+
+def test_held_out_texts_have_a_loss_but_no_reward(gathered, notes):
+    found = gathered("sft", {"text": "1+1=2"}, held_out=[{"text": "1+2=3"}], reward=["length"])
+    assert found.held_out == []
+    assert len(found.held_out_rows) == 1
+    (note,) = notes.notes
+    assert "held_out.jsonl' has no column 'prompt', only text: its loss is measured, but no" in note
+
+
+def test_held_out_texts_are_refused_where_they_have_no_loss_either(gathered):
+    with pytest.raises(DataError, match="has no column 'prompt', only text"):
+        gathered("dpo", PAIR, held_out=[{"text": "1+2=3"}], reward=["length"])
 
 
 def test_held_out_rows_are_checked_for_the_columns_that_the_reward_needs(gathered):

@@ -1,10 +1,11 @@
 import copy
+import json
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, models
+from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
 from anypo.embedded.model import build_tokenizer
@@ -44,8 +45,11 @@ def said(*turns):
 def read(tokenizer):
     """Read rows."""
 
-    def read(*rows, inputs=LABELLED, longest_prompt=100, longest=100, tokenizer=tokenizer):
-        return to_prompts("mine", rows, tokenizer, inputs, longest_prompt, longest)
+    def read(
+        *rows, inputs=LABELLED, longest_prompt=100, longest=100, tokenizer=tokenizer, originals=None
+    ):
+        limits = (longest_prompt, longest)
+        return to_prompts("mine", rows, tokenizer, inputs, *limits, originals=originals)
 
     return read
 
@@ -200,11 +204,14 @@ def test_what_follows_the_last_reply_is_left_out(completed, tokenizer):
     assert tokenizer.decode(completed(CHAT, replies).ids) == "2<|end|>"
 
 
-def test_a_chat_template_that_rewrites_earlier_messages_is_refused(completed, templated):
-    forgetful = templated(FORGETFUL)
-    assert completed(CHAT, said("2"), tokenizer=forgetful).mask is None
-    with pytest.raises(DataError, match=r"row 1 of 'mine': 'completion' does not continue the pr"):
-        completed(CHAT, said("2", "sure?", "yes"), tokenizer=forgetful)
+def test_rows_of_which_only_the_last_reply_is_learnt_are_counted(read, templated):
+    rows = [
+        {"prompt": CHAT, "completion": said(*turns)} for turns in (["2"], ["2", "sure?", "yes"])
+    ]
+    found = read(*rows, *rows, tokenizer=templated(FORGETFUL))
+    assert found.only_last == 2
+    assert found.prompts[1].completions["completion"].mask is not None
+    assert read(*rows).only_last == 0
 
 
 @pytest.fixture(scope="module")
@@ -227,7 +234,10 @@ def test_tokens_that_do_not_span_the_boundary_are_those_of_the_whole(read, mergi
     assert prompt.ids + prompt.completions["completion"].ids == [3, 3, 0]
 
 
-@given(st.lists(st.text(min_size=1, max_size=8), min_size=2, max_size=6), st.data())
+TURNS = st.lists(st.text(min_size=1, max_size=8).filter(str.strip), min_size=2, max_size=6)
+
+
+@given(TURNS, st.data())
 def test_prompt_and_completion_together_are_the_rendered_conversation(texts, data):
     messages = said(*texts)
     replies = [i for i, message in enumerate(messages) if message["role"] == "assistant" and i]
@@ -243,6 +253,71 @@ def test_prompt_and_completion_together_are_the_rendered_conversation(texts, dat
     assert learnt == TOKENIZER("".join(answers))["input_ids"]
 
 
+def trained(*, trim_offsets):
+    """A tokenizer whose tokens are of several letters and may span any boundary."""
+    backend = Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.post_processor = processors.ByteLevel(trim_offsets=trim_offsets)
+    trainer = trainers.BpeTrainer(
+        vocab_size=300,
+        special_tokens=["<|end|>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    backend.train_from_iterator(["user: assistant: \n\n 1 + 1 is what is\n\n"] * 9, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<|end|>")
+
+
+def by_prefixes(messages, start, tokenizer):
+    """All tokens and their mask, by rendering the conversation anew after every message."""
+
+    def rendered(until, reply):
+        return tokenizer.apply_chat_template(
+            messages[:until], add_generation_prompt=reply, return_dict=False
+        )
+
+    ids, mask = rendered(start, True), [False] * len(rendered(start, True))
+    for i in range(start, len(messages)):
+        is_reply = messages[i]["role"] == "assistant"
+        before, after = rendered(i, is_reply), rendered(i + 1, False)
+        assume(before[: len(ids)] == ids)
+        assume(after[: len(before)] == before)
+        mask += [False] * (len(before) - len(mask)) + [is_reply] * (len(after) - len(before))
+        ids = after
+    return ids, mask
+
+
+SPOKEN = (
+    "{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}"
+    "{% if message['role'] == 'assistant' %}<|end|>{% endif %}\n\n"
+    "{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}"
+)
+WORDS = st.text("1 +isaw\nü", min_size=1, max_size=8).filter(str.strip)
+
+
+@pytest.mark.parametrize("template", [SPOKEN, NEWLINES])
+@pytest.mark.parametrize("trim_offsets", [False, True])
+def test_replies_are_told_apart_as_by_rendering_after_every_message(template, trim_offsets):
+    tokenizer = trained(trim_offsets=trim_offsets)
+    tokenizer.chat_template = template
+
+    @given(st.lists(WORDS, min_size=2, max_size=6))
+    def check(texts):
+        messages = said(*texts)
+        start = 1 if messages[0]["role"] == "user" else 2
+        ids, mask = by_prefixes(messages, start, tokenizer)
+        row = {"prompt": messages[:start], "completion": messages[start:]}
+        (prompt,) = to_prompts("mine", [row], tokenizer, LABELLED, 1000, 1000).prompts
+        completion = prompt.completions["completion"]
+        length = len(prompt.ids) + len(completion.ids)
+        assert prompt.ids + completion.ids == ids[:length]
+        own = [False] * len(prompt.ids) + (completion.mask or [True] * len(completion.ids))
+        assert own == mask[:length]
+        assert ids[length - 1] == tokenizer.eos_token_id
+
+    check()
+
+
 @pytest.mark.parametrize(
     ("prompt", "completion", "complaint"),
     [
@@ -253,19 +328,27 @@ def test_prompt_and_completion_together_are_the_rendered_conversation(texts, dat
         (CHAT, "2", "is '2', which does not follow a prompt that is a list of messages"),
         ("1+1", said("2"), "is .*, which does not follow a prompt that is a text"),
         ("1+1", 2, "is 2, which does not follow a prompt that is a text"),
-        (CHAT, CHAT, "does not continue the prompt"),
+        ("1+1", "<|end|>", "is empty"),
+        ("1+1", " <|end|> ", "is empty"),
+        (CHAT, said(""), "is empty"),
+        (CHAT, said("<|end|>"), "is empty"),
+        (CHAT, said(" ", "well?", "\n"), "is empty"),
+        (CHAT, CHAT, "holds no message of the assistant"),
+        (CHAT, CHAT + said("2"), "does not continue the prompt: it begins with no reply"),
+        ([], said("2"), None),
     ],
 )
 def test_a_completion_that_cannot_follow_its_prompt_names_row_and_column(
     read, prompt, completion, complaint
 ):
     rows = [{"prompt": "a", "completion": "b"}, {"prompt": prompt, "completion": completion}]
-    with pytest.raises(DataError, match=f"^row 2 of 'mine': 'completion' {complaint}"):
+    complaint = f"'completion' {complaint}" if complaint else "'prompt' is empty: a conversation"
+    with pytest.raises(DataError, match=f"^row 2 of 'mine': {complaint}"):
         read(*rows)
 
 
 def test_a_reply_without_content_names_row_and_column(read):
-    row = {"prompt": CHAT, "completion": [{"role": "assistant", "content": ""}]}
+    row = {"prompt": CHAT, "completion": [{"role": "assistant", "content": None}]}
     with pytest.raises(DataError, match="row 1 of 'mine': 'completion' a message needs a role"):
         read(row)
 
@@ -340,10 +423,43 @@ def test_pairs_of_the_same_completion_are_left_out_and_named(read):
     assert found.identical == [2, 4]
 
 
-def test_pairs_that_differ_only_after_the_cut_are_pairs_of_the_same(read):
-    found = read(pair("2", "3"), pair("abcd", "abce"), inputs=PAIRS, longest=3)
-    assert found.identical == [2]
+def test_pairs_that_differ_only_after_the_cut_are_left_out_and_named_too(read):
+    found = read(pair("2", "3"), pair("abcd", "abce"), pair("2", "2"), inputs=PAIRS, longest=3)
+    assert found.cut_alike == [2]
+    assert found.identical == [3]
     assert found.cut == 0
+
+
+def labelled(good, bad):
+    rest = {"prompt": "1+1"}
+    return [
+        {**rest, "completion": good, "label": True},
+        {**rest, "completion": bad, "label": False},
+    ]
+
+
+def test_pairs_of_the_same_that_became_two_rows_are_left_out_and_named(read):
+    rows = labelled("2", "3") + labelled("4", "4") + labelled("abcd", "abce")
+    found = read(*rows, originals=3, longest=3)
+    assert [prompt.columns["completion"] for prompt in found.prompts] == ["2", "3"]
+    assert (found.identical, found.cut_alike) == ([2], [3])
+
+
+def test_rows_of_their_own_may_hold_the_same_completion(read):
+    found = read(*labelled("2", "2"))
+    assert len(found.prompts) == 2
+    assert found.identical == []
+
+
+def test_a_data_set_of_nothing_but_pairs_that_the_cut_makes_the_same_is_refused(read):
+    with pytest.raises(
+        DataError, match=r"of 'mine' differ only beyond max_completion_length \(3\)"
+    ):
+        read(pair("abcd", "abce"), inputs=PAIRS, longest=3)
+    with pytest.raises(
+        DataError, match=r"no row of 'mine' is left: 1 hold the same .* of 1 differ"
+    ):
+        read(pair("abcd", "abce"), pair("2", "2"), inputs=PAIRS, longest=3)
 
 
 def test_a_data_set_of_nothing_but_pairs_of_the_same_is_refused(read):
@@ -366,7 +482,13 @@ def reading(column):
 
 @pytest.mark.parametrize(
     ("column", "value", "expected"),
-    [("label", 1, True), ("label", False, False), ("margin", 2, 2.0), ("level", "x", "x")],
+    [
+        ("label", 1, True),
+        ("label", 0, False),
+        ("label", False, False),
+        ("margin", 2, 2.0),
+        ("level", "x", "x"),
+    ],
 )
 def test_a_column_that_is_read_has_the_type_of_its_format(read, column, value, expected):
     row = {"prompt": "a", "completion": "b", column: value}
@@ -378,10 +500,11 @@ def test_a_column_that_is_read_has_the_type_of_its_format(read, column, value, e
 @pytest.mark.parametrize(
     ("column", "value", "kind"),
     [
-        ("label", "true", "true or false"),
-        ("label", 2, "true or false"),
-        ("label", None, "true or false"),
-        ("label", [True], "true or false"),
+        ("label", "true", "true or false, nor 1 or 0"),
+        ("label", 2, "true or false, nor 1 or 0"),
+        ("label", 1.0, "true or false, nor 1 or 0"),
+        ("label", None, "true or false, nor 1 or 0"),
+        ("label", [True], "true or false, nor 1 or 0"),
         ("margin", True, "a finite number"),
         ("margin", "1", "a finite number"),
         ("margin", None, "a finite number"),
@@ -410,6 +533,51 @@ def test_a_row_without_a_column_that_is_read_is_named(read):
     row = {"prompt": "a", "completion": "b"}
     with pytest.raises(DataError, match=r"row 1 of 'mine': there is no 'label', only prompt, com"):
         read(row, inputs=reading("label"))
+
+
+# -- columns for the chat template ---------------------------------------------------------------
+
+TOOLED = "{{ tools | length if tools else 0 }}{{ mood }}" + NEWLINES
+TOOLS = [{"type": "function", "function": {"name": "add"}}]
+
+
+@pytest.mark.parametrize("tools", [TOOLS, json.dumps(TOOLS)])
+def test_tools_and_further_arguments_reach_the_chat_template(read, templated, tokenizer, tools):
+    row = {"prompt": CHAT, "completion": said("2"), "tools": tools}
+    row["chat_template_kwargs"] = {"mood": "calm"}
+    for inputs in (Inputs(), LABELLED):
+        (prompt,) = read(row, inputs=inputs, tokenizer=templated(TOOLED)).prompts
+        assert tokenizer.decode(prompt.ids) == "1calm<|user|>1+1<|end|>\n<|assistant|>"
+        assert prompt.columns["tools"] == tools
+
+
+@pytest.mark.parametrize("column", ["tools", "chat_template_kwargs"])
+def test_no_arguments_are_no_arguments(prompts_of, templated, tokenizer, column):
+    (prompt,) = prompts_of({"prompt": CHAT, column: None}, tokenizer=templated(TOOLED))
+    assert tokenizer.decode(prompt.ids).startswith("0<|user|>")
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "complaint"),
+    [
+        ("tools", "add(", "'tools' is a text but not JSON"),
+        ("tools", {"name": "add"}, "'tools' is .*, not a list of tools"),
+        ("chat_template_kwargs", [1], r"'chat_template_kwargs' is \[1\], not an object"),
+    ],
+)
+def test_arguments_of_another_type_name_their_row(prompts_of, column, value, complaint):
+    with pytest.raises(DataError, match=f"^row 2 of 'mine': {complaint}"):
+        prompts_of({"prompt": CHAT}, {"prompt": CHAT, column: value})
+
+
+def test_columns_for_the_chat_template_are_like_others_to_a_text(prompts_of):
+    (prompt,) = prompts_of({"prompt": "a", "tools": "hammer"})
+    assert prompt.columns == {"tools": "hammer"}
+
+
+def test_a_system_message_may_be_empty(prompts_of, tokenizer):
+    (prompt,) = prompts_of({"prompt": [{"role": "system", "content": ""}, *CHAT]})
+    assert tokenizer.decode(prompt.ids) == "<|system|><|user|>1+1<|assistant|>"
 
 
 # -- empty prompts -------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from anypo import functional as F
 from anypo.batch import Sample, collate
 from anypo.embedded.task import Row
 from anypo.forward import score_tokens
-from anypo.prompts import Tokens
+from anypo.tokens import Tokens
 
 STEPS = 1400
 ROWS = 16  # demonstrations per step
