@@ -26,7 +26,7 @@ from anypo.observer import Observer, Silent
 from anypo.provenance import describe
 from anypo.reference import ensure_precomputed
 from anypo.run_directory import RunDirectory
-from anypo.sampler import TransformersSampler
+from anypo.samplers import Policy, check_sampler, make_sampler, unread_options
 from anypo.trainer import Evaluation, Report, Trainer
 
 
@@ -60,6 +60,7 @@ def run_recipe(algorithm: Algorithm, config: RunConfig, observer: Observer) -> P
     _refuse_inapplicable(config, algorithm)
     config = resolve(config, algorithm, built_in=built_in)
     accelerator = _accelerator(config)
+    check_sampler(config, accelerator.device)
     directory = RunDirectory(config.output, algorithm.named)
     _explain_inert_stages(algorithm, config, observer)
     materials = gather(algorithm, config, accelerator.device, observer)
@@ -82,14 +83,8 @@ def _trainer(algorithm: Algorithm, materials: Materials, accelerator: Accelerato
     )
     model.to(accelerator.device)
     check_head(model)
-    sampler = TransformersSampler(
-        model,
-        end_tokens=end_tokens(model, tokenizer),
-        temperature=config.temperature,
-        max_completion_length=config.max_completion_length,
-        token_budget=config.token_budget,
-        autocast=accelerator.autocast,
-    )
+    policy = Policy(materials.model, model, end_tokens(model, tokenizer), accelerator)
+    sampler = make_sampler(config, policy)
     learner = Learner(algorithm, model, config, accelerator)
     if config.precompute_reference:
         with sensible_threads(model):
@@ -181,6 +176,11 @@ def _refuse_inapplicable(config: RunConfig, algorithm: Algorithm) -> None:
             f"reward is set, but {algorithm.name} learns without one and there are no held-out "
             "prompts to score: set eval_data"
         )
+    if "sampler" in is_set and not (
+        algorithm.inputs.sampler or (evaluates and (config.reward or config.data is None))
+    ):
+        raise ConfigError(f"sampler is set, but {algorithm.name} samples nothing, and nor does a "
+            "held-out score: set reward and eval_data")
     if "ref_sync_alpha" in is_set and config.ref_sync_every is None:
         raise ConfigError("ref_sync_alpha is set, but not ref_sync_every, so nothing would read it")
     if config.precompute_reference and not algorithm.inputs.fixed:
@@ -210,7 +210,8 @@ def _recipe(algorithm: Algorithm, config: RunConfig, evaluates: bool) -> Recipe:
         if knob.name in algorithm.active_knobs and knob.value is not None
     }
     hooks = {layer.stage: layer.name for layer in algorithm.layers if layer.stage is not None}
-    ignored = {*inapplicable(algorithm), "output", "data_epochs"}  # steps says it
+    ignored = {*inapplicable(algorithm), *unread_options(config)}
+    ignored |= {"output", "data_epochs"}  # steps says it
     if not evaluates:
         ignored.add("eval_every")
     if config.ref_sync_every is None:

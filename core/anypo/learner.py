@@ -89,7 +89,7 @@ class Learner:
         """Add the loss of a prepared batch to the meter, and learn nothing."""
         batch = self.algorithm.weigh(batch)
         for index in self._micro_batches(batch):
-            meter.add(self._loss(batch.rows(index.to(self.accelerator.device))))
+            meter.add(self._loss(batch.rows(index.to(self.accelerator.device)), meter))
 
     def update(self, minibatch: Batch, meter: Meter, *, only_critic: bool = False) -> None:
         """One optimizer step: the losses of the micro-batches add up to that of the minibatch.
@@ -100,7 +100,7 @@ class Learner:
         minibatch = self.algorithm.weigh(minibatch)
         counting = [unit for unit in self.units(minibatch) if _counts(minibatch, unit)]
         for index in self._micro_batches(minibatch, counting):
-            loss = self._loss(minibatch.rows(index.to(self.accelerator.device)))
+            loss = self._loss(minibatch.rows(index.to(self.accelerator.device)), meter)
             self.accelerator.backward(loss.total)
             meter.add(loss)
         norm = self._clip_gradients(self.model, meter)
@@ -143,12 +143,15 @@ class Learner:
         needed = "old_logprobs" in self.algorithm.requires
         return needed and (early or self.updates_per_rollout > 1)
 
-    def _loss(self, batch: Batch) -> Loss:
+    def _loss(self, batch: Batch, meter: Meter) -> Loss:
         with_gradient = "entropy" in self.algorithm.requires
         scores = self._score(self.model, batch, self.critic, with_entropy_gradient=with_gradient)
         if "old_logprobs" in self.algorithm.requires and "old_logprobs" not in batch:
             # The policy has not moved since the rollout, so its old log-probs are these.
             batch = batch.replace(old_logprobs=scores.logprobs.detach())
+        if "sampler_logprobs" in batch and ("old_logprobs" in batch or not meter.updates):
+            ours = batch.old_logprobs if "old_logprobs" in batch else scores.logprobs.detach()
+            meter.compare(ours, batch.sampler_logprobs, batch.mask)
         return self.algorithm.loss(
             scores.logprobs, batch, values=scores.values, entropy=scores.entropy
         )
