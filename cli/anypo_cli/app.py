@@ -90,9 +90,7 @@ def serve(
         str | None, typer.Option(help="float32 or bfloat16, by itself the latter on a GPU.")
     ] = None,
     memory: Annotated[float | None, typer.Option(help="Share of the GPU's memory.")] = None,
-    max_length: Annotated[
-        int | None, typer.Option(help="Tokens of prompt and completion.")
-    ] = None,
+    max_length: Annotated[int | None, typer.Option(help="Tokens of prompt and completion.")] = None,
     tensor_parallel: Annotated[int, typer.Option(help="GPUs that share the model.")] = 1,
     eager: Annotated[bool, typer.Option("--eager", help="No CUDA graphs.")] = False,
     trust_remote_code: Annotated[

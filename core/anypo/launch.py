@@ -179,8 +179,10 @@ def _refuse_inapplicable(config: RunConfig, algorithm: Algorithm) -> None:
     if "sampler" in is_set and not (
         algorithm.inputs.sampler or (evaluates and (config.reward or config.data is None))
     ):
-        raise ConfigError(f"sampler is set, but {algorithm.name} samples nothing, and nor does a "
-            "held-out score: set reward and eval_data")
+        raise ConfigError(
+            f"sampler is set, but {algorithm.name} samples nothing, and nor does a "
+            "held-out score: set reward and eval_data"
+        )
     if "ref_sync_alpha" in is_set and config.ref_sync_every is None:
         raise ConfigError("ref_sync_alpha is set, but not ref_sync_every, so nothing would read it")
     if config.precompute_reference and not algorithm.inputs.fixed:

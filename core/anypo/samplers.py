@@ -37,7 +37,7 @@ class Policy:
     @property
     def device(self) -> str:
         """`cpu` or `cuda`."""
-        return self.accelerator.device.type
+        return str(self.accelerator.device.type)
 
     @property
     def dtype(self) -> str:

@@ -82,7 +82,9 @@ class LocalEngine:
 
                 self.llm = LLM(**options)
         except Exception as error:
-            raise SamplerError(f"vLLM does not start with model '{model}': {_line(error)}") from error
+            raise SamplerError(
+                f"vLLM does not start with model '{model}': {_line(error)}"
+            ) from error
         self._rest()
 
     def generate(self, requests: Sequence[Request]) -> list[list[Completion]]:

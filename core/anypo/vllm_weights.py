@@ -15,9 +15,7 @@ MEMORY = Path("/dev/shm")  # files there never reach a disk
 
 
 @contextmanager
-def weights_file(
-    model: PreTrainedModel, dtype: str, folder: str | None = None
-) -> Iterator[Path]:
+def weights_file(model: PreTrainedModel, dtype: str, folder: str | None = None) -> Iterator[Path]:
     """A file of the model's weights, which is there as long as the block runs.
 
     Args:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from torch import Tensor, nn
+from torch import Tensor
 
 NAME = "anypo.vllm_worker.WeightReceiver"
 SHAPE = (  # what the configurations of models with the same parameters agree in
@@ -90,11 +90,11 @@ def _tensors(path: str) -> Iterator[tuple[str, Tensor]]:
             yield name, file.get_tensor(name)
 
 
-def _repack_head(model: nn.Module) -> None:
-    """On a CPU a head keeps a packed copy of its weights; tied ones are left stale by the reload."""
+def _repack_head(model: Any) -> None:
+    """On a CPU a head keeps a packed copy of its weights, which the reload leaves if it is tied."""
     from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead
 
     for module in model.modules():
-        if isinstance(module, ParallelLMHead) and hasattr(module, "cpu_linear"):
-            if module.weight.numel():
-                module.quant_method.process_weights_after_loading(module)
+        packed = isinstance(module, ParallelLMHead) and hasattr(module, "cpu_linear")
+        if packed and module.weight.numel():
+            module.quant_method.process_weights_after_loading(module)
