@@ -176,12 +176,10 @@ def _refuse_inapplicable(config: RunConfig, algorithm: Algorithm) -> None:
             f"reward is set, but {algorithm.name} learns without one and there are no held-out "
             "prompts to score: set eval_data"
         )
-    if "sampler" in is_set and not (
-        algorithm.inputs.sampler or (evaluates and (config.reward or config.data is None))
-    ):
+    if "sampler" in is_set and not _samples(algorithm, config):
         raise ConfigError(
-            f"sampler is set, but {algorithm.name} samples nothing, and nor does a "
-            "held-out score: set reward and eval_data"
+            f"sampler is set, but {algorithm.name} samples nothing, and nor does a held-out score: "
+            "set reward and eval_data"
         )
     if "ref_sync_alpha" in is_set and config.ref_sync_every is None:
         raise ConfigError("ref_sync_alpha is set, but not ref_sync_every, so nothing would read it")
@@ -194,6 +192,12 @@ def _refuse_inapplicable(config: RunConfig, algorithm: Algorithm) -> None:
         raise ConfigError("precompute_reference is set, but ref_sync_every moves the reference")
     if {"steps", "data_epochs"} <= is_set:
         raise ConfigError("steps and data_epochs are both set; one of them says how long to train")
+
+
+def _samples(algorithm: Algorithm, config: RunConfig) -> bool:
+    """Whether completions are sampled, be it to learn from them or to score held-out prompts."""
+    scores = config.data is None or (bool(config.reward) and config.eval_data is not None)
+    return algorithm.inputs.sampler or (algorithm.generates and scores)
 
 
 def _explain_inert_stages(algorithm: Algorithm, config: RunConfig, observer: Observer) -> None:
@@ -214,6 +218,8 @@ def _recipe(algorithm: Algorithm, config: RunConfig, evaluates: bool) -> Recipe:
     hooks = {layer.stage: layer.name for layer in algorithm.layers if layer.stage is not None}
     ignored = {*inapplicable(algorithm), *unread_options(config)}
     ignored |= {"output", "data_epochs"}  # steps says it
+    if not _samples(algorithm, config):
+        ignored.add("sampler")
     if not evaluates:
         ignored.add("eval_every")
     if config.ref_sync_every is None:

@@ -105,7 +105,13 @@ class ServerProcess:
 
     def start(self):
         command, settings = serve_command(
-            self.model_dir, host="127.0.0.1", port=self.port, on_cpu=True, max_length=512
+            self.model_dir,
+            host="127.0.0.1",
+            port=self.port,
+            on_cpu=not torch.cuda.is_available(),
+            dtype=os.environ.get("ANYPO_TEST_DTYPE"),
+            memory=0.3,
+            max_length=512,
         )
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
