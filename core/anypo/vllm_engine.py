@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import warnings
 from collections.abc import Iterator, Sequence
@@ -169,6 +170,7 @@ def _undisturbed() -> Iterator[None]:
     set_num_threads, environment = torch.set_num_threads, dict(os.environ)
     with torch.random.fork_rng(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        logging.getLogger("torch._library.triton").setLevel(logging.ERROR)  # that there is none
         try:
             yield
         finally:

@@ -1,6 +1,9 @@
+from pathlib import Path
+
 import pytest
 import torch
 
+import anypo
 from anypo import run
 from anypo.config import RunConfig
 from anypo.errors import ConfigError, SamplerError
@@ -95,3 +98,9 @@ def test_a_server_that_is_not_there_ends_the_run_before_it_begins(model_dir, tmp
 def test_a_sampler_that_nothing_uses_is_refused(algorithm, reason, tmp_path):
     with pytest.raises(ConfigError, match=reason):
         run(algorithm, sampler="transformers", data="x.jsonl", output=str(tmp_path / "run"))
+
+
+def test_only_one_module_imports_the_llm_of_vllm():
+    sources = sorted(Path(anypo.__file__).parent.rglob("*.py"))
+    found = [p.name for p in sources if "from vllm import LLM" in p.read_text(encoding="utf-8")]
+    assert found == ["vllm_engine.py"]
