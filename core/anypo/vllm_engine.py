@@ -7,7 +7,7 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
 
 import torch
@@ -115,7 +115,8 @@ class LocalEngine:
 
     def close(self) -> None:
         """See `anypo.vllm_sampler.Engine`."""
-        self.llm.llm_engine.engine_core.shutdown()
+        with suppress(Exception):  # the run is over: what went wrong here must not cost its model
+            self.llm.llm_engine.engine_core.shutdown()
         del self.llm
         gc.collect()
 
