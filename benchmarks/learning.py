@@ -30,6 +30,14 @@ def whole(name: str) -> Algorithm:
         return compose("grpo", name)
 
 
+def evaluations(steps: list[dict[str, float]]) -> list[float]:
+    """The held-out scores of a run, or how often it ranked held-out pairs right."""
+    for headline in ("eval/score", "eval/rewards/accuracies"):
+        if found := [step[headline] for step in steps if headline in step]:
+            return found
+    raise ValueError("the run was not evaluated")
+
+
 def row(algorithm: Algorithm, seed: int) -> str:
     """One run, as a line of the table."""
     start = time.perf_counter()
@@ -37,7 +45,7 @@ def row(algorithm: Algorithm, seed: int) -> str:
         output = run(algorithm, seed=seed, output=str(Path(folder, "run")))
         lines = (output / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     steps = [json.loads(line) for line in lines]
-    scores = [step["eval/score"] for step in steps if "eval/score" in step]
+    scores = evaluations(steps)
     lengths = [step["length/mean"] for step in steps if "length/mean" in step]
     seconds = time.perf_counter() - start
     figures = f"{scores[0]:.3f} | {scores[-1]:.3f} | {lengths[0]:.1f} | {lengths[-1]:.1f}"

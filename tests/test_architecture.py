@@ -16,6 +16,7 @@ COMMANDS = {
     "import anypo": "import anypo",
     "anypo list": "from anypo_cli.app import main; assert main(['list']) == 0",
     "anypo --help": "from anypo_cli.app import main; assert main(['--help']) == 0",
+    "anypo new": "from anypo_cli.app import main; assert main(['new', 'grpo']) == 1",
 }
 
 

@@ -1,4 +1,5 @@
-"""The command line: `anypo list`, `anypo explain`, `anypo diff`, `anypo run`."""
+"""The command line: `anypo list`, `anypo explain`, `anypo diff`, `anypo check`, `anypo new`,
+`anypo run`."""
 
 from anypo_cli.app import main
 

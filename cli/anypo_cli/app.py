@@ -104,6 +104,19 @@ def serve(
     become_server(**options)
 
 
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Such as my-algo.")],
+    directory: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Where to write it; by default NAME.")
+    ] = None,
+) -> None:
+    """Write a package with a plugin that works, with its test, to be made into your own."""
+    from anypo_cli.creating import create_package
+
+    create_package(name, directory)
+
+
 app.add_typer(
     typer.Typer(),
     name="run",

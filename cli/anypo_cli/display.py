@@ -132,8 +132,8 @@ class LiveDisplay(PlainDisplay):
 def _headlines(metrics: dict[str, float]) -> list[str]:
     """The evaluations that say most: scores, else how often pairs are ranked right, else a loss."""
     scores = [name for name in metrics if name.startswith("eval/score")]
-    ranking = [name for name in ("eval/rewards/accuracies", "eval/loss") if name in metrics]
-    return scores or ranking[:1]
+    others = [name for name in metrics if name in ("eval/rewards/accuracies", "eval/loss")]
+    return scores or sorted(others, reverse=True)[:1]
 
 
 def make_display() -> PlainDisplay:

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from anypo.composition import compose
 from anypo.explain import Explanation
+from anypo.rollout import Inputs
 from anypo_cli.settings import pairs, value_of
 
 REQUIREMENTS = {
@@ -37,8 +38,18 @@ def show_explanation(
     console.print(f"[bold]{escape(explanation.name)}[/]\n")
     for table in (_stack(explanation), _stages(explanation), _knobs(explanation)):
         console.print(table, "")
+    console.print(f"[bold]learns from[/] {_inputs(explanation.inputs)}")
     needs = [REQUIREMENTS[name] for name in sorted(explanation.requires)]
     console.print(f"[bold]requires[/] {', '.join(['the policy', *needs])}")
+
+
+def _inputs(inputs: Inputs) -> str:
+    """What a run of it must be given beside prompts."""
+    columns = sorted(inputs.completions | inputs.columns)
+    parts = ["completions of the policy"] * inputs.sampler
+    parts += ["their rewards"] * inputs.scorer
+    parts += [f"the columns {', '.join(columns)} of the data set"] * bool(columns)
+    return " and ".join(parts) or "prompts alone"
 
 
 def _table(*titles: str) -> Table:

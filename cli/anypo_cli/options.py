@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
@@ -42,7 +42,8 @@ def build_command(recipe: Recipe) -> Any:
     def command(**given: Any) -> None:
         _execute(recipe, given)
 
-    parameters = [_option(name, field) for name, field in RunConfig.model_fields.items()]
+    suited = {k: v for layer in layers for k, v in getattr(layer.source, "options", {}).items()}
+    parameters = [_option(name, field, suited) for name, field in RunConfig.model_fields.items()]
     parameters += _file_options() + [_knob_option(knob, layers) for knob in knobs.values()]
     _sign(command, parameters)
     app = typer.Typer(add_completion=False)
@@ -74,8 +75,8 @@ def _execute(recipe: Recipe, given: dict[str, Any]) -> None:
     display.finished(folder)
 
 
-def _option(name: str, field: Any) -> Parameter:
-    default = _shown(field.get_default(call_default_factory=True))
+def _option(name: str, field: Any, suited: Mapping[str, Any]) -> Parameter:
+    default = _shown(suited.get(name, field.get_default(call_default_factory=True)))
     if name in BUILT_IN_DEFAULTS:
         default += f"; built-in model: {BUILT_IN_DEFAULTS[name]}"
     return _parameter(name, field.annotation, field.description, default, PANEL)

@@ -165,6 +165,11 @@ class Algorithm:
         return any(getattr(layer.source, "couples", "") == "group" for layer in self.layers)
 
     @property
+    def options(self) -> dict[str, Any]:
+        """The run options that suit it, whatever the model."""
+        return self._preferred("options")
+
+    @property
     def built_in_options(self) -> dict[str, Any]:
         """The run options that suit the built-in model."""
         return self._preferred("built_in_options")
@@ -235,6 +240,8 @@ class Algorithm:
         with recorded_knobs():  # of no account: a knob that only a metric reads changes nothing
             answers = self._call("metrics", batch=batch, **detached)
         for answer in reversed(answers):
+            if not isinstance(answer, dict):
+                raise PluginError(f"{self.blame('metrics')} returned {answer!r:.60}, no dict")
             for name, x in answer.items():
                 self._expect("metrics", name, x, (n, t), (n, 1), (n,))
                 known = ~x.isnan() & (batch.mask if x.shape == (n, t) else True)

@@ -22,7 +22,7 @@ from anypo.errors import AnypoError
 class Prompt:
     """One row of a data set, tokenised."""
 
-    ids: list[int]
+    ids: list[int]  # tokens
     content: Any  # a string, or a list of {"role", "content"} messages: what rewards are given
     columns: dict[str, Any] = field(default_factory=dict)  # the row's other columns
     completions: dict[str, Completion] = field(default_factory=dict)  # those it holds, tokenised
@@ -59,7 +59,7 @@ class Completion:
 class Sample:
     """One completion and all that is known of it. Token ids are the sampler's own."""
 
-    prompt_ids: list[int]
+    prompt_ids: list[int]  # tokens
     completion_ids: list[int]  # with the end-of-sequence token, if there was one
     group: int  # which of the step's prompts it answers
     reward: float | None = None  # what is optimised; None until scored
@@ -106,14 +106,14 @@ class Batch:
     mask: Bool[Tensor, "N T"]  # the completion tokens the policy wrote, end of sequence included
     group: Int[Tensor, " N"]  # rows that answer one prompt share a number
     rewards: Float[Tensor, " N"]  # what is optimised
-    truncated: Bool[Tensor, " N"]
+    truncated: Bool[Tensor, " N"]  # hit the length limit before an end-of-sequence token
     old_logprobs: Float[Tensor, "N T"]  # under the policy that sampled, computed by the trainer
     sampler_logprobs: Float[Tensor, "N T"]  # the same, as the sampler reported them
     ref_logprobs: Float[Tensor, "N T"]  # under the frozen reference model
     values: Float[Tensor, "N T"]  # the critic's estimates at rollout time, before each token
-    advantages: Float[Tensor, "N T"]
+    advantages: Float[Tensor, "N T"]  # what the advantage stage made of it
     input_ids: Int[Tensor, "N L"]  # prompt and completion, padded on the right
-    prompt_lengths: Int[Tensor, " N"]
+    prompt_lengths: Int[Tensor, " N"]  # tokens
     sequence_lengths: Int[Tensor, " N"]  # prompt + completion
 
     def __init__(
@@ -147,7 +147,9 @@ class Batch:
             return self.tensors[name]
         except KeyError:
             advice = (
-                f"a plugin that reads it only at times names '{MODEL_OUTPUTS[name]}' in its "
+                "the completions were not drawn by a sampler that reports them"
+                if name == "sampler_logprobs"
+                else f"a plugin that reads it only at times names '{MODEL_OUTPUTS[name]}' in its "
                 "`requires` hook"
                 if name in MODEL_OUTPUTS
                 else "a stage before this one or a reward function would have to provide it"

@@ -76,7 +76,10 @@ def learning_from(columns: Collection[str], like: Algorithm) -> list[str]:
         except PluginError:  # broken, or a modifier
             continue
         wanted = inputs.completions | inputs.columns
-        if inputs.completions and converted([dict.fromkeys(columns)], wanted)[0].keys() >= wanted:
+        if (
+            inputs.completions
+            and converted([dict.fromkeys(columns, "")], wanted)[0].keys() >= wanted
+        ):
             fitting.append(entry.name)
     return fitting
 

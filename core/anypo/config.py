@@ -142,15 +142,15 @@ def resolve(config: RunConfig, algorithm: Algorithm, *, built_in: bool) -> RunCo
 
     Args:
         config: As the user made it.
-        algorithm: Whose plugins may prefer other options for the built-in model.
+        algorithm: Whose plugins may prefer other options.
         built_in: Whether the model is the built-in one, or was trained from it.
     """
-    update: dict[str, Any] = {}
+    defaults = algorithm.options
     if built_in:
-        defaults = {**BUILT_IN_DEFAULTS, **algorithm.built_in_options}
-        if "data_epochs" in config.model_fields_set:
-            del defaults["steps"]
-        update = {k: v for k, v in defaults.items() if k not in config.model_fields_set}
+        defaults |= {**BUILT_IN_DEFAULTS, **algorithm.built_in_options}
+    if "data_epochs" in config.model_fields_set:
+        defaults.pop("steps", None)
+    update = {k: v for k, v in defaults.items() if k not in config.model_fields_set}
     update.pop("reward", None)  # of the built-in task, not of the built-in model
     if config.data is None and algorithm.generates:
         suited = algorithm.built_in_options.get("reward", ["exact"])

@@ -23,6 +23,7 @@ from anypo.rollout import Inputs
 from anypo.stack import layer_of
 
 
+@torch.enable_grad()
 def dry_run(algorithm: Algorithm) -> None:
     """Check an algorithm and fill in what only a trial can tell: what it requires and reads.
 
@@ -151,7 +152,7 @@ def _spied(samples: list[Sample]) -> tuple[Batch, set[str]]:
 
 
 def _random(batch: Batch, random: torch.Generator) -> Tensor:
-    return -torch.rand(batch.mask.shape, generator=random)
+    return -4 * torch.rand(batch.mask.shape, generator=random)  # ratios up to exp(4)
 
 
 def _providers(reads: set[str]) -> set[str]:

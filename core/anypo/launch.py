@@ -21,6 +21,7 @@ from anypo.evaluation import HeldOutLoss, SampledScore
 from anypo.forward import check_head
 from anypo.learner import Learner
 from anypo.materials import Materials, gather
+from anypo.model_reward import Engine
 from anypo.models import end_tokens, load_model, model_path, sensible_threads
 from anypo.observer import Observer, Silent
 from anypo.provenance import describe
@@ -63,7 +64,10 @@ def run_recipe(algorithm: Algorithm, config: RunConfig, observer: Observer) -> P
     check_sampler(config, accelerator.device)
     directory = RunDirectory(config.output, algorithm.named)
     _explain_inert_stages(algorithm, config, observer)
-    materials = gather(algorithm, config, accelerator.device, observer)
+    engine = Engine(
+        accelerator.device, config.token_budget, accelerator.autocast, config.trust_remote_code
+    )
+    materials = gather(algorithm, config, engine, observer)
     trainer = _trainer(algorithm, materials, accelerator)
     recipe = _recipe(algorithm, materials.config, bool(trainer.evaluations))
     directory.begin(recipe, describe(algorithm))
@@ -224,5 +228,7 @@ def _recipe(algorithm: Algorithm, config: RunConfig, evaluates: bool) -> Recipe:
         ignored.add("eval_every")
     if config.ref_sync_every is None:
         ignored.add("ref_sync_alpha")
+    if not config.precompute_reference:  # written down, it would bar a variation without one
+        ignored.add("precompute_reference")
     options: dict[str, Any] = config.model_dump(exclude=ignored)
     return Recipe(algorithm.named, options, knobs, hooks)

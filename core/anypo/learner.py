@@ -87,9 +87,8 @@ class Learner:
     @torch.no_grad()
     def measure(self, batch: Batch, meter: Meter) -> None:
         """Add the loss of a prepared batch to the meter, and learn nothing."""
-        batch = self.algorithm.weigh(batch)
-        for index in self._micro_batches(batch):
-            meter.add(self._loss(batch.rows(index.to(self.accelerator.device)), meter))
+        for loss in self._losses(self.algorithm.weigh(batch), meter):
+            meter.add(loss)
 
     def update(self, minibatch: Batch, meter: Meter, *, only_critic: bool = False) -> None:
         """One optimizer step: the losses of the micro-batches add up to that of the minibatch.
@@ -97,10 +96,7 @@ class Learner:
         Raises:
             TrainingError: The gradient is not finite; no weight has changed.
         """
-        minibatch = self.algorithm.weigh(minibatch)
-        counting = [unit for unit in self.units(minibatch) if _counts(minibatch, unit)]
-        for index in self._micro_batches(minibatch, counting):
-            loss = self._loss(minibatch.rows(index.to(self.accelerator.device)), meter)
+        for loss in self._losses(self.algorithm.weigh(minibatch), meter):
             self.accelerator.backward(loss.total)
             meter.add(loss)
         norm = self._clip_gradients(self.model, meter)
@@ -142,6 +138,17 @@ class Learner:
         early = "old_logprobs" in self.algorithm.prepare_requires
         needed = "old_logprobs" in self.algorithm.requires
         return needed and (early or self.updates_per_rollout > 1)
+
+    def _losses(self, batch: Batch, meter: Meter) -> Iterator[Loss]:
+        """The losses of the micro-batches of a weighed batch."""
+        for index in self._micro_batches(batch, self._counting_units(batch)):
+            yield self._loss(batch.rows(index.to(self.accelerator.device)), meter)
+
+    def _counting_units(self, batch: Batch) -> list[list[int]]:
+        """The units with a weight somewhere: the others have no part in the loss."""
+        counts = torch.stack([weights.any(-1) for weights in batch.weights.values()]).any(0)
+        counting = counts.tolist()
+        return [unit for unit in self.units(batch) if any(counting[row] for row in unit)]
 
     def _loss(self, batch: Batch, meter: Meter) -> Loss:
         with_gradient = "entropy" in self.algorithm.requires
@@ -201,8 +208,3 @@ class Learner:
                 "look at the rewards"
             )
         return float(norm)
-
-
-def _counts(batch: Batch, unit: Sequence[int]) -> bool:
-    """Whether some token of the rows has a weight: no other one has a part in the loss."""
-    return any(bool(weights[list(unit)].any()) for weights in batch.weights.values())

@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import torch
 from transformers import PreTrainedTokenizerBase
 
 from anypo.algorithm import Algorithm
@@ -17,6 +16,7 @@ from anypo.data import load_rows
 from anypo.embedded import ensure_embedded
 from anypo.errors import ConfigError, DataError
 from anypo.formats import Row, converted
+from anypo.model_reward import Engine
 from anypo.models import context_length, load_config, load_tokenizer
 from anypo.observer import Observer
 from anypo.prompts import Prompts, to_prompts
@@ -38,7 +38,7 @@ class Materials:
 
 
 def gather(
-    algorithm: Algorithm, config: RunConfig, device: torch.device, observer: Observer
+    algorithm: Algorithm, config: RunConfig, engine: Engine, observer: Observer
 ) -> Materials:
     """The materials of a run.
 
@@ -47,10 +47,7 @@ def gather(
     """
     if config.data is not None and algorithm.inputs.scorer and not config.reward:
         raise ConfigError("data are given but no reward: name one with reward (--reward)")
-    rewards = [
-        load_reward(spec, device, trust_remote_code=config.trust_remote_code)
-        for spec in config.reward
-    ]
+    rewards = [load_reward(spec, engine) for spec in config.reward]
     rows = {name: load_rows(name) for name in (config.data, config.eval_data) if name}
     model, data, eval_data = config.model, config.data, config.eval_data
     if model is None or data is None:
@@ -66,8 +63,12 @@ def gather(
     if eval_data and rewards:
         found.held_out = reader.to_complete(eval_data, rows[eval_data])
     if eval_data and algorithm.inputs.completions:
-        required = not found.held_out
-        found.held_out_rows = reader.to_judge(eval_data, rows[eval_data], required=required)
+        found.held_out_rows = reader.to_judge(eval_data, rows[eval_data])
+    if config.eval_data and not (found.held_out or found.held_out_rows):
+        raise DataError(
+            f"data set '{eval_data}' cannot be evaluated on: it lacks columns that "
+            f"{algorithm.name} learns from, and no reward is set to score completions with"
+        )
     for given in (found.prompts if algorithm.inputs.scorer else [], found.held_out):
         scorer.check_columns(given)
     if config.steps is None:
@@ -88,35 +89,38 @@ class _Reader:
 
     def to_learn_from(self, name: str, rows: Sequence[Row]) -> list[Prompt]:
         """Prompts with all that the rollout reads."""
-        rows = converted(rows, self._wanted)
+        originals = len(rows)
+        rows = converted(rows, self._wanted, name)
         missing = sorted({"prompt", *self._wanted} - rows[0].keys())
         if missing:
             fitting = learning_from(rows[0].keys(), self.algorithm)
             raise DataError(
                 f"data set '{name}' has no column '{missing[0]}', only {', '.join(rows[0])}; "
-                + (f"{', '.join(fitting)} would learn from it" if fitting else "see the formats")
+                + f"{', '.join(fitting) or 'only an algorithm that samples'} would learn from it"
             )
-        return self._tokenised(name, rows, self.algorithm.inputs)
+        return self._tokenised(name, rows, self.algorithm.inputs, originals)
 
     def to_complete(self, name: str, rows: Sequence[Row]) -> list[Prompt]:
         """Prompts alone."""
-        rows = converted(rows, [])
+        rows = converted(rows, [], name)
         if "prompt" not in rows[0]:
             raise DataError(f"data set '{name}' has no column 'prompt', only {', '.join(rows[0])}")
-        return self._tokenised(name, rows, Inputs())
+        return self._tokenised(name, rows, Inputs(), len(rows))
 
-    def to_judge(self, name: str, rows: Sequence[Row], *, required: bool) -> list[Prompt]:
-        """Prompts with all that the rollout reads; none, if they lack it and need not have it."""
-        has_all = {"prompt", *self._wanted} <= converted(rows, self._wanted)[0].keys()
-        return self.to_learn_from(name, rows) if has_all or required else []
+    def to_judge(self, name: str, rows: Sequence[Row]) -> list[Prompt]:
+        """Prompts with all that the rollout reads; none, if the data set lacks it."""
+        has = converted(rows[:1], self._wanted, name)[0].keys()
+        return self.to_learn_from(name, rows) if {"prompt", *self._wanted} <= has else []
 
     @property
     def _wanted(self) -> frozenset[str]:
         return self.algorithm.inputs.completions | self.algorithm.inputs.columns
 
-    def _tokenised(self, name: str, rows: Sequence[Row], inputs: Inputs) -> list[Prompt]:
+    def _tokenised(
+        self, name: str, rows: Sequence[Row], inputs: Inputs, originals: int
+    ) -> list[Prompt]:
         limits = (self.prompt_limit, self.config.max_completion_length)
-        found = to_prompts(name, rows, self.tokenizer, inputs, *limits)
+        found = to_prompts(name, rows, self.tokenizer, inputs, *limits, originals=originals)
         for note in _losses(name, found, limits[1]):
             self.observer.note(note)
         return found.prompts

@@ -83,7 +83,7 @@ def reward_metrics(samples: Sequence[Sample]) -> dict[str, float]:
     if not rewards:
         return {}
     scores = {name: _mean([s.scores[name] for s in samples]) for name in samples[0].scores}
-    return {"mean": _mean(rewards), **scores}
+    return {**scores, "mean": _mean(rewards)}
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -31,7 +31,8 @@ class Plugin(BaseModel):
     extends: ClassVar[tuple[type | str, ...]] = ()  # what is laid below it: classes or names
     claims: ClassVar[tuple[str, ...]] = ()  # what holds of it by intention, see anypo.testing
     couples: ClassVar[str] = ""  # "group" if the rows of a group must share a micro-batch
-    built_in_options: ClassVar[dict[str, Any]] = {}  # run options that suit the built-in model,
+    options: ClassVar[dict[str, Any]] = {}  # run options that suit it, where nothing is set
+    built_in_options: ClassVar[dict[str, Any]] = {}  # those that suit the built-in model,
     built_in_knobs: ClassVar[dict[str, Any]] = {}  # and knobs, where the plugin's defaults do not
 
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -31,6 +32,8 @@ def to_prompts(
     inputs: Inputs,
     max_prompt_length: int,
     max_completion_length: int,
+    *,
+    originals: int | None = None,
 ) -> Prompts:
     """The tokenised prompts of the rows of a data set, each with its other columns.
 
@@ -44,13 +47,15 @@ def to_prompts(
         inputs: What of a row is read beside its prompt.
         max_prompt_length: In tokens; a longer prompt is an error, never cut in silence.
         max_completion_length: In tokens.
+        originals: Rows that the data set had before each became several.
 
     Raises:
         DataError: A row lacks a column, or its content is unusable.
     """
     reader = _Reader(tokenizer, inputs, max_prompt_length, max_completion_length)
     found = Prompts()
-    for number, row in enumerate(rows, 1):
+    for index, row in enumerate(rows):
+        number = 1 + index * (originals or len(rows)) // len(rows)
         try:
             prompt = reader.read(row)
         except DataError as error:
@@ -161,6 +166,8 @@ class Tokens:
             following = whole[len(prompt_ids) :]
         else:  # a token spans both; the sampler would not have seen it so either
             following = list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        if not following:
+            raise DataError("is empty: the tokenizer makes nothing of it")
         return following[:-1] if following[-1] == self.end else following
 
     def _replies(self, prompt: list[Any], prompt_ids: list[int], replies: list[Any]) -> Completion:
@@ -173,8 +180,8 @@ class Tokens:
             for before, after in pairwise((ids, start, until)):
                 if after[: len(before)] != before:
                     raise DataError(
-                        "does not continue the prompt: the chat template renders earlier messages "
-                        "otherwise once later ones follow"
+                        "does not continue the prompt: it begins with no reply, or the chat "
+                        "template renders earlier messages otherwise once later ones follow"
                     )
             mask += [False] * (len(start) - len(mask)) + [is_reply] * (len(until) - len(start))
             ids = until
@@ -230,8 +237,9 @@ def _boolean(column: str, value: Any) -> bool:
 
 
 def _number(column: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise DataError(f"'{column}' is {value!r:.60}, not a number")
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not math.isfinite(value):
+        raise DataError(f"'{column}' is {value!r:.60}, not a finite number")
     return float(value)
 
 

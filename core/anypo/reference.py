@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from jaxtyping import Float
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from anypo.batch import Batch, Prompt, Sample, collate
 from anypo.cache import cache_directory
+from anypo.errors import ConfigError, TrainingError
 from anypo.learner import Learner
 
 ROWS = 512  # collated at a time
 
 
 class PrecomputedReference:
-    """The log-probs of known rows.
+    """The log-probs of known rows; rows of the same tokens have the same, whatever their masks.
 
     Args:
         samples: The rows.
@@ -32,9 +35,18 @@ class PrecomputedReference:
         self.rows = dict(zip(keys, logprobs, strict=True))
 
     def __call__(self, batch: Batch) -> Float[Tensor, "N T"]:
-        """The log-probs of the rows of a batch, all of which must be known."""
+        """The log-probs of the rows of a batch.
+
+        Raises:
+            TrainingError: The rollout made a row that the data set does not hold.
+        """
         logprobs = torch.zeros(batch.mask.shape, device=batch.mask.device)
         for row, key in enumerate(_keys(batch)):
+            if key not in self.rows:
+                raise TrainingError(
+                    "the rollout made a row that the data set does not hold, so its reference "
+                    "log-probs are not precomputed; leave precompute_reference out"
+                )
             known = self.rows[key]
             logprobs[row, : len(known)] = known.to(logprobs.device)
         return logprobs
@@ -50,25 +62,39 @@ def ensure_precomputed(learner: Learner, prompts: Sequence[Prompt]) -> Precomput
         ConfigError: The cache cannot be written.
     """
     samples = [prompt.sample(column, 0) for prompt in prompts for column in prompt.completions]
-    file = cache_directory() / f"reference-{_fingerprint(learner, samples)}.pt"
-    if not file.exists():
-        _write(file, list(_compute(learner, samples)))
-    return PrecomputedReference(samples, torch.load(file, weights_only=True))
+    # Each a group of its own: nothing here compares rows, so none need share a forward pass.
+    samples = [replace(sample, group=i) for i, sample in enumerate(samples)]
+    lengths = [len(sample.completion_ids) for sample in samples]
+    file = cache_directory() / f"reference-{_fingerprint(learner, samples)}.safetensors"
+    logprobs = _read(file)
+    if logprobs is None or len(logprobs) != sum(lengths):
+        logprobs = torch.cat(list(_compute(learner, samples)))
+        _write(file, logprobs)
+    return PrecomputedReference(samples, logprobs.split(lengths))
 
 
 def _compute(learner: Learner, samples: Sequence[Sample]) -> Iterator[Tensor]:
     for start in range(0, len(samples), ROWS):
         some = samples[start : start + ROWS]
         for sample, row in zip(some, learner.logprobs(collate(some)).cpu(), strict=True):
-            yield row[: len(sample.completion_ids)].clone()
+            yield row[: len(sample.completion_ids)]
 
 
-def _write(file: Path, logprobs: list[Tensor]) -> None:
-    # Under another name first: a run that is interrupted here must leave no half of it.
-    descriptor, unfinished = tempfile.mkstemp(dir=file.parent, suffix=".pt")
-    os.close(descriptor)
-    torch.save(logprobs, unfinished)
-    Path(unfinished).rename(file)
+def _read(file: Path) -> Tensor | None:
+    """What the file holds; None if there is none, or it is damaged."""
+    try:
+        return load_file(file)["logprobs"]
+    except (OSError, SafetensorError, KeyError):
+        return None
+
+
+def _write(file: Path, logprobs: Tensor) -> None:
+    try:  # elsewhere first: a run that is interrupted here must leave no half of it
+        with tempfile.TemporaryDirectory(dir=file.parent) as folder:
+            save_file({"logprobs": logprobs}, Path(folder, file.name))
+            Path(folder, file.name).replace(file)
+    except OSError as error:
+        raise ConfigError(f"the cache '{file.parent}' cannot be written: {error}") from error
 
 
 def _fingerprint(learner: Learner, samples: Sequence[Sample]) -> str:

@@ -19,7 +19,6 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import PreTrainedTokenizerBase
 
 from anypo.batch import Prompt, Sample, step_columns
@@ -27,9 +26,10 @@ from anypo.builtin_rewards import BUILT_IN
 from anypo.deadline import DeadlineError, deadline
 from anypo.errors import ConfigError, DataError, RewardError, nearest
 from anypo.loading import load_function
-from anypo.scalar_head import ScoreOfModel
+from anypo.model_reward import Engine, ScoreOfModel
 
 TOKENS = "completion_tokens"
+MEAN = "mean"  # what the metric of their sum is called
 Answer = float | list[tuple[int, float]]  # a score, or the rewards of steps
 
 
@@ -43,28 +43,25 @@ class Reward:
     source: str = ""  # as the user wrote it: its name where two functions have the same
 
 
-def load_reward(
-    spec: str, device: torch.device | None = None, *, trust_remote_code: bool = False
-) -> Reward:
+def load_reward(spec: str, engine: Engine | None = None) -> Reward:
     """The reward that a specification names.
 
     Args:
         spec: `NAME` or `NAME:ARGUMENT` of a built-in, `file.py:function`,
             `package.module:function`, or a model directory or hub name; `=WEIGHT` may follow.
-        device: Where a model lives.
-        trust_remote_code: Whether to run Python code that comes with a model.
+        engine: How a model is run.
 
     Raises:
         RewardError: It cannot be imported or is not callable, or the model scores no texts.
     """
     source, weight = _split_weight(spec)
-    if Path(source).is_dir() or ("/" in source and ":" not in source):
-        device = device or torch.device("cpu")
-        model = ScoreOfModel(source, device, trust_remote_code=trust_remote_code)
-        return Reward(Path(source).name, model, weight, source)
     name, _, argument = source.partition(":")
     if name in BUILT_IN:
         return Reward(name, BUILT_IN[name](argument), weight, source)
+    if source and (Path(source).is_dir() or ("/" in source and ":" not in source)):
+        if not Path(source).exists() and Path(source).parent.is_dir():
+            raise RewardError(f"there is no model directory '{source}' to score with")
+        return Reward(Path(source).name, ScoreOfModel(source, engine or Engine()), weight, source)
     if ":" not in source:
         raise RewardError(
             f"there is no built-in reward '{name}'{nearest(name, BUILT_IN)}; "
@@ -93,7 +90,7 @@ class Rewards:
         self, rewards: Sequence[Reward], tokenizer: PreTrainedTokenizerBase, timeout: float
     ) -> None:
         names = [reward.name for reward in rewards]
-        if len(set(names)) < len(names):
+        if len({*names, MEAN}) <= len(names):
             rewards = [replace(reward, name=reward.source) for reward in rewards]
             names = [reward.name for reward in rewards]
         if len(set(names)) < len(names):

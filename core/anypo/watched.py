@@ -14,10 +14,11 @@ def token_metrics(
 ) -> dict[str, tuple[Tensor, Tensor]]:
     """Sums and counts over the unmasked tokens."""
     watched: dict[str, Tensor] = {}
-    if gain.requires_grad and logprobs.requires_grad:
+    has_old = "old_logprobs" in batch  # elsewhere nothing is clipped
+    if has_old and gain.requires_grad and logprobs.requires_grad:
         watched["clip/fraction"] = _clipped(logprobs, gain, batch)
     was_sampled = "rewards" in batch  # elsewhere the estimates below mean nothing
-    if was_sampled and "old_logprobs" in batch:
+    if was_sampled and has_old:
         watched["ratio/mean"] = F.exp_ratio(log_ratio.detach()).expand(batch.mask.shape)
     if was_sampled and (reference := batch.tensors.get("ref_logprobs")) is not None:
         watched["kl/ref"] = F.k3(logprobs.detach(), reference)

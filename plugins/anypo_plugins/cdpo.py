@@ -18,7 +18,7 @@ class CDPO(Plugin):
 
     extends: ClassVar = (DPO,)
 
-    beta: float = 0.1
+    beta: float = Field(0.1, gt=0)
     label_smoothing: float = Field(0.1, ge=0, lt=0.5, description="Share of flipped labels (e).")
 
     @hookimpl

@@ -79,11 +79,11 @@ class GFPO(Plugin):
         return keeps if memory["steps"] > self.adaptive_warmup else [self.keep] * len(groups)
 
     def _best(self, rewards, lengths, k):
-        """The k rows of highest score; of equals the shorter, then the earlier."""
+        """The k rows of highest score; of equals the shorter, the better rewarded, the earlier."""
         scores = torch.as_tensor(load_metric(self.metric)(rewards, lengths))
         if scores.shape != rewards.shape or scores.isnan().any():
             raise ValueError(f"metric '{self.metric}' gave {scores}, not {len(rewards)} numbers")
-        order = list(zip((-scores).tolist(), lengths.tolist(), strict=True))
+        order = list(zip((-scores).tolist(), lengths.tolist(), (-rewards).tolist(), strict=True))
         return sorted(range(len(order)), key=order.__getitem__)[:k]
 
     @field_validator("metric")

@@ -81,9 +81,9 @@ class HybridGRPO(Plugin):
         if self.reward_transform == "tanh":
             return F.group_standardize(rewards, group).tanh()
         if self.reward_transform == "batch_std" and len(rewards) > 1:
-            deviation = rewards.std()
+            deviation = rewards.double().std()  # in float32, that of equal rewards is not 0
             # Not centred: a critic of centred rewards has nothing to learn.
-            return rewards / deviation if deviation > F.EQUAL_REWARDS else rewards
+            return rewards / float(deviation) if deviation > F.EQUAL_REWARDS else rewards
         return rewards
 
     def _judged(self, batch, rewards, estimates):

@@ -16,6 +16,7 @@ from anypo import AnypoError, Plugin, hookimpl
 class KTO(Plugin):
     """Learns from completions labelled good or bad, judged against the policy's drift so far."""
 
+    options: ClassVar = {"max_completion_length": 512}
     built_in_options: ClassVar = {"learning_rate": 5e-5, "minibatches": 1}
     built_in_knobs: ClassVar = {"beta": 1.0}
 
@@ -25,17 +26,11 @@ class KTO(Plugin):
 
     @hookimpl
     def rollout(self, prompts):
-        """The `completion` of every row with its `label`; and with the next row's, for z0."""
-        if len(prompts) < 2:
-            raise AnypoError(
-                "kto compares prompts with the completions of others, so a step needs at least 2: "
-                "raise prompts_per_step"
-            )
-        following = [*prompts[1:], prompts[0]]
+        """The `completion` of every row with its `label`; and that of another prompt, for z0."""
         return [
             sample
-            for group, (prompt, other) in enumerate(zip(prompts, following, strict=True))
-            for sample in (_labelled(prompt, group), _mismatched(prompt, other, group))
+            for group, prompt in enumerate(prompts)
+            for sample in (_labelled(prompt, group), _mismatched(prompts, group))
         ]
 
     @hookimpl
@@ -84,6 +79,14 @@ def _labelled(prompt, group):
     return prompt.sample("completion", group, label=1.0 if prompt.columns["label"] else -1.0)
 
 
-def _mismatched(prompt, other, group):
-    mismatched = other.sample("completion", group, label=0.0)
-    return replace(mismatched, prompt_ids=prompt.ids)
+def _mismatched(prompts, group):
+    """The prompt with the completion of the next row that has another prompt."""
+    prompt = prompts[group]
+    for other in [*prompts[group + 1 :], *prompts[:group]]:
+        if other.ids != prompt.ids:
+            mismatched = other.sample("completion", group, label=0.0)
+            return replace(mismatched, prompt_ids=prompt.ids)
+    raise AnypoError(
+        "kto compares prompts with the completions of others, so the rows of a step and of the "
+        "held-out data need at least 2 different prompts: raise prompts_per_step, or add rows"
+    )

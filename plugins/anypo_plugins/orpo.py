@@ -1,6 +1,6 @@
 """Odds Ratio Preference Optimization.
 
-Source: Hong et al. 2024, arXiv:2403.07691, equations 4 to 6.
+Source: Hong et al. 2024, arXiv:2403.07691, equations 4 to 7.
 """
 
 from typing import ClassVar
@@ -21,7 +21,7 @@ class ORPO(Plugin):
     built_in_knobs: ClassVar = {"beta": 0.1}
 
     beta: float = Field(0.1, gt=0, description="Weight of the odds ratio (lambda).")
-    sft_coef: float = 1.0
+    sft_coef: float = Field(1.0, ge=0)
 
     @hookimpl
     def ratio(self, logprobs, batch):

@@ -15,6 +15,7 @@ class Pairwise(Plugin):
     """Pairs of a data set, every pair counting the same. How they are compared is left open."""
 
     couples: ClassVar = "group"
+    options: ClassVar = {"max_completion_length": 512}
 
     @hookimpl
     def rollout(self, prompts):

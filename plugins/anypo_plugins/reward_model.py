@@ -19,6 +19,7 @@ class RewardModel(Plugin):
     """Scores the chosen completion of a pair higher; its model is the `--reward` of other runs."""
 
     extends: ClassVar = (Pairwise,)
+    options: ClassVar = {"learning_rate": 1e-4}
 
     margin: bool = Field(
         False, description="Whether a column `margin` says by how much the scores shall differ."

@@ -5,6 +5,7 @@ Source: Chowdhury et al. 2024, arXiv:2403.00409, equation 13.
 
 from typing import ClassVar
 
+from pydantic import Field
 from torch.nn.functional import logsigmoid
 
 import anypo.functional as F
@@ -17,8 +18,8 @@ class RobustDPO(Plugin):
 
     extends: ClassVar = (CDPO,)
 
-    beta: float = 0.1
-    label_smoothing: float = 0.1
+    beta: float = Field(0.1, gt=0)
+    label_smoothing: float = Field(0.1, ge=0, lt=0.5)
 
     @hookimpl
     def clip(self, log_ratio, advantages, batch):

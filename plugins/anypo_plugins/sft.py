@@ -3,7 +3,7 @@
 Source: Ouyang et al. 2022, arXiv:2203.02155, section 3.5 (step 1 of InstructGPT).
 """
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -14,6 +14,8 @@ from anypo import Plugin, hookimpl
 
 class SFT(Plugin):
     """Imitates the completions of a data set; the prompt's tokens are not learnt."""
+
+    options: ClassVar = {"learning_rate": 2e-5, "max_completion_length": 512}
 
     average: Literal["tokens", "completions"] = Field(
         "tokens", description="What counts the same: every token, or every completion."

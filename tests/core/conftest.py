@@ -18,6 +18,7 @@ from anypo.config import RunConfig
 from anypo.data import PromptStream
 from anypo.evaluation import SampledScore
 from anypo.learner import Learner
+from anypo.models import load_model, load_tokenizer
 from anypo.trainer import Trainer
 from anypo.vllm_serve import serve_command
 
@@ -88,6 +89,21 @@ def samples(scripted, scorer):
 def weights():
     """All weights of a model as one tensor."""
     return lambda model: torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+@pytest.fixture(scope="session")
+def scorer_dir(model_dir, tmp_path_factory):
+    """A model directory that scores texts, with weights large enough for the scores to differ."""
+    folder = tmp_path_factory.mktemp("models") / "judge"
+    random = torch.Generator().manual_seed(0)
+    model = load_model(model_dir, scalar_head=True)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                parameter.normal_(std=0.2, generator=random)
+    model.save_pretrained(folder)
+    load_tokenizer(model_dir).save_pretrained(folder)
+    return str(folder)
 
 
 # -- vLLM ----------------------------------------------------------------------------------------

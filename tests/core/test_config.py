@@ -207,6 +207,27 @@ def test_another_model_keeps_the_defaults_of_every_option():
     assert resolve(config, PICKY, built_in=False) == config
 
 
+class Steady(Plugin):
+    """Suits another learning rate than most, whatever the model."""
+
+    options: ClassVar = {"learning_rate": 2e-5, "max_completion_length": 99}
+
+
+@pytest.mark.parametrize(
+    ("options", "built_in", "rate", "length"),
+    [
+        ({}, False, 2e-5, 99),
+        ({"learning_rate": 3e-7}, False, 3e-7, 99),
+        ({}, True, 5e-4, 40),  # what suits the built-in model is of another size
+    ],
+)
+def test_a_plugin_may_suit_other_options_than_most(options, built_in, rate, length):
+    algorithm = compose("grpo", Steady)
+    resolved = resolve(make_config({"model": "mine", **options}), algorithm, built_in=built_in)
+    assert (resolved.learning_rate, resolved.max_completion_length) == (rate, length)
+    assert "options" not in algorithm.knobs
+
+
 def test_a_model_trained_from_the_built_in_one_has_its_defaults_on_any_data():
     config = make_config({"model": "mine", "data": "mine.jsonl"})
     resolved = resolve(config, PICKY, built_in=True)

@@ -470,6 +470,11 @@ def chosen_beside_sampled(self, prompts, sampler, scorer):
     return chosen_of_all(self, prompts) + sampler.sample(prompts, 1)
 
 
+def chosen_after_a_look(self, prompts, sampler):
+    sampler.sample(prompts, 1)
+    return chosen_of_all(self, prompts)
+
+
 def by_level(self, prompts):
     return [
         prompt.sample("chosen", group, level=float(prompt.columns["level"]))
@@ -485,12 +490,13 @@ def by_level(self, prompts):
         (chosen_of_all, Inputs(completions=frozenset({"chosen"}), fixed=True)),
         (shifted, Inputs(completions=frozenset({"chosen"}))),
         (chosen_beside_sampled, Inputs(sampler=True, completions=frozenset({"chosen"}))),
+        (chosen_after_a_look, Inputs(sampler=True, completions=frozenset({"chosen"}))),
         (
             by_level,
             Inputs(completions=frozenset({"chosen"}), columns=frozenset({"level"}), fixed=True),
         ),
     ],
-    ids=["groups", "unscored", "chosen", "shifted", "beside", "columns"],
+    ids=["groups", "unscored", "chosen", "shifted", "beside", "look", "columns"],
 )
 def test_what_a_rollout_makes_its_samples_from_is_seen(rollout, expected):
     by_length = plugin("ByLength", advantage=lambda self, batch: batch.lengths.float())
@@ -550,11 +556,6 @@ def test_a_metric_of_a_wrong_shape_names_stage_plugin_and_metric(value):
 
 
 @pytest.mark.parametrize("answer", [torch.zeros(4), "text", 0.5])
-@pytest.mark.xfail(
-    raises=AttributeError,
-    strict=True,
-    reason="BUG: Algorithm._watched takes every answer of `metrics` for a dict without looking",
-)
 def test_metrics_that_are_no_dict_are_refused(answer):
     assert "'metrics' of plugin 'faulty'" in refusal(Base, answering("metrics", answer))
 

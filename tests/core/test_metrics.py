@@ -32,10 +32,6 @@ def test_samples_without_rewards_have_lengths_alone():
     assert sample_metrics([sample(2), sample(4)]) == {"length/mean": 3.0, "length/truncated": 0.0}
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="BUG: metrics.reward_metrics lets a reward function called `mean` replace the sum",
-)
 def test_no_reward_hides_the_sum_of_all_by_its_name():
     assert reward_metrics([sample(1, mean=1.0, other=2.0)])["mean"] == 3.0
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from anypo.batch import Prompt, Sample
-from anypo.errors import DataError, ModelError, RewardError
+from anypo.errors import DataError, RewardError
 from anypo.rewards import Reward, Rewards, load_reward
 
 TWO_ROWS = ("first", "second")
@@ -152,17 +152,7 @@ def test_an_unknown_built_in_names_the_nearest():
         load_reward("exatc")
 
 
-NO_NAME = pytest.param(
-    "",
-    marks=pytest.mark.xfail(
-        raises=ModelError,
-        strict=True,
-        reason="BUG: load_reward takes '' for a model directory, because Path('') is '.'",
-    ),
-)
-
-
-@pytest.mark.parametrize("spec", [NO_NAME, "mine.py", "judge"])
+@pytest.mark.parametrize("spec", ["", "mine.py", "judge"])
 def test_an_unknown_reward_says_how_to_name_ones_own(spec):
     with pytest.raises(RewardError, match=r"as file\.py:function or package\.module:function"):
         load_reward(spec)
@@ -219,12 +209,6 @@ def test_no_reward_at_all_demands_no_column(tokenizer):
     assert rewards.rewards == []
 
 
-@pytest.mark.xfail(
-    raises=(RewardError, ModelError),
-    strict=True,
-    reason="BUG: load_reward looks for a directory before a built-in, so one called `exact` "
-    "in the working directory takes its place",
-)
 @pytest.mark.parametrize("name", ["exact", "math=0.5"])
 def test_a_directory_of_the_same_name_does_not_hide_a_built_in(folder, monkeypatch, name):
     (folder / name.partition("=")[0]).mkdir()

@@ -288,3 +288,15 @@ def test_needs_no_more_than_what_is_below():
     assert compose("gfpo").requires == {"old_logprobs", "reference"}
     assert compose("dapo", "gfpo").requires == {"old_logprobs"}
     assert compose("gspo", "gfpo").requires == {"old_logprobs"}
+
+
+def test_of_equally_short_completions_the_better_rewarded_is_kept():
+    mask = torch.ones(3, 2, dtype=torch.bool)
+    rewards = torch.tensor([0.0, 1.0, 0.5], dtype=torch.float64)
+    batch = Batch(mask=mask, group=torch.zeros(3).long(), rewards=rewards)
+    knobs = {"metric": "shortest", "keep": 2, "group_size": 3}
+    assert (compose("gfpo", knobs=knobs).prepare(batch).advantages[:, 0] != 0).tolist() == [
+        False,
+        True,
+        True,
+    ]

@@ -211,3 +211,11 @@ def test_needs_a_critic_and_a_reference_only_for_a_kl_penalty():
 def test_refuses_knobs_without_an_effect(knobs):
     with pytest.raises(AnypoError, match=list(knobs)[-1]):
         compose("hybrid_grpo", knobs=knobs)
+
+
+def test_equal_rewards_have_no_deviation_to_divide_by_in_float32_either(random_batch):
+    _, batch = random_batch()
+    equal = torch.full((len(batch),), 0.7)
+    knobs = {"reward_transform": "batch_std"}
+    prepared = compose("hybrid_grpo", knobs=knobs).prepare(batch.replace(rewards=equal))
+    assert prepared["returns"].abs().max() < 10

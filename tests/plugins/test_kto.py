@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from statistics import fmean
 
 import pytest
@@ -185,6 +186,16 @@ def test_one_prompt_has_no_other_to_be_compared_with():
     with pytest.raises(AnypoError, match="at least 2") as refusal:
         compose("kto").rollout(prompts()[:1], None, None, {})
     assert "\n" not in str(refusal.value)
+
+
+def test_rows_of_the_same_prompt_are_not_mismatched_with_each_other():
+    first, second, _ = prompts()
+    twin = replace(first, completions={"completion": Completion([77])})
+    samples = compose("kto").rollout([first, twin, second], None, None, {})
+    mismatched = [sample for sample in samples if sample.columns["label"] == 0]
+    assert [sample.completion_ids for sample in mismatched] == [[11], [11], [10]]
+    with pytest.raises(AnypoError, match="at least 2 different prompts"):
+        compose("kto").rollout([first, twin], None, None, {})
 
 
 def test_metrics_are_the_implicit_rewards_of_good_and_bad_rows():

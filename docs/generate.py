@@ -1,0 +1,170 @@
+"""What the documentation takes from the code: cog blocks of the pages call these functions.
+
+cog -I docs -r README.md docs/*.md          # write it into the pages again
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import textwrap
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import typer
+
+from anypo.batch import MODEL_OUTPUTS, Batch, Prompt, Sample
+from anypo.config import Recipe, RunConfig
+from anypo.hookspecs import HOOKS, MERGED, REQUIREMENTS, Hooks
+from anypo_cli.app import app
+from anypo_cli.explaining import REQUIREMENTS as IN_WORDS
+from anypo_cli.options import PANEL, build_command
+
+ROOT = Path(__file__).parents[1]
+ARGUMENTS = {  # of the hooks, in words
+    "prompts": "rows of the data set, see [Prompt](#prompt)",
+    "sampler": "`sampler.sample(prompts, n)` draws `n` completions of each; "
+    "`sampler.max_completion_length` is their limit in tokens",
+    "scorer": "`scorer(prompts, samples)` returns the samples with `reward` and `scores`",
+    "state": "what plugins remember from step to step; saved with every checkpoint",
+    "batch": "see [Batch](#batch)",
+    "log_ratio": "what `ratio` returned",
+    "advantages": "what `advantage` returned, one per token, or per row where the ratio is",
+    "logprobs": "of the sampled tokens under the policy; gradient flows through them",
+    "values": "the critic's estimates, where one is required; gradient flows through them",
+    "entropy": "of the policy at every token, where it is required; gradient flows through it",
+}
+WHO = {
+    "regularizer": "All plugins are asked. Of two penalties with one name, that of the plugin "
+    "higher up counts. May be left out.",
+    "metrics": "All plugins are asked. Of two metrics with one name, that of the plugin higher up "
+    "counts. May be left out.",
+    "requires": "All plugins are asked, and all that they name is provided. May be left out.",
+}
+TOPMOST = "The topmost plugin that has it answers, inside the wrappers of all plugins."
+
+
+def file(path: str, start: str = "", language: str = "python") -> str:
+    """A file as a code block, from the line that begins with `start`."""
+    text = (ROOT / path).read_text(encoding="utf-8")
+    text = text[text.index(f"\n{start}") + 1 :] if start else text
+    return f"\n```{language}\n{text.rstrip()}\n```\n\n"
+
+
+def hooks() -> str:
+    """Every hook: its signature, its question, who answers, and what it is given."""
+    return "\n" + "".join(map(_hook, HOOKS))
+
+
+def requirements() -> str:
+    """What `requires` may name."""
+    rows = [(f"`{name}`", IN_WORDS[name]) for name in REQUIREMENTS]
+    return _table(("name", "what it is"), rows)
+
+
+def fields(owner: type[Batch | Prompt | Sample]) -> str:
+    """The attributes of a class: their types, and the comments at their lines."""
+    lines = inspect.getsource(owner).splitlines()
+    rows = []
+    for node in _parsed(owner).body:
+        if isinstance(node, ast.AnnAssign):
+            name = ast.unparse(node.target)
+            comment = _comment(lines[node.lineno - 1 : node.end_lineno])
+            if name in MODEL_OUTPUTS:
+                comment += f"; reading it requires `{MODEL_OUTPUTS[name]}`"
+            rows.append((f"`{name}`", _shapes(node.annotation), comment))
+    return _table(("name", "type", "what it is"), rows)
+
+
+def commands() -> str:
+    """Every command with its arguments and options."""
+    group: Any = typer.main.get_command(app)
+    return "\n" + "".join(_command(c) for name, c in group.commands.items() if name != "run")
+
+
+def run_options() -> str:
+    """The options of `anypo run` that every algorithm has."""
+    command = build_command(Recipe("grpo"))
+    rows = [
+        (_flag(option, _value(option.name)), default.removesuffix("]"), text)
+        for option in command.params
+        if getattr(option, "rich_help_panel", None) == PANEL
+        for text, _, default in [_help(option).partition(" [default: ")]
+    ]
+    return _table(("option", "default", "what it is"), rows)
+
+
+def environment() -> str:
+    """What the command line says below the list of its commands."""
+    return f"\n```\n{textwrap.fill(str(app.info.epilog), 100)}\n```\n\n"
+
+
+def _hook(name: str) -> str:
+    function = getattr(Hooks, name)
+    node = _parsed(function)
+    arguments = [argument for argument in node.args.args if argument.arg != "self"]
+    rows = [(f"`{a.arg}`", _shapes(a.annotation), ARGUMENTS[a.arg]) for a in arguments]
+    rows.append(("returns", _shapes(node.returns), ""))
+    signature = ", ".join(argument.arg for argument in arguments)
+    who = WHO[name] if name in MERGED else TOPMOST
+    table = _table(("argument", "type", "what it is"), rows)
+    return f"### `{name}({signature})`\n\n{inspect.getdoc(function)}\n\n{who}\n{table}"
+
+
+def _parsed(item: Any) -> Any:
+    """The syntax tree of a class or function."""
+    return ast.parse(textwrap.dedent(inspect.getsource(item))).body[0]
+
+
+def _shapes(annotation: ast.expr) -> str:
+    """A type as it is written, but tensors as their shapes."""
+    text = re.sub(r"Float\[Tensor, ' ?([^']+)'\]", r"[\1]", ast.unparse(annotation))
+    text = re.sub(r"(Bool|Int)\[Tensor, ' ?([^']+)'\]", lambda m: f"[{m[2]}] {m[1].lower()}", text)
+    text = re.sub(r"\[([A-Z]) ([A-Z1])\]", r"[\1, \2]", text)
+    return f"`{text.replace(' | ', ' or ')}`"
+
+
+def _comment(lines: Iterable[str]) -> str:
+    return " ".join(line.partition("  # ")[2] for line in lines if "  # " in line)
+
+
+def _command(command: Any) -> str:
+    arguments = [p for p in command.params if p.param_type_name == "argument"]
+    options = [p for p in command.params if p.param_type_name == "option" and p.name != "help"]
+    usage = " ".join(["anypo", command.name, *(p.metavar for p in arguments)])
+    rows = [(f"`{p.metavar}`", _help(p)) for p in arguments if _help(p)]
+    rows += [(_flag(p, p.metavar), _help(p)) for p in options]
+    head = f"### `{usage}`\n\n{inspect.cleandoc(command.help)}\n"
+    return head + (_table(("", ""), rows) if rows else "\n")
+
+
+def _flag(option: Any, value: str) -> str:
+    flags = "/".join([*option.opts, *option.secondary_opts])
+    return f"`{flags}`" if option.is_flag else f"`{flags} {value}`"
+
+
+def _value(name: str) -> str:
+    """What a run option takes: one of some words, or its type."""
+    if name not in RunConfig.model_fields:
+        return "TEXT"
+    annotation = RunConfig.model_fields[name].annotation
+    if get_origin(annotation) is Literal:
+        return "|".join(get_args(annotation))
+    kinds = {int: "INT", float: "FLOAT"}
+    return next((kinds[x] for x in (annotation, *get_args(annotation)) if x in kinds), "TEXT")
+
+
+def _help(parameter: Any) -> str:
+    return (parameter.help or "").replace("\\[", "[")
+
+
+def _table(head: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
+    lines = [f"| {' | '.join(map(_cell, row))} |\n" for row in (head, *rows)]
+    lines.insert(1, "|---" * len(head) + "|\n")
+    return "\n" + "".join(lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")

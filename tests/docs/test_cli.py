@@ -1,0 +1,37 @@
+"""docs/cli.md tells every command and every run option as it is."""
+
+from pathlib import Path
+
+import generate
+import pytest
+import typer
+
+from anypo.config import BUILT_IN_DEFAULTS, RunConfig
+from anypo_cli.app import app
+
+PAGE = (Path(generate.__file__).with_name("cli.md")).read_text(encoding="utf-8")
+COMMANDS = typer.main.get_command(app).commands
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_with_its_options(name):
+    section = PAGE.partition(f"\n### `anypo {name}")[2].partition("\n### ")[0]
+    assert section
+    options = [p for p in COMMANDS[name].params if p.opts[0].startswith("--")]
+    assert {p.name for p in options if not any(f"`{x}" in section for x in p.opts)} <= {"help"}
+
+
+@pytest.mark.parametrize("name", RunConfig.model_fields)
+def test_a_run_option_with_its_defaults(name):
+    start = f"| `--{name.replace('_', '-')}"
+    (line,) = (x for x in PAGE.splitlines() if x.startswith((f"{start} ", f"{start}`")))
+    field = RunConfig.model_fields[name]
+    default = field.get_default(call_default_factory=True)
+    assert field.description in line
+    assert f"| {'none' if default in (None, []) else default}" in line
+    assert str(BUILT_IN_DEFAULTS.get(name, "")) in line
+
+
+def test_it_is_what_the_code_says_now():
+    for part in (generate.commands(), generate.run_options(), generate.environment()):
+        assert part in PAGE, "cog -I docs -r docs/cli.md"

@@ -1,0 +1,90 @@
+"""Packages of others work: the example and what `anypo new` writes, installed by pip and used."""
+
+import re
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SAPO = ROOT / "docs/examples/anypo-sapo"
+ANYPO = "from anypo_cli import main; raise SystemExit(main())"
+SITES = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+
+
+class Environment:
+    """A fresh environment that also has what this one has, but nothing that is installed in it."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        builder = venv.EnvBuilder(symlinks=True)
+        builder.create(folder / "env")
+        self.executable = builder.ensure_directories(folder / "env").env_exe
+        site = Path(sysconfig.get_path("purelib", "venv", {"base": str(folder / "env")}))
+        lines = [f"import site; site.addsitedir({place!r})" for place in sorted(SITES)]
+        (site / "surroundings.pth").write_text("\n".join(lines))
+
+    def run(self, *command):
+        done = subprocess.run(
+            [str(part) for part in command], cwd=self.folder, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def install(self, *arguments):
+        """By pip, with the dependencies that are declared, none of which may be missing."""
+        pip = [sys.executable, "-m", "pip", "--python", self.executable, "install"]
+        self.run(*pip, "--no-index", "--no-build-isolation", *arguments)
+
+    def python(self, *arguments):
+        return self.run(self.executable, *arguments)
+
+    def anypo(self, *arguments):
+        return self.python("-c", ANYPO, *arguments)
+
+
+@pytest.fixture
+def environment(tmp_path):
+    return Environment(tmp_path)
+
+
+def test_the_example_is_installed_and_used(environment, model_dir):
+    environment.install(SAPO)
+    (line,) = (x for x in environment.anypo("list").splitlines() if x.startswith("sapo "))
+    assert line.split()[1:3] == ["anypo-sapo", "0.1.0"]
+    assert "FAILED" not in environment.anypo("check", "sapo")
+    (environment.folder / "train.jsonl").write_text('{"prompt": "ab"}\n{"prompt": "cd"}\n')
+    options = ["--prompts-per-step=2", "--max-completion-length=6", "--device=cpu", "--output=run"]
+    own = [f"--model={model_dir}", "--data=train.jsonl", "--reward=length"]
+    output = environment.anypo("run", "sapo", "--steps=2", "--tau-neg=1.1", *own, *options)
+    assert "step 2/2" in output
+    assert "tau_neg = 1.1" in (environment.folder / "run/config.toml").read_text()
+    assert "anypo-sapo" in (environment.folder / "run/plugins.lock.json").read_text()
+    assert passed(environment.python("-m", "pytest", "-p", "no:cacheprovider", SAPO)) > 20
+
+
+def test_the_example_needs_no_more_than_thirty_lines():
+    assert code_lines(SAPO / "anypo_sapo.py") <= 30
+
+
+def test_what_anypo_new_writes_is_installed_and_used(environment):
+    environment.anypo("new", "my-algo")
+    package = environment.folder / "my-algo"
+    assert code_lines(package / "anypo_my_algo.py") <= 30
+    environment.run(sys.executable, "-m", "ruff", "check", package)
+    environment.run(sys.executable, "-m", "ruff", "format", "--check", package)
+    environment.install("-e", "my-algo")
+    assert passed(environment.python("-m", "pytest", "my-algo")) > 20
+    assert "FAILED" not in environment.anypo("check", "my_algo")
+    assert "anypo_my_algo.py:" in environment.anypo("explain", "my-algo")
+
+
+def passed(output):
+    return int(re.search(r"(\d+) passed", output)[1])
+
+
+def code_lines(path):
+    return sum(bool(line.strip()) for line in path.read_text(encoding="utf-8").splitlines())
