@@ -80,6 +80,31 @@ def check(
 
 
 @app.command()
+def serve(
+    model: Annotated[str, typer.Argument(help="Directory or hub name.")],
+    host: Annotated[
+        str, typer.Option(help="Address; whoever reaches it can replace the weights.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="To listen at.")] = 8000,
+    dtype: Annotated[
+        str | None, typer.Option(help="float32 or bfloat16, by itself the latter on a GPU.")
+    ] = None,
+    memory: Annotated[float | None, typer.Option(help="Share of the GPU's memory.")] = None,
+    max_length: Annotated[int | None, typer.Option(help="Tokens of prompt and completion.")] = None,
+    tensor_parallel: Annotated[int, typer.Option(help="GPUs that share the model.")] = 1,
+    eager: Annotated[bool, typer.Option("--eager", help="No CUDA graphs.")] = False,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run code that comes with the model.")
+    ] = False,
+) -> None:
+    """Serve a model with vLLM for `anypo run … --sampler vllm --vllm-url URL`."""
+    options = dict(locals())
+    from anypo_cli.serving import become_server
+
+    become_server(**options)
+
+
+@app.command()
 def new(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Such as my-algo.")],
     directory: Annotated[

@@ -55,6 +55,31 @@ class RunConfig(BaseModel):
     token_budget: int = Field(
         16384, ge=1, description="Tokens at a time through a model, padding included."
     )
+    sampler: Literal["transformers", "vllm"] = Field(
+        "transformers", description="What samples completions; vllm has to be installed."
+    )
+    vllm_url: str | None = Field(
+        None, description="URLs of vLLM servers, separated by commas; without it, in this process."
+    )
+    vllm_timeout: float = Field(
+        600.0, gt=0, description="Seconds that a vLLM server may take for an answer."
+    )
+    vllm_exchange: str | None = Field(
+        None,
+        description="Directory through which vLLM servers get the weights; without it, one in the "
+        "memory of this machine.",
+    )
+    vllm_memory: float = Field(
+        0.3, gt=0, le=1, description="Share of the device's memory that vLLM may take."
+    )
+    vllm_max_length: int | None = Field(
+        None, ge=2, description="Tokens of prompt and completion; without it, what the limits say."
+    )
+    vllm_tensor_parallel: int = Field(1, ge=1, description="GPUs that share the model in vLLM.")
+    vllm_eager: bool = Field(False, description="No CUDA graphs in vLLM; on a CPU, always.")
+    vllm_sleep: bool = Field(
+        False, description="vLLM frees its GPU memory whenever it is not sampling."
+    )
     reward_timeout: float = Field(60.0, ge=0, description="Seconds per reward call; 0: no limit.")
     max_rounds: int = Field(
         8, ge=1, description="Rollouts per step at most, where the algorithm drops prompts."
@@ -105,6 +130,7 @@ NEEDED_BY = {  # options that mean something only if the algorithm has what they
     "critic_learning_rate": "critic model",
     "critic_warmup_steps": "critic model",
     "max_rounds": "sampling in its rollout",
+    "sampler": "completions to score",
     "reward": "completions to score",
     "reward_timeout": "completions to score",
     "temperature": "probabilities of tokens",

@@ -32,6 +32,10 @@ class ModelError(AnypoError):
     """A model or tokenizer cannot be loaded or does not fit the run."""
 
 
+class SamplerError(AnypoError):
+    """Completions cannot be sampled, or not from the current weights."""
+
+
 class TrainingError(AnypoError):
     """Training cannot go on."""
 

@@ -27,7 +27,7 @@ from anypo.observer import Observer, Silent
 from anypo.provenance import describe
 from anypo.reference import ensure_precomputed
 from anypo.run_directory import RunDirectory
-from anypo.sampler import TransformersSampler
+from anypo.samplers import Policy, check_sampler, make_sampler, unread_options
 from anypo.trainer import Evaluation, Report, Trainer
 
 
@@ -61,6 +61,7 @@ def run_recipe(algorithm: Algorithm, config: RunConfig, observer: Observer) -> P
     _refuse_inapplicable(config, algorithm)
     config = resolve(config, algorithm, built_in=built_in)
     accelerator = _accelerator(config)
+    check_sampler(config, accelerator.device)
     directory = RunDirectory(config.output, algorithm.named)
     _explain_inert_stages(algorithm, config, observer)
     engine = Engine(
@@ -86,14 +87,8 @@ def _trainer(algorithm: Algorithm, materials: Materials, accelerator: Accelerato
     )
     model.to(accelerator.device)
     check_head(model)
-    sampler = TransformersSampler(
-        model,
-        end_tokens=end_tokens(model, tokenizer),
-        temperature=config.temperature,
-        max_completion_length=config.max_completion_length,
-        token_budget=config.token_budget,
-        autocast=accelerator.autocast,
-    )
+    policy = Policy(materials.model, model, end_tokens(model, tokenizer), accelerator)
+    sampler = make_sampler(config, policy)
     learner = Learner(algorithm, model, config, accelerator)
     if config.precompute_reference:
         with sensible_threads(model):
@@ -185,6 +180,11 @@ def _refuse_inapplicable(config: RunConfig, algorithm: Algorithm) -> None:
             f"reward is set, but {algorithm.name} learns without one and there are no held-out "
             "prompts to score: set eval_data"
         )
+    if "sampler" in is_set and not _samples(algorithm, config):
+        raise ConfigError(
+            f"sampler is set, but {algorithm.name} samples nothing, and nor does a held-out score: "
+            "set reward and eval_data"
+        )
     if "ref_sync_alpha" in is_set and config.ref_sync_every is None:
         raise ConfigError("ref_sync_alpha is set, but not ref_sync_every, so nothing would read it")
     if config.precompute_reference and not algorithm.inputs.fixed:
@@ -196,6 +196,12 @@ def _refuse_inapplicable(config: RunConfig, algorithm: Algorithm) -> None:
         raise ConfigError("precompute_reference is set, but ref_sync_every moves the reference")
     if {"steps", "data_epochs"} <= is_set:
         raise ConfigError("steps and data_epochs are both set; one of them says how long to train")
+
+
+def _samples(algorithm: Algorithm, config: RunConfig) -> bool:
+    """Whether completions are sampled, be it to learn from them or to score held-out prompts."""
+    scores = config.data is None or (bool(config.reward) and config.eval_data is not None)
+    return algorithm.inputs.sampler or (algorithm.generates and scores)
 
 
 def _explain_inert_stages(algorithm: Algorithm, config: RunConfig, observer: Observer) -> None:
@@ -214,7 +220,10 @@ def _recipe(algorithm: Algorithm, config: RunConfig, evaluates: bool) -> Recipe:
         if knob.name in algorithm.active_knobs and knob.value is not None
     }
     hooks = {layer.stage: layer.name for layer in algorithm.layers if layer.stage is not None}
-    ignored = {*inapplicable(algorithm), "output", "data_epochs"}  # steps says it
+    ignored = {*inapplicable(algorithm), *unread_options(config)}
+    ignored |= {"output", "data_epochs"}  # steps says it
+    if not _samples(algorithm, config):
+        ignored.add("sampler")
     if not evaluates:
         ignored.add("eval_every")
     if config.ref_sync_every is None:

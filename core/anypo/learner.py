@@ -87,7 +87,7 @@ class Learner:
     @torch.no_grad()
     def measure(self, batch: Batch, meter: Meter) -> None:
         """Add the loss of a prepared batch to the meter, and learn nothing."""
-        for loss in self._losses(self.algorithm.weigh(batch)):
+        for loss in self._losses(self.algorithm.weigh(batch), meter):
             meter.add(loss)
 
     def update(self, minibatch: Batch, meter: Meter, *, only_critic: bool = False) -> None:
@@ -96,7 +96,7 @@ class Learner:
         Raises:
             TrainingError: The gradient is not finite; no weight has changed.
         """
-        for loss in self._losses(self.algorithm.weigh(minibatch)):
+        for loss in self._losses(self.algorithm.weigh(minibatch), meter):
             self.accelerator.backward(loss.total)
             meter.add(loss)
         norm = self._clip_gradients(self.model, meter)
@@ -139,10 +139,10 @@ class Learner:
         needed = "old_logprobs" in self.algorithm.requires
         return needed and (early or self.updates_per_rollout > 1)
 
-    def _losses(self, batch: Batch) -> Iterator[Loss]:
+    def _losses(self, batch: Batch, meter: Meter) -> Iterator[Loss]:
         """The losses of the micro-batches of a weighed batch."""
         for index in self._micro_batches(batch, self._counting_units(batch)):
-            yield self._loss(batch.rows(index.to(self.accelerator.device)))
+            yield self._loss(batch.rows(index.to(self.accelerator.device)), meter)
 
     def _counting_units(self, batch: Batch) -> list[list[int]]:
         """The units with a weight somewhere: the others have no part in the loss."""
@@ -150,12 +150,15 @@ class Learner:
         counting = counts.tolist()
         return [unit for unit in self.units(batch) if any(counting[row] for row in unit)]
 
-    def _loss(self, batch: Batch) -> Loss:
+    def _loss(self, batch: Batch, meter: Meter) -> Loss:
         with_gradient = "entropy" in self.algorithm.requires
         scores = self._score(self.model, batch, self.critic, with_entropy_gradient=with_gradient)
         if "old_logprobs" in self.algorithm.requires and "old_logprobs" not in batch:
             # The policy has not moved since the rollout, so its old log-probs are these.
             batch = batch.replace(old_logprobs=scores.logprobs.detach())
+        if "sampler_logprobs" in batch and ("old_logprobs" in batch or not meter.updates):
+            ours = batch.old_logprobs if "old_logprobs" in batch else scores.logprobs.detach()
+            meter.compare(ours, batch.sampler_logprobs, batch.mask)
         return self.algorithm.loss(
             scores.logprobs, batch, values=scores.values, entropy=scores.entropy
         )

@@ -8,6 +8,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from torch import Tensor
+
+from anypo import functional as F
 from anypo.algorithm import Loss
 from anypo.batch import Sample
 
@@ -18,6 +21,7 @@ class Meter:
     def __init__(self) -> None:
         self.terms: dict[str, float] = defaultdict(float)
         self.sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+        self.largest_mismatch: float | None = None
         self.updates = 0
         self.norm = 0.0
 
@@ -28,6 +32,15 @@ class Meter:
         for name, (total, count) in loss.metrics.items():
             self.sums[name][0] += float(total)
             self.sums[name][1] += float(count)
+
+    def compare(self, logprobs: Tensor, sampler_logprobs: Tensor, mask: Tensor) -> None:
+        """Count how far the sampler is from the trainer, on tokens that it drew."""
+        gap = (logprobs - sampler_logprobs)[mask]
+        for name, value in (("mean", gap.abs()), ("ratio", F.exp_ratio(gap))):
+            self.sums[f"mismatch/{name}"][0] += float(value.sum())
+            self.sums[f"mismatch/{name}"][1] += gap.numel()
+        largest = float(gap.abs().max()) if gap.numel() else 0.0
+        self.largest_mismatch = max(self.largest_mismatch or 0.0, largest)
 
     def end_update(self, norm: float) -> None:
         """Count an optimizer step and the norm of its gradient."""
@@ -41,10 +54,13 @@ class Meter:
     def means(self) -> dict[str, float]:
         """Losses per update, and metrics per token."""
         updates = max(self.updates, 1)
+        known = self.largest_mismatch is not None
+        largest = {"mismatch/max": self.largest_mismatch or 0.0} if known else {}
         return {
             "grad_norm": self.norm / updates,
             **{_key(name): term / updates for name, term in self.terms.items()},
             **{name: total / max(count, 1.0) for name, (total, count) in self.sums.items()},
+            **largest,
         }
 
 

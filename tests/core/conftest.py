@@ -1,7 +1,14 @@
 """Fixtures of the tests of what trains."""
 
+import os
+import signal
+import socket
+import subprocess
+import time
+from contextlib import suppress
 from dataclasses import replace
 
+import httpx2
 import pytest
 import torch
 from accelerate import Accelerator
@@ -13,6 +20,7 @@ from anypo.evaluation import SampledScore
 from anypo.learner import Learner
 from anypo.models import load_model, load_tokenizer
 from anypo.trainer import Trainer
+from anypo.vllm_serve import serve_command
 
 PROMPTS = [Prompt(list(range(50, 50 + n)), f"prompt {n}") for n in (4, 1, 3)]
 
@@ -96,3 +104,63 @@ def scorer_dir(model_dir, tmp_path_factory):
     model.save_pretrained(folder)
     load_tokenizer(model_dir).save_pretrained(folder)
     return str(folder)
+
+
+# -- vLLM ----------------------------------------------------------------------------------------
+
+
+class ServerProcess:
+    """A vLLM server on a free port of this machine, which can be killed and started again."""
+
+    def __init__(self, model_dir, log):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.model_dir, self.log = model_dir, log
+
+    def start(self):
+        command, settings = serve_command(
+            self.model_dir,
+            host="127.0.0.1",
+            port=self.port,
+            on_cpu=not torch.cuda.is_available(),
+            dtype=os.environ.get("ANYPO_TEST_DTYPE"),
+            memory=0.3,
+            max_length=512,
+        )
+        with self.log.open("a") as log:
+            self.process = subprocess.Popen(
+                command,
+                env={**os.environ, **settings},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        end = time.monotonic() + 180
+        while not self._answers():
+            assert self.process.poll() is None, self.log.read_text()[-2000:]
+            assert time.monotonic() < end, self.log.read_text()[-2000:]
+            time.sleep(0.5)
+
+    def kill(self):
+        """Kill the server and its own children."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def _answers(self):
+        try:
+            return httpx2.get(f"{self.url}/health", timeout=2).status_code == 200
+        except httpx2.TransportError:
+            return False
+
+
+@pytest.fixture(scope="session")
+def vllm_server(model_dir, tmp_path_factory):
+    """A running server of a model such as the built-in one."""
+    pytest.importorskip("vllm")
+    server = ServerProcess(model_dir, tmp_path_factory.mktemp("vllm") / "server.log")
+    server.start()
+    yield server
+    server.kill()

@@ -183,7 +183,7 @@ REWARDS = {"reward", "reward_timeout"}
         (compose("hybrid_grpo"), REFERENCE),
         (compose("dpo"), CRITIC | {"max_rounds"}),
         (SFT, CRITIC | REFERENCE | {"max_rounds"}),
-        (SCORER, CRITIC | REFERENCE | REWARDS | {"max_rounds", "temperature"}),
+        (SCORER, CRITIC | REFERENCE | REWARDS | {"max_rounds", "sampler", "temperature"}),
     ],
     ids=lambda value: getattr(value, "name", None),
 )
@@ -197,6 +197,7 @@ def test_what_an_option_would_need_is_said():
         **dict.fromkeys(REFERENCE, "reference model"),
         **dict.fromkeys(REWARDS, "completions to score"),
         "max_rounds": "sampling in its rollout",
+        "sampler": "completions to score",
         "temperature": "probabilities of tokens",
     }
 

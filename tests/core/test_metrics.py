@@ -1,7 +1,10 @@
 import math
 
+import pytest
+import torch
+
 from anypo.batch import Sample
-from anypo.metrics import reward_metrics, sample_metrics
+from anypo.metrics import Meter, reward_metrics, sample_metrics
 
 
 def sample(length, truncated=False, **scores):
@@ -31,3 +34,16 @@ def test_samples_without_rewards_have_lengths_alone():
 
 def test_no_reward_hides_the_sum_of_all_by_its_name():
     assert reward_metrics([sample(1, mean=1.0, other=2.0)])["mean"] == 3.0
+
+
+def test_the_mismatch_counts_unmasked_tokens_over_all_micro_batches():
+    meter = Meter()
+    mask = torch.tensor([[True, False], [True, True]])
+    theirs = torch.zeros(2, 2)
+    meter.compare(torch.tensor([[0.1, 9.0], [-0.3, 0.0]]), theirs, mask)
+    meter.compare(torch.tensor([[0.2, 9.0]]), theirs[:1], mask[:1])
+    means = meter.means()
+    assert means["mismatch/mean"] == pytest.approx(0.6 / 4)
+    assert means["mismatch/max"] == pytest.approx(0.3)
+    ratios = [math.exp(gap) for gap in (0.1, -0.3, 0.0, 0.2)]
+    assert means["mismatch/ratio"] == pytest.approx(sum(ratios) / 4)

@@ -1,4 +1,5 @@
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -111,3 +112,18 @@ def test_an_evaluation_draws_from_a_stream_of_its_own(model, make_trainer):
     trainer._evaluate(2)
     assert len(set(drawn)) == 2
     assert len(set(drawn[:4])) == 1
+
+
+def test_the_mismatch_of_the_sampler_is_that_of_the_policy_at_the_rollout(model, make_trainer):
+    once = make_trainer(copy.deepcopy(model)).step(1).metrics
+    often = make_trainer(copy.deepcopy(model), epochs=3, warmup_steps=0).step(1).metrics
+    for name in ("mismatch/mean", "mismatch/max", "mismatch/ratio"):
+        assert often[name] == pytest.approx(once[name], rel=1e-4)
+    assert 0 < once["mismatch/mean"] < once["mismatch/max"]
+
+
+def test_a_sampler_without_log_probs_has_no_mismatch(model, make_trainer, scripted):
+    plain = scripted.sample
+    scripted.sample = lambda prompts, n: [replace(s, logprobs=None) for s in plain(prompts, n)]
+    metrics = make_trainer(model).step(1).metrics
+    assert not [name for name in metrics if name.startswith("mismatch")]

@@ -1,0 +1,152 @@
+"""Compare the samplers: what runs learn with either, and how fast a larger model samples.
+
+    python benchmarks/rollouts.py                    # on a GPU, the shape of Qwen2.5-0.5B
+    python benchmarks/rollouts.py --shape small      # 40 million parameters: fit for a CPU
+
+Prints tables for docs/benchmarks.md. The larger model has random weights: only its shape matters.
+Every run has a process of its own, so that its memory can be told.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import platform
+import resource
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import Qwen2Config, Qwen2ForCausalLM
+from transformers.utils.logging import disable_progress_bar
+
+from anypo import run
+from anypo.embedded.model import build_tokenizer
+
+SAMPLERS = ("transformers", "vllm")
+SHAPES = {
+    "0.5b": {  # Qwen2.5-0.5B
+        "vocab_size": 151936,
+        "hidden_size": 896,
+        "intermediate_size": 4864,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 14,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 32768,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 1e6},
+        "tie_word_embeddings": True,
+    },
+    "small": {
+        "vocab_size": 32000,
+        "hidden_size": 512,
+        "intermediate_size": 2048,
+        "num_hidden_layers": 6,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 2,
+        "tie_word_embeddings": True,
+    },
+}
+TASK = "| algorithm | sampler | seed | score before | after | largest mismatch | seconds |"
+SPEED = (
+    "| sampler | tokens/s | seconds: rollout | judge | update | sync | GiB at most |\n"
+    "|---|---|---|---|---|---|---|"
+)
+
+
+def make_model(folder: Path, shape: str) -> None:
+    """A model directory with random weights, a byte-level tokenizer, and some prompts."""
+    torch.manual_seed(0)
+    tokenizer = build_tokenizer()
+    ends = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
+    Qwen2ForCausalLM(Qwen2Config(**SHAPES[shape], **ends)).save_pretrained(folder / "model")
+    tokenizer.save_pretrained(folder / "model")
+    prompts = [{"prompt": f"{number}: " + "once upon a time " * 8} for number in range(64)]
+    (folder / "prompts.jsonl").write_text("".join(json.dumps(p) + "\n" for p in prompts))
+
+
+def metrics_of(algorithm: str, options: dict[str, Any]) -> list[dict[str, float]]:
+    """The metrics of a run, and in the last the memory that it took."""
+    disable_progress_bar()
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        output = run(algorithm, output=str(Path(folder, "run")), **options)
+        lines = (output / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    metrics = [json.loads(line) for line in lines]
+    metrics[-1] |= {"seconds": time.perf_counter() - start, "memory": peak_memory()}
+    return metrics
+
+
+def peak_memory() -> float:
+    """GiB that this process took at most: of the GPU if there is one, else of the machine."""
+    if torch.cuda.is_available():  # vLLM and the trainer share torch's allocator in one process
+        return torch.cuda.max_memory_reserved() / 2**30
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def apart(algorithm: str, **options: Any) -> list[dict[str, float]]:
+    """`metrics_of` in a process of its own."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        return pool.submit(metrics_of, algorithm, options).result()
+
+
+def task_row(algorithm: str, sampler: str, seed: int) -> str:
+    """What is learned of the built-in task, as a line of a table."""
+    metrics = apart(algorithm, sampler=sampler, seed=seed)
+    scores = [row["eval/score"] for row in metrics if "eval/score" in row]
+    mismatch = max(row.get("mismatch/max", 0.0) for row in metrics)
+    figures = f"{scores[0]:.3f} | {scores[-1]:.3f} | {mismatch:.1e} | {metrics[-1]['seconds']:.0f}"
+    return f"| `{algorithm}` | {sampler} | {seed} | {figures} |"
+
+
+def speed_row(folder: Path, sampler: str, options: argparse.Namespace) -> str:
+    """How fast the larger model samples and trains, as a line of a table: the last of 4 steps."""
+    *_, last = apart(
+        "grpo",
+        model=str(folder / "model"),
+        data=str(folder / "prompts.jsonl"),
+        reward=["length"],
+        sampler=sampler,
+        steps=4,
+        prompts_per_step=options.prompts,
+        max_completion_length=options.tokens,
+        max_prompt_length=512,
+        learning_rate=1e-6,
+    )
+    phases = [last[f"seconds/{phase}"] for phase in ("rollout", "judge", "update", "sync")]
+    rate = last["length/mean"] * options.prompts * 8 / phases[0]
+    seconds = " | ".join(f"{phase:.2f}" for phase in phases)
+    return f"| {sampler} | {rate:,.0f} | {seconds} | {last['memory']:.1f} |"
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--shape", choices=SHAPES, default="0.5b")
+    parser.add_argument("--prompts", type=int, default=32, help="per step, 8 completions each")
+    parser.add_argument("--tokens", type=int, default=256, help="per completion")
+    parser.add_argument("--algorithms", nargs="*", default=["grpo", "dapo"])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    options = parser.parse_args()
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    print(f"{time.strftime('%Y-%m-%d')}, {platform.processor() or platform.machine()}, {gpu}\n")
+    print(SPEED)
+    with tempfile.TemporaryDirectory() as folder:
+        make_model(Path(folder), options.shape)
+        for sampler in SAMPLERS:
+            print(speed_row(Path(folder), sampler, options), flush=True)
+    print(f"\n{TASK}\n|---|---|---|---|---|---|---|")
+    for algorithm in options.algorithms:
+        for sampler in SAMPLERS:
+            for seed in options.seeds:
+                print(task_row(algorithm, sampler, seed), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,29 @@
+"""`anypo serve`: become a vLLM server that takes weights from a run."""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+
+from anypo.errors import ConfigError
+from anypo.models import model_path
+from anypo.vllm_serve import serve_command
+
+
+def become_server(model: str, **options: Any) -> None:
+    """Replace this process by the server; variables of the environment that are set stay.
+
+    Raises:
+        ConfigError: vLLM is not installed.
+    """
+    if find_spec("vllm") is None:
+        raise ConfigError(
+            "serving needs vllm, which is not installed: pip install 'anypo[vllm]' "
+            "(without a GPU: see docs/rollouts.md)"
+        )
+    on_cpu = not torch.cuda.is_available()
+    command, settings = serve_command(model_path(model), on_cpu=on_cpu, **options)
+    os.execve(command[0], command, {**settings, **os.environ})
