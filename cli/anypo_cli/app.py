@@ -81,7 +81,7 @@ def check(
 
 @app.command()
 def serve(
-    model: Annotated[str, typer.Argument(help="Directory or hub name.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Directory or hub name.")],
     host: Annotated[
         str, typer.Option(help="Address; whoever reaches it can replace the weights.")
     ] = "127.0.0.1",

@@ -10,6 +10,7 @@ from anypo.config import BUILT_IN_DEFAULTS, RunConfig
 from anypo_cli.app import app
 
 PAGE = (Path(generate.__file__).with_name("cli.md")).read_text(encoding="utf-8")
+RUN = PAGE.partition("\n### `anypo run ")[2]
 COMMANDS = typer.main.get_command(app).commands
 
 
@@ -24,7 +25,7 @@ def test_a_command_with_its_options(name):
 @pytest.mark.parametrize("name", RunConfig.model_fields)
 def test_a_run_option_with_its_defaults(name):
     start = f"| `--{name.replace('_', '-')}"
-    (line,) = (x for x in PAGE.splitlines() if x.startswith((f"{start} ", f"{start}`")))
+    (line,) = (x for x in RUN.splitlines() if x.startswith((f"{start} ", f"{start}`")))
     field = RunConfig.model_fields[name]
     default = field.get_default(call_default_factory=True)
     assert field.description in line

@@ -51,6 +51,7 @@ class Reader:
 
     def call(self, arguments, *, trains):
         with self.monkeypatch.context() as patched:
+            patched.setattr("anypo_cli.serving.become_server", lambda **_: None)
             if not trains:  # all that can be known before anything is loaded is checked
                 patched.setattr("anypo_cli.options.run_recipe", lambda *_: Path("nowhere"))
             assert main(arguments) == 0, f"{arguments}: {self.capsys.readouterr()}"
