@@ -9,7 +9,7 @@ from anypo import registry
 from anypo.algorithm import Algorithm
 from anypo.dryrun import dry_run
 from anypo.errors import KnobError, PluginError
-from anypo.formats import converted
+from anypo.formats import columns_in_reach
 from anypo.stack import Layer, lay, layer_of, resolve_knobs
 from anypo.tracing import trace_from
 
@@ -73,13 +73,10 @@ def learning_from(columns: Collection[str], like: Algorithm) -> list[str]:
             continue
         try:
             inputs = compose(f"{entry.distribution}:{entry.name}").inputs
-        except PluginError:  # broken, or a modifier
+        except (PluginError, KnobError):  # broken, a modifier, or nothing without a knob
             continue
         wanted = inputs.completions | inputs.columns
-        if (
-            inputs.completions
-            and converted([dict.fromkeys(columns, "")], wanted)[0].keys() >= wanted
-        ):
+        if inputs.completions and wanted <= columns_in_reach(columns, wanted):
             fitting.append(entry.name)
     return fitting
 

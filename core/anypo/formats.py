@@ -26,6 +26,7 @@ class Converter:
     """A way from one format to another."""
 
     takes: tuple[str, ...]  # columns
+    makes: tuple[str, ...]
     is_needed: Callable[[Collection[str], Collection[str]], bool]  # of columns there are and wanted
     convert: Callable[[Row], list[Row]]
 
@@ -42,13 +43,26 @@ def converted(rows: Sequence[Row], wanted: Collection[str], name: str = "") -> l
         DataError: A row is not of the format that the first one has.
     """
     for way in _CONVERTERS:
-        if set(way.takes) <= rows[0].keys() and way.is_needed(rows[0].keys(), wanted):
+        if _applies(way, rows[0].keys(), wanted):
             rows = [
                 new
                 for number, row in enumerate(rows, 1)
                 for new in _converted(way, row, f"row {number} of '{name}'")
             ]
     return list(rows)
+
+
+def columns_in_reach(columns: Collection[str], wanted: Collection[str]) -> set[str]:
+    """The columns of a data set, and those that `converted` would give it."""
+    reached = set(columns)
+    for way in _CONVERTERS:
+        if _applies(way, reached, wanted):
+            reached |= set(way.makes)
+    return reached
+
+
+def _applies(way: Converter, columns: Collection[str], wanted: Collection[str]) -> bool:
+    return set(way.takes) <= set(columns) and way.is_needed(columns, wanted)
 
 
 def _converted(way: Converter, row: Row, where: str) -> list[Row]:
@@ -67,7 +81,7 @@ def _split_conversation(row: Row) -> list[Row]:
     """All from the first reply on is the completion."""
     rest = {name: value for name, value in row.items() if name != "messages"}
     messages = row["messages"]
-    if not isinstance(messages, list) and messages != "":  # whoever reads it refuses what is empty
+    if not isinstance(messages, list):
         raise DataError(f"'messages' is {messages!r:.60}, not a list of messages")
     before = list(takewhile(lambda message: not is_reply(message), messages))
     return [{**rest, "prompt": before, "completion": messages[len(before) :]}]
@@ -132,17 +146,25 @@ def _unpair(row: Row) -> list[Row]:
 _CONVERTERS = (
     Converter(
         ("messages",),
+        ("prompt", "completion"),
         lambda has, wanted: "completion" in wanted and "completion" not in has,
         _split_conversation,
     ),
     Converter(
         ("text",),
+        ("prompt", "completion"),
         lambda has, wanted: "completion" in wanted and "completion" not in has,
         _complete_nothing,
     ),
-    Converter(("chosen", "rejected"), lambda has, _: "prompt" not in has, _split_shared_start),
     Converter(
         ("chosen", "rejected"),
+        ("prompt",),
+        lambda has, _: "prompt" not in has,
+        _split_shared_start,
+    ),
+    Converter(
+        ("chosen", "rejected"),
+        ("completion", "label"),
         lambda has, wanted: "label" in wanted and "label" not in has,
         _unpair,
     ),

@@ -164,14 +164,13 @@ def _accelerator(config: RunConfig) -> Accelerator:
 
 
 def _refuse_inapplicable(config: RunConfig, algorithm: Algorithm) -> None:
-    ignored = config.model_fields_set & inapplicable(algorithm).keys()
-    if ignored:
+    is_set, lacks = config.model_fields_set, inapplicable(algorithm)
+    if ignored := is_set & lacks.keys():
         option = min(ignored)
-        lack = inapplicable(algorithm)[option]
         raise ConfigError(
-            f"{option} is set, but {algorithm.name} has no {lack}, so nothing would read it"
+            f"{option} is set, but {algorithm.name} has no {lacks[option]}, so nothing would read "
+            "it"
         )
-    is_set = config.model_fields_set
     evaluates = config.data is None or config.eval_data is not None
     if "eval_every" in is_set and not evaluates:
         raise ConfigError("eval_every is set, but there are no held-out prompts: set eval_data")

@@ -15,7 +15,7 @@ from anypo.config import RunConfig
 from anypo.data import load_rows
 from anypo.embedded import ensure_embedded
 from anypo.errors import ConfigError, DataError
-from anypo.formats import Row, converted
+from anypo.formats import Row, columns_in_reach, converted
 from anypo.model_reward import Engine
 from anypo.models import context_length, load_config, load_tokenizer
 from anypo.observer import Observer
@@ -115,8 +115,8 @@ class _Reader:
 
     def to_judge(self, name: str, rows: Sequence[Row]) -> list[Prompt]:
         """Prompts with all that the rollout reads; none, if the data set lacks it."""
-        has = converted(rows[:1], self._wanted, name)[0].keys()
-        return self.to_learn_from(name, rows) if {"prompt", *self._wanted} <= has else []
+        has_all = {"prompt", *self._wanted} <= columns_in_reach(rows[0].keys(), self._wanted)
+        return self.to_learn_from(name, rows) if has_all else []
 
     @property
     def _wanted(self) -> frozenset[str]:

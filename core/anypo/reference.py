@@ -62,8 +62,9 @@ def ensure_precomputed(learner: Learner, prompts: Sequence[Prompt]) -> Precomput
         ConfigError: The cache cannot be written.
     """
     samples = [prompt.sample(column, 0) for prompt in prompts for column in prompt.completions]
-    # Each a group of its own: nothing here compares rows, so none need share a forward pass.
-    samples = [replace(sample, group=i) for i, sample in enumerate(samples)]
+    # Each a group of its own, since nothing here compares rows, so none need share a forward pass;
+    # and unmasked, since rows of the same tokens share an entry.
+    samples = [replace(sample, group=i, mask=None) for i, sample in enumerate(samples)]
     lengths = [len(sample.completion_ids) for sample in samples]
     file = cache_directory() / f"reference-{_fingerprint(learner, samples)}.safetensors"
     logprobs = _read(file)
@@ -101,7 +102,7 @@ def _fingerprint(learner: Learner, samples: Sequence[Sample]) -> str:
     digest = hashlib.sha256(_weights_digest(learner.model))
     digest.update(f"{learner.config.temperature} {learner.accelerator.mixed_precision}".encode())
     for s in samples:
-        digest.update(repr((s.prompt_ids, s.completion_ids, s.mask)).encode())
+        digest.update(repr((s.prompt_ids, s.completion_ids)).encode())
     return digest.hexdigest()[:16]
 
 

@@ -49,20 +49,6 @@ class Tokens:
             return self.chat.encoded(self.chat.opening(content, options or {})).ids
         raise DataError(f"'prompt' is {content!r:.60}, not a text or a list of messages")
 
-    def completion(self, prompt: Any, prompt_ids: list[int], content: Any) -> Completion:
-        """The tokens that follow the prompt's.
-
-        Raises:
-            DataError: It is empty, of another kind than the prompt, or does not follow its tokens.
-        """
-        if not isinstance(prompt, list):
-            return self._text(prompt, prompt_ids, content)
-        opening = self.chat.opening(prompt, {})
-        example = self.chat.example(opening, {"": self._told(prompt, opening, content, {})})
-        if example.prompt != prompt_ids:
-            raise DataError("does not continue the prompt: the chat template opens no reply so")
-        return example.completions[""]
-
     def example(
         self, prompt: Any, contents: Mapping[str, Any], options: Mapping[str, Any]
     ) -> Example:
@@ -74,7 +60,8 @@ class Tokens:
             options: See `prompt`.
 
         Raises:
-            DataError: As `prompt` and `completion` do; the column of a completion is named.
+            DataError: As `prompt` does; or a completion, whose column is named, is empty, of
+                another kind than the prompt, or does not follow it.
         """
         if not isinstance(prompt, list):
             ids = self.prompt(prompt, may_be_empty=True)

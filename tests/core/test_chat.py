@@ -156,12 +156,6 @@ def test_all_replies_without_the_opened_thought_are_learnt():
     assert not only_last
 
 
-def test_a_completion_does_not_follow_a_prompt_with_an_opened_thought():
-    tokens = Tokens(with_template(OPENS_THOUGHT))
-    with pytest.raises(DataError, match="does not continue the prompt"):
-        tokens.completion([USER], tokens.prompt([USER]), [reply("2")])
-
-
 # -- the end of a reply --------------------------------------------------------------------------
 
 

@@ -3,7 +3,7 @@ import copy
 import pytest
 
 from anypo.errors import AnypoError, DataError
-from anypo.formats import converted
+from anypo.formats import columns_in_reach, converted
 
 USER = {"role": "user", "content": "1+1"}
 REPLY = {"role": "assistant", "content": "2"}
@@ -193,3 +193,19 @@ def test_a_row_of_another_format_than_the_first_is_no_crash(rows):
         assert len(converted(rows, COMPLETION)) == len(rows)
     except AnypoError as error:
         assert "row" in str(error)  # noqa: PT017 -- either answer will do
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"messages": [{"role": "user", "content": "1+1"}, REPLY]},
+        {"text": "once"},
+        {"chosen": "1+1=2", "rejected": "1+1=3"},
+        {"prompt": "1+1=", "chosen": "2", "rejected": "3", "source": "me"},
+        {"prompt": "1+1="},
+    ],
+)
+@pytest.mark.parametrize("wanted", [COMPLETION, PAIR, LABELLED, set()])
+def test_columns_in_reach_are_those_that_converted_rows_have(row, wanted):
+    made = converted([row], wanted)[0].keys()
+    assert made & {"prompt", *wanted} == columns_in_reach(row, wanted) & {"prompt", *wanted}

@@ -68,6 +68,19 @@ def test_a_row_is_told_from_one_whose_prompt_ends_elsewhere(make_learner):
     torch.testing.assert_close(ensure_precomputed(learner, same_tokens)(batch), expected)
 
 
+def test_rows_that_differ_in_their_masks_alone_have_what_each_of_them_shows(make_learner):
+    tokens = [7, 8, 9]
+    prompts = [
+        Prompt([5], "a", {}, {"chosen": Completion(tokens, mask)})
+        for mask in (None, [False, True, True])
+    ]
+    learner = make_learner()
+    batch = collate([prompt.sample("chosen", 0) for prompt in prompts])
+    known = ensure_precomputed(learner, prompts)
+    shown = batch.replace(ref_logprobs=known(batch)).ref_logprobs
+    torch.testing.assert_close(shown, learner.logprobs(batch), rtol=1e-5, atol=1e-6)
+
+
 def test_what_has_been_computed_is_not_computed_again(make_learner, monkeypatch, tmp_path):
     first = ensure_precomputed(make_learner(), PROMPTS)(rows("chosen"))
     monkeypatch.setattr(Learner, "logprobs", lambda *_: pytest.fail("computed again"))

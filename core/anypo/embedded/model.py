@@ -97,5 +97,5 @@ def warm_start(
 
 def _sample(tokens: Tokens, row: Row) -> Sample:
     *prompt, reply = row["messages"]
-    ids = tokens.prompt(prompt)
-    return Sample(ids, tokens.completion(prompt, ids, [reply]).ids, group=0)
+    example = tokens.example(prompt, {"reply": [reply]}, {})
+    return Sample(example.prompt, example.completions["reply"].ids, group=0)
