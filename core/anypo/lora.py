@@ -15,7 +15,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from anypo.config import RunConfig
-from anypo.errors import ConfigError
+from anypo.errors import ConfigError, nearest
 from anypo.extras import check_installed
 
 if TYPE_CHECKING:
@@ -55,24 +55,17 @@ def add_lora(
         modules: Names of the layers that get one; all linear layers if there are none.
 
     Raises:
-        ConfigError: The model has no such layers, or they are its embeddings or its head.
+        ConfigError: The model has no such layers, or they can have no adapter.
     """
     from peft import LoraConfig, inject_adapter_in_model
 
-    ends = (model.get_input_embeddings(), model.get_output_embeddings())
-    for name, module in model.named_modules():
-        if module in ends and name.rpartition(".")[2] in modules:
-            raise ConfigError(
-                f"lora_modules names {name}, but embeddings and the language-model head, which "
-                "are often the same weights, get no adapter here"
-            )
+    _check_modules(model, modules)
     scores = model.get_output_embeddings() is None
-    heads = [name for name, _ in model.named_children() if name != model.base_model_prefix]
     adapter = LoraConfig(
         r=rank,
         lora_alpha=alpha,
         target_modules=list(modules) or "all-linear",
-        modules_to_save=heads if scores else None,
+        modules_to_save=list(_heads(model)) if scores else None,
         task_type="SEQ_CLS" if scores else "CAUSAL_LM",
         base_model_name_or_path=str(Path(base).resolve()) if Path(base).is_dir() else base,
     )
@@ -109,6 +102,27 @@ def save_lora(model: PreTrainedModel, folder: Path) -> None:
     named = {f"base_model.model.{name}": weight.contiguous() for name, weight in weights.items()}
     save_file(named, folder / "adapter_model.safetensors", metadata={"format": "pt"})
     model.peft_config[ADAPTER].save_pretrained(folder)
+
+
+def _heads(model: PreTrainedModel) -> dict[str, nn.Module]:
+    return {name: m for name, m in model.named_children() if name != model.base_model_prefix}
+
+
+def _check_modules(model: PreTrainedModel, modules: Sequence[str]) -> None:
+    layers = dict(model.named_modules())
+    for wanted in modules:
+        named = [layer for name, layer in layers.items() if f".{name}".endswith(f".{wanted}")]
+        if not named:
+            known = {name.rpartition(".")[2] for name in layers}
+            raise ConfigError(
+                f"lora_modules names {wanted}, but the model has no such layer"
+                f"{nearest(wanted, known)}"
+            )
+        if any(layer in (model.get_input_embeddings(), *_heads(model).values()) for layer in named):
+            raise ConfigError(
+                f"lora_modules names {wanted}, but embeddings and heads, which are often the same "
+                "weights, get no adapter here"
+            )
 
 
 def _layers(model: nn.Module) -> list[BaseTunerLayer]:
