@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from importlib.util import find_spec
 from typing import Any
 
 import torch
 
-from anypo.errors import ConfigError
+from anypo.extras import WITHOUT_GPU, check_installed
 from anypo.models import model_path
 from anypo.vllm_serve import serve_command
 
@@ -19,11 +18,7 @@ def become_server(model: str, **options: Any) -> None:
     Raises:
         ConfigError: vLLM is not installed.
     """
-    if find_spec("vllm") is None:
-        raise ConfigError(
-            "serving needs vllm, which is not installed: pip install 'anypo[vllm]' "
-            "(without a GPU: see docs/rollouts.md)"
-        )
+    check_installed("vllm", "serving", WITHOUT_GPU)
     on_cpu = not torch.cuda.is_available()
     command, settings = serve_command(model_path(model), on_cpu=on_cpu, **options)
     os.execve(command[0], command, {**settings, **os.environ})

@@ -95,6 +95,20 @@ class RunConfig(BaseModel):
         description="Compute the reference's log-probs of a data set once, and keep them in the "
         "cache; spares the memory and the time of a reference model.",
     )
+    lora_rank: int | None = Field(
+        None,
+        ge=1,
+        description="Train low-rank adapters of this rank instead of all weights; peft has to be "
+        "installed.",
+    )
+    lora_alpha: int = Field(
+        32, gt=0, description="The adapters' update is scaled by lora_alpha / lora_rank."
+    )
+    lora_modules: list[str] = Field(
+        [],
+        description="Names of the layers that get adapters, such as q_proj; repeat it for several. "
+        "Without it, all linear layers.",
+    )
     critic: Literal["own", "shared"] = Field(
         "own", description="A critic with a decoder of its own, or a head on the policy's."
     )
@@ -135,6 +149,18 @@ NEEDED_BY = {  # options that mean something only if the algorithm has what they
     "reward_timeout": "completions to score",
     "temperature": "probabilities of tokens",
 }
+
+
+MEANT_FOR = {  # options that mean something only beside another one
+    "ref_sync_alpha": "ref_sync_every",
+    "lora_alpha": "lora_rank",
+    "lora_modules": "lora_rank",
+}
+
+
+def idle(config: RunConfig) -> dict[str, str]:
+    """The options that nothing would read, and the one that each is meant for."""
+    return {option: of for option, of in MEANT_FOR.items() if getattr(config, of) is None}
 
 
 def resolve(config: RunConfig, algorithm: Algorithm, *, built_in: bool) -> RunConfig:

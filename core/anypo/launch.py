@@ -13,13 +13,14 @@ from transformers import PreTrainedTokenizerBase
 
 from anypo.algorithm import Algorithm
 from anypo.composition import compose, suited_to_built_in
-from anypo.config import Recipe, RunConfig, inapplicable, make_config, resolve
+from anypo.config import Recipe, RunConfig, idle, inapplicable, make_config, resolve
 from anypo.data import PromptStream
 from anypo.embedded import is_built_in
 from anypo.errors import AnypoError, ConfigError, TrainingError
 from anypo.evaluation import HeldOutLoss, SampledScore
 from anypo.forward import check_head
 from anypo.learner import Learner
+from anypo.lora import add_lora, check_lora
 from anypo.materials import Materials, gather
 from anypo.model_reward import Engine
 from anypo.models import end_tokens, load_model, model_path, sensible_threads
@@ -62,6 +63,7 @@ def run_recipe(algorithm: Algorithm, config: RunConfig, observer: Observer) -> P
     config = resolve(config, algorithm, built_in=built_in)
     accelerator = _accelerator(config)
     check_sampler(config, accelerator.device)
+    check_lora(config)
     directory = RunDirectory(config.output, algorithm.named)
     _explain_inert_stages(algorithm, config, observer)
     engine = Engine(
@@ -87,6 +89,9 @@ def _trainer(algorithm: Algorithm, materials: Materials, accelerator: Accelerato
     )
     model.to(accelerator.device)
     check_head(model)
+    if config.lora_rank is not None:
+        size = {"rank": config.lora_rank, "alpha": config.lora_alpha}
+        add_lora(model, materials.model, **size, modules=config.lora_modules)
     policy = Policy(materials.model, model, end_tokens(model, tokenizer), accelerator)
     sampler = make_sampler(config, policy)
     learner = Learner(algorithm, model, config, accelerator)
@@ -184,8 +189,9 @@ def _refuse_inapplicable(config: RunConfig, algorithm: Algorithm) -> None:
             f"sampler is set, but {algorithm.name} samples nothing, and nor does a held-out score: "
             "set reward and eval_data"
         )
-    if "ref_sync_alpha" in is_set and config.ref_sync_every is None:
-        raise ConfigError("ref_sync_alpha is set, but not ref_sync_every, so nothing would read it")
+    for option, meant_for in idle(config).items():
+        if option in is_set:
+            raise ConfigError(f"{option} is set, but not {meant_for}, so nothing would read it")
     if config.precompute_reference and not algorithm.inputs.fixed:
         raise ConfigError(
             f"precompute_reference is set, but {algorithm.name} makes new rows in every step: "
@@ -219,14 +225,12 @@ def _recipe(algorithm: Algorithm, config: RunConfig, evaluates: bool) -> Recipe:
         if knob.name in algorithm.active_knobs and knob.value is not None
     }
     hooks = {layer.stage: layer.name for layer in algorithm.layers if layer.stage is not None}
-    ignored = {*inapplicable(algorithm), *unread_options(config)}
+    ignored = {*inapplicable(algorithm), *unread_options(config), *idle(config)}
     ignored |= {"output", "data_epochs"}  # steps says it
     if not _samples(algorithm, config):
         ignored.add("sampler")
     if not evaluates:
         ignored.add("eval_every")
-    if config.ref_sync_every is None:
-        ignored.add("ref_sync_alpha")
     if not config.precompute_reference:  # written down, it would bar a variation without one
         ignored.add("precompute_reference")
     options: dict[str, Any] = config.model_dump(exclude=ignored)

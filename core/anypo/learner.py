@@ -18,6 +18,7 @@ from anypo.critic import Critic
 from anypo.errors import TrainingError
 from anypo.forward import TokenScores, micro_batches, score_tokens
 from anypo.hookspecs import State
+from anypo.lora import has_lora, without_lora
 from anypo.metrics import Meter
 from anypo.models import frozen_copy
 
@@ -43,7 +44,9 @@ class Learner:
         self.updates_per_rollout = config.epochs * config.minibatches
         self.precomputed: Callable[[Batch], Tensor] | None = None  # stands in for the reference
         needs_reference = "reference" in algorithm.requires and not config.precompute_reference
-        self.reference = frozen_copy(model) if needs_reference else None
+        self.reference = None
+        if needs_reference:
+            self.reference = model if has_lora(model) else frozen_copy(model)
         critic = None
         if "critic" in algorithm.requires:
             critic = Critic(model, shares_body=config.critic == "shared")
@@ -67,7 +70,8 @@ class Learner:
         if self.precomputed is not None:
             batch = batch.replace(ref_logprobs=self.precomputed(batch))
         if self.reference is not None:
-            batch = batch.replace(ref_logprobs=self._frozen(self.reference, batch)[0])
+            with without_lora(self.reference):
+                batch = batch.replace(ref_logprobs=self._frozen(self.reference, batch)[0])
         if self.critic is not None or self._stores_old_logprobs():
             logprobs, values = self._frozen(self.model, batch, self.critic)
             batch = batch.replace(old_logprobs=logprobs)

@@ -30,8 +30,13 @@ def model_path(path: str) -> str:
     """The model in a run directory; any other path or name as it is.
 
     Raises:
-        ModelError: The run saved no model.
+        ModelError: The run saved no model, or the directory holds an adapter alone.
     """
+    if Path(path, "adapter_config.json").is_file():
+        raise ModelError(
+            f"'{path}' is an adapter, not a model: merge it into its base (merge_and_unload of "
+            "peft), and save that with its tokenizer"
+        )
     if not Path(path, "config.toml").is_file():
         return path
     if not Path(path, "model").is_dir():

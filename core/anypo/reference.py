@@ -18,6 +18,7 @@ from anypo.batch import Batch, Prompt, Sample, collate
 from anypo.cache import cache_directory
 from anypo.errors import ConfigError, TrainingError
 from anypo.learner import Learner
+from anypo.weights import whole_weights
 
 ROWS = 512  # collated at a time
 
@@ -108,7 +109,7 @@ def _fingerprint(learner: Learner, samples: Sequence[Sample]) -> str:
 
 def _weights_digest(model: nn.Module) -> bytes:
     digest = hashlib.sha256(repr(getattr(model, "config", None)).encode())
-    for name, weights in model.state_dict().items():
+    for name, weights in whole_weights(model):
         digest.update(name.encode())
         digest.update(weights.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.digest()

@@ -4,7 +4,8 @@ config.toml         repeats the run
 plugins.lock.json   the code it was made with: plugins, files, versions
 metrics.jsonl       one object per step
 samples.jsonl       some prompts, completions and scores
-model/              an ordinary Hugging Face model directory
+model/              an ordinary Hugging Face model directory, adapters merged into its weights
+model/adapter/      the adapters alone, where there are any
 checkpoints/        the same after some steps, with what else was trained or remembered
 """
 
@@ -23,8 +24,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from anypo.config import Recipe, write_recipe
 from anypo.errors import ConfigError
+from anypo.lora import has_lora, save_lora
 from anypo.provenance import LOCK, Lock, write_lock
 from anypo.trainer import Report, Trainer
+from anypo.weights import whole_weights
 
 SAMPLES_EVERY = 10  # steps
 SAMPLES_KEPT = 8  # rows each time
@@ -85,9 +88,13 @@ class RunDirectory:
         shutil.copy(self.path / LOCK, folder)
 
     def _save(self, name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Path:
-        model.save_pretrained(self.path / name)
-        tokenizer.save_pretrained(self.path / name)
-        return self.path / name
+        folder = self.path / name
+        weights = {name: weight.cpu() for name, weight in whole_weights(model)}
+        model.save_pretrained(folder, state_dict=weights)
+        tokenizer.save_pretrained(folder)
+        if has_lora(model):
+            save_lora(model, folder / "adapter")
+        return folder
 
     def _append(self, name: str, row: dict[str, Any]) -> None:
         with (self.path / name).open("a", encoding="utf-8") as file:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import find_spec
 
 import torch
 from accelerate import Accelerator
@@ -12,6 +11,7 @@ from transformers import PreTrainedModel
 
 from anypo.config import RunConfig
 from anypo.errors import ConfigError
+from anypo.extras import WITHOUT_GPU, check_installed
 from anypo.models import context_length, sensible_threads
 from anypo.sampler import TransformersSampler
 from anypo.trainer import SyncedSampler
@@ -160,12 +160,8 @@ def check_sampler(config: RunConfig, device: torch.device) -> None:
         raise ConfigError(
             f"{option} is set, but the sampler is {way}, so nothing would read it{advice}"
         )
-    needed = WAYS[way_of(config)].needs
-    if needed and find_spec(needed) is None:
-        raise ConfigError(
-            f"sampler '{config.sampler}' needs {needed}, which is not installed: "
-            f"pip install 'anypo[{needed}]' (without a GPU: see docs/rollouts.md)"
-        )
+    if needed := WAYS[way_of(config)].needs:
+        check_installed(needed, f"sampler '{config.sampler}'", WITHOUT_GPU)
     if device.type == "cpu" and (config.vllm_sleep or config.vllm_tensor_parallel > 1):
         option = "vllm_sleep" if config.vllm_sleep else "vllm_tensor_parallel"
         raise ConfigError(f"{option} is set, but it is about GPUs, and this run has none")

@@ -17,6 +17,7 @@ from anypo import vllm_worker
 from anypo.errors import SamplerError
 from anypo.vllm_sampler import Completion, Request
 from anypo.vllm_weights import weights_file
+from anypo.weights import whole_weights
 
 SEQUENCES = 128  # at a time on a CPU
 BLOCK = 128  # tokens of a block of its cache there
@@ -125,7 +126,7 @@ class LocalEngine:
             with weights_file(model, self.dtype) as path:
                 self.llm.collective_rpc("anypo_load_file", args=(str(path), version))
         else:
-            weights = ((name, p.detach()) for name, p in model.named_parameters())
+            weights = whole_weights(model, getattr(torch, self.dtype))
             self.llm.collective_rpc("anypo_load", args=(weights, version))
 
     @contextmanager

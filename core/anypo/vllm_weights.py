@@ -11,6 +11,8 @@ import torch
 from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
+from anypo.weights import whole_weights
+
 MEMORY = Path("/dev/shm")  # files there never reach a disk
 
 
@@ -25,10 +27,7 @@ def weights_file(model: PreTrainedModel, dtype: str, folder: str | None = None) 
     """
     folder = folder or (str(MEMORY) if MEMORY.is_dir() else None)
     kind = getattr(torch, dtype)
-    weights = {
-        name: parameter.detach().to("cpu", kind).contiguous()
-        for name, parameter in model.named_parameters()
-    }
+    weights = {name: w.cpu().contiguous() for name, w in whole_weights(model, kind)}
     with tempfile.TemporaryDirectory(prefix="anypo-weights-", dir=folder) as place:
         path = Path(place, "weights.safetensors")
         save_file(weights, path)

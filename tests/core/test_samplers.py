@@ -20,13 +20,13 @@ def check(device=CPU, **options):
 @pytest.fixture
 def installed(monkeypatch):
     """Pretend that vLLM is installed."""
-    monkeypatch.setattr("anypo.samplers.find_spec", lambda name: object())
+    monkeypatch.setattr("anypo.extras.find_spec", lambda name: object())
 
 
 @pytest.fixture
 def missing(monkeypatch):
     """Pretend that vLLM is not installed."""
-    monkeypatch.setattr("anypo.samplers.find_spec", lambda name: None)
+    monkeypatch.setattr("anypo.extras.find_spec", lambda name: None)
 
 
 def test_a_missing_vllm_says_how_to_install_it(missing, tmp_path):

@@ -63,6 +63,13 @@ def test_a_run_learns_and_its_sampler_agrees_with_the_trainer(setting, way):
     assert {name for name in recipe.options if name.startswith("vllm_")} >= way.keys()
 
 
+def test_adapters_are_merged_into_what_is_sampled_from(setting, way):
+    setting |= {"lora_rank": 4, "learning_rate": 1e-2, "minibatches": 2}
+    metrics = rows(run("grpo", **setting, **way, steps=5))
+    assert metrics[-1]["kl/ref"] > 1e-3, "the adapters say too little to prove anything"
+    assert max(row["mismatch/max"] for row in metrics) < CLOSE
+
+
 def test_the_same_seed_gives_the_same_run(setting, tmp_path):
     runs = [
         rows(run("grpo", **{**setting, "output": str(tmp_path / name)}, steps=2)) for name in "ab"

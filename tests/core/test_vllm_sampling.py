@@ -12,6 +12,7 @@ from anypo import Prompt, collate
 from anypo.embedded.model import build_model
 from anypo.errors import ConfigError, SamplerError
 from anypo.forward import score_tokens
+from anypo.lora import add_lora
 from anypo.sampler import TransformersSampler
 from anypo.vllm_engine import LocalEngine
 from anypo.vllm_sampler import VLLMSampler
@@ -54,7 +55,10 @@ def randomised(tokenizer, tied):
     return model.to(DEVICE)
 
 
-@pytest.fixture(scope="module", params=["in process", "in process, untied", "server"])
+WAYS = ["in process", "in process, untied", "in process, adapted", "server"]
+
+
+@pytest.fixture(scope="module", params=WAYS)
 def engine_and_model(request, tokenizer, tmp_path_factory):
     """An engine with the weights of a model."""
     model = randomised(tokenizer, tied="untied" not in request.param)
@@ -63,6 +67,8 @@ def engine_and_model(request, tokenizer, tmp_path_factory):
         engine = Servers([url], model.config, timeout=60)
     else:
         engine = local_engine(model, tmp_path_factory.mktemp("engine"))
+        if "adapted" in request.param:
+            add_lora(model, "base", rank=4, alpha=8)
     engine.load(model)
     yield engine, model
     engine.close()
@@ -115,10 +121,11 @@ def test_log_probs_are_those_of_the_distribution_sampled_from(engine, policy, te
 
 
 def move(policy):
-    """Change all weights, as an optimizer step would."""
+    """Change all weights that are trained, as an optimizer step would."""
     with torch.no_grad():
         for parameter in policy.parameters():
-            parameter.add_(0.02 * torch.randn_like(parameter))
+            if parameter.requires_grad:
+                parameter.add_(0.02 * torch.randn_like(parameter))
 
 
 def test_log_probs_follow_every_one_of_20_updates(engine, policy):
@@ -190,9 +197,9 @@ def test_a_prompt_without_room_is_refused(engine):
 
 
 def test_weights_that_do_not_arrive_are_noticed(engine, policy, monkeypatch):
-    parameters = dict(policy.named_parameters())
-    del parameters["model.norm.weight"]
-    monkeypatch.setattr(policy, "named_parameters", parameters.items)
+    known = policy.state_dict(keep_vars=True)
+    del known["model.norm.weight"]
+    monkeypatch.setattr(policy, "state_dict", lambda **_: known)
     with pytest.raises(SamplerError, match=r"no weights came for model\.norm\.weight"):
         engine.load(policy)
 

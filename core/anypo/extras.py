@@ -1,0 +1,22 @@
+"""Packages that anypo works without, until an option needs one."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from anypo.errors import ConfigError
+
+WITHOUT_GPU = " (without a GPU: see docs/rollouts.md)"
+
+
+def check_installed(package: str, wanted_by: str, hint: str = "") -> None:
+    """Refuse an option whose package is missing; the extra of anypo is called like the package.
+
+    Raises:
+        ConfigError: It is not installed.
+    """
+    if find_spec(package) is None:
+        raise ConfigError(
+            f"{wanted_by} needs {package}, which is not installed: "
+            f"pip install 'anypo[{package}]'{hint}"
+        )
