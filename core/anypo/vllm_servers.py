@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import time
 import uuid
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
+from itertools import cycle
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import httpx2
+from anyio import CapacityLimiter, create_task_group, sleep
+from anyio.from_thread import start_blocking_portal
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from anypo.errors import ConfigError, SamplerError
@@ -21,6 +23,7 @@ from anypo.vllm_worker import shape
 
 AT_A_TIME = 64  # requests per server
 PAUSES = (1.0, 2.0, 4.0)  # seconds before every further attempt
+WATCH_EVERY = 5.0  # seconds, while it owes an answer
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 HOW = "start it with `anypo serve MODEL`"
 
@@ -52,8 +55,7 @@ class Servers:
         self.servers = [Server(url, timeout) for url in urls]
         self.exchange = exchange
         self.run, self.updates = uuid.uuid4().hex[:8], 0
-        self.threads = ThreadPoolExecutor(AT_A_TIME * len(urls))
-        described = [server.describe() for server in self.servers]
+        described = self._await(self._each, Server.describe)
         for server, found in zip(self.servers, described, strict=True):
             server.check(found, shape(config))
         self.dtype = described[0]["dtype"]
@@ -65,18 +67,7 @@ class Servers:
         Raises:
             SamplerError: A server is gone, or does not have the weights that were sent last.
         """
-        self._check_versions()
-        jobs = [
-            self.threads.submit(self.servers[index % len(self.servers)].complete, request)
-            for index, request in enumerate(requests)
-        ]
-        try:
-            answers = [job.result() for job in jobs]
-        finally:
-            for job in jobs:
-                job.cancel()
-        self._check_versions()  # a server that was restarted meanwhile had other weights
-        return answers
+        return self._await(self._generate, requests)
 
     def load(self, model: PreTrainedModel) -> None:
         """See `anypo.vllm_sampler.Engine`.
@@ -86,27 +77,50 @@ class Servers:
         """
         self.updates += 1
         with weights_file(model, self.dtype, self.exchange) as path:
-            self._each(lambda server: server.load(path, self._version))
+            self._await(self._each, lambda server: server.load(path, self._version))
 
     def close(self) -> None:
-        """Leave the servers running, for the next run."""
-        self.threads.shutdown(wait=False, cancel_futures=True)
-        for server in self.servers:
-            server.client.close()
+        """Leave the servers running, for the next run; no connection outlives a call."""
 
     @property
     def _version(self) -> str:
         return f"{self.run}-{self.updates}"
 
-    def _check_versions(self) -> None:
-        self._each(lambda server: server.check_version(self._version))
+    async def _generate(self, requests: Sequence[Request]) -> list[list[Completion]]:
+        await self._check_versions()
+        shares = zip(cycle(self.servers), requests, strict=False)
+        answers = await _all([partial(server.complete, request) for server, request in shares])
+        await self._check_versions()  # a server that was restarted meanwhile had other weights
+        return answers
 
-    def _each(self, do: Callable[[Server], T]) -> list[T]:
-        return list(self.threads.map(do, self.servers))
+    async def _check_versions(self) -> None:
+        await self._each(lambda server: server.check_version(self._version))
+
+    async def _each(self, do: Callable[[Server], Awaitable[T]]) -> list[T]:
+        return await _all([partial(do, server) for server in self.servers])
+
+    def _await(self, do: Callable[..., Awaitable[T]], *arguments: object) -> T:
+        """What comes of `do` in an event loop of its own: a notebook, say, already runs one.
+
+        Whatever interrupts the wait, as Ctrl-C does, cancels every request and ends the loop.
+        """
+        try:
+            with start_blocking_portal() as portal:
+                answer: T = portal.call(self._connected, do, *arguments)
+                return answer
+        except ExceptionGroup as errors:
+            error = _first(errors)
+            raise error from error.__cause__
+
+    async def _connected(self, do: Callable[..., Awaitable[T]], *arguments: object) -> T:
+        async with AsyncExitStack() as stack:
+            for server in self.servers:
+                await stack.enter_async_context(server.connected())
+            return await do(*arguments)
 
 
 class Server:
-    """One vLLM server.
+    """One vLLM server, to be asked inside `connected`.
 
     Args:
         url: Without a path.
@@ -115,15 +129,26 @@ class Server:
 
     def __init__(self, url: str, timeout: float) -> None:
         self.url, self.timeout = url.rstrip("/"), timeout
-        limits = httpx2.Limits(max_connections=AT_A_TIME)
-        patience = httpx2.Timeout(timeout, connect=10.0, pool=None)
-        self.client = httpx2.Client(
-            base_url=self.url, timeout=patience, limits=limits, trust_env=False
-        )
+        self.certificates = httpx2.create_ssl_context(trust_env=False)  # slow to make
 
-    def describe(self) -> dict[str, Any]:
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[None]:
+        """Let it be asked in this event loop, and watch meanwhile whether it is still there.
+
+        A server that is stopped keeps the connections open on which it owes an answer.
+
+        Raises:
+            SamplerError: It was stopped.
+        """
+        async with self._open() as self.client, create_task_group() as watch:
+            self.places = CapacityLimiter(AT_A_TIME)
+            watch.start_soon(self._watch)
+            yield
+            watch.cancel_scope.cancel()
+
+    async def describe(self) -> dict[str, Any]:
         """What `WeightReceiver.anypo_describe` says."""
-        description: dict[str, Any] = self._call("anypo_describe")[0]
+        description: dict[str, Any] = (await self._call("anypo_describe"))[0]
         return description
 
     def check(self, found: dict[str, Any], wanted: dict[str, Any]) -> None:
@@ -145,27 +170,27 @@ class Server:
                 f"distribution sampled from; {HOW}"
             )
 
-    def check_version(self, wanted: str) -> None:
+    async def check_version(self, wanted: str) -> None:
         """Refuse weights that are not those of the last update.
 
         Raises:
             SamplerError: The server was restarted, or another run uses it.
         """
-        if any(version != wanted for version in self._call("anypo_version")):
+        if any(version != wanted for version in await self._call("anypo_version")):
             raise SamplerError(
                 f"vLLM server {self.url} does not have the weights that it was sent last: it was "
                 "restarted, or another run uses it"
             )
 
-    def load(self, path: Path, version: str) -> None:
+    async def load(self, path: Path, version: str) -> None:
         """Have the server take over the weights in a file, and forget what it cached."""
-        self._call("anypo_load_file", str(path), version)
-        if not self._post("/reset_prefix_cache", None).get("success"):
+        await self._call("anypo_load_file", str(path), version)
+        if not (await self._post("/reset_prefix_cache", None)).get("success"):
             raise SamplerError(
                 f"vLLM server {self.url} does not empty its prefix cache: something else uses it"
             )
 
-    def complete(self, request: Request) -> list[Completion]:
+    async def complete(self, request: Request) -> list[Completion]:
         """The completions of a request."""
         body = {
             "prompt": request.prompt,
@@ -173,20 +198,40 @@ class Server:
             "return_tokens_as_token_ids": True,
             **request.parameters,
         }
-        choices = self._post("/v1/completions", body)["choices"]
+        async with self.places:
+            choices = (await self._post("/v1/completions", body))["choices"]
         return [
             Completion(choice["token_ids"], choice["logprobs"]["token_logprobs"])
             for choice in sorted(choices, key=lambda choice: choice["index"])
         ]
 
-    def _call(self, method: str, *arguments: str) -> list[Any]:
+    def _open(self) -> httpx2.AsyncClient:
+        return httpx2.AsyncClient(
+            base_url=self.url,
+            timeout=httpx2.Timeout(self.timeout, connect=10.0, pool=None),
+            limits=httpx2.Limits(max_connections=AT_A_TIME + 1),  # one to watch by
+            verify=self.certificates,
+            trust_env=False,
+        )
+
+    async def _watch(self) -> None:
+        while True:
+            await sleep(WATCH_EVERY)
+            response = await self._reach("GET", "/health")
+            if response.status_code == httpx2.codes.SERVICE_UNAVAILABLE:
+                raise SamplerError(
+                    f"vLLM server {self.url} no longer has an engine: it was stopped, or the "
+                    f"engine failed; {HOW}"
+                )
+
+    async def _call(self, method: str, *arguments: str) -> list[Any]:
         """What every worker of the server answers."""
-        answer = self._post("/collective_rpc", {"method": method, "args": arguments})
+        answer = await self._post("/collective_rpc", {"method": method, "args": arguments})
         results: list[Any] = answer["results"]
         return results
 
-    def _post(self, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
-        response = self._reach(path, body)
+    async def _post(self, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
+        response = await self._reach("POST", path, body)
         if response.status_code == httpx2.codes.NOT_FOUND:
             raise SamplerError(f"vLLM server {self.url} knows no {path}; {HOW}")
         if response.is_error:
@@ -197,11 +242,11 @@ class Server:
         answer: dict[str, Any] = response.json()
         return answer
 
-    def _reach(self, path: str, body: dict[str, Any] | None) -> httpx2.Response:
+    async def _reach(self, method: str, path: str, body: object = None) -> httpx2.Response:
         """The answer of the server, tried a few times if it is not there."""
         for pause in (*PAUSES, None):
             try:
-                return self.client.post(path, json=body)
+                return await self.client.request(method, path, json=body)
             except (httpx2.ReadTimeout, httpx2.WriteTimeout) as error:
                 raise SamplerError(
                     f"vLLM server {self.url} did not answer within {self.timeout:g} seconds "
@@ -213,8 +258,26 @@ class Server:
                         f"vLLM server {self.url} cannot be reached, tried "
                         f"{len(PAUSES) + 1} times ({error or type(error).__name__}); {HOW}"
                     ) from error
-                time.sleep(pause)
+                await sleep(pause)
         raise AssertionError("the last attempt returns or raises")
+
+
+async def _all(jobs: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
+    """What comes of all jobs, in their order; the first that fails ends the others."""
+    results: dict[int, T] = {}
+
+    async def note(number: int, job: Callable[[], Awaitable[T]]) -> None:
+        results[number] = await job()
+
+    async with create_task_group() as group:
+        for number, job in enumerate(jobs):
+            group.start_soon(note, number, job)
+    return [results[number] for number in range(len(jobs))]
+
+
+def _first(error: Exception) -> Exception:
+    """The first error of a group, which may be one of groups."""
+    return _first(error.exceptions[0]) if isinstance(error, ExceptionGroup) else error
 
 
 def _check_addresses(urls: Sequence[str], exchange: str | None) -> None:

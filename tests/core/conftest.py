@@ -1,6 +1,7 @@
 """Fixtures of the tests of what trains."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -143,11 +144,21 @@ class ServerProcess:
             assert time.monotonic() < end, self.log.read_text()[-2000:]
             time.sleep(0.5)
 
+    def stop_once_it_samples(self):
+        """Ask it to stop, as soon as it is at work on a completion."""
+        while not self._samples():
+            time.sleep(0.2)
+        self.process.terminate()
+
     def kill(self):
         """Kill the server and its own children."""
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+
+    def _samples(self):
+        metrics = httpx2.get(f"{self.url}/metrics").text
+        return re.search(r"^vllm:num_requests_running\{.*\} [1-9]", metrics, re.MULTILINE)
 
     def _answers(self):
         try:

@@ -1,12 +1,13 @@
 """Whole runs that sample with vLLM, in both ways."""
 
 import json
+from threading import Thread
 
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from anypo import run
+from anypo import compose, run
 from anypo.config import read_recipe
 from anypo.errors import SamplerError
 from anypo.observer import Silent
@@ -106,6 +107,16 @@ def test_a_killed_server_ends_the_run_and_a_new_one_continues_it(setting, vllm_s
     vllm_server.start()
     again = {**setting, "model": str(checkpoint), "output": str(tmp_path / "again")}
     assert max(row["mismatch/max"] for row in rows(run("grpo", **again, **url, steps=2))) < CLOSE
+
+
+def test_a_server_that_is_stopped_while_it_samples_ends_the_run(setting, vllm_server):
+    setting |= {"vllm_url": vllm_server.url, "vllm_timeout": 600.0, "max_completion_length": 400}
+    Thread(target=vllm_server.stop_once_it_samples, daemon=True).start()
+    one_line = r"^step 1: vLLM server .*(cannot be reached|was stopped).*$"
+    with pytest.raises(SamplerError, match=one_line):
+        run(compose("grpo", knobs={"group_size": 100}), **setting, steps=1)
+    vllm_server.process.wait()
+    vllm_server.start()
 
 
 def test_a_server_that_was_restarted_is_never_sampled_from(setting, vllm_server):

@@ -1,10 +1,15 @@
 """The client of vLLM servers, against one that is made up: vLLM need not be installed."""
 
+import asyncio
 import json
+import queue
+import signal
 import threading
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import anyio
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -12,11 +17,12 @@ from safetensors.torch import load_file
 from anypo import Prompt
 from anypo.errors import ConfigError, SamplerError
 from anypo.vllm_sampler import VLLMSampler
-from anypo.vllm_servers import Servers
+from anypo.vllm_servers import PAUSES, Servers
 from anypo.vllm_worker import shape
 
 PROMPTS = [Prompt([65, 66 + i], "") for i in range(5)]
 END = 7
+SHARES = (3, 2)  # of the prompts, on two servers
 
 
 class FakeServer:
@@ -31,12 +37,19 @@ class FakeServer:
         }
         self.version, self.keeps_cache, self.errors = "none", False, {}
         self.prompts, self.bodies, self.weights, self.resets = [], [], {}, 0
+        self.health, self.silent = 200, False
+        self.asked, self.given_up = queue.Queue(), queue.Queue()
         fake = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self):
                 length = int(self.headers.get("content-length", 0))
                 body = json.loads(self.rfile.read(length) or "null")
+                fake.asked.put(self.path)
+                if fake.silent and self.path == "/v1/completions":
+                    self.rfile.read()  # until the client leaves
+                    fake.given_up.put(body["prompt"])
+                    return
                 status, answer = fake.answer(self.path, body)
                 if status is None:
                     self.connection.close()
@@ -46,6 +59,11 @@ class FakeServer:
                 self.send_header("content-length", str(len(data)))
                 self.end_headers()
                 self.wfile.write(data)
+
+            def do_GET(self):
+                fake.asked.put(self.path)
+                self.send_response(fake.health)
+                self.end_headers()
 
             def log_message(self, *_):
                 pass
@@ -88,7 +106,16 @@ class FakeServer:
     def anypo_load_file(self, path, version):
         self.weights, self.path, self.version = load_file(path), path, version
 
+    def wait_for(self, path, times=1):
+        """Until it has been asked for a path that often, since this was last waited for."""
+        while times:
+            times -= self.asked.get() == path
+
+    def fall_ill(self):
+        self.health = 503
+
     def stop(self):
+        """Listen no longer; what is asked already stays as it is."""
         self.http.shutdown()
         self.http.server_close()
 
@@ -104,9 +131,16 @@ def fakes(model):
 
 @pytest.fixture(autouse=True)
 def pauses(monkeypatch):
-    """How long the client waited, without any waiting."""
+    """How long the client waited before further attempts, without any waiting."""
     waited = []
-    monkeypatch.setattr("anypo.vllm_servers.time.sleep", waited.append)
+
+    async def sleep(seconds):
+        if seconds in PAUSES:
+            waited.append(seconds)
+        else:
+            await anyio.sleep(seconds)
+
+    monkeypatch.setattr("anypo.vllm_servers.sleep", sleep)
     return waited
 
 
@@ -247,6 +281,82 @@ def test_a_server_that_hangs_is_given_up(fakes, model):
         sampled(engine)
     hangs.set()
     engine.close()
+
+
+@pytest.fixture
+def patient(fakes, model, monkeypatch):
+    """A client that waits long for an answer, and looks often whether the servers are there."""
+    monkeypatch.setattr("anypo.vllm_servers.WATCH_EVERY", 0.05)
+    engine = connect(fakes, model, timeout=600.0)
+    engine.load(model)
+    yield engine
+    engine.close()
+
+
+def once_asked(fakes, do):
+    """A thread that does something as soon as all prompts have reached their servers."""
+
+    def wait_and_do():
+        for fake, share in zip(fakes, SHARES, strict=True):
+            fake.wait_for("/v1/completions", times=share)
+        do()
+
+    thread = threading.Thread(target=wait_and_do)
+    thread.start()
+    return thread
+
+
+def interrupt():
+    """As Ctrl-C does."""
+    signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+
+def threads():
+    """All but those in which a server answers."""
+    return {t for t in threading.enumerate() if "process_request_thread" not in t.name}
+
+
+@pytest.mark.parametrize(
+    ("happens", "error", "reason"),
+    [
+        (FakeServer.stop, SamplerError, r"cannot be reached, tried 4 times .*anypo serve"),
+        (FakeServer.fall_ill, SamplerError, r"no longer has an engine.*anypo serve"),
+        (lambda _: interrupt(), KeyboardInterrupt, None),
+    ],
+    ids=["the server stops listening", "its engine is dead", "Ctrl-C"],
+)
+def test_requests_that_nobody_will_answer_are_given_up(patient, fakes, happens, error, reason):
+    for fake in fakes:
+        fake.silent = True
+    before = threads()
+    happening = once_asked(fakes, lambda: happens(fakes[0]))
+    with pytest.raises(error, match=reason):
+        sampled(patient)
+    happening.join()
+    for fake, share in zip(fakes, SHARES, strict=True):
+        assert len([fake.given_up.get() for _ in range(share)]) == share
+    assert threads() <= before
+
+
+def test_a_server_that_takes_its_time_is_left_alone(patient, fakes, monkeypatch):
+    """It is asked whether it is there although it has as many requests as it may."""
+    monkeypatch.setattr("anypo.vllm_servers.AT_A_TIME", 1)
+
+    def slowly(fake, complete, body):
+        fake.asked = queue.Queue()
+        fake.wait_for("/health")
+        return complete(body)
+
+    for fake in fakes:
+        fake.completed = partial(slowly, fake, fake.completed)
+    assert len(sampled(patient)) == 10
+
+
+def test_it_samples_inside_a_running_event_loop_as_in_a_notebook(engine):
+    async def cell():
+        return sampled(engine)
+
+    assert len(asyncio.run(cell())) == 10
 
 
 @pytest.mark.parametrize(
