@@ -22,7 +22,7 @@ from anypo.forward import check_head
 from anypo.learner import Learner
 from anypo.lora import add_lora, check_lora
 from anypo.materials import Materials, gather
-from anypo.model_reward import Engine
+from anypo.model_reward import Inference
 from anypo.models import end_tokens, load_model, model_path, sensible_threads
 from anypo.observer import Observer, Silent
 from anypo.provenance import describe
@@ -66,10 +66,10 @@ def run_recipe(algorithm: Algorithm, config: RunConfig, observer: Observer) -> P
     check_lora(config)
     directory = RunDirectory(config.output, algorithm.named)
     _explain_inert_stages(algorithm, config, observer)
-    engine = Engine(
+    inference = Inference(
         accelerator.device, config.token_budget, accelerator.autocast, config.trust_remote_code
     )
-    materials = gather(algorithm, config, engine, observer)
+    materials = gather(algorithm, config, inference, observer)
     trainer = _trainer(algorithm, materials, accelerator)
     recipe = _recipe(algorithm, materials.config, bool(trainer.evaluations))
     directory.begin(recipe, describe(algorithm))

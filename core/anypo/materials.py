@@ -16,7 +16,7 @@ from anypo.data import load_rows
 from anypo.embedded import ensure_embedded
 from anypo.errors import ConfigError, DataError
 from anypo.formats import Row, columns_in_reach, converted
-from anypo.model_reward import Engine
+from anypo.model_reward import Inference
 from anypo.models import context_length, load_config, load_tokenizer
 from anypo.observer import Observer
 from anypo.prompts import Prompts, to_prompts
@@ -38,7 +38,7 @@ class Materials:
 
 
 def gather(
-    algorithm: Algorithm, config: RunConfig, engine: Engine, observer: Observer
+    algorithm: Algorithm, config: RunConfig, inference: Inference, observer: Observer
 ) -> Materials:
     """The materials of a run.
 
@@ -47,7 +47,7 @@ def gather(
     """
     if config.data is not None and algorithm.inputs.scorer and not config.reward:
         raise ConfigError("data are given but no reward: name one with reward (--reward)")
-    rewards = [load_reward(spec, engine) for spec in config.reward]
+    rewards = [load_reward(spec, inference) for spec in config.reward]
     rows = {name: load_rows(name) for name in (config.data, config.eval_data) if name}
     model, data, eval_data = config.model, config.data, config.eval_data
     if model is None or data is None:

@@ -26,7 +26,7 @@ from anypo.tokens import Tokens
 
 
 @dataclass(frozen=True)
-class Engine:
+class Inference:
     """How models that score are run."""
 
     device: torch.device | str = "cpu"
@@ -42,16 +42,16 @@ class ScoreOfModel:
 
     Args:
         path: A model directory or hub name, or the directory of a run that trained one.
-        engine: How it is run.
+        inference: How it is run.
 
     Raises:
         ModelError: There is no such model.
         RewardError: It does not give a text one score.
     """
 
-    def __init__(self, path: str, engine: Engine) -> None:
-        self.path, self.engine = model_path(path), engine
-        trusted = engine.trust_remote_code
+    def __init__(self, path: str, inference: Inference) -> None:
+        self.path, self.inference = model_path(path), inference
+        trusted = inference.trust_remote_code
         if not has_scalar_head(self.path, trust_remote_code=trusted):
             raise RewardError(
                 f"reward '{path}' is a model that does not score texts: it is no sequence "
@@ -64,9 +64,9 @@ class ScoreOfModel:
     def model(self) -> PreTrainedModel:
         """The model itself."""
         model = load_model(
-            self.path, scalar_head=True, trust_remote_code=self.engine.trust_remote_code
+            self.path, scalar_head=True, trust_remote_code=self.inference.trust_remote_code
         )
-        model.to(self.engine.device)  # type: ignore[arg-type]
+        model.to(self.inference.device)  # type: ignore[arg-type]
         return model
 
     def __call__(self, prompts: Sequence[Any], completions: Sequence[Any], **_: Any) -> list[float]:
@@ -83,7 +83,7 @@ class ScoreOfModel:
             )
         lengths = torch.tensor([len(row) for row in rows])
         scores = torch.zeros(len(rows))
-        for index in micro_batches(lengths, self.engine.token_budget):
+        for index in micro_batches(lengths, self.inference.token_budget):
             scores[index] = self._scores([rows[i] for i in index.tolist()], lengths[index]).cpu()
         return scores.tolist()
 
@@ -97,6 +97,6 @@ class ScoreOfModel:
     @torch.no_grad()
     def _scores(self, rows: Sequence[list[int]], lengths: torch.Tensor) -> torch.Tensor:
         padded = torch.tensor([row + [0] * (int(lengths.max()) - len(row)) for row in rows])
-        device = self.engine.device
-        with self.engine.autocast():
+        device = self.inference.device
+        with self.inference.autocast():
             return text_scores(self.model, padded.to(device), lengths.to(device))

@@ -26,7 +26,7 @@ from anypo.builtin_rewards import BUILT_IN
 from anypo.deadline import DeadlineError, deadline
 from anypo.errors import ConfigError, DataError, RewardError, nearest
 from anypo.loading import load_function
-from anypo.model_reward import Engine, ScoreOfModel
+from anypo.model_reward import Inference, ScoreOfModel
 
 TOKENS = "completion_tokens"
 MEAN = "mean"  # what the metric of their sum is called
@@ -43,13 +43,13 @@ class Reward:
     source: str = ""  # as the user wrote it: its name where two functions have the same
 
 
-def load_reward(spec: str, engine: Engine | None = None) -> Reward:
+def load_reward(spec: str, inference: Inference | None = None) -> Reward:
     """The reward that a specification names.
 
     Args:
         spec: `NAME` or `NAME:ARGUMENT` of a built-in, `file.py:function`,
             `package.module:function`, or a model directory or hub name; `=WEIGHT` may follow.
-        engine: How a model is run.
+        inference: How a model is run.
 
     Raises:
         RewardError: It cannot be imported or is not callable, or the model scores no texts.
@@ -61,7 +61,9 @@ def load_reward(spec: str, engine: Engine | None = None) -> Reward:
     if source and (Path(source).is_dir() or ("/" in source and ":" not in source)):
         if not Path(source).exists() and Path(source).parent.is_dir():
             raise RewardError(f"there is no model directory '{source}' to score with")
-        return Reward(Path(source).name, ScoreOfModel(source, engine or Engine()), weight, source)
+        return Reward(
+            Path(source).name, ScoreOfModel(source, inference or Inference()), weight, source
+        )
     if ":" not in source:
         raise RewardError(
             f"there is no built-in reward '{name}'{nearest(name, BUILT_IN)}; "

@@ -15,7 +15,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from anypo import vllm_worker
 from anypo.errors import SamplerError
-from anypo.vllm_sampler import Completion, Request
+from anypo.vllm_sampler import Generated, Request
 from anypo.vllm_weights import weights_file
 from anypo.weights import whole_weights
 
@@ -89,7 +89,7 @@ class LocalEngine:
             ) from error
         self._rest()
 
-    def generate(self, requests: Sequence[Request]) -> list[list[Completion]]:
+    def generate(self, requests: Sequence[Request]) -> list[list[Generated]]:
         """See `anypo.vllm_sampler.Engine`."""
         from vllm import SamplingParams
 
@@ -148,10 +148,10 @@ class LocalEngine:
         return torch.compiler.set_stance("force_eager") if self.on_cpu else nullcontext()
 
 
-def _completion(output: Any) -> Completion:
+def _completion(output: Any) -> Generated:
     ids = list(output.token_ids)
     chosen = zip(output.logprobs, ids, strict=True)
-    return Completion(ids, [logprobs[token].logprob for logprobs, token in chosen])
+    return Generated(ids, [logprobs[token].logprob for logprobs, token in chosen])
 
 
 def _set_environment() -> None:

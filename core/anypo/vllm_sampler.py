@@ -13,7 +13,7 @@ from anypo.batch import Prompt, Sample
 from anypo.errors import ConfigError, SamplerError
 
 
-class Completion(NamedTuple):
+class Generated(NamedTuple):
     """What vLLM wrote."""
 
     ids: list[int]  # with the end token, if there was one
@@ -38,7 +38,7 @@ class Engine(Protocol):
 
     max_length: int  # tokens of prompt and completion
 
-    def generate(self, requests: Sequence[Request]) -> list[list[Completion]]:
+    def generate(self, requests: Sequence[Request]) -> list[list[Generated]]:
         """Completions of every request, with the weights loaded last."""
         ...
 
@@ -124,7 +124,7 @@ class VLLMSampler:
                 "raise its max_length"
             )
 
-    def _sample(self, prompt: Prompt, group: int, completion: Completion) -> Sample:
+    def _sample(self, prompt: Prompt, group: int, completion: Generated) -> Sample:
         ids, logprobs = completion
         ended = bool(ids) and ids[-1] in self.end_tokens
         if not ended and len(ids) < self.max_completion_length:

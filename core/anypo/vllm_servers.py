@@ -17,7 +17,7 @@ from anyio.from_thread import start_blocking_portal
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from anypo.errors import ConfigError, SamplerError
-from anypo.vllm_sampler import Completion, Request
+from anypo.vllm_sampler import Generated, Request
 from anypo.vllm_weights import weights_file
 from anypo.vllm_worker import shape
 
@@ -61,7 +61,7 @@ class Servers:
         self.dtype = described[0]["dtype"]
         self.max_length = min(found["max_length"] for found in described)
 
-    def generate(self, requests: Sequence[Request]) -> list[list[Completion]]:
+    def generate(self, requests: Sequence[Request]) -> list[list[Generated]]:
         """See `anypo.vllm_sampler.Engine`.
 
         Raises:
@@ -86,7 +86,7 @@ class Servers:
     def _version(self) -> str:
         return f"{self.run}-{self.updates}"
 
-    async def _generate(self, requests: Sequence[Request]) -> list[list[Completion]]:
+    async def _generate(self, requests: Sequence[Request]) -> list[list[Generated]]:
         await self._check_versions()
         shares = zip(cycle(self.servers), requests, strict=False)
         answers = await _all([partial(server.complete, request) for server, request in shares])
@@ -190,7 +190,7 @@ class Server:
                 f"vLLM server {self.url} does not empty its prefix cache: something else uses it"
             )
 
-    async def complete(self, request: Request) -> list[Completion]:
+    async def complete(self, request: Request) -> list[Generated]:
         """The completions of a request."""
         body = {
             "prompt": request.prompt,
@@ -201,7 +201,7 @@ class Server:
         async with self.places:
             choices = (await self._post("/v1/completions", body))["choices"]
         return [
-            Completion(choice["token_ids"], choice["logprobs"]["token_logprobs"])
+            Generated(choice["token_ids"], choice["logprobs"]["token_logprobs"])
             for choice in sorted(choices, key=lambda choice: choice["index"])
         ]
 

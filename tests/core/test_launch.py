@@ -17,24 +17,16 @@ TIMINGS = ("seconds/", "tokens_per_second")
 
 
 @pytest.fixture
-def setting(tmp_path, model_dir):
+def setting(letters, model_dir):
     """Options of a run of a few seconds on data and a reward from files."""
-    (tmp_path / "train.jsonl").write_text('{"prompt": "ab"}\n{"prompt": "cd"}\n')
-    (tmp_path / "reward.py").write_text(
-        "def score(completions, **_):\n"
-        "    return [sum(byte < 'n' for byte in text) / 8 for text in completions]\n"
-    )
     return {
+        **letters,
         "model": model_dir,
-        "data": str(tmp_path / "train.jsonl"),
-        "reward": [f"{tmp_path / 'reward.py'}:score"],
-        "eval_data": str(tmp_path / "train.jsonl"),
+        "eval_data": letters["data"],
         "steps": 3,
         "prompts_per_step": 2,
-        "max_completion_length": 8,
         "learning_rate": 3e-3,
         "device": "cpu",
-        "output": str(tmp_path / "run"),
     }
 
 

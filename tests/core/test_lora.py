@@ -98,26 +98,17 @@ def test_layers_that_there_are_not_are_one_line(model, modules, reason):
 
 
 @pytest.fixture
-def setting(tmp_path, model, tokenizer):
+def setting(letters, tmp_path, model, tokenizer):
     """Options of a run of a few seconds that trains adapters."""
     model.save_pretrained(tmp_path / "base")
     tokenizer.save_pretrained(tmp_path / "base")
-    (tmp_path / "train.jsonl").write_text('{"prompt": "ab"}\n{"prompt": "cd"}\n')
-    (tmp_path / "reward.py").write_text(
-        "def score(completions, **_):\n"
-        "    return [sum(byte < 'n' for byte in text) / 8 for text in completions]\n"
-    )
     return {
+        **letters,
         "model": str(tmp_path / "base"),
-        "data": str(tmp_path / "train.jsonl"),
-        "reward": [f"{tmp_path / 'reward.py'}:score"],
         "steps": 3,
-        "prompts_per_step": 4,
-        "max_completion_length": 8,
         "learning_rate": 1e-2,
         "lora_rank": 4,
         "device": "cpu",
-        "output": str(tmp_path / "run"),
     }
 
 

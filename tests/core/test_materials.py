@@ -8,7 +8,7 @@ from anypo import compose
 from anypo.config import make_config
 from anypo.errors import ConfigError, DataError
 from anypo.materials import gather
-from anypo.model_reward import Engine
+from anypo.model_reward import Inference
 from anypo.models import load_tokenizer
 from anypo.observer import Silent
 
@@ -59,7 +59,7 @@ def gathered(model_dir, notes, write):
         if held_out is not None:
             options["eval_data"] = write(*held_out, name="held_out")
         algorithm = compose(*name.split("+"))
-        return gather(algorithm, make_config(options), Engine(), notes)
+        return gather(algorithm, make_config(options), Inference(), notes)
 
     return gathered
 

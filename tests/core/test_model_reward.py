@@ -7,7 +7,7 @@ from transformers import AutoModelForSequenceClassification
 from anypo.batch import Sample, collate
 from anypo.errors import ModelError, RewardError
 from anypo.forward import score_tokens
-from anypo.model_reward import Engine, ScoreOfModel
+from anypo.model_reward import Inference, ScoreOfModel
 from anypo.models import load_model
 from anypo.prompts import to_prompts
 from anypo.rewards import Rewards, load_reward
@@ -28,7 +28,7 @@ def reply(text):
 @pytest.fixture
 def judge(scorer_dir):
     """The reward of that model."""
-    return ScoreOfModel(scorer_dir, Engine())
+    return ScoreOfModel(scorer_dir, Inference())
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_an_empty_completion_is_scored_by_its_end(judge, empty):
 def test_many_texts_are_scored_like_few(judge, scorer_dir):
     prompts, completions = ["p"] * 5, ["a", "bc", "def", "g" * 30, "h"]
     whole = judge(prompts, completions)
-    parts = ScoreOfModel(scorer_dir, Engine(token_budget=12))
+    parts = ScoreOfModel(scorer_dir, Inference(token_budget=12))
     assert parts(prompts, completions) == pytest.approx(whole, abs=1e-5)
 
 

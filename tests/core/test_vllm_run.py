@@ -21,23 +21,9 @@ pytestmark = [pytest.mark.vllm, pytest.mark.timeout(400)]
 
 
 @pytest.fixture
-def setting(tmp_path, model_dir):
-    """Options of a run of a few seconds, rewarded for letters of the first half."""
-    (tmp_path / "train.jsonl").write_text('{"prompt": "ab"}\n{"prompt": "cd"}\n')
-    (tmp_path / "reward.py").write_text(
-        "def score(completions, **_):\n"
-        "    return [sum(byte < 'n' for byte in text) / 8 for text in completions]\n"
-    )
-    return {
-        "model": model_dir,
-        "data": str(tmp_path / "train.jsonl"),
-        "reward": [f"{tmp_path / 'reward.py'}:score"],
-        "prompts_per_step": 4,
-        "max_completion_length": 8,
-        "learning_rate": 3e-3,
-        "sampler": "vllm",
-        "output": str(tmp_path / "run"),
-    }
+def setting(letters, model_dir):
+    """Options of a run of a few seconds that samples with vLLM."""
+    return {**letters, "model": model_dir, "learning_rate": 3e-3, "sampler": "vllm"}
 
 
 def rows(folder):
