@@ -10,6 +10,7 @@ from anypo import functional as F
 from anypo.batch import Completion
 from anypo.errors import TrainingError
 from anypo.learner import Learner
+from anypo.lora import add_lora
 from anypo.metrics import Meter
 from anypo.models import load_model
 
@@ -257,8 +258,11 @@ class Valued(Plugin):
         return {"value": (values - batch["returns"]).square()}
 
 
+@pytest.mark.parametrize("adapted", [False, True])
 @pytest.mark.parametrize("critic", ["own", "shared"])
-def test_a_critic_learns_the_return(model, critic, make_trainer):
+def test_a_critic_learns_the_return(model, critic, adapted, make_trainer):
+    if adapted:
+        add_lora(model, "base", rank=4, alpha=8)
     options = {"critic": critic, "critic_learning_rate": 1e-2, "steps": 30, "warmup_steps": 0}
     trainer = make_trainer(model, "grpo", Valued, **options)
     losses = [report.metrics["loss/value"] for report in trainer.train()]

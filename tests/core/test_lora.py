@@ -147,13 +147,6 @@ def test_the_next_run_begins_where_this_one_ended(setting, tmp_path):
     torch.testing.assert_close(logprobs(merged), logprobs(beside), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("critic", ["own", "shared"])
-def test_a_critic_learns_beside_adapters(setting, critic):
-    setting |= {"steps": 10, "minibatches": 2, "critic_learning_rate": 1e-2}
-    metrics = rows(run("ppo", **setting, critic=critic))
-    assert metrics[-1]["loss/value"] < metrics[0]["loss/value"]
-
-
 def test_the_reference_is_the_model_without_its_adapters(setting):
     metrics = rows(run(compose("grpo", knobs={"kl_coef": 0.1}), **setting))
     assert metrics[0]["kl/ref"] == pytest.approx(0, abs=1e-9)
