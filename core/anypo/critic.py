@@ -17,12 +17,13 @@ class Critic(nn.Module):
 
     Args:
         model: The policy.
-        shares_body: Whether the decoder is the policy's own; else it is a copy to be trained.
+        shares_body: Whether the decoder is the policy's own; else it is a copy to be trained, but
+            for what is frozen in the policy, which it shares.
     """
 
     def __init__(self, model: PreTrainedModel, *, shares_body: bool) -> None:
         super().__init__()
-        self.body = None if shares_body else copy.deepcopy(model.get_decoder())
+        self.body = None if shares_body else _to_train(model.get_decoder())
         hidden_size = model.config.get_text_config().hidden_size
         self.head = nn.Linear(hidden_size, 1, bias=False, device=model.device)
         nn.init.zeros_(self.head.weight)
@@ -42,3 +43,8 @@ class Critic(nn.Module):
             states = hidden_states(self.body, batch, positions)
         values: Tensor = self.head(states).float().squeeze(-1)
         return values
+
+
+def _to_train(decoder: nn.Module) -> nn.Module:
+    frozen = {id(weight): weight for weight in decoder.parameters() if not weight.requires_grad}
+    return copy.deepcopy(decoder, frozen)

@@ -51,7 +51,7 @@ class Learner:
         if "critic" in algorithm.requires:
             critic = Critic(model, shares_body=config.critic == "shared")
         trained: list[dict[str, Any]] = [
-            {"params": list(part.parameters()), "lr": lr}
+            {"params": [p for p in part.parameters() if p.requires_grad], "lr": lr}
             for part, lr in ((model, config.learning_rate), (critic, config.critic_learning_rate))
             if part is not None
         ]
@@ -124,9 +124,13 @@ class Learner:
 
     def checkpoint(self) -> dict[str, Any]:
         """The weights that are not the policy's and cannot be made again from where it began."""
-        moving = self.reference if self.config.ref_sync_every is not None else None
-        parts = {"critic": self.critic, "reference": moving}
-        return {name: part.state_dict() for name, part in parts.items() if part is not None}
+        parts: dict[str, Any] = {}
+        if self.critic is not None:
+            named = self.critic.named_parameters()
+            parts["critic"] = {name: p.detach() for name, p in named if p.requires_grad}
+        if self.reference is not None and self.config.ref_sync_every is not None:
+            parts["reference"] = self.reference.state_dict()
+        return parts
 
     def units(self, batch: Batch) -> list[list[int]]:
         """Rows that no split may separate."""

@@ -5,14 +5,16 @@ Source: LoRA, Hu et al. 2021, arXiv:2106.09685.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from safetensors.torch import save_file
 from torch import nn
 from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
 from anypo.config import RunConfig
 from anypo.errors import ConfigError, nearest
@@ -65,14 +67,17 @@ def add_lora(
         r=rank,
         lora_alpha=alpha,
         target_modules=list(modules) or "all-linear",
-        modules_to_save=list(_heads(model)) if scores else None,
+        modules_to_save=_heads(model) if scores else None,
         task_type="SEQ_CLS" if scores else "CAUSAL_LM",
         base_model_name_or_path=str(Path(base).resolve()) if Path(base).is_dir() else base,
     )
-    try:
-        inject_adapter_in_model(adapter, model, ADAPTER)
-    except ValueError as error:
-        raise ConfigError(f"lora_modules: {' '.join(str(error).split())}") from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what peft adapts itself to
+        try:
+            inject_adapter_in_model(adapter, model, ADAPTER)
+        except ValueError as error:
+            reason = " ".join(str(error).split())[:300]
+            raise ConfigError(f"peft makes no adapters for this model: {reason}") from error
 
 
 def has_lora(model: nn.Module) -> bool:
@@ -93,6 +98,23 @@ def without_lora(model: nn.Module) -> Iterator[None]:
             layer.enable_adapters(True)
 
 
+def adapters_by_weight(model: nn.Module) -> dict[int, Any]:
+    """The adapters, under the identity of the weight that each of them updates."""
+    if not has_lora(model):
+        return {}
+    return {
+        id(getattr(layer.get_base_layer(), getattr(layer, "parameter_name", "weight"))): layer
+        for layer in _layers(model)
+    }
+
+
+def own_name(name: str) -> str | None:
+    """A weight's name in the model without adapters; None if it is an adapter's, or replaced."""
+    if ".lora_" in name or ".original_module." in name:
+        return None
+    return name.replace(".base_layer", "").replace(f".modules_to_save.{ADAPTER}", "")
+
+
 def save_lora(model: PreTrainedModel, folder: Path) -> None:
     """Save the adapters alone, as peft does, for `PeftModel.from_pretrained`."""
     from peft import get_peft_model_state_dict
@@ -104,24 +126,24 @@ def save_lora(model: PreTrainedModel, folder: Path) -> None:
     model.peft_config[ADAPTER].save_pretrained(folder)
 
 
-def _heads(model: PreTrainedModel) -> dict[str, nn.Module]:
-    return {name: m for name, m in model.named_children() if name != model.base_model_prefix}
+def _heads(model: PreTrainedModel) -> list[str]:
+    """What has weights and is beside the body of the model."""
+    beside = [pair for pair in model.named_children() if pair[1] is not model.base_model]
+    return [name for name, child in beside if next(child.parameters(), None) is not None]
 
 
 def _check_modules(model: PreTrainedModel, modules: Sequence[str]) -> None:
-    layers = dict(model.named_modules())
+    linear = [
+        name
+        for name, layer in model.base_model.named_modules()
+        if isinstance(layer, nn.Linear | Conv1D)
+    ]
     for wanted in modules:
-        named = [layer for name, layer in layers.items() if f".{name}".endswith(f".{wanted}")]
-        if not named:
-            known = {name.rpartition(".")[2] for name in layers}
+        if not any(f".{name}".endswith(f".{wanted}") for name in linear):
+            known = {name.rpartition(".")[2] for name in linear}
             raise ConfigError(
-                f"lora_modules names {wanted}, but the model has no such layer"
-                f"{nearest(wanted, known)}"
-            )
-        if any(layer in (model.get_input_embeddings(), *_heads(model).values()) for layer in named):
-            raise ConfigError(
-                f"lora_modules names {wanted}, but embeddings and heads, which are often the same "
-                "weights, get no adapter here"
+                f"lora_modules names '{wanted}', but the body of the model has no linear layer of "
+                f"that name{nearest(wanted, known)}"
             )
 
 

@@ -90,21 +90,30 @@ class LocalEngine:
         self._rest()
 
     def generate(self, requests: Sequence[Request]) -> list[list[Generated]]:
-        """See `anypo.vllm_sampler.Engine`."""
+        """See `anypo.vllm_sampler.Engine`.
+
+        Raises:
+            SamplerError: vLLM fails.
+        """
         from vllm import SamplingParams
 
         prompts = [{"prompt_token_ids": request.prompt} for request in requests]
         parameters = [SamplingParams(**r.parameters, detokenize=False) for r in requests]
-        with self._awake(), self._without_compiler():
-            answers = self.llm.generate(prompts, parameters, use_tqdm=False)
+        try:
+            with self._awake(), self._without_compiler():
+                answers = self.llm.generate(prompts, parameters, use_tqdm=False)
+        except Exception as error:
+            raise SamplerError(f"vLLM fails to sample: {_line(error)}") from error
         return [[_completion(output) for output in answer.outputs] for answer in answers]
 
     def load(self, model: PreTrainedModel) -> None:
         """See `anypo.vllm_sampler.Engine`.
 
         Raises:
-            SamplerError: vLLM does not take the weights, or goes on using its prefix cache.
+            SamplerError: vLLM does not take the weights, goes on using its prefix cache, or gets
+                in the way of the trainer.
         """
+        _check_unchanged(model)
         self.version += 1
         with self._awake():
             try:
@@ -146,6 +155,20 @@ class LocalEngine:
     def _without_compiler(self) -> AbstractContextManager[object]:
         """On a CPU, vLLM would spend up to 20 s compiling one little function."""
         return torch.compiler.set_stance("force_eager") if self.on_cpu else nullcontext()
+
+
+def _check_unchanged(model: PreTrainedModel) -> None:
+    """Refuse a model that vLLM runs with the code of transformers: it changes that code in place.
+
+    Raises:
+        SamplerError: The trainer would run what is made for vLLM.
+    """
+    calls = {type(module).__call__ for module in model.modules()}
+    if any(call.__module__.startswith("vllm.") for call in calls):
+        raise SamplerError(
+            f"vLLM changes how {type(model).__name__} is called, for the trainer too, if both are "
+            "in one process: start a server (anypo serve) and set vllm_url"
+        )
 
 
 def _completion(output: Any) -> Generated:

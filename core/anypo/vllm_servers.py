@@ -185,7 +185,7 @@ class Server:
     async def load(self, path: Path, version: str) -> None:
         """Have the server take over the weights in a file, and forget what it cached."""
         await self._call("anypo_load_file", str(path), version)
-        if not (await self._post("/reset_prefix_cache", None)).get("success"):
+        if not await self._post("/reset_prefix_cache", None, "success"):
             raise SamplerError(
                 f"vLLM server {self.url} does not empty its prefix cache: something else uses it"
             )
@@ -199,7 +199,7 @@ class Server:
             **request.parameters,
         }
         async with self.places:
-            choices = (await self._post("/v1/completions", body))["choices"]
+            choices = await self._post("/v1/completions", body, "choices")
         return [
             Generated(choice["token_ids"], choice["logprobs"]["token_logprobs"])
             for choice in sorted(choices, key=lambda choice: choice["index"])
@@ -226,21 +226,23 @@ class Server:
 
     async def _call(self, method: str, *arguments: str) -> list[Any]:
         """What every worker of the server answers."""
-        answer = await self._post("/collective_rpc", {"method": method, "args": arguments})
-        results: list[Any] = answer["results"]
+        call = {"method": method, "args": arguments}
+        results: list[Any] = await self._post("/collective_rpc", call, "results")
         return results
 
-    async def _post(self, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
+    async def _post(self, path: str, body: dict[str, Any] | None, wanted: str) -> Any:
+        """The field `wanted` of the answer."""
         response = await self._reach("POST", path, body)
         if response.status_code == httpx2.codes.NOT_FOUND:
             raise SamplerError(f"vLLM server {self.url} knows no {path}; {HOW}")
-        if response.is_error:
+        if not response.is_success:
             raise SamplerError(
                 f"vLLM server {self.url} answers {path} with {response.status_code}: "
                 f"{_reason(response)}"
             )
-        answer: dict[str, Any] = response.json()
-        return answer
+        with suppress(ValueError, KeyError, TypeError):
+            return response.json()[wanted]
+        raise SamplerError(f"server {self.url} answers {path} otherwise than vLLM would; {HOW}")
 
     async def _reach(self, method: str, path: str, body: object = None) -> httpx2.Response:
         """The answer of the server, tried a few times if it is not there."""

@@ -53,8 +53,11 @@ class WeightReceiver:
         """Take over the weights, layer by layer.
 
         Raises:
-            ValueError: They are not all that the model has.
+            ValueError: They are not all that the model has, or some would be ignored.
         """
+        if self.device.type == "cpu" and self.vllm_config.model_config.get_num_experts():
+            raise ValueError("on a CPU, vLLM packs the weights of experts once and for all")
+
         from vllm.config import set_current_vllm_config
         from vllm.model_executor.model_loader.reload import (
             finalize_layerwise_reload,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from anypo.lora import ADAPTER
+from anypo.lora import ADAPTER, adapters_by_weight, own_name
 
 
 @torch.no_grad()
@@ -21,23 +21,20 @@ def whole_weights(
 
     Args:
         model: Tied weights come once.
-        dtype: To give floating-point numbers in; as they are if None.
+        dtype: To give parameters in; as they are if None.
     """
-    adapted = {
-        f"{name}.base_layer.weight": module
-        for name, module in model.named_modules()
-        if hasattr(module, "get_delta_weight")
-    }
+    adapters = adapters_by_weight(model)
     seen: set[int] = set()
-    for name, stored in model.state_dict(keep_vars=True).items():
-        if id(stored) in seen or ".lora_" in name or ".original_module." in name:
+    for stored_name, stored in model.state_dict(keep_vars=True).items():
+        name = own_name(stored_name) if adapters else stored_name
+        if name is None or id(stored) in seen:
             continue
         seen.add(id(stored))
         weight = stored.detach()
-        if name in adapted:
-            weight = weight + adapted[name].get_delta_weight(ADAPTER)
-        if dtype is not None and weight.is_floating_point():
+        if adapter := adapters.get(id(stored)):
+            weight = weight + adapter.get_delta_weight(ADAPTER)
+        if dtype is not None and isinstance(stored, nn.Parameter):
             weight = weight.to(dtype)
         if hasattr(weight, "full_tensor"):
             weight = weight.full_tensor()
-        yield name.replace(".base_layer", "").replace(f".modules_to_save.{ADAPTER}", ""), weight
+        yield name, weight

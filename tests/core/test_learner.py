@@ -268,7 +268,10 @@ def test_a_critic_learns_the_return(model, critic, adapted, make_trainer):
     losses = [report.metrics["loss/value"] for report in trainer.train()]
     assert losses[0] == pytest.approx((1 + 4 + 9 + 16) / 4, rel=0.05)
     assert losses[-1] < losses[0] / 4
-    assert "critic" in trainer.checkpoint()
+    saved = trainer.checkpoint()["critic"]
+    assert "head.weight" in saved
+    assert any("lora_" in name for name in saved) == (adapted and critic == "own")
+    assert not any("base_layer" in name for name in saved)
 
 
 @pytest.mark.parametrize("critic", ["own", "shared"])

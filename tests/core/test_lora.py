@@ -3,9 +3,10 @@ import json
 import pytest
 import torch
 from peft import PeftModel
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
-from anypo import Sample, collate, compose, run
+from anypo import Sample, collate, run
 from anypo.config import RunConfig, read_recipe
 from anypo.errors import ConfigError, ModelError
 from anypo.forward import score_tokens
@@ -76,21 +77,19 @@ def test_layers_can_be_chosen(model):
     assert {name.rpartition(".")[2] for name in adapters} == {"q_proj", "v_proj"}
 
 
-@pytest.mark.parametrize("modules", [["model.embed_tokens"], ["lm_head", "q_proj"]])
-def test_the_ends_of_the_model_get_no_adapter(model, modules):
-    with pytest.raises(ConfigError, match=f"lora_modules names .*{modules[0]}, but"):
-        add_lora(model, "base", rank=4, alpha=8, modules=modules)
-
-
 @pytest.mark.parametrize(
     ("modules", "reason"),
     [
-        (["q_proj", "v_prj"], r"names v_prj, but the model has no such layer.*'v_proj'"),
-        (["q_norm"], r"^lora_modules: .* is not supported[^\n]*$"),
+        (["q_proj", "v_prj"], r"names 'v_prj', but the body .* no linear layer .*'v_proj'"),
+        (["q_norm"], "names 'q_norm', but"),
+        (["mlp"], "names 'mlp', but"),
+        ([" "], "names ' ', but"),
+        (["model.embed_tokens"], "names 'model.embed_tokens', but"),
+        (["lm_head", "q_proj"], "names 'lm_head', but"),
     ],
 )
-def test_layers_that_there_are_not_are_one_line(model, modules, reason):
-    with pytest.raises(ConfigError, match=reason):
+def test_layers_that_can_have_no_adapter_are_one_line(model, modules, reason):
+    with pytest.raises(ConfigError, match=f"^lora_modules {reason}"):
         add_lora(model, "base", rank=4, alpha=8, modules=modules)
 
 
@@ -148,9 +147,10 @@ def test_the_next_run_begins_where_this_one_ended(setting, tmp_path):
 
 
 def test_the_reference_is_the_model_without_its_adapters(setting):
-    metrics = rows(run(compose("grpo", knobs={"kl_coef": 0.1}), **setting))
+    """With one update per rollout, only another model than the policy is at a distance from it."""
+    metrics = rows(run("grpo", **setting, minibatches=1))
     assert metrics[0]["kl/ref"] == pytest.approx(0, abs=1e-9)
-    assert metrics[-1]["kl/ref"] > 1e-6
+    assert metrics[-1]["kl/ref"] > 1e-4
 
 
 def test_config_toml_repeats_the_run(setting, tmp_path):
@@ -177,6 +177,7 @@ def test_the_head_of_a_new_reward_model_is_trained_and_saved_whole(setting, tmp_
     beside.config.pad_token_id = merged.config.pad_token_id
     ids = torch.tensor([[65, 66, 67]])
     torch.testing.assert_close(merged(ids).logits, beside(ids).logits, rtol=0, atol=1e-5)
+    assert load_file(folder / "model.safetensors").keys() == merged.state_dict().keys()
 
 
 # -- what is refused -----------------------------------------------------------------------------
@@ -188,7 +189,7 @@ def test_the_head_of_a_new_reward_model_is_trained_and_saved_whole(setting, tmp_
         ({"lora_rank": None, "lora_alpha": 8}, "lora_alpha is set, but not lora_rank"),
         ({"lora_rank": None, "lora_modules": ["q_proj"]}, "lora_modules is set, but not lora_rank"),
         ({"ref_sync_every": 2}, "ref_sync_every is set, but with lora_rank the reference is the"),
-        ({"lora_modules": ["nonesuch"]}, "lora_modules names nonesuch"),
+        ({"lora_modules": ["nonesuch"]}, "lora_modules names 'nonesuch'"),
     ],
 )
 def test_options_that_cannot_work_are_refused(setting, options, reason):

@@ -211,8 +211,8 @@ def pretend_to_reset(engine, monkeypatch, success):
         return
     for server in engine.servers:
 
-        async def post(path, body, post=server._post):
-            return {"success": success} if path == "/reset_prefix_cache" else await post(path, body)
+        async def post(path, body, wanted, post=server._post):
+            return success if wanted == "success" else await post(path, body, wanted)
 
         monkeypatch.setattr(server, "_post", post)
 

@@ -253,6 +253,13 @@ def test_a_server_without_the_routes_is_refused(fakes, model):
         connect(fakes, model)
 
 
+@pytest.mark.parametrize("answer", [(200, {}), (200, []), (302, {})])
+def test_another_kind_of_server_is_refused(fakes, model, answer):
+    fakes[1].errors["/collective_rpc"] = [answer]
+    with pytest.raises(SamplerError, match=r"answers /collective_rpc (otherwise|with 302)"):
+        connect(fakes, model)
+
+
 def test_what_a_server_says_is_wrong_is_shown(engine, fakes):
     fakes[0].errors["/v1/completions"] = [(400, {"error": {"message": "too\nlong"}})]
     with pytest.raises(SamplerError, match=r"answers /v1/completions with 400: too long$"):

@@ -6,6 +6,12 @@ import torch
 from accelerate import debug_launcher
 from safetensors.torch import load_file, save_file
 from torch.distributed.fsdp import fully_shard
+from transformers import (
+    AutoModelForCausalLM,
+    GPT2Config,
+    MixtralConfig,
+    Qwen2Config,
+)
 
 from anypo.lora import add_lora
 from anypo.weights import whole_weights
@@ -40,19 +46,42 @@ def test_numbers_that_a_model_keeps_beside_its_parameters_are_there(model):
     model.model.register_buffer("count", torch.tensor([3]))
     model.model.register_buffer("passing", torch.zeros(1), persistent=False)
     weights = dict(whole_weights(model, torch.bfloat16))
-    assert weights["model.bias"].dtype == torch.bfloat16
+    assert weights["model.bias"].dtype == torch.float32
     assert weights["model.count"].dtype == torch.int64
+    assert weights["model.norm.weight"].dtype == torch.bfloat16
     assert "model.passing" not in weights
 
 
-def test_adapters_are_merged_in(model):
+SIZE = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2, "vocab_size": 99}
+KINDS = {
+    "tied": Qwen2Config(
+        **SIZE, num_attention_heads=2, num_key_value_heads=1, tie_word_embeddings=True
+    ),
+    "untied, with biases": Qwen2Config(**SIZE, num_attention_heads=2, num_key_value_heads=1),
+    "transposed": GPT2Config(n_embd=32, n_layer=2, n_head=2, vocab_size=99),
+    "experts": MixtralConfig(**SIZE, num_attention_heads=2, num_key_value_heads=1),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_adapters_are_merged_in(kind):
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(KINDS[kind]).eval()
     names = {name for name, _ in model.named_parameters()}
-    before = copy.deepcopy(model)
+    before, ids = copy.deepcopy(model), torch.tensor([[65, 66, 67]])
     weights = dict(whole_weights(with_adapters(model)))
     assert weights.keys() == names
+    assert not torch.allclose(before(ids).logits, model(ids).logits, atol=1e-3)
     before.load_state_dict(weights, strict=False)
-    ids = torch.tensor([[65, 66, 67]])
-    torch.testing.assert_close(before(ids).logits, model(ids).logits, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(before(ids).logits, model(ids).logits, rtol=1e-5, atol=1e-6)
+
+
+def test_names_that_look_like_those_of_adapters_stay(model):
+    """Unless there are adapters, in which case nobody could tell."""
+    model.model.lora_scale = torch.nn.Parameter(torch.ones(1))
+    model.model.base_layer = torch.nn.Linear(1, 1)
+    names = {"model.lora_scale", "model.base_layer.weight", "model.base_layer.bias"}
+    assert names <= dict(whole_weights(model)).keys()
 
 
 def test_the_model_stays_as_it_was(model):
