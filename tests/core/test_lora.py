@@ -121,8 +121,9 @@ def test_adapters_learn(setting):
 
 
 @WARNS
-def test_the_saved_model_has_its_adapters_merged_in_and_beside_it(setting):
-    folder = run("grpo", **{**setting, "save_every": 2}) / "model"
+def test_the_saved_model_has_its_adapters_merged_in_and_beside_it(setting, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = run("grpo", **{**setting, "model": "base", "save_every": 2}) / "model"
     base = AutoModelForCausalLM.from_pretrained(setting["model"])
     before = logprobs(base)
     merged = logprobs(AutoModelForCausalLM.from_pretrained(folder))

@@ -11,6 +11,7 @@ from anypo.batch import Completion
 from anypo.config import RunConfig
 from anypo.errors import ConfigError, TrainingError
 from anypo.learner import Learner
+from anypo.lora import add_lora
 from anypo.reference import ensure_precomputed
 
 PROMPTS = [
@@ -55,6 +56,15 @@ def test_known_rows_have_the_log_probs_of_the_policy_as_it_was(make_learner, mon
         next(learner.model.parameters()).add_(0.5)
     torch.testing.assert_close(known(batch), expected, rtol=1e-5, atol=1e-6)
     assert learner.reference is None
+
+
+def test_new_adapters_change_no_log_probs_so_they_share_the_file(make_learner, tmp_path):
+    for adapted in (False, True):
+        learner = make_learner()
+        if adapted:
+            add_lora(learner.model, "base", rank=4, alpha=8)
+        ensure_precomputed(learner, PROMPTS)
+    assert len(files(tmp_path)) == 1
 
 
 def test_a_row_is_told_from_one_whose_prompt_ends_elsewhere(make_learner):
