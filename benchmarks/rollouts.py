@@ -1,7 +1,7 @@
 """Compare the samplers: what runs learn with either, and how fast a larger model samples.
 
     python benchmarks/rollouts.py                    # on a GPU, the shape of Qwen2.5-0.5B
-    python benchmarks/rollouts.py --shape small      # 40 million parameters: fit for a CPU
+    python benchmarks/rollouts.py --shape small      # fit for a CPU
 
 Prints tables for docs/benchmarks.md. The larger model has random weights: only its shape matters.
 Every run has a process of its own, so that its memory can be told.
@@ -57,15 +57,17 @@ SPEED = (
 )
 
 
-def make_model(folder: Path, shape: str) -> None:
-    """A model directory with random weights, a byte-level tokenizer, and some prompts."""
+def make_model(folder: Path, shape: str) -> int:
+    """The parameters of a model with random weights, saved with a tokenizer and some prompts."""
     torch.manual_seed(0)
     tokenizer = build_tokenizer()
     ends = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
-    Qwen2ForCausalLM(Qwen2Config(**SHAPES[shape], **ends)).save_pretrained(folder / "model")
+    model = Qwen2ForCausalLM(Qwen2Config(**SHAPES[shape], **ends))
+    model.save_pretrained(folder / "model")
     tokenizer.save_pretrained(folder / "model")
     prompts = [{"prompt": f"{number}: " + "once upon a time " * 8} for number in range(64)]
     (folder / "prompts.jsonl").write_text("".join(json.dumps(p) + "\n" for p in prompts))
+    return int(model.num_parameters())
 
 
 def metrics_of(algorithm: str, options: dict[str, Any]) -> list[dict[str, float]]:
@@ -136,9 +138,9 @@ def main() -> None:
     options = parser.parse_args()
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     print(f"{time.strftime('%Y-%m-%d')}, {platform.processor() or platform.machine()}, {gpu}\n")
-    print(SPEED)
     with tempfile.TemporaryDirectory() as folder:
-        make_model(Path(folder), options.shape)
+        parameters = make_model(Path(folder), options.shape)
+        print(f"{parameters / 1e6:.0f} million parameters\n\n{SPEED}")
         for sampler in SAMPLERS:
             print(speed_row(Path(folder), sampler, options), flush=True)
     print(f"\n{TASK}\n|---|---|---|---|---|---|---|")

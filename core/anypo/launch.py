@@ -90,8 +90,13 @@ def _trainer(algorithm: Algorithm, materials: Materials, accelerator: Accelerato
     model.to(accelerator.device)
     check_head(model)
     if config.lora_rank is not None:
-        size = {"rank": config.lora_rank, "alpha": config.lora_alpha}
-        add_lora(model, materials.model, **size, modules=config.lora_modules)
+        add_lora(
+            model,
+            materials.model,
+            rank=config.lora_rank,
+            alpha=config.lora_alpha,
+            modules=config.lora_modules,
+        )
     policy = Policy(materials.model, model, end_tokens(model, tokenizer), accelerator)
     sampler = make_sampler(config, policy)
     learner = Learner(algorithm, model, config, accelerator)

@@ -54,13 +54,12 @@ class Meter:
     def means(self) -> dict[str, float]:
         """Losses per update, and metrics per token."""
         updates = max(self.updates, 1)
-        known = self.largest_mismatch is not None
-        largest = {"mismatch/max": self.largest_mismatch or 0.0} if known else {}
+        largest = self.largest_mismatch
         return {
             "grad_norm": self.norm / updates,
             **{_key(name): term / updates for name, term in self.terms.items()},
             **{name: total / max(count, 1.0) for name, (total, count) in self.sums.items()},
-            **largest,
+            **({} if largest is None else {"mismatch/max": largest}),
         }
 
 

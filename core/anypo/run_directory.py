@@ -89,11 +89,13 @@ class RunDirectory:
 
     def _save(self, name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Path:
         folder = self.path / name
-        weights = {name: weight.cpu() for name, weight in whole_weights(model)}
-        model.save_pretrained(folder, state_dict=weights)
-        tokenizer.save_pretrained(folder)
         if has_lora(model):
+            merged = {name: weight.cpu() for name, weight in whole_weights(model)}
+            model.save_pretrained(folder, state_dict=merged)
             save_lora(model, folder / "adapter")
+        else:
+            model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
         return folder
 
     def _append(self, name: str, row: dict[str, Any]) -> None:

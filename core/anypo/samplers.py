@@ -57,7 +57,7 @@ def _with_transformers(config: RunConfig, policy: Policy) -> SyncedSampler:
 
 
 def _with_vllm(config: RunConfig, policy: Policy) -> SyncedSampler:
-    from anypo.vllm_engine import LocalEngine  # imports vLLM
+    from anypo.vllm_engine import LocalEngine, check_unchanged  # imports vLLM
 
     if policy.device == "cuda":
         torch.cuda.empty_cache()  # vLLM measures what is free
@@ -73,6 +73,7 @@ def _with_vllm(config: RunConfig, policy: Policy) -> SyncedSampler:
         sleeps=config.vllm_sleep,
         trust_remote_code=config.trust_remote_code,
     )
+    check_unchanged(policy.model)
     return _vllm_sampler(config, policy, engine)
 
 

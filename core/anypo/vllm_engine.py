@@ -110,10 +110,8 @@ class LocalEngine:
         """See `anypo.vllm_sampler.Engine`.
 
         Raises:
-            SamplerError: vLLM does not take the weights, goes on using its prefix cache, or gets
-                in the way of the trainer.
+            SamplerError: vLLM does not take the weights, or goes on using its prefix cache.
         """
-        _check_unchanged(model)
         self.version += 1
         with self._awake():
             try:
@@ -157,8 +155,8 @@ class LocalEngine:
         return torch.compiler.set_stance("force_eager") if self.on_cpu else nullcontext()
 
 
-def _check_unchanged(model: PreTrainedModel) -> None:
-    """Refuse a model that vLLM runs with the code of transformers: it changes that code in place.
+def check_unchanged(model: PreTrainedModel) -> None:
+    """Refuse a model whose code in transformers vLLM has changed, in order to run it by that.
 
     Raises:
         SamplerError: The trainer would run what is made for vLLM.

@@ -31,8 +31,8 @@ def whole_weights(
             continue
         seen.add(id(stored))
         weight = stored.detach()
-        if adapter := adapters.get(id(stored)):
-            weight = weight + adapter.get_delta_weight(ADAPTER)
+        if id(stored) in adapters:
+            weight = weight + adapters[id(stored)].get_delta_weight(ADAPTER)
         if dtype is not None and isinstance(stored, nn.Parameter):
             weight = weight.to(dtype)
         if hasattr(weight, "full_tensor"):

@@ -52,6 +52,21 @@ def longer_is_better(prompts, samples):
 
 
 @pytest.fixture
+def check_ends():
+    """Checks that completions stop at their first end token and keep it, or at the length limit."""
+
+    def check(samples, ends, limit):
+        assert {s.truncated for s in samples} == {True, False}
+        for sample in samples:
+            assert not set(sample.completion_ids[:-1]) & set(ends)
+            assert sample.truncated == (sample.completion_ids[-1] not in ends)
+            assert len(sample.completion_ids) == len(sample.logprobs)
+            assert not sample.truncated or len(sample.completion_ids) == limit
+
+    return check
+
+
+@pytest.fixture
 def letters(tmp_path):
     """Options of a task that is learnt in seconds: letters of the first half of the alphabet."""
     (tmp_path / "train.jsonl").write_text('{"prompt": "ab"}\n{"prompt": "cd"}\n')

@@ -47,14 +47,8 @@ def test_samples_come_prompt_by_prompt(model):
     assert all(s.prompt_ids == PROMPTS[s.group].ids for s in samples)
 
 
-def test_a_completion_stops_at_its_first_end_token_and_keeps_it(model):
-    samples = sampled(make_sampler(model))
-    assert {s.truncated for s in samples} == {True, False}
-    for sample in samples:
-        assert not set(sample.completion_ids[:-1]) & set(ENDS)
-        assert sample.truncated == (sample.completion_ids[-1] not in ENDS)
-        assert len(sample.completion_ids) == len(sample.logprobs)
-        assert not sample.truncated or len(sample.completion_ids) == 12
+def test_a_completion_stops_at_its_first_end_token_and_keeps_it(model, check_ends):
+    check_ends(sampled(make_sampler(model)), ENDS, limit=12)
 
 
 def test_the_length_limit_is_kept_to_one_token(model):

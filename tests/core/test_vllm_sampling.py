@@ -151,14 +151,8 @@ def test_samples_come_prompt_by_prompt(engine):
     assert all(s.prompt_ids == PROMPTS[s.group].ids for s in samples)
 
 
-def test_a_completion_stops_at_its_first_end_token_and_keeps_it(engine):
-    samples = sampled(make_sampler(engine))
-    assert {s.truncated for s in samples} == {True, False}
-    for sample in samples:
-        assert not set(sample.completion_ids[:-1]) & set(ENDS)
-        assert sample.truncated == (sample.completion_ids[-1] not in ENDS)
-        assert len(sample.completion_ids) == len(sample.logprobs)
-        assert not sample.truncated or len(sample.completion_ids) == 12
+def test_a_completion_stops_at_its_first_end_token_and_keeps_it(engine, check_ends):
+    check_ends(sampled(make_sampler(engine)), ENDS, limit=12)
 
 
 def test_no_end_token_but_those_of_the_run_ends_a_completion(engine, policy):
