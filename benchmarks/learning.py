@@ -14,8 +14,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from anypo import Algorithm, compose, registry, run
+from anypo import Algorithm, compose, run
 from anypo.errors import PluginError
+from anypo.hooks import registry
 
 HEADER = "| algorithm | seed | score before | after | tokens before | after | seconds |"
 

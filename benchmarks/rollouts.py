@@ -25,7 +25,7 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 from transformers.utils.logging import disable_progress_bar
 
 from anypo import run
-from anypo.embedded.model import build_tokenizer
+from anypo_tasks.addition.model import build_tokenizer
 
 SAMPLERS = ("transformers", "vllm")
 SHAPES = {

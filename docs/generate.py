@@ -15,9 +15,9 @@ from typing import Any, Literal, get_args, get_origin
 
 import typer
 
-from anypo.batch import MODEL_OUTPUTS, Batch, Prompt, Sample
-from anypo.config import Recipe, RunConfig
-from anypo.hookspecs import HOOKS, MERGED, REQUIREMENTS, Hooks
+from anypo.hooks.batch import MODEL_OUTPUTS, Batch, Prompt, Sample
+from anypo.hooks.specs import HOOKS, MERGED, REQUIREMENTS, Hooks
+from anypo.runs.options import Recipe, RunConfig
 from anypo_cli.app import app
 from anypo_cli.explaining import REQUIREMENTS as IN_WORDS
 from anypo_cli.options import PANEL, build_command

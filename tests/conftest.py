@@ -12,8 +12,8 @@ import pytest
 import torch
 from hypothesis import settings
 
-from anypo import registry
-from anypo.embedded.model import build_model, build_tokenizer
+from anypo.hooks import registry
+from anypo_tasks.addition.model import build_model, build_tokenizer
 
 settings.register_profile("steady", deadline=None, derandomize=True)
 settings.load_profile("steady")
@@ -61,7 +61,7 @@ def model(tokenizer):
 def quick_cache(tmp_path, monkeypatch):
     """An empty cache, in which the built-in model is made in no time, and badly."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr("anypo.embedded.model.STEPS", 3)
+    monkeypatch.setattr("anypo_tasks.addition.model.STEPS", 3)
     return tmp_path / "cache" / "anypo"
 
 

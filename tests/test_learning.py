@@ -5,7 +5,8 @@ import json
 import pytest
 from learning import evaluations, whole
 
-from anypo import registry, run
+from anypo import run
+from anypo.hooks import registry
 
 NAMES = [entry.name for entry in registry.entries() if entry.distribution == "anypo"]
 every_algorithm = pytest.mark.parametrize("name", NAMES)

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from anypo import registry
 from anypo.errors import AnypoError
+from anypo.hooks import registry
 from anypo_cli.run import RunGroup
 
 DEBUG = "--debug"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from anypo import registry
+from anypo.hooks import registry
 from anypo_cli.settings import pairs, value_of
 
 

@@ -10,8 +10,8 @@ from keyword import iskeyword
 from pathlib import Path
 from string import Template
 
-from anypo import registry
 from anypo.errors import AnypoError
+from anypo.hooks import registry
 
 FILES = {  # of the package, each by the template that it is made of
     "pyproject.toml": "pyproject.toml.tmpl",

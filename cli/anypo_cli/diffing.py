@@ -6,9 +6,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from anypo.composition import compose
-from anypo.explain import Explanation
-from anypo.hookspecs import STAGES
+from anypo.composition.compose import compose
+from anypo.composition.explain import Explanation
+from anypo.hooks.specs import STAGES
 
 SAME = "they answer every stage alike, with the same knobs"
 

@@ -45,20 +45,20 @@ class PlainDisplay:
         return None
 
     def note(self, text: str) -> None:
-        """See `anypo.launch.Observer`."""
+        """See `anypo.runs.run.Observer`."""
         self.console.print(f"note: {text}", highlight=False, markup=False, soft_wrap=True)
 
     def warming_up(self, done: int, total: int) -> None:
-        """See `anypo.launch.Observer`."""
+        """See `anypo.runs.run.Observer`."""
         if done == 1:
             self.note("making the built-in model, once; it is kept in the cache")
 
     def started(self, steps: int) -> None:
-        """See `anypo.launch.Observer`."""
+        """See `anypo.runs.run.Observer`."""
         self.steps, self.start = steps, time.monotonic()
 
     def reported(self, step: int, metrics: dict[str, float]) -> None:
-        """See `anypo.launch.Observer`."""
+        """See `anypo.runs.run.Observer`."""
         self.remember(metrics)
         left = ""
         if step:
@@ -106,17 +106,17 @@ class LiveDisplay(PlainDisplay):
         self.live.stop()
 
     def warming_up(self, done: int, total: int) -> None:
-        """See `anypo.launch.Observer`."""
+        """See `anypo.runs.run.Observer`."""
         if done == 1:
             self._begin("making the built-in model, once", total)
         self._advance(done)
 
     def started(self, steps: int) -> None:
-        """See `anypo.launch.Observer`."""
+        """See `anypo.runs.run.Observer`."""
         self._begin("training", steps)
 
     def reported(self, step: int, metrics: dict[str, float]) -> None:
-        """See `anypo.launch.Observer`."""
+        """See `anypo.runs.run.Observer`."""
         self.remember(metrics)
         self.figures.plain = _described(self.latest)
         self._advance(step)

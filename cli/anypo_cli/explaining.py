@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from anypo.composition import compose
-from anypo.explain import Explanation
-from anypo.rollout import Inputs
+from anypo.composition.compose import compose
+from anypo.composition.explain import Explanation
+from anypo.hooks.rollout import Inputs
 from anypo_cli.settings import pairs, value_of
 
 REQUIREMENTS = {

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from anypo import registry
 from anypo.errors import PluginError
+from anypo.hooks import registry
 
 
 def show_list(*, check: bool, as_json: bool) -> None:

@@ -9,13 +9,13 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import typer
 from transformers.utils.logging import disable_progress_bar
 
-from anypo.composition import compose
-from anypo.config import BUILT_IN_DEFAULTS, Recipe, RunConfig, make_config
+from anypo.composition.compose import compose
+from anypo.composition.explain import first_line
+from anypo.composition.stack import Knob, lay, layer_of, resolve_knobs
 from anypo.errors import ConfigError
-from anypo.explain import first_line
-from anypo.launch import run_recipe
-from anypo.provenance import changes
-from anypo.stack import Knob, lay, layer_of, resolve_knobs
+from anypo.runs.options import BUILT_IN_DEFAULTS, Recipe, RunConfig, make_config
+from anypo.runs.provenance import changes
+from anypo.runs.run import run_recipe
 from anypo_cli.display import make_display
 from anypo_cli.settings import pairs, value_of
 

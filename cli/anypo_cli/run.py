@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from typer.core import TyperGroup
 
-from anypo import registry
 from anypo.errors import ConfigError, PluginError
+from anypo.hooks import registry
 
 if TYPE_CHECKING:
-    from anypo.config import Recipe
+    from anypo.runs.options import Recipe
 
 
 class RunGroup(TyperGroup):
@@ -51,7 +51,7 @@ def _told_before_options(names: Sequence[str], args: Sequence[str]) -> Recipe:
     """What must be known to build the options: the file, the stack and the swapped stages."""
     for name in "+".join(names).split("+") if names else ():
         registry.find(name)  # a misspelt name need not wait for torch
-    from anypo.config import Recipe
+    from anypo.runs.options import Recipe
     from anypo_cli.settings import pairs
 
     files = _values_of("--config", args)
@@ -64,8 +64,8 @@ def _told_before_options(names: Sequence[str], args: Sequence[str]) -> Recipe:
 
 
 def _recipe_of(file: str) -> Recipe:
-    from anypo.config import read_recipe
-    from anypo.provenance import uninstalled
+    from anypo.runs.options import read_recipe
+    from anypo.runs.provenance import uninstalled
 
     recipe = read_recipe(file)
     try:
@@ -80,7 +80,7 @@ def _without_defaults(recipe: Recipe) -> Recipe:
     A run writes down all its knobs. Those that nobody chose must not count as set: another option
     may make one of them irrelevant, or another algorithm have its own default.
     """
-    from anypo.stack import lay, layer_of, resolve_knobs
+    from anypo.composition.stack import lay, layer_of, resolve_knobs
 
     if recipe.algorithm:
         layers = lay([layer_of(name) for name in recipe.algorithm.split("+")], recipe.hooks)

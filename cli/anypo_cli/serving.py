@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from anypo.extras import WITHOUT_GPU, check_installed
-from anypo.models import model_path
-from anypo.vllm_serve import serve_command
+from anypo.models.load import model_path
+from anypo.support.extras import WITHOUT_GPU, check_installed
+from anypo_vllm.serve import serve_command
 
 
 def become_server(model: str, **options: Any) -> None:

@@ -1,44 +1,44 @@
 """anypo: any policy optimization. A registry of LLM post-training algorithms.
 
 An algorithm is a stack of plugins that answer the stages of a training step: rollout, advantage,
-ratio, clip, regularizer, weight. See `anypo.hookspecs`.
+ratio, clip, regularizer, weight. See `anypo.hooks.specs`.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from anypo.algorithm import Algorithm, Loss
-    from anypo.batch import Batch, Prompt, Sample, collate
-    from anypo.composition import compose
-    from anypo.config import RunConfig
+    from anypo.composition.algorithm import Algorithm, Loss
+    from anypo.composition.compose import compose
     from anypo.errors import AnypoError
-    from anypo.hook_api import HOOK_API_VERSION
-    from anypo.hookspecs import hookimpl
-    from anypo.launch import run
-    from anypo.loading import load_function
-    from anypo.plugin import Plugin
-    from anypo.rollout import Sampler, Scorer, sample_groups
+    from anypo.hooks.batch import Batch, Prompt, Sample, collate
+    from anypo.hooks.plugin import Plugin
+    from anypo.hooks.rollout import Sampler, Scorer, sample_groups
+    from anypo.hooks.specs import hookimpl
+    from anypo.hooks.version import HOOK_API_VERSION
+    from anypo.runs.options import RunConfig
+    from anypo.runs.run import run
+    from anypo.support.functions import load_function
 
 # Importing torch takes seconds, so a name is imported when it is first used (PEP 562).
 _HOME = {
-    "HOOK_API_VERSION": "hook_api",
-    "Algorithm": "algorithm",
+    "HOOK_API_VERSION": "hooks.version",
+    "Algorithm": "composition.algorithm",
     "AnypoError": "errors",
-    "Batch": "batch",
-    "Loss": "algorithm",
-    "Plugin": "plugin",
-    "Prompt": "batch",
-    "RunConfig": "config",
-    "Sample": "batch",
-    "Sampler": "rollout",
-    "Scorer": "rollout",
-    "collate": "batch",
-    "compose": "composition",
-    "hookimpl": "hookspecs",
-    "load_function": "loading",
-    "run": "launch",
-    "sample_groups": "rollout",
+    "Batch": "hooks.batch",
+    "Loss": "composition.algorithm",
+    "Plugin": "hooks.plugin",
+    "Prompt": "hooks.batch",
+    "RunConfig": "runs.options",
+    "Sample": "hooks.batch",
+    "Sampler": "hooks.rollout",
+    "Scorer": "hooks.rollout",
+    "collate": "hooks.batch",
+    "compose": "composition.compose",
+    "hookimpl": "hooks.specs",
+    "load_function": "support.functions",
+    "run": "runs.run",
+    "sample_groups": "hooks.rollout",
 }
 
 __all__ = [

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from anypo import HOOK_API_VERSION
-from anypo.hookspecs import REQUIREMENTS
+from anypo.hooks.specs import REQUIREMENTS
 from anypo_cli.app import main
 from anypo_cli.explaining import REQUIREMENTS as SHOWN
 

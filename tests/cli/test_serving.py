@@ -14,14 +14,14 @@ def executed(monkeypatch):
 
 
 def test_a_missing_vllm_says_how_to_install_it(monkeypatch, capsys, executed):
-    monkeypatch.setattr("anypo.extras.find_spec", lambda name: None)
+    monkeypatch.setattr("anypo.support.extras.find_spec", lambda name: None)
     assert main(["serve", "a/model"]) == 1
     assert "pip install 'anypo[vllm]'" in capsys.readouterr().err
     assert not executed
 
 
 def test_the_process_becomes_the_server_and_keeps_the_users_environment(monkeypatch, executed):
-    monkeypatch.setattr("anypo.extras.find_spec", lambda name: object())
+    monkeypatch.setattr("anypo.support.extras.find_spec", lambda name: object())
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     assert main(["serve", "a/model", "--port", "8123", "--max-length", "64"]) == 0
     ((program, arguments, environment),) = executed

@@ -15,13 +15,13 @@ import torch
 from accelerate import Accelerator
 
 from anypo import Prompt, Sample, compose
-from anypo.config import RunConfig
-from anypo.data import PromptStream
-from anypo.evaluation import SampledScore
-from anypo.learner import Learner
-from anypo.models import load_model, load_tokenizer
-from anypo.trainer import Trainer
-from anypo.vllm_serve import serve_command
+from anypo.data.load import PromptStream
+from anypo.models.load import load_model, load_tokenizer
+from anypo.runs.options import RunConfig
+from anypo.training.evaluation import SampledScore
+from anypo.training.learner import Learner
+from anypo.training.trainer import Trainer
+from anypo_vllm.serve import serve_command
 
 PROMPTS = [Prompt(list(range(50, 50 + n)), f"prompt {n}") for n in (4, 1, 3)]
 

@@ -6,7 +6,7 @@ import generate
 import pytest
 import typer
 
-from anypo.config import BUILT_IN_DEFAULTS, RunConfig
+from anypo.runs.options import BUILT_IN_DEFAULTS, RunConfig
 from anypo_cli.app import app
 
 PAGE = (Path(generate.__file__).with_name("cli.md")).read_text(encoding="utf-8")

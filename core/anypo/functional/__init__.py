@@ -1,6 +1,6 @@
 """The shared formulas of policy optimisation: pure functions of tensors.
 
-Shapes are those of `anypo.batch`. Log-probs are in nats. Everything is vectorised, works in
+Shapes are those of `anypo.hooks.batch`. Log-probs are in nats. Everything is vectorised, works in
 float32 and float64, and never lets a masked position reach a result or a gradient.
 """
 

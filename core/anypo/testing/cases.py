@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from anypo.algorithm import Algorithm
-from anypo.batch import Batch, Sample, collate
-from anypo.hookspecs import State
-from anypo.made_up import MadeUpSampler, MadeUpScorer, made_up_prompts
+from anypo.composition.algorithm import Algorithm
+from anypo.composition.synthetic import MadeUpSampler, MadeUpScorer, made_up_prompts
+from anypo.hooks.batch import Batch, Sample, collate
+from anypo.hooks.specs import State
 
 WEIGHTS = {"one": 0.75, "two": 0.25}  # of the two made-up rewards; what both gain, so does the sum
 BUDGET = 8  # tokens a completion may have; the longest one has fewer

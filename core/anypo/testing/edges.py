@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from anypo.batch import Sample
+from anypo.hooks.batch import Sample
 from anypo.testing.cases import Case, SeededSampler, SeededScorer, groups, make_case, roll_out
 from anypo.testing.outcome import Difference, Outcome, evaluate
 from anypo.testing.report import NotApplicable

@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from anypo.algorithm import Algorithm
+from anypo.composition.algorithm import Algorithm
 from anypo.testing.cases import Case
 from anypo.testing.outcome import Difference, backward
 from anypo.testing.report import NotApplicable

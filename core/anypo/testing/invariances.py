@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from anypo.batch import Sample
 from anypo.errors import AnypoError
+from anypo.hooks.batch import Sample
 from anypo.testing.cases import Case, SeededScorer, joined, make_case, roll_out
 from anypo.testing.outcome import TOLERANCE, Difference, Parts, difference, evaluate
 from anypo.testing.report import NotApplicable, Violation

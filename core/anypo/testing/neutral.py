@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from anypo import functional as F
-from anypo.batch import Batch, Prompt, Sample
-from anypo.hookspecs import hookimpl
-from anypo.plugin import Plugin
-from anypo.rollout import Sampler, Scorer, sample_groups
+from anypo.hooks.batch import Batch, Prompt, Sample
+from anypo.hooks.plugin import Plugin
+from anypo.hooks.rollout import Sampler, Scorer, sample_groups
+from anypo.hooks.specs import hookimpl
 
 
 class NeutralBase(Plugin):

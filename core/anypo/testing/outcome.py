@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from anypo import functional as F
-from anypo.algorithm import Algorithm, Loss
+from anypo.composition.algorithm import Algorithm, Loss
 from anypo.errors import PluginError
-from anypo.hookspecs import State
+from anypo.hooks.specs import State
 from anypo.testing.cases import Case
 
 TOLERANCE = 1e-6  # of the largest number that is compared

@@ -6,8 +6,8 @@ import io
 
 import torch
 
-from anypo.algorithm import Algorithm
-from anypo.hookspecs import State
+from anypo.composition.algorithm import Algorithm
+from anypo.hooks.specs import State
 from anypo.testing.cases import make_case, roll_out
 from anypo.testing.outcome import Outcome, difference, evaluate
 from anypo.testing.report import NotApplicable, Violation

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from anypo.algorithm import Algorithm, Loss
+from anypo.composition.algorithm import Algorithm, Loss
 from anypo.testing.cases import Case
 from anypo.testing.outcome import backward, least_precise
 

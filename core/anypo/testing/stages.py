@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from anypo.batch import Sample
-from anypo.hookspecs import HOOKS, Hooks
-from anypo.plugin import hook_options
-from anypo.stack import Layer
+from anypo.composition.stack import Layer
+from anypo.hooks.batch import Sample
+from anypo.hooks.plugin import hook_options
+from anypo.hooks.specs import HOOKS, Hooks
 from anypo.testing.cases import roll_out
 from anypo.testing.outcome import evaluate
 from anypo.testing.report import Violation

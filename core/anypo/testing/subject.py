@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from anypo.algorithm import Algorithm
-from anypo.dryrun import dry_run
+from anypo.composition.algorithm import Algorithm
+from anypo.composition.stack import Layer, lay, layer_of, resolve_knobs
+from anypo.composition.trial import dry_run
 from anypo.errors import AnypoError, PluginError, nearest
-from anypo.hookspecs import MERGED, STAGES
-from anypo.stack import Layer, lay, layer_of, resolve_knobs
+from anypo.hooks.specs import MERGED, STAGES
 from anypo.testing.cases import Case, groups, joined, make_case, roll_out, some_rows, with_holes
 from anypo.testing.neutral import NeutralBase
 from anypo.testing.outcome import Difference, difference, evaluate

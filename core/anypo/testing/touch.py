@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import Tensor
 
-from anypo.algorithm import Algorithm
-from anypo.batch import Batch
+from anypo.composition.algorithm import Algorithm
+from anypo.hooks.batch import Batch
 from anypo.testing.cases import Case
 
 Named = dict[str, Tensor]

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from anypo import registry
+from anypo.hooks import registry
 from anypo.testing import PROPERTIES, Conformance, Status, check_plugin
 
 NAMES = [entry.name for entry in registry.entries() if entry.distribution == "anypo"]

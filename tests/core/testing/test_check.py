@@ -8,8 +8,9 @@ import torch
 
 import anypo.functional as F
 import anypo.testing
-from anypo import Plugin, hookimpl, registry
+from anypo import Plugin, hookimpl
 from anypo.errors import PluginError
+from anypo.hooks import registry
 from anypo.testing import PROPERTIES, Conformance, Status, check_plugin
 from anypo.testing.check import make_subject
 from anypo.testing.report import Violation

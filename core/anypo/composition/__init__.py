@@ -1,0 +1,1 @@
+"""How plugins become an algorithm: laid in a stack, tried on a made-up batch, explained."""

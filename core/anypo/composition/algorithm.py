@@ -1,0 +1,300 @@
+"""An algorithm: a stack of plugins behind a typed face. Read this file second.
+
+Nobody else touches pluggy. `Algorithm.loss` is the whole flow of a training step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import pluggy
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from anypo import functional as F
+from anypo.composition.blame import answerers, failure
+from anypo.composition.explain import Explanation, explain
+from anypo.composition.stack import Knob, Layer
+from anypo.composition.token_metrics import token_metrics
+from anypo.errors import AnypoError, PluginError
+from anypo.hooks.batch import Batch, MissingTensorError, Prompt, Sample
+from anypo.hooks.plugin import recorded_knobs
+from anypo.hooks.rollout import Inputs, Sampler, Scorer
+from anypo.hooks.specs import HOOKS, MERGED, Hooks, State
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What to minimise, and what it is made of; all of it adds up over micro-batches."""
+
+    total: Float[Tensor, ""]
+    terms: dict[str, Float[Tensor, ""]]  # by name, detached; `policy` is the negated gain
+    metrics: dict[str, tuple[Float[Tensor, ""], Float[Tensor, ""]]]  # (sum, count) pairs
+
+
+class Algorithm:
+    """A composed algorithm. Make one with `anypo.compose`.
+
+    Attributes:
+        name: What it is called: the named plugins joined by `+`, then the swapped stages.
+        layers: The stack, bottom first.
+        knobs: Every knob with its value and where the value comes from.
+        inputs: What the rollout makes its samples from.
+        requires: What the core must provide; see `hookspecs.REQUIREMENTS`.
+        prepare_requires: The part of it that `advantage` or `weight` needs, before any loss.
+        loss_requires: The part of it that `ratio`, `clip` or a penalty needs.
+        active_knobs: The knobs that some active stage reads.
+        silent: The plugins whose regularizer adds nothing, with this stack and these knobs.
+    """
+
+    def __init__(self, name: str, layers: Sequence[Layer], knobs: Mapping[str, Knob]) -> None:
+        self.name = name
+        self.layers = tuple(layers)
+        self.knobs = dict(knobs)
+        self.inputs = Inputs()
+        self.requires: frozenset[str] = frozenset()
+        self.prepare_requires: frozenset[str] = frozenset()
+        self.loss_requires: frozenset[str] = frozenset()
+        self.active_knobs: frozenset[str] = frozenset(knobs)
+        self.silent: frozenset[str] = frozenset()
+        self.manager = pluggy.PluginManager("anypo")
+        self.manager.add_hookspecs(Hooks)
+        values = {knob.name: knob.value for knob in knobs.values()}
+        for layer in layers:
+            self._register(layer, layer.build(values))
+        self._callers = {stage: self._caller(stage) for stage in HOOKS}
+
+    def rollout(
+        self, prompts: Sequence[Prompt], sampler: Sampler, scorer: Scorer, state: State
+    ) -> list[Sample]:
+        """Scored samples for the prompts."""
+        samples = self._call(
+            "rollout", prompts=prompts, sampler=sampler, scorer=scorer, state=state
+        )
+        if not isinstance(samples, list) or not all(isinstance(s, Sample) for s in samples):
+            raise PluginError(
+                f"{self.blame('rollout')} returned {samples!r:.60}, no list of Sample"
+            )
+        return samples
+
+    def prepare(self, batch: Batch, state: State | None = None) -> Batch:
+        """The batch of one optimizer step with its `advantages` and `weights`."""
+        return self.weigh(self.advantage(batch, {} if state is None else state))
+
+    def advantage(self, batch: Batch, state: State) -> Batch:
+        """The rollout's whole batch, of all ranks, with `advantages` and what comes with them."""
+        answer = self._call("advantage", batch=batch, state=state)
+        columns = dict(answer) if isinstance(answer, dict) else {"advantages": answer}
+        if "advantages" not in columns:
+            raise PluginError(f"{self.blame('advantage')} returned a dict without 'advantages'")
+        n, t = batch.mask.shape
+        for name, column in columns.items():
+            self._expect("advantage", name, column, (n,), (n, t))
+        if columns["advantages"].dim() == 1:
+            columns["advantages"] = columns["advantages"].unsqueeze(-1).expand(n, t)
+        return batch.replace(**{name: x.detach() for name, x in columns.items()})
+
+    def weigh(self, batch: Batch) -> Batch:
+        """The whole batch of one optimizer step, of all ranks, with its `weights`."""
+        answer = self._call("weight", batch=batch)
+        weights = answer if isinstance(answer, dict) else {"policy": answer}
+        if "policy" not in weights:
+            raise PluginError(f"{self.blame('weight')} returned a dict without 'policy'")
+        for name, x in weights.items():
+            self._expect("weight", name, x, batch.mask.shape)
+        return batch.replace(weights=weights)
+
+    def loss(
+        self,
+        logprobs: Float[Tensor, "N T"],
+        batch: Batch,
+        values: Float[Tensor, "N T"] | None = None,
+        entropy: Float[Tensor, "N T"] | None = None,
+    ) -> Loss:
+        """The loss of some rows of a prepared batch; the losses of all its rows add up.
+
+        Args:
+            logprobs: Of the sampled tokens under the policy; gradient flows through them.
+            batch: Rows of what `prepare` returned.
+            values: The critic's estimates, where one is required.
+            entropy: Of the policy's distribution at every token, where it is required.
+        """
+        logprobs = F.masked(logprobs, batch.mask)
+        values, entropy = (
+            None if x is None else F.masked(x, batch.mask) for x in (values, entropy)
+        )
+        log_ratio = self.log_ratio(logprobs, batch)
+        advantages = _like(log_ratio, batch)
+        gain = self._per_token_or_row(
+            "clip", batch, log_ratio=log_ratio, advantages=advantages, logprobs=logprobs
+        )
+        penalties = self._penalties(batch, logprobs=logprobs, values=values, entropy=entropy)
+        terms = {"policy": -_weighted(gain, "policy", batch)}
+        terms |= {name: _weighted(x, name, batch) for name, x in penalties.items()}
+        metrics = token_metrics(logprobs, log_ratio, gain, entropy, batch)
+        metrics |= self._watched(batch, logprobs=logprobs, log_ratio=log_ratio)
+        total = torch.stack(list(terms.values())).sum()
+        return Loss(total, {k: x.detach() for k, x in terms.items()}, metrics)
+
+    def log_ratio(
+        self, logprobs: Float[Tensor, "N T"], batch: Batch
+    ) -> Float[Tensor, "N T"] | Float[Tensor, "N 1"]:
+        """The logarithm of the importance ratio, per token or per sequence."""
+        return self._per_token_or_row("ratio", batch, logprobs=logprobs)
+
+    def answers(self, stage: str) -> list[pluggy.HookImpl]:
+        """The hook implementations of a stage, in the order in which they are called."""
+        return list(reversed(getattr(self.manager.hook, stage).get_hookimpls()))
+
+    @property
+    def named(self) -> str:
+        """The plugins it was composed of, joined by `+`, without swapped stages."""
+        return self.name.partition("[")[0]
+
+    @property
+    def generates(self) -> bool:
+        """Whether what it trains continues texts, and does not score them."""
+        return "scalar_head" not in self.requires
+
+    @property
+    def couples_groups(self) -> bool:
+        """Whether the rows of a group must share a micro-batch."""
+        return any(getattr(layer.source, "couples", "") == "group" for layer in self.layers)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The run options that suit it, whatever the model."""
+        return self._preferred("options")
+
+    @property
+    def built_in_options(self) -> dict[str, Any]:
+        """The run options that suit the built-in model."""
+        return self._preferred("built_in_options")
+
+    @property
+    def built_in_knobs(self) -> dict[str, Any]:
+        """The knobs that suit the built-in model."""
+        return self._preferred("built_in_knobs")
+
+    def explain(self) -> Explanation:
+        """Stage by stage who answers, with what formula, and every knob with its origin."""
+        return explain(self)
+
+    def blame(self, stage: str) -> str:
+        """Who answers a stage, for an error message: the wrappers, then whom they wrap."""
+        return answerers(self, stage)
+
+    def leave_out(self, stage: str, plugins: Collection[str]) -> None:
+        """Never ask these plugins for their answer to a stage that merges all answers."""
+        out = [self.manager.get_plugin(name) for name in plugins]
+        self._callers[stage] = self.manager.subset_hook_caller(stage, out)
+
+    def required_by_hooks(self) -> set[str]:
+        """What the plugins say in their `requires` hooks."""
+        answers = self._call("requires")
+        for answer in answers:
+            if not isinstance(answer, set | frozenset):
+                raise PluginError(f"{self.blame('requires')} returned {answer!r:.60}, no set")
+        return set().union(*answers)
+
+    def _preferred(self, name: str) -> dict[str, Any]:
+        """What the plugins of the stack prefer; the topmost one wins."""
+        merged: dict[str, Any] = {}
+        for layer in self.layers:
+            merged |= getattr(layer.source, name, {})
+        return merged
+
+    def _register(self, layer: Layer, plugin: object) -> None:
+        try:
+            self.manager.register(plugin, name=layer.label)
+        except (pluggy.PluginValidationError, ValueError) as error:
+            raise PluginError(f"plugin {layer.title} does not fit: {error}") from error
+
+    def _per_token_or_row(self, stage: str, batch: Batch, **arguments: Tensor) -> Tensor:
+        answer = self._call(stage, batch=batch, **arguments)
+        n, t = batch.mask.shape
+        self._expect(stage, "answer", answer, (n, t), (n, 1))
+        return cast(Tensor, answer)
+
+    def _penalties(self, batch: Batch, **arguments: Tensor | None) -> dict[str, Tensor]:
+        merged: dict[str, Tensor | None] = {}
+        for answer in reversed(self._call("regularizer", batch=batch, **arguments)):
+            if not isinstance(answer, dict):
+                raise PluginError(f"{self.blame('regularizer')} returned {answer!r:.60}, no dict")
+            merged |= answer  # from the bottom of the stack to its top
+        penalties = {name: penalty for name, penalty in merged.items() if penalty is not None}
+        n, t = batch.mask.shape
+        for name, penalty in penalties.items():
+            self._expect("regularizer", name, penalty, (n, t), (n, 1))
+        return penalties
+
+    @torch.no_grad()
+    def _watched(self, batch: Batch, **arguments: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+        """What the plugins want logged, as sums and counts of what is not NaN."""
+        detached = {name: x.detach() for name, x in arguments.items()}
+        metrics: dict[str, tuple[Tensor, Tensor]] = {}
+        n, t = batch.mask.shape
+        with recorded_knobs():  # of no account: a knob that only a metric reads changes nothing
+            answers = self._call("metrics", batch=batch, **detached)
+        for answer in reversed(answers):
+            if not isinstance(answer, dict):
+                raise PluginError(f"{self.blame('metrics')} returned {answer!r:.60}, no dict")
+            for name, x in answer.items():
+                self._expect("metrics", name, x, (n, t), (n, 1), (n,))
+                known = ~x.isnan() & (batch.mask if x.shape == (n, t) else True)
+                metrics[name] = (torch.where(known, x, 0).sum(), known.sum())
+        return metrics
+
+    def _expect(self, stage: str, name: str, x: Any, *shapes: tuple[int, ...]) -> None:
+        if isinstance(x, Tensor) and tuple(x.shape) in shapes:
+            return
+        came = f"a tensor of shape {list(x.shape)}" if isinstance(x, Tensor) else repr(x)[:60]
+        expected = " or ".join(str(list(shape)) for shape in shapes)
+        raise PluginError(f"{self.blame(stage)}: {name} is {came}, expected shape {expected}")
+
+    def _call(self, stage: str, **arguments: Any) -> Any:
+        try:
+            answer = self._callers[stage](**arguments)
+        except MissingTensorError as error:
+            raise failure(self, stage, error) from error
+        except (AnypoError, torch.OutOfMemoryError):  # they tell what to do, or the run does
+            raise
+        except Exception as error:
+            raise failure(self, stage, error) from error
+        if answer is None:
+            answered = self.answers(stage)
+            why = f"{self.blame(stage)} returned None" if answered else "no plugin answers it"
+            raise PluginError(f"{self.name} has no answer to the stage '{stage}': {why}")
+        return answer
+
+    def _caller(self, stage: str) -> pluggy.HookCaller:
+        """Calls a stage; of a stage with one answer only the topmost plugin is asked.
+
+        pluggy would ask the next one if the answer is None, so that a forgotten `return` would
+        quietly run what `explain` says is replaced.
+        """
+        caller: pluggy.HookCaller = getattr(self.manager.hook, stage)
+        if stage in MERGED:
+            return caller
+        below = [impl.plugin for impl in self.answers(stage) if not impl.wrapper][1:]
+        return self.manager.subset_hook_caller(stage, below)
+
+    def __repr__(self) -> str:
+        knobs = ", ".join(f"{knob.name}={knob.value!r}" for knob in self.knobs.values())
+        return f"Algorithm({self.name}: {knobs})"
+
+
+def _like(log_ratio: Tensor, batch: Batch) -> Tensor:
+    """The advantages, one per row where the ratio is one per row."""
+    if log_ratio.shape == batch.mask.shape:
+        return batch.advantages
+    first = batch.mask.int().argmax(-1, keepdim=True)
+    return batch.advantages.gather(-1, first)
+
+
+def _weighted(x: Tensor, name: str, batch: Batch) -> Tensor:
+    weights = batch.weights.get(name, batch.weights["policy"])
+    return F.masked(weights.to(x.dtype) * x, batch.mask).sum()

@@ -1,0 +1,94 @@
+"""Make an algorithm of plugins."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from anypo.composition.algorithm import Algorithm
+from anypo.composition.stack import Layer, lay, layer_of, resolve_knobs
+from anypo.composition.tracing import trace_from
+from anypo.composition.trial import dry_run
+from anypo.data.formats import columns_in_reach
+from anypo.errors import KnobError, PluginError
+from anypo.hooks import registry
+
+
+def compose(
+    *plugins: Any,
+    knobs: Mapping[str, Any] | None = None,
+    hooks: Mapping[str, str] | None = None,
+    **stages: str,
+) -> Algorithm:
+    """The algorithm of a stack of plugins, bottom first, checked on a made-up batch.
+
+        compose("grpo", knobs={"group_size": 4})
+        compose("dapo", GFPO(keep=8), MyClip())
+        compose("grpo", clip="cispo")            # one stage from another plugin
+
+    Args:
+        plugins: Names, plugin classes or instances. What a plugin extends is laid below it.
+        knobs: Values by name, for the whole stack.
+        hooks: For one stage, the plugin that answers it, whatever else the stack says.
+        stages: The same as keywords.
+
+    Raises:
+        PluginError: A plugin is missing or broken, does not fit the others or answers wrongly.
+        KnobError: A knob is unknown, out of range, given twice, or read by no active stage.
+    """
+    for stage in stages.keys() & (hooks or {}).keys():
+        raise PluginError(f"'{stage}' is taken from '{(hooks or {})[stage]}' and '{stages[stage]}'")
+    swaps = {**(hooks or {}), **stages}
+    tops = [layer_of(plugin) for plugin in plugins]
+    layers = lay(tops, swaps)
+    name = "+".join(layer.name for layer in tops)
+    name += "".join(f"[{stage}={donor}]" for stage, donor in swaps.items())
+    return _tried(name, layers, knobs or {})
+
+
+def suited_to_built_in(algorithm: Algorithm) -> Algorithm:
+    """The algorithm with the knobs that its plugins prefer for the built-in model, unless set.
+
+    Where they do not go with what is set, the plugins' defaults stay.
+    """
+    given = {knob.name: knob.value for knob in algorithm.knobs.values() if knob.is_set}
+    if algorithm.built_in_knobs.keys() <= given.keys():
+        return algorithm
+    try:
+        return _tried(algorithm.name, algorithm.layers, given, algorithm.built_in_knobs)
+    except KnobError:
+        return algorithm
+
+
+def learning_from(columns: Collection[str], like: Algorithm) -> list[str]:
+    """The algorithms that learn from the completions of a data set with these columns.
+
+    Looked for among the plugins of the packages that an algorithm is made of: its code runs anyway.
+    """
+    packages = {type(plugin).__module__ for plugin in like.manager.get_plugins()}
+    packages = {module.partition(".")[0] for module in packages}
+    fitting = []
+    for entry in registry.entries():
+        if entry.entry_point.module.partition(".")[0] not in packages:
+            continue
+        try:
+            inputs = compose(f"{entry.distribution}:{entry.name}").inputs
+        except (PluginError, KnobError):  # broken, a modifier, or nothing without a knob
+            continue
+        wanted = inputs.completions | inputs.columns
+        if inputs.completions and wanted <= columns_in_reach(columns, wanted):
+            fitting.append(entry.name)
+    return fitting
+
+
+def _tried(
+    name: str,
+    layers: Sequence[Layer],
+    settings: Mapping[str, Any],
+    preferences: Mapping[str, Any] | None = None,
+) -> Algorithm:
+    algorithm = Algorithm(name, layers, resolve_knobs(layers, settings, preferences))
+    trace_from(2, algorithm.manager)
+    dry_run(algorithm)
+    trace_from(1, algorithm.manager)
+    return algorithm

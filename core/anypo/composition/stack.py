@@ -1,0 +1,260 @@
+"""Lay the plugins of an algorithm bottom to top, and give every knob its one value."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Annotated, Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from anypo.errors import KnobError, PluginError, nearest
+from anypo.hooks import registry
+from anypo.hooks.plugin import Plugin, check_hooks, hook_options
+from anypo.hooks.specs import HOOKS, MERGED, STAGES
+from anypo.support.validation import refusal
+
+OWN = "anypo"  # the distribution of the core and the built-in algorithms
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One place in the stack."""
+
+    name: str
+    source: Any  # a Plugin class, or the object itself if it has no knobs
+    given: dict[str, Any] = field(default_factory=dict)  # knobs set on the instance passed in
+    stage: str | None = None  # the one stage taken from this plugin; None: all it answers
+
+    @property
+    def label(self) -> str:
+        """What it is registered as: its name, with the stage if only that was taken."""
+        return self.name if self.stage is None else f"{self.name}.{self.stage}"
+
+    @property
+    def definition(self) -> type | ModuleType:
+        """The class or module that its author wrote."""
+        return _definition(self.source)
+
+    @property
+    def module(self) -> str:
+        """The module in which it is defined."""
+        return getattr(self.definition, "__module__", self.definition.__name__)
+
+    @property
+    def owner(self) -> registry.Entry | None:
+        """An entry of the distribution that it comes with; None if it was defined in a script."""
+        return registry.owner(self.module)
+
+    @property
+    def title(self) -> str:
+        """What an error calls it: its label, and whose it is unless that goes without saying."""
+        owner = self.owner
+        if owner is None or owner.distribution == OWN:
+            return f"'{self.label}'"
+        return f"'{self.label}' of {owner.distribution} {owner.version}"
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The knobs it declares: pydantic FieldInfo by name."""
+        return self.source.model_fields if _is_plugin(self.source) else {}
+
+    def replaces(self) -> list[str]:
+        """The stages of which it is the only answer."""
+        hooks = {stage: hook_options(getattr(self.source, stage, None)) for stage in STAGES}
+        return [s for s, o in hooks.items() if o and not o["wrapper"] and s not in MERGED]
+
+    def build(self, values: Mapping[str, Any]) -> object:
+        """The object to register with pluggy.
+
+        Raises:
+            KnobError: A value is out of range or of the wrong type.
+        """
+        plugin = self._plugin(values)
+        if isinstance(plugin, Plugin) and self.stage is None:
+            return plugin
+        stages = HOOKS if self.stage is None else (self.stage,)
+        hooks = {stage: getattr(plugin, stage, None) for stage in stages}
+        return _Answers({stage: hook for stage, hook in hooks.items() if hook_options(hook)})
+
+    def _plugin(self, values: Mapping[str, Any]) -> object:
+        if not isinstance(self.source, type):
+            return self.source
+        try:
+            return self.source(**{name: values[name] for name in self.fields})
+        except ValidationError as error:
+            raise KnobError(f"{self.name}: {refusal(error)}") from error
+        except TypeError as error:
+            raise PluginError(f"plugin {self.title} cannot be made: {error}") from error
+
+
+class _Answers:
+    """Some hooks of a plugin, as an object that pluggy can hash whatever the plugin is."""
+
+    def __init__(self, hooks: Mapping[str, Any]) -> None:
+        vars(self).update(hooks)
+
+
+@dataclass(frozen=True)
+class Knob:
+    """A knob and the one value it has in the whole stack."""
+
+    name: str
+    value: Any
+    origin: str  # "set by you", or whose default it is
+    declared_by: str
+    description: str
+    is_set: bool
+
+
+def snake_case(name: str) -> str:
+    """`HybridGRPO` is `hybrid_grpo`, as the file and the plugin are called."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+
+
+def layer_of(item: Any) -> Layer:
+    """The layer of a plugin's name, class or instance."""
+    if isinstance(item, str):
+        entry = registry.find(item)
+        return _layer(entry.load(), entry.shortest_name)
+    return _layer(item, None)
+
+
+def lay(tops: Sequence[Layer], swaps: Mapping[str, str]) -> list[Layer]:
+    """The layers of a stack, bottom first; `swaps` puts one stage of a plugin on top of all.
+
+    Raises:
+        PluginError: A name is unknown, or a plugin stands in the stack already.
+    """
+    layers: dict[int, Layer] = {}  # by identity of the source, which need not be hashable
+    for top in tops:
+        if id(top.source) in layers:
+            raise PluginError(f"'{top.name}' is already in the stack below; name it once")
+        for layer in _with_bases(top):
+            if layer is not top and id(layer.source) not in layers:
+                _refuse_to_cover(layer, top, list(layers.values()))
+            layers.setdefault(id(layer.source), layer)
+    if not layers:
+        raise PluginError("no plugin named: an algorithm is a stack of at least one")
+    stack = list(layers.values())
+    return stack + [_swap(stack, stage, name) for stage, name in swaps.items()]
+
+
+def resolve_knobs(
+    layers: Sequence[Layer],
+    settings: Mapping[str, Any],
+    preferences: Mapping[str, Any] | None = None,
+) -> dict[str, Knob]:
+    """Every knob of the stack with its one value.
+
+    A setting wins, else a preference, else the default of the topmost plugin that declares the
+    knob; a plugin of which only one stage was taken brings new knobs but re-defaults none.
+
+    Args:
+        layers: The stack, bottom first.
+        settings: What the user set.
+        preferences: What the plugins prefer to their defaults for the model at hand.
+
+    Raises:
+        KnobError: A setting is unknown, two values are given, or two types are declared.
+    """
+    declared: dict[str, list[Layer]] = {}
+    for layer in sorted(layers, key=lambda layer: layer.stage is None):
+        for name in layer.fields:
+            declared.setdefault(name, []).append(layer)
+    for name in settings:
+        if name not in declared:
+            stack = " + ".join(layer.name for layer in layers)
+            raise KnobError(f"{stack} has no knob '{name}'{nearest(name, declared)}")
+    preferred = preferences or {}
+    return {name: _resolve(name, own, settings, preferred) for name, own in declared.items()}
+
+
+def _is_plugin(source: Any) -> bool:
+    return isinstance(source, type) and issubclass(source, Plugin)
+
+
+def _definition(item: Any) -> type | ModuleType:
+    return item if isinstance(item, type | ModuleType) else type(item)
+
+
+def _layer(item: Any, name: str | None) -> Layer:
+    if isinstance(item, Plugin):
+        given = {knob: getattr(item, knob) for knob in item.model_fields_set}
+        return Layer(name or snake_case(type(item).__name__), type(item), given)
+    if not _is_plugin(item):
+        check_hooks(_definition(item))
+        if not any(hook_options(getattr(item, hook, None)) for hook in HOOKS):
+            raise PluginError(f"{item!r:.60} is no plugin: it answers no stage")
+    return Layer(name or snake_case(getattr(item, "__name__", type(item).__name__)), item)
+
+
+def _with_bases(layer: Layer) -> Iterable[Layer]:
+    bases = getattr(layer.source, "extends", ())
+    if not isinstance(bases, tuple):
+        raise PluginError(f"'{layer.name}' extends {bases!r}, which is no tuple")
+    for base in bases:
+        yield from _with_bases(layer_of(base))
+    yield layer
+
+
+def _refuse_to_cover(base: Layer, top: Layer, below: Sequence[Layer]) -> None:
+    """A plugin must not bring along, above an algorithm, another one that replaces it."""
+    covered = [layer for layer in below if set(layer.replaces()) & set(base.replaces())]
+    own_bases = {id(layer.source) for layer in _with_bases(top)}
+    for layer in covered:
+        if id(layer.source) not in own_bases:
+            raise PluginError(
+                f"'{top.name}' extends '{base.name}', which would replace '{layer.name}' below it; "
+                f"if that is meant, name '{base.name}' first"
+            )
+
+
+def _swap(stack: Sequence[Layer], stage: str, name: str) -> Layer:
+    if stage not in STAGES:
+        raise PluginError(f"there is no stage '{stage}'{nearest(stage, STAGES)}")
+    for layer in reversed(list(_with_bases(layer_of(name)))):
+        if hook_options(getattr(layer.source, stage, None)) is not None:
+            if layer.source in [below.source for below in stack]:
+                raise PluginError(
+                    f"'{name}' answers '{stage}' with that of '{layer.name}', which is in the "
+                    "stack already; set its knobs instead"
+                )
+            return Layer(layer.name, layer.source, layer.given, stage)
+    raise PluginError(f"plugin '{name}' does not answer the stage '{stage}'")
+
+
+def _resolve(
+    name: str, owners: Sequence[Layer], settings: Mapping[str, Any], preferred: Mapping[str, Any]
+) -> Knob:
+    top = owners[-1]
+    for other in owners:
+        if other.fields[name].annotation != top.fields[name].annotation:
+            raise KnobError(f"'{other.name}' and '{top.name}' declare '{name}' with other types")
+    given = [(f"set on {layer.name}", layer.given[name]) for layer in owners if name in layer.given]
+    if name in settings:
+        given.append(("set by you", _validated(top, name, settings[name])))
+    for origin, value in given:
+        if value != given[0][1]:
+            raise KnobError(
+                f"'{name}' is given twice: {given[0][1]!r} ({given[0][0]}), {value!r} ({origin})"
+            )
+    field_info = top.fields[name]
+    if not given and field_info.is_required():
+        raise KnobError(f"'{top.name}' needs its knob '{name}' to be set")
+    description = next((f for o in reversed(owners) if (f := o.fields[name].description)), "")
+    default = (f"default of {top.name}", field_info.get_default(call_default_factory=True))
+    if name in preferred:
+        default = ("suits the built-in model", preferred[name])
+    origin, value = given[-1] if given else default
+    return Knob(name, value, origin, top.name, description, is_set=bool(given))
+
+
+def _validated(layer: Layer, name: str, value: Any) -> Any:
+    declared: Any = Annotated[layer.fields[name].annotation, layer.fields[name]]
+    try:
+        return TypeAdapter(declared).validate_python(value)
+    except ValidationError as error:
+        raise KnobError(f"{layer.name}: {refusal(error, name)}") from error

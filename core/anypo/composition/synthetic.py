@@ -1,0 +1,108 @@
+"""Made-up prompts, completions and rewards, to try an algorithm before any model is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from anypo.hooks.batch import Completion, Prompt, Sample, step_columns
+
+LENGTHS = (7, 3, 0, 5, 1, 6, 2, 4)  # of the made-up completions, in tokens: one is empty
+
+
+class MadeUpSampler:
+    """Completions of every length in `LENGTHS`, the longest ones truncated."""
+
+    max_completion_length = max(LENGTHS)
+
+    def __init__(self) -> None:
+        self.used = False
+
+    def sample(self, prompts: Sequence[Prompt], n: int) -> list[Sample]:
+        """See `anypo.hooks.rollout.Sampler`."""
+        self.used = True
+        return [
+            self._completion(prompt, group, self.length(group, i))
+            for group, prompt in enumerate(prompts)
+            for i in range(n)
+        ]
+
+    def length(self, group: int, i: int) -> int:
+        """Tokens of the i-th completion to a prompt."""
+        return LENGTHS[(group + i) % len(LENGTHS)]
+
+    def _completion(self, prompt: Prompt, group: int, length: int) -> Sample:
+        return Sample(
+            prompt_ids=prompt.ids,
+            completion_ids=list(range(length)),
+            group=group,
+            logprobs=[-0.1 * (t + 1) for t in range(length)],
+            truncated=length == self.max_completion_length,
+        )
+
+
+class MadeUpScorer:
+    """Rewards 1 and 0 in turn, so that no group agrees, and some steps."""
+
+    def __init__(self) -> None:
+        self.used = False
+
+    def __call__(self, prompts: Sequence[Prompt], samples: Sequence[Sample]) -> list[Sample]:
+        """See `anypo.hooks.rollout.Scorer`."""
+        self.used = True
+        return [self._with_steps(self.scored(s, i), i) for i, s in enumerate(samples)]
+
+    def scored(self, sample: Sample, i: int) -> Sample:
+        """The i-th sample with its reward."""
+        reward = float(i % 2)
+        return replace(sample, reward=reward, scores={"made_up": reward})
+
+    def step_reward(self, i: int, step: int) -> float:
+        """The reward of a step of the i-th sample."""
+        return float(step % 2)
+
+    def _with_steps(self, sample: Sample, i: int) -> Sample:
+        ends = range(0, len(sample.completion_ids), 2)
+        steps = [(end, self.step_reward(i, step)) for step, end in enumerate(ends)]
+        columns = step_columns(len(sample.completion_ids), steps)
+        return replace(sample, columns={**sample.columns, **columns})
+
+
+class MadeUpRow(dict[str, Any]):
+    """Has every column that is asked for, and remembers which were."""
+
+    def __init__(self, make: Callable[[int], Any], asked: set[str]) -> None:
+        self.make, self.asked = make, asked
+
+    def __missing__(self, name: str) -> Any:
+        self.asked.add(name)
+        self[name] = self.make(len(self))
+        return self[name]
+
+
+def made_up_prompts(count: int, columns: set[str], completions: set[str]) -> list[Prompt]:
+    """Prompts whose rows have all that is asked for.
+
+    Args:
+        count: How many.
+        columns: Gets the names of the columns that were asked for.
+        completions: Gets those of the columns that were asked for as completions.
+    """
+    return [
+        Prompt([1, 2, 3 + i], "made up", _labels(i, columns), _completions(i, completions))
+        for i in range(count)
+    ]
+
+
+def _labels(row: int, asked: set[str]) -> MadeUpRow:
+    return MadeUpRow(lambda _: row % 2 == 0, asked)
+
+
+def _completions(row: int, asked: set[str]) -> MadeUpRow:
+    lengths = [length for length in LENGTHS if length]  # a row of a data set is never empty
+
+    def completion(i: int) -> Completion:
+        return Completion(list(range(row, row + lengths[(2 * row + i) % len(lengths)])))
+
+    return MadeUpRow(completion, asked)

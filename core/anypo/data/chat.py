@@ -1,0 +1,233 @@
+"""Conversations as tokens: what a chat template makes of them, and which of it are replies."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import accumulate, pairwise
+from typing import Any, cast
+
+from transformers import PreTrainedTokenizerBase
+
+from anypo.data.formats import is_reply
+from anypo.errors import DataError
+from anypo.hooks.batch import Completion
+
+SOMETHING = "anypo"  # said in a reply, to see what the chat template puts after it
+
+
+@dataclass(frozen=True)
+class Example:
+    """A prompt and its completions as tokens."""
+
+    prompt: list[int]
+    completions: dict[str, Completion] = field(default_factory=dict)
+    only_last: bool = False  # whether earlier replies are there but not learnt
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """A conversation as its chat template renders it, up to its last reply."""
+
+    opening: str  # the prompt, and the beginning of a reply
+    text: str
+    turns: list[tuple[str, str]]  # of replies that are learnt: what is rendered before and after
+    only_last: bool
+
+    @property
+    def continues(self) -> bool:
+        """Whether it begins as the sampler would."""
+        return self.text.startswith(self.opening)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A text as tokens, with the character at which each ends."""
+
+    ids: list[int]
+    ends: list[int]
+
+    def until(self, character: int) -> int:
+        """How many tokens end at or before a character.
+
+        Where they begin would not do: some tokenizers do not count the space of a word.
+        """
+        return bisect_right(self.ends, character)
+
+
+class Chat:
+    """The chat template of a tokenizer.
+
+    Sampling starts from the prompt and what the template opens a reply with, so that is the prompt
+    of given completions too, wherever they are rendered so. Some templates open a reply otherwise
+    than they render one, with a thought that a finished reply lacks. There the prompt is what the
+    opening and all completions of the row have in common.
+
+    Some templates render a reply otherwise once later messages follow: they forget its thoughts.
+    No policy ever writes what is left, so only the last reply is learnt then, after the earlier
+    ones as the whole conversation shows them.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self.tokenizer = tokenizer
+        self.special = set(tokenizer.all_special_ids)
+        self.end = cast(int, tokenizer.eos_token_id)
+
+    def opening(self, prompt: Sequence[Any], options: Mapping[str, Any]) -> str:
+        """A prompt, and the beginning of a reply to it.
+
+        Raises:
+            DataError: What the prompt holds are no messages, or do not fit the chat template.
+        """
+        return self._rendered(prompt, options, reply=True)
+
+    def encoded(self, text: str, cuts: Sequence[int] = ()) -> Encoded:
+        """The tokens of a rendered text.
+
+        Args:
+            text: With the marks of the conversation in it.
+            cuts: Characters at which a token has to end if the tokenizer cannot tell where they do.
+        """
+        if self.tokenizer.is_fast:
+            found = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+            ends = list(accumulate((end for _, end in found["offset_mapping"]), max))
+            return Encoded(list(found["input_ids"]), ends)
+        ids, ends = [], []
+        for start, end in pairwise(sorted({0, *cuts, len(text)})):
+            part = self.tokenizer(text[start:end], add_special_tokens=False)["input_ids"]
+            ids += part
+            ends += [end] * len(part)
+        return Encoded(ids, ends)
+
+    def conversation(
+        self, prompt: list[Any], opening: str, replies: list[Any], options: Mapping[str, Any]
+    ) -> Conversation:
+        """A prompt and what follows it.
+
+        Raises:
+            DataError: There is no reply, or none can be told from the rest.
+        """
+        answers = [len(prompt) + i for i, message in enumerate(replies) if is_reply(message)]
+        if not answers:
+            raise DataError("holds no message of the assistant")
+        messages = [*prompt, *replies][: answers[-1] + 1]
+        text = self._rendered(messages, options, reply=False)
+        if answers[0] > len(prompt) and not text.startswith(opening):
+            raise DataError("does not continue the prompt: it begins with no reply")
+
+        def rendered(count: int, *, reply: bool) -> str:
+            return self._rendered(messages[:count], options, reply=reply)
+
+        after = [*(rendered(i + 1, reply=False) for i in answers[:-1]), text]
+        only_last = not all(map(text.startswith, after))
+        learnt = list(zip(answers, after, strict=True))[-1 if only_last else 0 :]
+        turns = []
+        for i, until in learnt:
+            before = opening if i == len(prompt) else rendered(i, reply=True)
+            if not text.startswith(before):
+                asked = rendered(i, reply=False)
+                if not (text.startswith(asked) and before.startswith(asked)):
+                    raise DataError(
+                        "does not continue the prompt: the chat template renders earlier messages "
+                        "otherwise once a reply follows"
+                    )
+            turns.append((before, until))
+        return Conversation(opening, text, turns, only_last)
+
+    def example(self, opening: str, told: Mapping[str, Conversation]) -> Example:
+        """The tokens of conversations that have their prompt in common."""
+        prompt = self.encoded(opening)
+        if all(conversation.continues for conversation in told.values()):
+            encoded = {c: self._continued(prompt.ids, said) for c, said in told.items()}
+            start = len(prompt.ids)
+        else:
+            encoded = {c: self.encoded(said.text, self._cuts(said)) for c, said in told.items()}
+            start = _shared(prompt.ids, *(each.ids for each in encoded.values()))
+        return Example(
+            prompt.ids[:start],
+            {c: self._completion(said, encoded[c], start) for c, said in told.items()},
+            any(conversation.only_last for conversation in told.values()),
+        )
+
+    def _continued(self, prompt_ids: list[int], said: Conversation) -> Encoded:
+        whole = self.encoded(said.text, self._cuts(said))
+        if whole.ids[: len(prompt_ids)] == prompt_ids:
+            return whole
+        skipped = len(said.opening)  # a token spans both; the sampler would not have seen it so
+        rest = self.encoded(
+            said.text[skipped:], [cut - skipped for cut in self._cuts(said) if cut > skipped]
+        )
+        ends = [skipped] * len(prompt_ids) + [skipped + end for end in rest.ends]
+        return Encoded(prompt_ids + rest.ids, ends)
+
+    def _cuts(self, said: Conversation) -> list[int]:
+        lengths = [len(text) for turn in said.turns for text in turn if said.text.startswith(text)]
+        return [*lengths, self._end_of_content(said)]
+
+    def _completion(self, said: Conversation, encoded: Encoded, start: int) -> Completion:
+        ids, mask = encoded.ids, [False] * len(encoded.ids)
+        first = start
+        for before, after in said.turns:
+            first = max(start, self._begin(said, encoded, before))
+            until = encoded.until(len(after)) if after != said.text else len(ids)
+            mask[first:until] = [True] * (until - first)
+        closing = max(first, encoded.until(self._end_of_content(said)))
+        marks = [i for i in range(closing, len(ids)) if ids[i] in self.special]
+        if marks:
+            ids, mask = ids[: marks[-1] + 1], mask[: marks[-1] + 1]
+        else:
+            ids, mask = [*ids, self.end], [*mask, True]
+        return Completion(ids[start:], None if all(mask[start:]) else mask[start:])
+
+    def _begin(self, said: Conversation, encoded: Encoded, before: str) -> int:
+        """The first token of a reply."""
+        if said.text.startswith(before):
+            return encoded.until(len(before))
+        return _shared(self.encoded(before).ids, encoded.ids)
+
+    def _end_of_content(self, said: Conversation) -> int:
+        """The character at which the last reply ends and what closes it begins, if that is known.
+
+        A special token before it is one that the reply is about; else the last one closes it.
+        """
+        text, closing = said.text, self._closing
+        return len(text) - len(closing) if closing and text.endswith(closing) else 0
+
+    @cached_property
+    def _closing(self) -> str:
+        """What the chat template puts after a reply."""
+        question = {"role": "user", "content": SOMETHING}
+        reply = {"role": "assistant", "content": SOMETHING}
+        try:
+            return self._rendered([question, reply], {}, reply=False).rpartition(SOMETHING)[2]
+        except DataError:  # it demands more of a conversation
+            return ""
+
+    def _rendered(self, messages: Sequence[Any], options: Mapping[str, Any], *, reply: bool) -> str:
+        if not messages:
+            raise DataError("'prompt' is empty: a conversation needs a message before the reply")
+        if not all(map(_is_message, messages)):
+            raise DataError(f"a message needs a role and content: {messages!r:.80}")
+        if self.tokenizer.chat_template is None:
+            raise DataError("it is a conversation, but the tokenizer has no chat template")
+        arguments = {**options, "add_generation_prompt": reply, "tokenize": False}
+        try:
+            return cast(str, self.tokenizer.apply_chat_template(list(messages), **arguments))
+        except Exception as error:
+            raise DataError(f"it does not fit the chat template: {error}") from error
+
+
+def _is_message(message: Any) -> bool:
+    if not (isinstance(message, dict) and message.get("role")):
+        return False
+    return message.get("content") is not None or bool(message.get("tool_calls"))
+
+
+def _shared(*rows: list[int]) -> int:
+    """How many tokens the rows begin with in common."""
+    for i, tokens in enumerate(zip(*rows, strict=False)):
+        if len(set(tokens)) > 1:
+            return i
+    return min(map(len, rows))

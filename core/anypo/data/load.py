@@ -1,0 +1,116 @@
+"""Read data sets, and draw from them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from anypo.data.formats import Row
+from anypo.errors import DataError
+from anypo.hooks.batch import Prompt
+
+LOADERS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv"}
+
+
+def load_rows(name: str) -> list[Row]:
+    """The rows of a file (JSONL, Parquet, CSV), a directory, or a hub name.
+
+    Args:
+        name: A path, or `NAME`, `NAME:SPLIT` or `NAME:CONFIG:SPLIT` of the hub; the split is
+            `train` if not given.
+
+    Raises:
+        DataError: It does not exist, is empty, or a line of it is malformed.
+    """
+    import datasets  # takes a second to import, and only a run needs it
+
+    datasets.disable_progress_bars()
+    path = Path(name)
+    try:
+        if path.is_file():
+            table = _load_file(path, datasets)
+        elif path.is_dir() and (path / "state.json").exists():
+            table = datasets.load_from_disk(name)
+        elif path.is_dir():
+            table = datasets.load_dataset(name, split="train")
+        elif path.suffix in LOADERS or name.startswith((".", "/", "~")):
+            raise DataError(f"there is no file '{name}'")
+        else:
+            table = _load_hub(name, datasets)
+    except (DataError, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        raise DataError(f"data set '{name}' does not load: {_cause(error)}") from error
+    rows = list(table)
+    if not rows:
+        raise DataError(f"data set '{name}' is empty")
+    return rows
+
+
+class PromptStream:
+    """Prompts without end, shuffled anew each time all have been drawn.
+
+    The order is a function of the seed and of how many were drawn, so nothing else needs saving.
+    """
+
+    def __init__(self, prompts: Sequence[Prompt], seed: int) -> None:
+        self.prompts = prompts
+        self.seed = seed
+        self.drawn = 0
+        self._epoch, self._order = -1, list[int]()
+
+    def draw(self, n: int) -> list[Prompt]:
+        """The next `n` prompts."""
+        drawn = [self._at(i) for i in range(self.drawn, self.drawn + n)]
+        self.drawn += n
+        return drawn
+
+    def _at(self, i: int) -> Prompt:
+        epoch, position = divmod(i, len(self.prompts))
+        if epoch != self._epoch:
+            random = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+            self._order = torch.randperm(len(self.prompts), generator=random).tolist()
+            self._epoch = epoch
+        return self.prompts[int(self._order[position])]
+
+
+def _load_file(path: Path, datasets: Any) -> Any:
+    loader = LOADERS.get(path.suffix)
+    if loader is None:
+        raise DataError(f"'{path}' is none of {', '.join(LOADERS)}")
+    if path.suffix == ".jsonl":
+        return _read_jsonl(path)
+    return datasets.load_dataset(loader, data_files=str(path), split="train")
+
+
+def _read_jsonl(path: Path) -> list[Row]:
+    # Not through `datasets`: it gives no line number, and fills the keys a row lacks with None.
+    rows = []
+    with path.open(encoding="utf-8-sig") as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise DataError(f"{path}:{number}: not JSON: {error}") from error
+            if not isinstance(row, dict):
+                raise DataError(f"{path}:{number}: a row is an object, not {line.strip()[:40]}")
+            rows.append(row)
+    return rows
+
+
+def _load_hub(name: str, datasets: Any) -> Any:
+    repository, *rest = name.split(":")
+    split = rest.pop() if rest else "train"
+    return datasets.load_dataset(repository, *rest, split=split)
+
+
+def _cause(error: BaseException) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]

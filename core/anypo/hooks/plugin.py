@@ -1,0 +1,96 @@
+"""A plugin: its fields are its knobs, its marked methods answer stages."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import ModuleType
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+from anypo.errors import PluginError, nearest
+from anypo.hooks.specs import HOOKS
+from anypo.hooks.version import HOOK_API_VERSION, mismatch
+
+_knobs_read: ContextVar[set[str] | None] = ContextVar("_knobs_read", default=None)
+
+
+class Plugin(BaseModel):
+    """Base of all algorithms and modifiers: a frozen pydantic model.
+
+    A stack is laid bottom to top, `extends` first. A knob has one value in the whole stack: what
+    the user set, else the default of the topmost plugin that declares it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    hook_api: ClassVar[str] = "1.0"  # the version of the hook API that it is written for
+    extends: ClassVar[tuple[type | str, ...]] = ()  # what is laid below it: classes or names
+    claims: ClassVar[tuple[str, ...]] = ()  # what holds of it by intention, see anypo.testing
+    couples: ClassVar[str] = ""  # "group" if the rows of a group must share a micro-batch
+    options: ClassVar[dict[str, Any]] = {}  # run options that suit it, where nothing is set
+    built_in_options: ClassVar[dict[str, Any]] = {}  # those that suit the built-in model,
+    built_in_knobs: ClassVar[dict[str, Any]] = {}  # and knobs, where the plugin's defaults do not
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        check_hooks(cls)
+
+    def __getattribute__(self, name: str) -> Any:
+        read = _knobs_read.get()
+        if read is not None and name in type(self).model_fields:
+            read.add(name)
+        return super().__getattribute__(name)
+
+    def __hash__(self) -> int:  # pluggy keeps plugins in sets; a knob may be a list
+        return object.__hash__(self)
+
+
+@contextmanager
+def recorded_knobs() -> Iterator[set[str]]:
+    """The names of all knobs that plugins read inside the block."""
+    read: set[str] = set()
+    token = _knobs_read.set(read)
+    try:
+        yield read
+    finally:
+        _knobs_read.reset(token)
+
+
+def hook_options(function: Any) -> dict[str, Any] | None:
+    """What `@hookimpl` wrote on the function; None if it is not marked."""
+    return getattr(function, "anypo_impl", None)
+
+
+def check_hooks(owner: type | ModuleType) -> None:
+    """Refuse what pluggy would drop or reorder without a word.
+
+    Raises:
+        PluginError: A function is named like a stage but not marked, marked but not named like one,
+            or asks for an argument in a way pluggy never fills, or to be called out of order; or
+            the plugin is written for a newer hook API.
+    """
+    if problem := mismatch(getattr(owner, "hook_api", HOOK_API_VERSION)):
+        raise PluginError(f"{owner.__name__} {problem}")
+    for name, function in inspect.getmembers(owner, inspect.isroutine):
+        options = hook_options(function)
+        if options is None and name not in HOOKS:
+            continue
+        where = f"{owner.__name__}.{name}"
+        if options is None:
+            raise PluginError(f"{where} is named like a stage but lacks @hookimpl")
+        if name not in HOOKS:
+            raise PluginError(f"{where} answers a stage that does not exist{nearest(name, HOOKS)}")
+        if options["tryfirst"] or options["trylast"]:
+            raise PluginError(f"{where} uses tryfirst or trylast; its place in the stack decides")
+        if options["hookwrapper"]:
+            raise PluginError(f"{where} is an old-style wrapper: use @hookimpl(wrapper=True)")
+        for parameter in inspect.signature(function).parameters.values():
+            if parameter.kind is not parameter.POSITIONAL_OR_KEYWORD or (
+                parameter.default is not parameter.empty
+            ):
+                raise PluginError(f"{where}: make '{parameter.name}' a plain argument")

@@ -1,0 +1,265 @@
+"""Find plugins by name among the installed distributions. Standard library only.
+
+A plugin is an entry point of the group `anypo`. It is imported when it is named, not before, so a
+broken one hurts nobody else and installing one runs none of its code. Those that the environment
+variable ANYPO_DISABLE_PLUGINS names are as if they were not installed; it holds `NAME`,
+`DISTRIBUTION:NAME` or `DISTRIBUTION:*`, separated by commas.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import Distribution, EntryPoint, distributions
+from importlib.util import find_spec
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+from anypo.errors import PluginError, nearest
+from anypo.hooks.version import mismatch
+
+GROUP = "anypo"
+DISABLE = "ANYPO_DISABLE_PLUGINS"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One plugin that some distribution offers."""
+
+    name: str
+    distribution: str
+    version: str
+    entry_point: EntryPoint
+
+    def __str__(self) -> str:
+        return f"plugin '{self.name}' of {self.distribution} {self.version}"
+
+    @property
+    def full_name(self) -> str:
+        """The name that no other plugin has."""
+        return f"{self.distribution}:{self.name}"
+
+    @property
+    def shortest_name(self) -> str:
+        """The name that finds it, whatever is disabled: the full one if others claim its name."""
+        is_claimed = sum(_normal(other.name) == _normal(self.name) for other in entries()) > 1
+        return self.full_name if is_claimed else self.name.replace("-", "_")
+
+    @property
+    def disabled_by(self) -> str:
+        """The item of ANYPO_DISABLE_PLUGINS that names it; nothing if none does."""
+        return next((item for item in _disabling() if _is_named(self, item)), "")
+
+    def load(self) -> Any:
+        """Import the plugin.
+
+        Raises:
+            PluginError: It needs a newer anypo or does not import; the message names its
+                distribution and the cause.
+        """
+        if problem := self.mismatch():
+            raise PluginError(f"{self} {problem}")
+        try:
+            return self.entry_point.load()
+        except (Exception, SystemExit) as error:
+            raise PluginError(f"{self} is broken: {type(error).__name__}: {error}") from error
+
+    def mismatch(self) -> str:
+        """Why it cannot run with this hook API, as far as its source tells; nothing if it can."""
+        try:
+            written_for = _hook_api(_source(self.entry_point.module), self.entry_point.attr)
+        except Exception:  # importing it will tell what is wrong
+            return ""
+        return "" if written_for is None else mismatch(written_for)
+
+    def summary(self) -> str:
+        """The first line of the plugin's docstring, read from its source and not by running it.
+
+        Raises:
+            PluginError: As far as can be told without running it, the plugin does not import.
+        """
+        try:
+            return _summary(_source(self.entry_point.module), self.entry_point.attr)
+        except Exception as error:
+            raise PluginError(f"{type(error).__name__}: {error}") from error
+
+
+@cache
+def entries() -> tuple[Entry, ...]:
+    """Every plugin installed, sorted by name; two distributions may offer the same name."""
+    found: dict[tuple[str, str], Entry] = {}
+    for dist in distributions():  # in the order of sys.path: the first is the one imported
+        for point in _points(dist):
+            entry = Entry(point.name, dist.name, dist.version, point)
+            found.setdefault((point.name, dist.name), entry)
+    return tuple(sorted(found.values(), key=lambda entry: (entry.name, entry.distribution)))
+
+
+def find(name: str) -> Entry:
+    """The entry called `name`, or `DISTRIBUTION:NAME`; `-` and `_` are the same.
+
+    Raises:
+        PluginError: No plugin has that name, it is disabled, or several distributions offer it.
+    """
+    named = [entry for entry in entries() if _is_named(entry, name)]
+    matches = [entry for entry in named if not entry.disabled_by]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise PluginError(f"plugin '{name}' is {rivalry(matches)}")
+    if named:
+        raise PluginError(
+            f"{named[0]} is disabled by '{named[0].disabled_by}' in {DISABLE}; take that out of "
+            "the variable to use it"
+        )
+    enabled = [entry for entry in entries() if not entry.disabled_by]
+    raise PluginError(f"there is no plugin '{name}'{_nearest(name, enabled)}")
+
+
+def rivals(entry: Entry) -> list[Entry]:
+    """All that claim the name of an entry, itself included, and are not disabled."""
+    same_name = [other for other in entries() if _normal(other.name) == _normal(entry.name)]
+    return [other for other in same_name if not other.disabled_by]
+
+
+def rivalry(claimants: Sequence[Entry]) -> str:
+    """Who offers one name, and how to choose."""
+    offers = " and ".join(f"{entry.distribution} {entry.version}" for entry in claimants)
+    choices = " or ".join(f"'{entry.full_name}'" for entry in claimants)
+    return f"offered by {offers}; choose with {choices}"
+
+
+def owner(module: str) -> Entry | None:
+    """An entry of the distribution that a module belongs to; None if it has no plugins."""
+    parts = module.split(".")
+
+    def shared(entry: Entry) -> int:  # distributions may share a namespace package
+        pairs = zip(parts, entry.entry_point.module.split("."), strict=False)
+        return len(list(takewhile(lambda pair: pair[0] == pair[1], pairs)))
+
+    return max(filter(shared, entries()), key=shared, default=None)
+
+
+def ineffective() -> list[str]:
+    """What ANYPO_DISABLE_PLUGINS names but nobody installed, a sentence each."""
+    items = [item for item in _disabling() if not any(_is_named(e, item) for e in entries())]
+    return [
+        f"{DISABLE} names '{item}', which is not installed{_nearest(item, entries())}"
+        for item in items
+    ]
+
+
+def load(name: str) -> Any:
+    """Import the plugin called `name`. Raises PluginError like `find` and `Entry.load`."""
+    return find(name).load()
+
+
+def _points(dist: Distribution) -> list[EntryPoint]:
+    try:
+        points = [point for point in dist.entry_points if point.group == GROUP]
+        return points if dist.name else []
+    except Exception:  # the metadata of some distribution is damaged: the others still count
+        return []
+
+
+def _disabling() -> list[str]:
+    items = os.environ.get(DISABLE, "").split(",")
+    return [item.strip() for item in items if item.strip()]
+
+
+def _is_named(entry: Entry, name: str) -> bool:
+    """Whether `NAME`, `DISTRIBUTION:NAME` or `DISTRIBUTION:*` stands for the entry."""
+    distribution, _, plugin = name.rpartition(":")
+    if distribution and _normal(distribution) != _normal(entry.distribution):
+        return False
+    return _normal(plugin) == _normal(entry.name) or bool(distribution and plugin == "*")
+
+
+def _nearest(name: str, known: Sequence[Entry]) -> str:
+    """The name that may be meant; the full one if it is the distribution that is wrong."""
+    plugin = name.rpartition(":")[2]
+    if plugin == "*":
+        return nearest(name, {f"{entry.distribution}:*" for entry in known})
+    same_name = [entry.full_name for entry in known if _normal(entry.name) == _normal(plugin)]
+    return nearest(name, same_name or [entry.name for entry in known])
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "_", name).lower()
+
+
+@cache
+def _importable(module: str) -> bool:
+    return find_spec(module) is not None
+
+
+def _source(module: str) -> str:
+    # find_spec would import the parents of a dotted name, so walk down from the top by path.
+    top, *rest = module.split(".")
+    spec = find_spec(top)
+    if spec is None:
+        raise ModuleNotFoundError(f"no module named '{top}'")
+    places = list(spec.submodule_search_locations or [])
+    path = Path(spec.origin) if spec.origin else Path(places[0], "__init__.py")
+    for part in rest:
+        folder = path.parent / part
+        path = folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")
+    if not path.exists():
+        raise ModuleNotFoundError(f"no module named '{module}'")
+    return path.read_text(encoding="utf-8")
+
+
+def _summary(source: str, attribute: str) -> str:
+    tree = ast.parse(source)
+    for node in tree.body:
+        for module in _imports(node):
+            if not _importable(module.partition(".")[0]):
+                raise ModuleNotFoundError(f"no module named '{module}'")
+    owner = _definition(tree, attribute)
+    if owner is None and attribute not in _bound(tree):
+        raise AttributeError(f"the module does not define '{attribute}'")
+    return (ast.get_docstring(owner) or "").partition("\n")[0] if owner else ""
+
+
+def _hook_api(source: str, attribute: str) -> Any:
+    """What the class, or the module, says it is written for; None if it does not say."""
+    owner = _definition(ast.parse(source), attribute)
+    for node in owner.body if owner else ():
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        value = getattr(node, "value", None)
+        if isinstance(value, ast.Constant) and "hook_api" in [
+            getattr(t, "id", "") for t in targets
+        ]:
+            return value.value
+    return None
+
+
+def _definition(tree: ast.Module, attribute: str) -> ast.Module | ast.ClassDef | None:
+    """Where the plugin is defined, if the module itself does that."""
+    if not attribute:
+        return tree
+    classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+    return classes.get(attribute)
+
+
+def _bound(tree: ast.Module) -> set[str]:
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names |= {alias.asname or alias.name for alias in node.names}
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+    return names
+
+
+def _imports(node: ast.stmt) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+        return [node.module]
+    return []

@@ -1,0 +1,47 @@
+"""What the rollout stage works with: somebody who samples, somebody who scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from anypo.hooks.batch import Prompt, Sample
+
+
+class Sampler(Protocol):
+    """Draws completions from the policy."""
+
+    max_completion_length: int  # tokens; what reaches it without an end is truncated
+
+    def sample(self, prompts: Sequence[Prompt], n: int) -> list[Sample]:
+        """`n` completions of every prompt, prompt by prompt; `group` is the prompt's position."""
+        ...
+
+
+class Scorer(Protocol):
+    """Rewards completions."""
+
+    def __call__(self, prompts: Sequence[Prompt], samples: Sequence[Sample]) -> list[Sample]:
+        """The samples with `reward` and `scores` filled in; `group` indexes `prompts`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a rollout makes its samples from."""
+
+    sampler: bool = False  # whether it has the policy complete prompts
+    scorer: bool = False  # whether it has completions rewarded
+    completions: frozenset[str] = (
+        frozenset()
+    )  # columns of the data set that it reads as completions
+    columns: frozenset[str] = frozenset()  # further columns that it reads
+    fixed: bool = False  # whether a row always gives the completions that it holds, and no others
+
+
+def sample_groups(
+    prompts: Sequence[Prompt], sampler: Sampler, scorer: Scorer, group_size: int
+) -> list[Sample]:
+    """`group_size` scored completions of every prompt."""
+    return scorer(prompts, sampler.sample(prompts, group_size))

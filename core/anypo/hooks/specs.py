@@ -1,0 +1,127 @@
+"""The questions an algorithm answers. Read this file first.
+
+A plugin answers some of them with methods marked `@hookimpl`, and names only the arguments it
+wants. Shapes are those of `anypo.hooks.batch`.
+
+    loss = - sum(weight * gain) + sum over names of sum(weight_name * penalty_name)
+
+over the unmasked tokens, where `gain` is what `clip` returns, `penalty` what `regularizer` does.
+Plugins are blind to ranks and micro-batches: `advantage` and `weight` see the whole batch, and the
+loss only slices it and adds up. Gradient flows through `logprobs`, `values` and `entropy` alone.
+
+The samples of a rollout are drawn by the sampler, or they are completions that the rows of a data
+set hold: `prompt.sample("chosen", …)`. What a rollout reads of a row, the data set must have.
+
+Where `requires` names a scalar head, the trained model scores whole completions, as reward models
+do. `logprobs` is then the score at the last unmasked token and 0 elsewhere: it stands for an
+unnormalised log-prob of the completion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import pluggy
+from jaxtyping import Float
+from torch import Tensor
+
+from anypo.hooks.batch import Batch, Prompt, Sample
+from anypo.hooks.rollout import Sampler, Scorer
+
+hookspec = pluggy.HookspecMarker("anypo")
+hookimpl = pluggy.HookimplMarker("anypo")
+
+State = dict[str, Any]
+
+
+class Hooks(Protocol):
+    """Five stages, the weighting of their terms, and what they need."""
+
+    @hookspec(firstresult=True)
+    def rollout(
+        self, prompts: Sequence[Prompt], sampler: Sampler, scorer: Scorer, state: State
+    ) -> list[Sample]:
+        """Where do the samples come from? In groups of one prompt each, with rewards if need be."""
+        ...
+
+    @hookspec(firstresult=True)
+    def advantage(
+        self, batch: Batch, state: State
+    ) -> Float[Tensor, " N"] | Float[Tensor, "N T"] | dict[str, Tensor]:
+        """How much better than expected was each row or token?
+
+        A dict holds `advantages` and further tensors that later stages read from the batch.
+        """
+        ...
+
+    @hookspec(firstresult=True)
+    def ratio(
+        self, logprobs: Float[Tensor, "N T"], batch: Batch
+    ) -> Float[Tensor, "N T"] | Float[Tensor, "N 1"]:
+        """How far is the policy from the one it is compared with? The LOGARITHM of the ratio."""
+        ...
+
+    @hookspec(firstresult=True)
+    def clip(
+        self,
+        log_ratio: Float[Tensor, "N T"] | Float[Tensor, "N 1"],
+        advantages: Float[Tensor, "N T"] | Float[Tensor, "N 1"],
+        logprobs: Float[Tensor, "N T"],
+        batch: Batch,
+    ) -> Float[Tensor, "N T"] | Float[Tensor, "N 1"]:
+        """What is gained, and where does the gain stop growing? To be maximised."""
+        ...
+
+    @hookspec
+    def regularizer(
+        self,
+        logprobs: Float[Tensor, "N T"],
+        values: Float[Tensor, "N T"] | None,
+        entropy: Float[Tensor, "N T"] | None,
+        batch: Batch,
+    ) -> dict[str, Float[Tensor, "N T"] | Float[Tensor, "N 1"] | None] | None:
+        """What else is paid for? Penalties by name; the topmost plugin wins, None deletes."""
+        ...
+
+    @hookspec(firstresult=True)
+    def weight(self, batch: Batch) -> Float[Tensor, "N T"] | dict[str, Float[Tensor, "N T"]]:
+        """How much does each token count? Weights, not a mean: the objective is a weighted sum.
+
+        A dict gives terms of their own weights by name; `policy` is the gain's and the default.
+        """
+        ...
+
+    @hookspec
+    def metrics(
+        self,
+        log_ratio: Float[Tensor, "N T"] | Float[Tensor, "N 1"],
+        logprobs: Float[Tensor, "N T"],
+        batch: Batch,
+    ) -> dict[str, Float[Tensor, "N T"] | Float[Tensor, "N 1"] | Float[Tensor, " N"]] | None:
+        """What is worth watching? By name; logged as means over all that is not NaN.
+
+        Called without gradient on the rows of a micro-batch; never part of the loss.
+        """
+        ...
+
+    @hookspec
+    def requires(self) -> set[str]:
+        """What must the core provide beyond what the stages are seen to read?
+
+        Names of `REQUIREMENTS`. Only needed where a hook reads a tensor in some batches only.
+        """
+        ...
+
+
+STAGES = ("rollout", "advantage", "ratio", "clip", "regularizer", "weight")
+HOOKS = (*STAGES, "metrics", "requires")
+MERGED = ("regularizer", "metrics", "requires")  # all are asked; elsewhere the topmost one answers
+REQUIREMENTS = (
+    "old_logprobs",
+    "reference",
+    "critic",
+    "entropy",
+    "sampler_logprobs",
+    "scalar_head",
+)

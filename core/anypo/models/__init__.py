@@ -1,0 +1,1 @@
+"""Models: loaded, run, given heads and adapters, and their weights handed on."""

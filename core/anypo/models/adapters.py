@@ -1,0 +1,153 @@
+"""Low-rank adapters: train a small update of every linear layer, and leave the model itself alone.
+
+Source: LoRA, Hu et al. 2021, arXiv:2106.09685.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safetensors.torch import save_file
+from torch import nn
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from anypo.errors import ConfigError, nearest
+from anypo.runs.options import RunConfig
+from anypo.support.extras import check_installed
+
+if TYPE_CHECKING:
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+ADAPTER = "default"  # peft's own name for the only one
+
+
+def check_lora(config: RunConfig) -> None:
+    """Refuse what cannot work before anything is loaded.
+
+    Raises:
+        ConfigError: peft is missing, or another option would need a second model.
+    """
+    if config.lora_rank is None:
+        return
+    check_installed("peft", "lora_rank")
+    if config.ref_sync_every is not None:
+        raise ConfigError(
+            "ref_sync_every is set, but with lora_rank the reference is the model without its "
+            "adapter, which never moves"
+        )
+
+
+def add_lora(
+    model: PreTrainedModel, base: str, *, rank: int, alpha: int, modules: Sequence[str] = ()
+) -> None:
+    """Freeze the weights, and give the linear layers adapters that change nothing yet.
+
+    A head that the adapters leave out, like the random one of a new reward model, is trained whole.
+
+    Args:
+        model: To be trained; its layers are replaced in place.
+        base: Directory or hub name that it comes from, for whoever loads the adapter.
+        rank: Of the update of every layer.
+        alpha: The update is scaled by alpha / rank.
+        modules: Names of the layers that get one; all linear layers if there are none.
+
+    Raises:
+        ConfigError: The model has no such layers, or they can have no adapter.
+    """
+    from peft import LoraConfig, inject_adapter_in_model
+
+    _check_modules(model, modules)
+    scores = model.get_output_embeddings() is None
+    adapter = LoraConfig(
+        r=rank,
+        lora_alpha=alpha,
+        target_modules=list(modules) or "all-linear",
+        modules_to_save=_heads(model) if scores else None,
+        task_type="SEQ_CLS" if scores else "CAUSAL_LM",
+        base_model_name_or_path=str(Path(base).resolve()) if Path(base).is_dir() else base,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what peft adapts itself to
+        try:
+            inject_adapter_in_model(adapter, model, ADAPTER)
+        except ValueError as error:
+            reason = " ".join(str(error).split())[:300]
+            raise ConfigError(f"peft makes no adapters for this model: {reason}") from error
+
+
+def has_lora(model: nn.Module) -> bool:
+    """Whether the model has adapters."""
+    return hasattr(model, "peft_config")
+
+
+@contextmanager
+def without_lora(model: nn.Module) -> Iterator[None]:
+    """What the model was before it had adapters, as long as the block runs."""
+    layers = _layers(model) if has_lora(model) else []
+    for layer in layers:
+        layer.enable_adapters(False)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.enable_adapters(True)
+
+
+def adapters_by_weight(model: nn.Module) -> dict[int, Any]:
+    """The adapters, under the identity of the weight that each of them updates."""
+    if not has_lora(model):
+        return {}
+    return {
+        id(getattr(layer.get_base_layer(), getattr(layer, "parameter_name", "weight"))): layer
+        for layer in _layers(model)
+    }
+
+
+def own_name(name: str) -> str | None:
+    """A weight's name in the model without adapters; None if it is an adapter's, or replaced."""
+    if ".lora_" in name or ".original_module." in name:
+        return None
+    return name.replace(".base_layer", "").replace(f".modules_to_save.{ADAPTER}", "")
+
+
+def save_lora(model: PreTrainedModel, folder: Path) -> None:
+    """Save the adapters alone, as peft does, for `PeftModel.from_pretrained`."""
+    from peft import get_peft_model_state_dict
+
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = get_peft_model_state_dict(model, save_embedding_layers=False)
+    named = {f"base_model.model.{name}": weight.contiguous() for name, weight in weights.items()}
+    save_file(named, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    model.peft_config[ADAPTER].save_pretrained(folder)
+
+
+def _heads(model: PreTrainedModel) -> list[str]:
+    """What has weights and is beside the body of the model."""
+    beside = [pair for pair in model.named_children() if pair[1] is not model.base_model]
+    return [name for name, child in beside if next(child.parameters(), None) is not None]
+
+
+def _check_modules(model: PreTrainedModel, modules: Sequence[str]) -> None:
+    linear = [
+        name
+        for name, layer in model.base_model.named_modules()
+        if isinstance(layer, nn.Linear | Conv1D)
+    ]
+    for wanted in modules:
+        if not any(f".{name}".endswith(f".{wanted}") for name in linear):
+            known = {name.rpartition(".")[2] for name in linear}
+            raise ConfigError(
+                f"lora_modules names '{wanted}', but the body of the model has no linear layer of "
+                f"that name{nearest(wanted, known)}"
+            )
+
+
+def _layers(model: nn.Module) -> list[BaseTunerLayer]:
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    return [module for module in model.modules() if isinstance(module, BaseTunerLayer)]

@@ -1,0 +1,50 @@
+"""A critic: what return is expected before each token."""
+
+from __future__ import annotations
+
+import copy
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from anypo.hooks.batch import Batch
+from anypo.models.forward import TokenPositions, hidden_states
+
+
+class Critic(nn.Module):
+    """A decoder and a linear head without bias that starts at 0, so that no return is expected.
+
+    Args:
+        model: The policy.
+        shares_body: Whether the decoder is the policy's own; else it is a copy to be trained, but
+            for what is frozen in the policy, which it shares.
+    """
+
+    def __init__(self, model: PreTrainedModel, *, shares_body: bool) -> None:
+        super().__init__()
+        self.body = None if shares_body else _to_train(model.get_decoder())
+        hidden_size = model.config.get_text_config().hidden_size
+        self.head = nn.Linear(hidden_size, 1, bias=False, device=model.device)
+        nn.init.zeros_(self.head.weight)
+
+    def forward(
+        self, batch: Batch, positions: TokenPositions, policy_states: Float[Tensor, "M H"]
+    ) -> Float[Tensor, " M"]:
+        """The value before each of the M unmasked tokens.
+
+        Args:
+            batch: The rows to judge.
+            positions: Where their unmasked tokens are.
+            policy_states: What the policy's decoder made of them.
+        """
+        states = policy_states
+        if self.body is not None:
+            states = hidden_states(self.body, batch, positions)
+        values: Tensor = self.head(states).float().squeeze(-1)
+        return values
+
+
+def _to_train(decoder: nn.Module) -> nn.Module:
+    frozen = {id(weight): weight for weight in decoder.parameters() if not weight.requires_grad}
+    return copy.deepcopy(decoder, frozen)

@@ -1,0 +1,40 @@
+"""The weights of a model that is being trained, as everybody else wants to see them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from anypo.models.adapters import ADAPTER, adapters_by_weight, own_name
+
+
+@torch.no_grad()
+def whole_weights(
+    model: nn.Module, dtype: torch.dtype | None = None
+) -> Iterator[tuple[str, Tensor]]:
+    """Every weight under its name in a model directory: adapters merged in, shards put together.
+
+    One is made whole at a time, so this takes no more memory than the largest of them. Processes
+    that share the shards must all go through all of them.
+
+    Args:
+        model: Tied weights come once.
+        dtype: To give parameters in; as they are if None.
+    """
+    adapters = adapters_by_weight(model)
+    seen: set[int] = set()
+    for stored_name, stored in model.state_dict(keep_vars=True).items():
+        name = own_name(stored_name) if adapters else stored_name
+        if name is None or id(stored) in seen:
+            continue
+        seen.add(id(stored))
+        weight = stored.detach()
+        if id(stored) in adapters:
+            weight = weight + adapters[id(stored)].get_delta_weight(ADAPTER)
+        if dtype is not None and isinstance(stored, nn.Parameter):
+            weight = weight.to(dtype)
+        if hasattr(weight, "full_tensor"):
+            weight = weight.full_tensor()
+        yield name, weight

@@ -1,0 +1,1 @@
+"""Rewards: found by name, called within their time, and checked."""

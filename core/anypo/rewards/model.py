@@ -1,0 +1,102 @@
+"""A reward that a model gives: the score of prompt and completion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+
+from anypo.data.tokens import Tokens
+from anypo.errors import ModelError, RewardError
+from anypo.models.forward import micro_batches
+from anypo.models.load import (
+    context_length,
+    has_scalar_head,
+    load_config,
+    load_model,
+    load_tokenizer,
+    model_path,
+)
+from anypo.models.scalar_head import text_scores
+
+
+@dataclass(frozen=True)
+class Inference:
+    """How models that score are run."""
+
+    device: torch.device | str = "cpu"
+    token_budget: int = 16384  # tokens at a time, padding included
+    autocast: Callable[[], AbstractContextManager[None]] = nullcontext
+    trust_remote_code: bool = False
+
+
+class ScoreOfModel:
+    """A reward function: the score that a model gives to prompt and completion.
+
+    Its weights are loaded when it is first called: a run may turn out to be impossible before.
+
+    Args:
+        path: A model directory or hub name, or the directory of a run that trained one.
+        inference: How it is run.
+
+    Raises:
+        ModelError: There is no such model.
+        RewardError: It does not give a text one score.
+    """
+
+    def __init__(self, path: str, inference: Inference) -> None:
+        self.path, self.inference = model_path(path), inference
+        trusted = inference.trust_remote_code
+        if not has_scalar_head(self.path, trust_remote_code=trusted):
+            raise RewardError(
+                f"reward '{path}' is a model that does not score texts: it is no sequence "
+                "classifier with one label"
+            )
+        self.tokens = Tokens(load_tokenizer(self.path, trust_remote_code=trusted))
+        self.limit = context_length(load_config(self.path, trust_remote_code=trusted))
+
+    @cached_property
+    def model(self) -> PreTrainedModel:
+        """The model itself."""
+        model = load_model(
+            self.path, scalar_head=True, trust_remote_code=self.inference.trust_remote_code
+        )
+        model.to(self.inference.device)  # type: ignore[arg-type]
+        return model
+
+    def __call__(self, prompts: Sequence[Any], completions: Sequence[Any], **_: Any) -> list[float]:
+        """The score of every completion.
+
+        Raises:
+            ModelError: A text is longer than the model attends to.
+        """
+        rows = [self._ids(*pair) for pair in zip(prompts, completions, strict=True)]
+        longest = max(map(len, rows))
+        if self.limit is not None and longest > self.limit:
+            raise ModelError(
+                f"'{self.path}' attends to {self.limit} tokens, but is to score a text of {longest}"
+            )
+        lengths = torch.tensor([len(row) for row in rows])
+        scores = torch.zeros(len(rows))
+        for index in micro_batches(lengths, self.inference.token_budget):
+            scores[index] = self._scores([rows[i] for i in index.tolist()], lengths[index]).cpu()
+        return scores.tolist()
+
+    def _ids(self, prompt: Any, completion: Any) -> list[int]:
+        text = completion if isinstance(completion, str) else completion[0]["content"]
+        if not text.strip():
+            return [*self.tokens.prompt(prompt), self.tokens.end]
+        example = self.tokens.example(prompt, {"completion": completion}, {})
+        return example.prompt + example.completions["completion"].ids
+
+    @torch.no_grad()
+    def _scores(self, rows: Sequence[list[int]], lengths: torch.Tensor) -> torch.Tensor:
+        padded = torch.tensor([row + [0] * (int(lengths.max()) - len(row)) for row in rows])
+        device = self.inference.device
+        with self.inference.autocast():
+            return text_scores(self.model, padded.to(device), lengths.to(device))

@@ -1,0 +1,268 @@
+"""Reward functions: find them by name, call them, and trust nothing that they return.
+
+A reward function has TRL's signature: `f(prompts, completions, **columns) -> list[float]`, with
+the other columns of the data set as lists, and `completion_ids`. For conversations, prompts and
+completions are lists of messages. None means that it does not apply to the row. A list of (index
+of the last token, reward) pairs rewards the steps of a completion; its score is their sum. To find
+the tokens, a function may name an argument `completion_tokens`: each token as text.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import math
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from anypo.errors import ConfigError, DataError, RewardError, nearest
+from anypo.hooks.batch import Prompt, Sample, step_columns
+from anypo.rewards.deadline import DeadlineError, deadline
+from anypo.rewards.model import Inference, ScoreOfModel
+from anypo.support.functions import load_function
+from anypo_tasks.rewards import BUILT_IN
+
+TOKENS = "completion_tokens"
+MEAN = "mean"  # what the metric of their sum is called
+Answer = float | list[tuple[int, float]]  # a score, or the rewards of steps
+
+
+@dataclass(frozen=True)
+class Reward:
+    """A reward function, what it is called, and its weight in the sum."""
+
+    name: str
+    function: Callable[..., Any]
+    weight: float = 1.0
+    source: str = ""  # as the user wrote it: its name where two functions have the same
+
+
+def load_reward(spec: str, inference: Inference | None = None) -> Reward:
+    """The reward that a specification names.
+
+    Args:
+        spec: `NAME` or `NAME:ARGUMENT` of a built-in, `file.py:function`,
+            `package.module:function`, or a model directory or hub name; `=WEIGHT` may follow.
+        inference: How a model is run.
+
+    Raises:
+        RewardError: It cannot be imported or is not callable, or the model scores no texts.
+    """
+    source, weight = _split_weight(spec)
+    name, _, argument = source.partition(":")
+    if name in BUILT_IN:
+        return Reward(name, BUILT_IN[name](argument), weight, source)
+    if source and (Path(source).is_dir() or ("/" in source and ":" not in source)):
+        if not Path(source).exists() and Path(source).parent.is_dir():
+            raise RewardError(f"there is no model directory '{source}' to score with")
+        return Reward(
+            Path(source).name, ScoreOfModel(source, inference or Inference()), weight, source
+        )
+    if ":" not in source:
+        raise RewardError(
+            f"there is no built-in reward '{name}'{nearest(name, BUILT_IN)}; "
+            "name your own as file.py:function or package.module:function, or a model directory"
+        )
+    try:
+        function = load_function(source)
+    except ConfigError as error:
+        raise RewardError(f"reward {error}") from error
+    return Reward(source.rpartition(":")[2], function, weight, source)
+
+
+class Rewards:
+    """Scores samples with several reward functions; the reward is their weighted sum.
+
+    Args:
+        rewards: With different names.
+        tokenizer: Turns completion ids into the text that the functions see.
+        timeout: Seconds that one call of a function may take; 0 for no limit.
+
+    Raises:
+        RewardError: Two have the same name.
+    """
+
+    def __init__(
+        self, rewards: Sequence[Reward], tokenizer: PreTrainedTokenizerBase, timeout: float
+    ) -> None:
+        names = [reward.name for reward in rewards]
+        if len({*names, MEAN}) <= len(names):
+            rewards = [replace(reward, name=reward.source) for reward in rewards]
+            names = [reward.name for reward in rewards]
+        if len(set(names)) < len(names):
+            raise RewardError(f"rewards must be different: {names}")
+        self.rewards = list(rewards)
+        self.tokenizer = tokenizer
+        self.timeout = timeout
+
+    def check_columns(self, prompts: Sequence[Prompt]) -> None:
+        """Refuse data of which a row lacks a column that a function demands.
+
+        Raises:
+            DataError: Naming the function, the column and the row.
+        """
+        given = {"prompts", "completions", "completion_ids", TOKENS}
+        for reward in self.rewards:
+            for parameter in _parameters(reward.function):
+                demanded = parameter.default is parameter.empty and parameter.kind in (
+                    parameter.POSITIONAL_OR_KEYWORD,
+                    parameter.KEYWORD_ONLY,
+                )
+                if not demanded or parameter.name in given:
+                    continue
+                for number, prompt in enumerate(prompts, 1):
+                    if parameter.name not in prompt.columns:
+                        raise DataError(
+                            f"reward '{reward.name}' needs a column '{parameter.name}'; row "
+                            f"{number} has {', '.join(prompt.columns) or 'none besides prompt'}"
+                        )
+
+    def __call__(self, prompts: Sequence[Prompt], samples: Sequence[Sample]) -> list[Sample]:
+        """See `anypo.hooks.rollout.Scorer`. A reward that does not apply is a score of NaN.
+
+        Raises:
+            RewardError: A function raised, took too long, or did not return one finite number (or
+                None) per completion; or none of them applies to a row.
+        """
+        arguments = self._arguments(prompts, samples)
+        answers = [_call(reward, arguments, self.timeout) for reward in self.rewards]
+        stepwise = any(isinstance(answer, list) for column in answers for answer in column)
+        return [
+            self._scored(sample, row, stepwise)
+            for sample, row in zip(samples, zip(*answers, strict=True), strict=True)
+        ]
+
+    def _scored(self, sample: Sample, answers: Sequence[Answer], stepwise: bool) -> Sample:
+        scores = [sum(r for _, r in a) if isinstance(a, list) else a for a in answers]
+        columns = dict(sample.columns)
+        if stepwise:
+            columns |= step_columns(len(sample.completion_ids), self._steps(sample, answers))
+        return replace(
+            sample,
+            reward=self._weighted_sum(scores),
+            scores={r.name: score for r, score in zip(self.rewards, scores, strict=True)},
+            score_weights={r.name: r.weight for r in self.rewards},
+            columns=columns,
+        )
+
+    def _steps(self, sample: Sample, answers: Sequence[Answer]) -> list[tuple[int, float]]:
+        """The steps of all functions, weighted; no two may end at the same token."""
+        steps: dict[int, float] = {}
+        for reward, answer in zip(self.rewards, answers, strict=True):
+            for end, value in answer if isinstance(answer, list) else []:
+                if end in steps or not 0 <= end < len(sample.completion_ids):
+                    raise RewardError(
+                        f"reward '{reward.name}' ends a step at token {end} of a completion of "
+                        f"{len(sample.completion_ids)} tokens: each end is a token, and used once"
+                    )
+                steps[end] = reward.weight * value
+        return list(steps.items())
+
+    def _arguments(self, prompts: Sequence[Prompt], samples: Sequence[Sample]) -> dict[str, Any]:
+        asked = [prompts[sample.group] for sample in samples]
+        ids = [sample.completion_ids for sample in samples]
+        texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
+        columns = {name for prompt in asked for name in prompt.columns}
+        return {
+            **{name: [prompt.columns.get(name) for prompt in asked] for name in columns},
+            "prompts": [prompt.content for prompt in asked],
+            "completions": [
+                text if isinstance(p.content, str) else [{"role": "assistant", "content": text}]
+                for p, text in zip(asked, texts, strict=True)
+            ],
+            "completion_ids": ids,
+            **({TOKENS: [self._tokens(row) for row in ids]} if self._want_tokens() else {}),
+        }
+
+    def _want_tokens(self) -> bool:
+        return any(p.name == TOKENS for r in self.rewards for p in _parameters(r.function))
+
+    def _tokens(self, ids: list[int]) -> list[str]:
+        return self.tokenizer.batch_decode([[token] for token in ids], skip_special_tokens=True)
+
+    def _weighted_sum(self, scores: Sequence[float]) -> float:
+        parts = [
+            reward.weight * score
+            for reward, score in zip(self.rewards, scores, strict=True)
+            if not math.isnan(score)
+        ]
+        if not parts:
+            raise RewardError("every reward returned None for a completion: nothing scores it")
+        return sum(parts)
+
+
+def _split_weight(spec: str) -> tuple[str, float]:
+    source, separator, weight = spec.rpartition("=")
+    try:
+        number = float(weight) if separator else math.nan
+    except ValueError:  # the `=` belongs to the name or argument
+        number = math.nan
+    return (source, number) if math.isfinite(number) else (spec, 1.0)
+
+
+def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    return list(inspect.signature(function).parameters.values())
+
+
+def _call(reward: Reward, arguments: dict[str, Any], timeout: float) -> list[Answer]:
+    rows = len(arguments["completions"])
+    arguments = copy.deepcopy(arguments)  # what a function does to them is its own affair
+    parameters = _parameters(reward.function)
+    if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+        arguments = {p.name: arguments[p.name] for p in parameters if p.name in arguments}
+    try:
+        with deadline(timeout):
+            answer = reward.function(**arguments)
+    except DeadlineError:
+        raise RewardError(
+            f"reward '{reward.name}' took longer than {timeout:g} s; raise reward_timeout if it may"
+        ) from None
+    except ConfigError:
+        raise
+    except Exception as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        raise RewardError(
+            f"reward '{reward.name}' raised {type(error).__name__}: {error} "
+            f"({Path(last.filename).name}:{last.lineno})"
+        ) from error
+    return _checked(reward.name, answer, rows)
+
+
+def _checked(name: str, answer: Any, rows: int) -> list[Answer]:
+    values = answer.tolist() if hasattr(answer, "tolist") else answer
+    if not isinstance(values, list | tuple):
+        raise RewardError(f"reward '{name}' returned {answer!r:.60}, not a list of numbers")
+    if len(values) != rows:
+        raise RewardError(f"reward '{name}' returned {len(values)} numbers for {rows} completions")
+    return [_checked_value(f"reward '{name}'", value, i) for i, value in enumerate(values)]
+
+
+def _checked_value(who: str, value: Any, row: int) -> Answer:
+    if value is None:
+        return math.nan
+    if _is_number(value):
+        return float(value)
+    if isinstance(value, list | tuple) and all(_is_step(step) for step in value):
+        return [(int(end), float(reward)) for end, reward in value]
+    raise RewardError(
+        f"{who} returned {value!r:.60} for completion {row}: a reward is a finite number, None "
+        "where it does not apply, or a list of (end token, reward) steps"
+    )
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        return isinstance(value, Real) and math.isfinite(value)
+    except OverflowError:
+        return False
+
+
+def _is_step(step: Any) -> bool:
+    is_pair = isinstance(step, list | tuple) and len(step) == 2
+    return is_pair and isinstance(step[0], int) and _is_number(step[1])

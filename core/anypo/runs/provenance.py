@@ -1,0 +1,150 @@
+"""Which code a run was made with, and what of it has changed since."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import platform
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from anypo.hooks.version import HOOK_API_VERSION
+
+if TYPE_CHECKING:
+    from anypo.composition.algorithm import Algorithm
+    from anypo.composition.stack import Layer
+
+LOCK = "plugins.lock.json"
+LIBRARIES = ("anypo", "torch", "transformers", "accelerate", "pluggy", "pydantic")
+
+Lock = dict[str, Any]
+
+
+def describe(algorithm: Algorithm) -> Lock:
+    """The plugins of a stack, bottom first, and the versions of what they run on."""
+    versions = {name: _version(name) for name in LIBRARIES}
+    return {
+        "algorithm": algorithm.name,
+        "versions": {
+            "python": platform.python_version(),
+            **versions,
+            "hook API": HOOK_API_VERSION,
+        },
+        "plugins": [_plugin(i, layer, algorithm) for i, layer in enumerate(algorithm.layers)],
+    }
+
+
+def write_lock(folder: Path, lock: Mapping[str, Any]) -> None:
+    """Write it down in a folder."""
+    text = json.dumps(lock, indent=2, ensure_ascii=False, default=str)
+    (folder / LOCK).write_text(text + "\n", encoding="utf-8")
+
+
+def changes(config: str, algorithm: Algorithm) -> list[str]:
+    """What has changed since the run whose config.toml this is; nothing if it left no lock."""
+    path = Path(config).with_name(LOCK)
+    try:
+        old = _read(path)
+        return [f"since '{path.parent}': {text}" for text in differences(old, describe(algorithm))]
+    except FileNotFoundError:
+        return []
+    except Exception as error:  # a damaged file must not stop the run
+        return [f"'{path}' is damaged, so what changed since is not known: {error!r}"]
+
+
+def uninstalled(config: str) -> str:
+    """What to install to repeat the run whose config.toml this is, as part of a sentence."""
+    path = Path(config).with_name(LOCK)
+    try:
+        wanted = {p["distribution"]: p["version"] for p in _read(path)["plugins"]}
+    except Exception:  # that it cannot be told is not what is wrong
+        return ""
+    absent = [f"{name} {wanted[name]}" for name in wanted if name and not _version(name)]
+    return f"; '{path.parent}' was made with {' and '.join(absent)}" if absent else ""
+
+
+def differences(old: Lock, new: Lock) -> list[str]:
+    """What is other code now, a sentence each; knobs are the user's to change.
+
+    Args:
+        old: As `describe` gave it for the earlier run.
+        new: As it gives it now. If the algorithm is another one, its stack may well be.
+    """
+    was, now = ({_label(plugin): plugin for plugin in lock["plugins"]} for lock in (old, new))
+    found = [_change(was[name], now[name]) for name in now if name in was]
+    if old["algorithm"] == new["algorithm"]:
+        found += [f"{_title(was[name])} is not there any more" for name in was if name not in now]
+        found += [f"{_title(now[name])} is new in the stack" for name in now if name not in was]
+        if was.keys() == now.keys() and list(was) != list(now):
+            found.append(f"the stack is {' + '.join(now)}, it was {' + '.join(was)}")
+    before, after = old["versions"], new["versions"]
+    found += [
+        f"{name} is {after.get(name) or 'absent'}, it was {before.get(name) or 'absent'}"
+        for name in dict.fromkeys([*before, *after])
+        if before.get(name) != after.get(name)
+    ]
+    return list(filter(None, found))
+
+
+def _read(path: Path) -> Lock:
+    lock: Lock = json.loads(path.read_text(encoding="utf-8"))
+    return lock
+
+
+def _plugin(position: int, layer: Layer, algorithm: Algorithm) -> dict[str, Any]:
+    owner, definition = layer.owner, layer.definition
+    described = {
+        "position": position,
+        "name": layer.name,
+        "distribution": owner.distribution if owner else None,
+        "version": owner.version if owner else None,
+        "class": ":".join(filter(None, (layer.module, getattr(definition, "__qualname__", "")))),
+        "sha256": _sha256(definition),
+        "stage": layer.stage,  # the only one taken from it; null: all that it answers
+        "knobs": {name: algorithm.knobs[name].value for name in layer.fields},
+    }
+    return described if owner else described | {"note": "of no installed distribution"}
+
+
+def _sha256(definition: Any) -> str | None:
+    """Of the file; None where there is none, as in an interactive session."""
+    try:
+        return hashlib.sha256(Path(inspect.getfile(definition)).read_bytes()).hexdigest()
+    except (OSError, TypeError):
+        return None
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
+def _label(plugin: Mapping[str, Any]) -> str:
+    return ".".join(filter(None, (plugin["name"], plugin["stage"])))
+
+
+def _title(plugin: Mapping[str, Any]) -> str:
+    return f"plugin '{_label(plugin)}' of {_origin(plugin)}"
+
+
+def _origin(plugin: Mapping[str, Any]) -> str:
+    if plugin["distribution"] is None:
+        return f"no distribution ({plugin['class']})"
+    return f"{plugin['distribution']} {plugin['version']}"
+
+
+def _change(was: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """How the code of one plugin differs; nothing if it does not."""
+    parts = []
+    if _origin(was) != _origin(now):
+        parts.append(f"it was of {_origin(was)}")
+    if was["class"] != now["class"]:
+        parts.append(f"its class was {was['class']}")
+    if was["sha256"] != now["sha256"]:
+        parts.append(f"the file that defines it has changed (sha256 was {was['sha256']!s:.12})")
+    return f"{_title(now)}: {', '.join(parts)}" if parts else ""

@@ -1,0 +1,1 @@
+"""Completions: who samples them, and the sampler that is always there."""

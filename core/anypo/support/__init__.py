@@ -1,0 +1,1 @@
+"""What every wing may use and none is about."""

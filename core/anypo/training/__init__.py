@@ -1,0 +1,1 @@
+"""Training: the loop, the update, what is measured on the way."""

@@ -1,0 +1,218 @@
+"""What is trained, what it is compared with, and how an optimizer step is made."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from transformers import PreTrainedModel, get_scheduler
+
+from anypo.composition.algorithm import Algorithm, Loss
+from anypo.errors import TrainingError
+from anypo.hooks.batch import Batch, Sample, collate
+from anypo.hooks.specs import State
+from anypo.models.adapters import has_lora, without_lora
+from anypo.models.critic import Critic
+from anypo.models.forward import TokenScores, micro_batches, score_tokens
+from anypo.models.load import frozen_copy
+from anypo.runs.options import RunConfig
+from anypo.training.metrics import Meter
+
+
+class Learner:
+    """The policy, and the reference and critic that the algorithm requires.
+
+    Args:
+        algorithm: What to optimise.
+        model: The policy.
+        config: Resolved, with `steps`.
+        accelerator: Owns the device and the precision.
+    """
+
+    def __init__(
+        self,
+        algorithm: Algorithm,
+        model: PreTrainedModel,
+        config: RunConfig,
+        accelerator: Accelerator,
+    ) -> None:
+        self.algorithm, self.config, self.accelerator = algorithm, config, accelerator
+        self.updates_per_rollout = config.epochs * config.minibatches
+        self.precomputed: Callable[[Batch], Tensor] | None = None  # stands in for the reference
+        needs_reference = "reference" in algorithm.requires and not config.precompute_reference
+        self.reference = None
+        if needs_reference:
+            self.reference = model if has_lora(model) else frozen_copy(model)
+        critic = None
+        if "critic" in algorithm.requires:
+            critic = Critic(model, shares_body=config.critic == "shared")
+        trained: list[dict[str, Any]] = [
+            {"params": [p for p in part.parameters() if p.requires_grad], "lr": lr}
+            for part, lr in ((model, config.learning_rate), (critic, config.critic_learning_rate))
+            if part is not None
+        ]
+        optimizer = torch.optim.AdamW(trained, weight_decay=config.weight_decay)
+        self.model, self.critic, self.optimizer = accelerator.prepare(model, critic, optimizer)
+        # Not prepared: a prepared schedule would step once per process.
+        self.schedule = get_scheduler(
+            "constant_with_warmup" if config.schedule == "constant" else config.schedule,
+            optimizer,
+            num_warmup_steps=config.warmup_steps * self.updates_per_rollout,
+            num_training_steps=(config.steps or 1) * self.updates_per_rollout,
+        )
+
+    def judge(self, batch: Batch) -> Batch:
+        """The batch of a whole rollout with what the models say of it before any update."""
+        if self.precomputed is not None:
+            batch = batch.replace(ref_logprobs=self.precomputed(batch))
+        if self.reference is not None:
+            with without_lora(self.reference):
+                batch = batch.replace(ref_logprobs=self._frozen(self.reference, batch)[0])
+        if self.critic is not None or self._stores_old_logprobs():
+            logprobs, values = self._frozen(self.model, batch, self.critic)
+            batch = batch.replace(old_logprobs=logprobs)
+            batch = batch if self.critic is None else batch.replace(values=values)
+        return batch
+
+    def prepare(self, samples: Sequence[Sample], state: State) -> Batch:
+        """The batch of a whole rollout, with all that the models and the plugins say of it."""
+        batch = collate(samples, max_completion_length=self.config.max_completion_length)
+        batch = self.judge(batch.to(self.accelerator.device))
+        return self.algorithm.advantage(batch, state)
+
+    def logprobs(self, batch: Batch) -> Tensor:
+        """What the policy says of a whole batch, without gradient; [N, T]."""
+        return self._frozen(self.model, batch.to(self.accelerator.device))[0]
+
+    @torch.no_grad()
+    def measure(self, batch: Batch, meter: Meter) -> None:
+        """Add the loss of a prepared batch to the meter, and learn nothing."""
+        for loss in self._losses(self.algorithm.weigh(batch), meter):
+            meter.add(loss)
+
+    def update(self, minibatch: Batch, meter: Meter, *, only_critic: bool = False) -> None:
+        """One optimizer step: the losses of the micro-batches add up to that of the minibatch.
+
+        Raises:
+            TrainingError: The gradient is not finite; no weight has changed.
+        """
+        for loss in self._losses(self.algorithm.weigh(minibatch), meter):
+            self.accelerator.backward(loss.total)
+            meter.add(loss)
+        norm = self._clip_gradients(self.model, meter)
+        meter.end_update(norm)
+        if self.critic is not None:
+            self._clip_gradients(self.critic, meter)
+        if only_critic or norm == 0:  # without a gradient, momentum would move the weights
+            self.model.zero_grad()
+        self.optimizer.step()
+        self.schedule.step()
+        self.optimizer.zero_grad()
+
+    @torch.no_grad()
+    def refresh_reference(self) -> None:
+        """Move the reference towards the policy, by the share that the configuration says."""
+        if self.reference is None:
+            return
+        pairs = zip(self.reference.parameters(), self.model.parameters(), strict=True)
+        for reference, policy in pairs:
+            reference.lerp_(policy, self.config.ref_sync_alpha)
+
+    def checkpoint(self) -> dict[str, Any]:
+        """The weights that are not the policy's and cannot be made again from where it began."""
+        parts: dict[str, Any] = {}
+        if self.critic is not None:
+            named = self.critic.named_parameters()
+            parts["critic"] = {name: p.detach() for name, p in named if p.requires_grad}
+        if self.reference is not None and self.config.ref_sync_every is not None:
+            parts["reference"] = self.reference.state_dict()
+        return parts
+
+    def units(self, batch: Batch) -> list[list[int]]:
+        """Rows that no split may separate."""
+        if not self.algorithm.couples_groups:
+            return [[row] for row in range(len(batch))]
+        groups: dict[int, list[int]] = defaultdict(list)
+        for row, group in enumerate(batch.group.tolist()):
+            groups[group].append(row)
+        return list(groups.values())
+
+    def _stores_old_logprobs(self) -> bool:
+        """Whether the policy's log-probs at rollout time need a forward pass of their own."""
+        early = "old_logprobs" in self.algorithm.prepare_requires
+        needed = "old_logprobs" in self.algorithm.requires
+        return needed and (early or self.updates_per_rollout > 1)
+
+    def _losses(self, batch: Batch, meter: Meter) -> Iterator[Loss]:
+        """The losses of the micro-batches of a weighed batch."""
+        for index in self._micro_batches(batch, self._counting_units(batch)):
+            yield self._loss(batch.rows(index.to(self.accelerator.device)), meter)
+
+    def _counting_units(self, batch: Batch) -> list[list[int]]:
+        """The units with a weight somewhere: the others have no part in the loss."""
+        counts = torch.stack([weights.any(-1) for weights in batch.weights.values()]).any(0)
+        counting = counts.tolist()
+        return [unit for unit in self.units(batch) if any(counting[row] for row in unit)]
+
+    def _loss(self, batch: Batch, meter: Meter) -> Loss:
+        with_gradient = "entropy" in self.algorithm.requires
+        scores = self._score(self.model, batch, self.critic, with_entropy_gradient=with_gradient)
+        if "old_logprobs" in self.algorithm.requires and "old_logprobs" not in batch:
+            # The policy has not moved since the rollout, so its old log-probs are these.
+            batch = batch.replace(old_logprobs=scores.logprobs.detach())
+        if "sampler_logprobs" in batch and ("old_logprobs" in batch or not meter.updates):
+            ours = batch.old_logprobs if "old_logprobs" in batch else scores.logprobs.detach()
+            meter.compare(ours, batch.sampler_logprobs, batch.mask)
+        return self.algorithm.loss(
+            scores.logprobs, batch, values=scores.values, entropy=scores.entropy
+        )
+
+    def _score(
+        self,
+        model: PreTrainedModel,
+        batch: Batch,
+        critic: Critic | None = None,
+        *,
+        with_entropy_gradient: bool = False,
+    ) -> TokenScores:
+        with self.accelerator.autocast():
+            return score_tokens(
+                model,
+                batch,
+                temperature=self.config.temperature,
+                with_entropy_gradient=with_entropy_gradient,
+                critic=critic,
+            )
+
+    @torch.no_grad()
+    def _frozen(
+        self, model: PreTrainedModel, batch: Batch, critic: Critic | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Log-probs and values of a whole batch, without gradient; [N, T] each."""
+        logprobs, values = torch.zeros((2, *batch.mask.shape), device=self.accelerator.device)
+        for index in self._micro_batches(batch):
+            rows = index.to(self.accelerator.device)
+            scores = self._score(model, batch.rows(rows), critic)
+            logprobs[rows] = scores.logprobs
+            if scores.values is not None:
+                values[rows] = scores.values
+        return logprobs, values
+
+    def _micro_batches(
+        self, batch: Batch, units: Sequence[Sequence[int]] | None = None
+    ) -> Iterator[Tensor]:
+        units = self.units(batch) if units is None else units
+        return micro_batches(batch.sequence_lengths, self.config.token_budget, units)
+
+    def _clip_gradients(self, part: nn.Module, meter: Meter) -> float:
+        norm = self.accelerator.clip_grad_norm_(part.parameters(), self.config.max_grad_norm)
+        if not torch.isfinite(norm):
+            raise TrainingError(
+                f"the gradient is not finite: loss terms {meter.latest()}; lower learning_rate or "
+                "look at the rewards"
+            )
+        return float(norm)

@@ -1,0 +1,112 @@
+"""Measure a step: losses added up over micro-batches, samples averaged, seconds per phase."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from torch import Tensor
+
+from anypo import functional as F
+from anypo.composition.algorithm import Loss
+from anypo.hooks.batch import Sample
+
+
+class Meter:
+    """Adds up losses and metrics over the micro-batches and updates of a step."""
+
+    def __init__(self) -> None:
+        self.terms: dict[str, float] = defaultdict(float)
+        self.sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+        self.largest_mismatch: float | None = None
+        self.updates = 0
+        self.norm = 0.0
+
+    def add(self, loss: Loss) -> None:
+        """Count a micro-batch."""
+        for name, term in {"loss": loss.total, **loss.terms}.items():
+            self.terms[name] += float(term.detach())
+        for name, (total, count) in loss.metrics.items():
+            self.sums[name][0] += float(total)
+            self.sums[name][1] += float(count)
+
+    def compare(self, logprobs: Tensor, sampler_logprobs: Tensor, mask: Tensor) -> None:
+        """Count how far the sampler is from the trainer, on tokens that it drew."""
+        gap = (logprobs - sampler_logprobs)[mask]
+        for name, value in (("mean", gap.abs()), ("ratio", F.exp_ratio(gap))):
+            self.sums[f"mismatch/{name}"][0] += float(value.sum())
+            self.sums[f"mismatch/{name}"][1] += gap.numel()
+        largest = float(gap.abs().max()) if gap.numel() else 0.0
+        self.largest_mismatch = max(self.largest_mismatch or 0.0, largest)
+
+    def end_update(self, norm: float) -> None:
+        """Count an optimizer step and the norm of its gradient."""
+        self.updates += 1
+        self.norm += norm
+
+    def latest(self) -> dict[str, float]:
+        """The sums of the loss terms so far."""
+        return {name: round(term, 4) for name, term in self.terms.items()}
+
+    def means(self) -> dict[str, float]:
+        """Losses per update, and metrics per token."""
+        updates = max(self.updates, 1)
+        largest = self.largest_mismatch
+        return {
+            "grad_norm": self.norm / updates,
+            **{_key(name): term / updates for name, term in self.terms.items()},
+            **{name: total / max(count, 1.0) for name, (total, count) in self.sums.items()},
+            **({} if largest is None else {"mismatch/max": largest}),
+        }
+
+
+def _key(term: str) -> str:
+    return term if term == "loss" else f"loss/{term}"
+
+
+def sample_metrics(samples: Sequence[Sample]) -> dict[str, float]:
+    """Mean rewards, of samples that have them, and lengths."""
+    return {
+        **{f"reward/{name}": value for name, value in reward_metrics(samples).items()},
+        "length/mean": _mean([len(sample.completion_ids) for sample in samples]),
+        "length/truncated": _mean([float(sample.truncated) for sample in samples]),
+    }
+
+
+def reward_metrics(samples: Sequence[Sample]) -> dict[str, float]:
+    """The mean reward, and the mean of every score."""
+    rewards = [sample.reward for sample in samples if sample.reward is not None]
+    if not rewards:
+        return {}
+    scores = {name: _mean([s.scores[name] for s in samples]) for name in samples[0].scores}
+    return {**scores, "mean": _mean(rewards)}
+
+
+def _mean(values: Sequence[float]) -> float:
+    known = [value for value in values if not math.isnan(value)]  # NaN: does not apply
+    return sum(known) / max(len(known), 1)
+
+
+class Clock:
+    """Seconds per phase of a step."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Time the block."""
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = time.perf_counter() - start
+
+    def total(self) -> float:
+        """Seconds of all phases."""
+        return sum(self.seconds.values())
+
+    def metrics(self) -> dict[str, float]:
+        """Seconds by phase, as metrics."""
+        return {f"seconds/{name}": seconds for name, seconds in self.seconds.items()}

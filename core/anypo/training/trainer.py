@@ -1,0 +1,160 @@
+"""The training loop: roll out, judge, update, sync.
+
+Read `Trainer.step`: it is the flow of a step. Everything algorithmic is behind `Algorithm`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, cast
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from anypo.composition.algorithm import Algorithm
+from anypo.data.load import PromptStream
+from anypo.hooks.batch import Batch, Prompt, Sample
+from anypo.hooks.rollout import Sampler, Scorer
+from anypo.hooks.specs import State
+from anypo.runs.options import RunConfig
+from anypo.training.learner import Learner
+from anypo.training.metrics import Clock, Meter, sample_metrics
+
+Evaluation = Callable[[], dict[str, float]]
+
+
+class SyncedSampler(Sampler, Protocol):
+    """A sampler that follows the policy."""
+
+    def sync(self, model: PreTrainedModel) -> None:
+        """Use the current weights of `model`."""
+        ...
+
+    def close(self) -> None:
+        """Release what it holds."""
+        ...
+
+
+@dataclass
+class Report:
+    """What one step did."""
+
+    step: int
+    metrics: dict[str, float] = field(default_factory=dict)
+    prompts: Sequence[Prompt] = ()
+    samples: Sequence[Sample] = ()
+    missing: int = 0  # prompts that the step lacks, because too many were dropped
+
+
+class Trainer:
+    """Trains a model by an algorithm.
+
+    Args:
+        algorithm: What to optimise.
+        learner: What is trained.
+        sampler: Draws completions from the policy.
+        scorer: Rewards them.
+        prompts: To train on.
+        evaluations: What to measure before, now and then, and after; each returns metrics.
+        config: Resolved, with `steps`.
+    """
+
+    def __init__(
+        self,
+        algorithm: Algorithm,
+        learner: Learner,
+        sampler: SyncedSampler,
+        scorer: Scorer,
+        prompts: PromptStream,
+        evaluations: Sequence[Evaluation],
+        config: RunConfig,
+    ) -> None:
+        self.algorithm, self.learner, self.config = algorithm, learner, config
+        self.sampler, self.scorer = sampler, scorer
+        self.prompts, self.evaluations = prompts, evaluations
+        self.steps = config.steps or 1
+        self.state: State = {}
+
+    @property
+    def model(self) -> PreTrainedModel:
+        """The policy."""
+        return cast(PreTrainedModel, self.learner.model)
+
+    def train(self) -> Iterator[Report]:
+        """Train, one report per step; report 0 is the evaluation before, if there is one."""
+        if self.evaluations:
+            yield Report(0, self._evaluate(0))
+        for step in range(1, self.steps + 1):
+            report = self.step(step)
+            if step % self.config.eval_every == 0 or step == self.steps:
+                report.metrics |= self._evaluate(step)
+            yield report
+
+    def step(self, step: int) -> Report:
+        """One rollout and the updates made with it."""
+        clock, meter = Clock(), Meter()
+        with clock.phase("rollout"):
+            report = self._roll_out(step)
+        if not report.samples:  # all were dropped: there is nothing to learn from
+            return report
+        with clock.phase("judge"):
+            batch = self.learner.prepare(report.samples, self.state)
+        with clock.phase("update"):
+            only_critic = step <= self.config.critic_warmup_steps
+            for index in self._minibatches(batch, step):
+                self.learner.update(batch.rows(index), meter, only_critic=only_critic)
+        with clock.phase("sync"):
+            self.sampler.sync(self.model)
+            if self.config.ref_sync_every and step % self.config.ref_sync_every == 0:
+                self.learner.refresh_reference()
+        report.metrics |= meter.means() | sample_metrics(report.samples) | clock.metrics()
+        report.metrics["tokens_per_second"] = int(batch.lengths.sum()) / clock.total()
+        return report
+
+    def checkpoint(self) -> dict[str, Any]:
+        """What a checkpoint holds beside the policy."""
+        return {"state": self.state, **self.learner.checkpoint()}
+
+    def _roll_out(self, step: int) -> Report:
+        """Samples of as many prompts as a step has, if need be drawn in several rounds.
+
+        A round draws only as many prompts as are missing: none is sampled for nothing, or kept
+        until the policy has moved on.
+        """
+        torch.manual_seed(self._derived_seed(step, purpose=0))
+        prompts: list[Prompt] = []
+        samples: list[Sample] = []
+        missing, rounds = self.config.prompts_per_step, 0
+        while missing > 0 and rounds < self.config.max_rounds:
+            drawn = self.prompts.draw(missing)
+            kept = self.algorithm.rollout(drawn, self.sampler, self.scorer, self.state)
+            samples += [replace(s, group=s.group + len(prompts)) for s in kept]
+            missing -= len({sample.group for sample in kept})
+            prompts += drawn
+            rounds += 1
+        kept_share = (self.config.prompts_per_step - missing) / len(prompts)
+        metrics = {"rollout/rounds": float(rounds), "rollout/kept": kept_share}
+        return Report(step, metrics, prompts, samples, missing)
+
+    def _minibatches(self, batch: Batch, step: int) -> Iterator[Tensor]:
+        """Row indices of every optimizer step, shuffled anew in each epoch."""
+        units = self.learner.units(batch)
+        random = torch.Generator().manual_seed(self._derived_seed(step, purpose=1))
+        for _ in range(self.config.epochs):
+            order = torch.randperm(len(units), generator=random)
+            for part in order.tensor_split(min(self.config.minibatches, len(order))):
+                rows = sorted(row for unit in part.tolist() for row in units[unit])
+                yield torch.tensor(rows, device=batch.mask.device)
+
+    def _evaluate(self, step: int) -> dict[str, float]:
+        metrics: dict[str, float] = {}
+        for evaluate in self.evaluations:
+            torch.manual_seed(self._derived_seed(step, purpose=2))
+            metrics |= {f"eval/{name}": value for name, value in evaluate().items()}
+        return metrics
+
+    def _derived_seed(self, step: int, purpose: int) -> int:
+        # Every phase draws from a stream of its own: evaluating more often changes no training.
+        return (self.config.seed * 1_000_003 + step) * 3 + purpose

@@ -1,0 +1,1 @@
+"""The built-in task and the built-in rewards."""

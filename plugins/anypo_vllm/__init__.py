@@ -1,0 +1,1 @@
+"""Sample with vLLM, in this process or on servers."""

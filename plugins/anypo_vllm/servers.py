@@ -1,0 +1,304 @@
+"""vLLM on servers, over HTTP: `anypo serve MODEL` starts one."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
+from itertools import cycle
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import httpx2
+from anyio import CapacityLimiter, create_task_group, sleep
+from anyio.from_thread import start_blocking_portal
+from transformers import PreTrainedConfig, PreTrainedModel
+
+from anypo.errors import ConfigError, SamplerError
+from anypo_vllm.sampler import Generated, Request
+from anypo_vllm.weights import weights_file
+from anypo_vllm.worker import shape
+
+AT_A_TIME = 64  # requests per server
+PAUSES = (1.0, 2.0, 4.0)  # seconds before every further attempt
+WATCH_EVERY = 5.0  # seconds, while it owes an answer
+LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+HOW = "start it with `anypo serve MODEL`"
+
+T = TypeVar("T")
+
+
+class Servers:
+    """Several vLLM servers with the same weights; each completes its share of the prompts.
+
+    Args:
+        urls: Of the servers.
+        config: Of the model that is trained.
+        timeout: Seconds that a server may take for an answer.
+        exchange: Directory that the servers see too; in the memory of this machine if None.
+
+    Raises:
+        SamplerError: A server cannot be reached, or serves another kind of model.
+    """
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        config: PreTrainedConfig,
+        *,
+        timeout: float,
+        exchange: str | None = None,
+    ) -> None:
+        _check_addresses(urls, exchange)
+        self.servers = [Server(url, timeout) for url in urls]
+        self.exchange = exchange
+        self.run, self.updates = uuid.uuid4().hex[:8], 0
+        described = self._await(self._each, Server.describe)
+        for server, found in zip(self.servers, described, strict=True):
+            server.check(found, shape(config))
+        self.dtype = described[0]["dtype"]
+        self.max_length = min(found["max_length"] for found in described)
+
+    def generate(self, requests: Sequence[Request]) -> list[list[Generated]]:
+        """See `anypo_vllm.sampler.Engine`.
+
+        Raises:
+            SamplerError: A server is gone, or does not have the weights that were sent last.
+        """
+        return self._await(self._generate, requests)
+
+    def load(self, model: PreTrainedModel) -> None:
+        """See `anypo_vllm.sampler.Engine`.
+
+        Raises:
+            SamplerError: A server is gone, or does not take the weights.
+        """
+        self.updates += 1
+        with weights_file(model, self.dtype, self.exchange) as path:
+            self._await(self._each, lambda server: server.load(path, self._version))
+
+    def close(self) -> None:
+        """Leave the servers running, for the next run; no connection outlives a call."""
+
+    @property
+    def _version(self) -> str:
+        return f"{self.run}-{self.updates}"
+
+    async def _generate(self, requests: Sequence[Request]) -> list[list[Generated]]:
+        await self._check_versions()
+        shares = zip(cycle(self.servers), requests, strict=False)
+        answers = await _all([partial(server.complete, request) for server, request in shares])
+        await self._check_versions()  # a server that was restarted meanwhile had other weights
+        return answers
+
+    async def _check_versions(self) -> None:
+        await self._each(lambda server: server.check_version(self._version))
+
+    async def _each(self, do: Callable[[Server], Awaitable[T]]) -> list[T]:
+        return await _all([partial(do, server) for server in self.servers])
+
+    def _await(self, do: Callable[..., Awaitable[T]], *arguments: object) -> T:
+        """What comes of `do` in an event loop of its own: a notebook, say, already runs one.
+
+        Whatever interrupts the wait, as Ctrl-C does, cancels every request and ends the loop.
+        """
+        try:
+            with start_blocking_portal() as portal:
+                answer: T = portal.call(self._connected, do, *arguments)
+                return answer
+        except ExceptionGroup as errors:
+            error = _first(errors)
+            raise error from error.__cause__
+
+    async def _connected(self, do: Callable[..., Awaitable[T]], *arguments: object) -> T:
+        async with AsyncExitStack() as stack:
+            for server in self.servers:
+                await stack.enter_async_context(server.connected())
+            return await do(*arguments)
+
+
+class Server:
+    """One vLLM server, to be asked inside `connected`.
+
+    Args:
+        url: Without a path.
+        timeout: Seconds that it may take for an answer.
+    """
+
+    def __init__(self, url: str, timeout: float) -> None:
+        self.url, self.timeout = url.rstrip("/"), timeout
+        self.certificates = httpx2.create_ssl_context(trust_env=False)  # slow to make
+
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[None]:
+        """Let it be asked in this event loop, and watch meanwhile whether it is still there.
+
+        A server that is stopped keeps the connections open on which it owes an answer.
+
+        Raises:
+            SamplerError: It was stopped.
+        """
+        async with self._open() as self.client, create_task_group() as watch:
+            self.places = CapacityLimiter(AT_A_TIME)
+            watch.start_soon(self._watch)
+            yield
+            watch.cancel_scope.cancel()
+
+    async def describe(self) -> dict[str, Any]:
+        """What `WeightReceiver.anypo_describe` says."""
+        description: dict[str, Any] = (await self._call("anypo_describe"))[0]
+        return description
+
+    def check(self, found: dict[str, Any], wanted: dict[str, Any]) -> None:
+        """Refuse a server that would sample from another distribution than the policy's.
+
+        Raises:
+            SamplerError: Its model has other parameters, or it reports other log-probs.
+        """
+        others = [name for name in wanted if found["model"].get(name) != wanted[name]]
+        if others:
+            name = others[0]
+            raise SamplerError(
+                f"vLLM server {self.url} serves another model: its {name} is "
+                f"{found['model'].get(name)}, that of the model in training is {wanted[name]}"
+            )
+        if found["logprobs"] != "processed_logprobs":
+            raise SamplerError(
+                f"vLLM server {self.url} reports {found['logprobs']}, not those of the "
+                f"distribution sampled from; {HOW}"
+            )
+
+    async def check_version(self, wanted: str) -> None:
+        """Refuse weights that are not those of the last update.
+
+        Raises:
+            SamplerError: The server was restarted, or another run uses it.
+        """
+        if any(version != wanted for version in await self._call("anypo_version")):
+            raise SamplerError(
+                f"vLLM server {self.url} does not have the weights that it was sent last: it was "
+                "restarted, or another run uses it"
+            )
+
+    async def load(self, path: Path, version: str) -> None:
+        """Have the server take over the weights in a file, and forget what it cached."""
+        await self._call("anypo_load_file", str(path), version)
+        if not await self._post("/reset_prefix_cache", None, "success"):
+            raise SamplerError(
+                f"vLLM server {self.url} does not empty its prefix cache: something else uses it"
+            )
+
+    async def complete(self, request: Request) -> list[Generated]:
+        """The completions of a request."""
+        body = {
+            "prompt": request.prompt,
+            "return_token_ids": True,
+            "return_tokens_as_token_ids": True,
+            **request.parameters,
+        }
+        async with self.places:
+            choices = await self._post("/v1/completions", body, "choices")
+        return [
+            Generated(choice["token_ids"], choice["logprobs"]["token_logprobs"])
+            for choice in sorted(choices, key=lambda choice: choice["index"])
+        ]
+
+    def _open(self) -> httpx2.AsyncClient:
+        return httpx2.AsyncClient(
+            base_url=self.url,
+            timeout=httpx2.Timeout(self.timeout, connect=10.0, pool=None),
+            limits=httpx2.Limits(max_connections=AT_A_TIME + 1),  # one to watch by
+            verify=self.certificates,
+            trust_env=False,
+        )
+
+    async def _watch(self) -> None:
+        while True:
+            await sleep(WATCH_EVERY)
+            response = await self._reach("GET", "/health")
+            if response.status_code == httpx2.codes.SERVICE_UNAVAILABLE:
+                raise SamplerError(
+                    f"vLLM server {self.url} no longer has an engine: it was stopped, or the "
+                    f"engine failed; {HOW}"
+                )
+
+    async def _call(self, method: str, *arguments: str) -> list[Any]:
+        """What every worker of the server answers."""
+        call = {"method": method, "args": arguments}
+        results: list[Any] = await self._post("/collective_rpc", call, "results")
+        return results
+
+    async def _post(self, path: str, body: dict[str, Any] | None, wanted: str) -> Any:
+        """The field `wanted` of the answer."""
+        response = await self._reach("POST", path, body)
+        if response.status_code == httpx2.codes.NOT_FOUND:
+            raise SamplerError(f"vLLM server {self.url} knows no {path}; {HOW}")
+        if not response.is_success:
+            raise SamplerError(
+                f"vLLM server {self.url} answers {path} with {response.status_code}: "
+                f"{_reason(response)}"
+            )
+        with suppress(ValueError, KeyError, TypeError):
+            return response.json()[wanted]
+        raise SamplerError(f"server {self.url} answers {path} otherwise than vLLM would; {HOW}")
+
+    async def _reach(self, method: str, path: str, body: object = None) -> httpx2.Response:
+        """The answer of the server, tried a few times if it is not there."""
+        for pause in (*PAUSES, None):
+            try:
+                return await self.client.request(method, path, json=body)
+            except (httpx2.ReadTimeout, httpx2.WriteTimeout) as error:
+                raise SamplerError(
+                    f"vLLM server {self.url} did not answer within {self.timeout:g} seconds "
+                    "(vllm_timeout)"
+                ) from error
+            except httpx2.TransportError as error:
+                if pause is None:
+                    raise SamplerError(
+                        f"vLLM server {self.url} cannot be reached, tried "
+                        f"{len(PAUSES) + 1} times ({error or type(error).__name__}); {HOW}"
+                    ) from error
+                await sleep(pause)
+        raise AssertionError("the last attempt returns or raises")
+
+
+async def _all(jobs: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
+    """What comes of all jobs, in their order; the first that fails ends the others."""
+    results: dict[int, T] = {}
+
+    async def note(number: int, job: Callable[[], Awaitable[T]]) -> None:
+        results[number] = await job()
+
+    async with create_task_group() as group:
+        for number, job in enumerate(jobs):
+            group.start_soon(note, number, job)
+    return [results[number] for number in range(len(jobs))]
+
+
+def _first(error: Exception) -> Exception:
+    """The first error of a group, which may be one of groups."""
+    return _first(error.exceptions[0]) if isinstance(error, ExceptionGroup) else error
+
+
+def _check_addresses(urls: Sequence[str], exchange: str | None) -> None:
+    for url in urls:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ConfigError(f"vllm_url '{url}' is no URL such as http://127.0.0.1:8000")
+        if parts.hostname not in LOOPBACK and exchange is None:
+            raise ConfigError(
+                f"vLLM server {url} is on another machine: name with vllm_exchange a directory "
+                "that both see"
+            )
+    if len(set(urls)) < len(urls):
+        raise ConfigError("vllm_url names a server twice")
+    if exchange is not None and not Path(exchange).is_dir():
+        raise ConfigError(f"vllm_exchange '{exchange}' is no directory")
+
+
+def _reason(response: httpx2.Response) -> str:
+    with suppress(ValueError, KeyError, TypeError):
+        return " ".join(str(response.json()["error"]["message"]).split())[:300]
+    return " ".join(response.text.split())[:300]

@@ -1,0 +1,211 @@
+import copy
+
+import pytest
+
+from anypo.data.formats import columns_in_reach, converted
+from anypo.errors import AnypoError, DataError
+
+USER = {"role": "user", "content": "1+1"}
+REPLY = {"role": "assistant", "content": "2"}
+SYSTEM = {"role": "system", "content": "Add."}
+COMPLETION = {"completion"}
+PAIR = {"chosen", "rejected"}
+LABELLED = {"completion", "label"}
+
+
+def convert(row, wanted):
+    """The only row that a row becomes."""
+    (new,) = converted([row], wanted)
+    return new
+
+
+@pytest.mark.parametrize(
+    ("row", "wanted"),
+    [
+        ({"prompt": "a", "answer": "b"}, set()),
+        ({"prompt": "a", "completion": "b", "text": "ab", "messages": [USER, REPLY]}, COMPLETION),
+        ({"prompt": "a", "chosen": "ab", "rejected": "ac"}, PAIR),
+        ({"prompt": "a", "completion": "b", "label": True}, LABELLED),
+        ({"prompt": "a", "chosen": "b", "rejected": "c", "label": True}, {"label"}),
+        ({"messages": [USER, REPLY], "text": "ab"}, set()),
+        ({"question": "a"}, LABELLED),
+    ],
+)
+def test_rows_that_need_nothing_or_cannot_be_helped_stay_as_they_are(row, wanted):
+    assert converted([row, row], wanted) == [row, row]
+
+
+def test_from_the_first_reply_on_a_conversation_is_the_completion():
+    row = {"messages": [SYSTEM, USER, REPLY, USER, REPLY], "source": "me"}
+    assert convert(row, COMPLETION) == {
+        "prompt": [SYSTEM, USER],
+        "completion": [REPLY, USER, REPLY],
+        "source": "me",
+    }
+
+
+def test_a_conversation_without_a_reply_has_no_completion():
+    assert convert({"messages": [USER]}, COMPLETION) == {"prompt": [USER], "completion": []}
+
+
+def test_a_text_completes_an_empty_prompt():
+    row = convert({"text": "once", "source": "me"}, COMPLETION)
+    assert row.items() >= {"prompt": "", "completion": "once", "source": "me"}.items()
+
+
+def test_a_text_that_became_a_completion_is_no_column_any_more():
+    assert "text" not in convert({"text": "once"}, COMPLETION)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "rejected", "prompt"),
+    [
+        ("1+1=2", "1+1=3", "1+1="),
+        ("The sky is blue", "The sky is red", "The sky is"),  # the space goes with its word
+        ("The sky is blue", "The sky is black", "The sky is bl"),
+        ("two  spaces", "two  blanks", "two "),
+        ("the same", "the same, and more", "the"),  # neither side may end up empty
+        ("the same, and more", "the same", "the"),
+        ("the same", "the same", "the"),
+        ("the ", "the cat", ""),
+        ("a  b", "a  b c", "a "),
+        ("a b ", "a b", "a"),
+        ("same", "same", ""),
+        ("a ", "a b", ""),
+        ("yes", "no", ""),
+    ],
+)
+def test_what_both_texts_of_a_pair_begin_with_is_the_prompt(chosen, rejected, prompt):
+    row = convert({"chosen": chosen, "rejected": rejected, "source": "me"}, PAIR)
+    assert row["prompt"] == prompt
+    assert row["prompt"] + row["chosen"] == chosen
+    assert row["prompt"] + row["rejected"] == rejected
+    assert row["source"] == "me"
+
+
+def test_what_both_conversations_of_a_pair_begin_with_is_the_prompt():
+    other = {**REPLY, "content": "3"}
+    row = {"chosen": [SYSTEM, USER, REPLY], "rejected": [SYSTEM, USER, other, USER]}
+    assert convert(row, PAIR) == {
+        "prompt": [SYSTEM, USER],
+        "chosen": [REPLY],
+        "rejected": [other, USER],
+    }
+
+
+def test_a_pair_without_prompt_has_one_for_whoever_only_completes_it():
+    assert convert({"chosen": "1+1=2", "rejected": "1+1=3"}, set())["prompt"] == "1+1="
+
+
+@pytest.mark.parametrize(
+    ("chosen", "rejected", "shared"),
+    [
+        ([USER, REPLY], [USER, REPLY], 1),
+        ([USER, REPLY], [USER, REPLY, USER, REPLY], 1),
+        ([USER, REPLY, USER, REPLY], [USER, REPLY], 1),
+        ([REPLY], [REPLY], 0),
+        ([], [REPLY], 0),
+    ],
+)
+def test_the_last_message_of_a_conversation_is_never_the_prompt(chosen, rejected, shared):
+    assert convert({"chosen": chosen, "rejected": rejected}, PAIR) == {
+        "prompt": chosen[:shared],
+        "chosen": chosen[shared:],
+        "rejected": rejected[shared:],
+    }
+
+
+@pytest.mark.parametrize(("chosen", "rejected"), [("a", [REPLY]), ([REPLY], "a"), (1, 2)])
+def test_a_pair_of_different_kinds_names_its_row(chosen, rejected):
+    good = {"chosen": "1+1=2", "rejected": "1+1=3"}
+    with pytest.raises(
+        DataError, match=r"^row 2 of 'mine': 'chosen' is .* and 'rejected' is .*: b"
+    ):
+        converted([good, {"chosen": chosen, "rejected": rejected}], PAIR, "mine")
+
+
+@pytest.mark.parametrize(
+    ("row", "wanted", "column"),
+    [
+        ({"chosen": None, "rejected": None}, PAIR, "chosen"),
+        ({"chosen": "a", "rejected": None}, PAIR, "rejected"),
+        ({"messages": None}, COMPLETION, "messages"),
+        ({"text": None}, COMPLETION, "text"),
+    ],
+)
+def test_a_column_that_is_null_names_its_row(row, wanted, column):
+    with pytest.raises(DataError, match=f"^row 1 of 'mine': '{column}' is null$"):
+        converted([row], wanted, "mine")
+
+
+@pytest.mark.parametrize("messages", ["hello", 3, {"role": "user", "content": "a"}])
+def test_messages_that_are_no_list_name_row_and_column(messages):
+    rows = [{"messages": [USER, REPLY]}, {"messages": messages}]
+    with pytest.raises(DataError, match=r"^row 2 of 'mine': 'messages' is .*, not a list of messa"):
+        converted(rows, COMPLETION, "mine")
+
+
+def test_a_pair_is_two_labelled_completions():
+    row = {"prompt": "1+1", "chosen": "2", "rejected": "3", "source": "me"}
+    rest = {"prompt": "1+1", "source": "me"}
+    assert converted([row], LABELLED) == [
+        {**rest, "completion": "2", "label": True},
+        {**rest, "completion": "3", "label": False},
+    ]
+
+
+def test_a_pair_without_prompt_is_two_labelled_completions_of_what_it_shares():
+    assert converted([{"chosen": "1+1=2", "rejected": "1+1=3"}], LABELLED) == [
+        {"prompt": "1+1=", "completion": "2", "label": True},
+        {"prompt": "1+1=", "completion": "3", "label": False},
+    ]
+
+
+def test_the_first_row_tells_the_format():
+    rows = [{"prompt": "a", "completion": "b"}, {"text": "ab"}]
+    assert converted(rows, COMPLETION) == rows
+
+
+@pytest.mark.parametrize(
+    ("row", "wanted"),
+    [
+        ({"messages": [USER, REPLY]}, COMPLETION),
+        ({"text": "once"}, COMPLETION),
+        ({"chosen": "ab", "rejected": "ac"}, LABELLED),
+    ],
+)
+def test_converting_leaves_the_given_rows_alone(row, wanted):
+    before = copy.deepcopy(row)
+    converted([row], wanted)
+    assert row == before
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [{"text": "ab"}, {"body": "cd"}],
+        [{"messages": [USER, REPLY]}, {"body": [USER, REPLY]}],
+        [{"messages": 3}],
+    ],
+)
+def test_a_row_of_another_format_than_the_first_is_no_crash(rows):
+    try:
+        assert len(converted(rows, COMPLETION)) == len(rows)
+    except AnypoError as error:
+        assert "row" in str(error)  # noqa: PT017 -- either answer will do
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"messages": [{"role": "user", "content": "1+1"}, REPLY]},
+        {"text": "once"},
+        {"chosen": "1+1=2", "rejected": "1+1=3"},
+        {"prompt": "1+1=", "chosen": "2", "rejected": "3", "source": "me"},
+        {"prompt": "1+1="},
+    ],
+)
+@pytest.mark.parametrize("wanted", [COMPLETION, PAIR, LABELLED, set()])
+def test_columns_in_reach_are_those_that_converted_rows_have(row, wanted):
+    made = converted([row], wanted)[0].keys()
+    assert made & {"prompt", *wanted} == columns_in_reach(row, wanted) & {"prompt", *wanted}

@@ -1,0 +1,211 @@
+import json
+
+import pytest
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+
+from anypo import Sample, collate, run
+from anypo.errors import ConfigError, ModelError
+from anypo.models.adapters import add_lora, check_lora, has_lora, without_lora
+from anypo.models.forward import score_tokens
+from anypo.models.load import load_model, model_path
+from anypo.runs.options import RunConfig, read_recipe
+from anypo_cli.app import main
+
+BATCH = collate([Sample([65, 66], [67, 68, 69], 0, reward=1.0), Sample([70], [71], 0, reward=0.0)])
+WARNS = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")  # peft does
+LAYERS = 14  # linear layers of the built-in model's decoder
+
+
+def logprobs(model):
+    with torch.no_grad():
+        return score_tokens(model, BATCH, temperature=1.0).logprobs
+
+
+@pytest.fixture
+def adapted(model):
+    """A model with adapters that do nothing yet, and its log-probs before it had any."""
+    before = logprobs(model)
+    add_lora(model, "base", rank=4, alpha=8)
+    return model, before
+
+
+def disturb(model):
+    """Change the adapters, as training would."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=0.1)
+
+
+def test_new_adapters_change_nothing(adapted):
+    model, before = adapted
+    assert has_lora(model)
+    assert torch.equal(logprobs(model), before)
+
+
+def test_only_the_adapters_are_trained(adapted):
+    model, _ = adapted
+    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert len(trained) == 2 * LAYERS
+    assert all(".lora_" in name for name in trained)
+
+
+def test_without_its_adapters_a_model_is_what_it_was(adapted):
+    model, before = adapted
+    disturb(model)
+    after = logprobs(model)
+    with without_lora(model):
+        assert torch.equal(logprobs(model), before)
+    assert torch.equal(logprobs(model), after)
+    assert not torch.allclose(after, before, atol=0.1)
+    assert any(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_a_model_without_adapters_stays_as_it_is(model):
+    before = logprobs(model)
+    with without_lora(model):
+        assert torch.equal(logprobs(model), before)
+    assert not has_lora(model)
+
+
+def test_layers_can_be_chosen(model):
+    add_lora(model, "base", rank=4, alpha=8, modules=["q_proj", "v_proj"])
+    adapters = {name.split(".lora_")[0] for name, _ in model.named_parameters() if "lora_" in name}
+    assert {name.rpartition(".")[2] for name in adapters} == {"q_proj", "v_proj"}
+
+
+@pytest.mark.parametrize(
+    ("modules", "reason"),
+    [
+        (["q_proj", "v_prj"], r"names 'v_prj', but the body .* no linear layer .*'v_proj'"),
+        (["q_norm"], "names 'q_norm', but"),
+        (["mlp"], "names 'mlp', but"),
+        ([" "], "names ' ', but"),
+        (["model.embed_tokens"], "names 'model.embed_tokens', but"),
+        (["lm_head", "q_proj"], "names 'lm_head', but"),
+    ],
+)
+def test_layers_that_can_have_no_adapter_are_one_line(model, modules, reason):
+    with pytest.raises(ConfigError, match=f"^lora_modules {reason}"):
+        add_lora(model, "base", rank=4, alpha=8, modules=modules)
+
+
+# -- in a run ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def setting(letters, tmp_path, model, tokenizer):
+    """Options of a run of a few seconds that trains adapters."""
+    model.save_pretrained(tmp_path / "base")
+    tokenizer.save_pretrained(tmp_path / "base")
+    return {
+        **letters,
+        "model": str(tmp_path / "base"),
+        "steps": 3,
+        "learning_rate": 1e-2,
+        "lora_rank": 4,
+        "device": "cpu",
+    }
+
+
+def rows(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_adapters_learn(setting):
+    metrics = rows(run("grpo", **{**setting, "steps": 25, "minibatches": 2}))
+    assert metrics[-1]["reward/mean"] > metrics[0]["reward/mean"] + 1
+
+
+@WARNS
+def test_the_saved_model_has_its_adapters_merged_in_and_beside_it(setting, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = run("grpo", **{**setting, "model": "base", "save_every": 2}) / "model"
+    base = AutoModelForCausalLM.from_pretrained(setting["model"])
+    before = logprobs(base)
+    merged = logprobs(AutoModelForCausalLM.from_pretrained(folder))
+    beside = logprobs(PeftModel.from_pretrained(base, folder / "adapter"))
+    torch.testing.assert_close(merged, beside, rtol=0, atol=1e-5)
+    assert not torch.allclose(merged, before, atol=1e-3)
+    adapter = json.loads((folder / "adapter" / "adapter_config.json").read_text())
+    assert (adapter["base_model_name_or_path"], adapter["r"]) == (setting["model"], 4)
+    checkpoint = folder.parent / "checkpoints" / "step-000002"
+    AutoModelForCausalLM.from_pretrained(checkpoint)
+    assert (checkpoint / "adapter").is_dir()
+
+
+@WARNS
+def test_the_next_run_begins_where_this_one_ended(setting, tmp_path):
+    first = run("grpo", **setting)
+    again = {**setting, "model": str(first), "output": str(tmp_path / "again"), "seed": 3}
+    second = run("grpo", **again) / "model"
+    beside = PeftModel.from_pretrained(load_model(str(first / "model")), second / "adapter")
+    merged = load_model(str(second))
+    torch.testing.assert_close(logprobs(merged), logprobs(beside), rtol=0, atol=1e-5)
+
+
+def test_the_reference_is_the_model_without_its_adapters(setting):
+    """With one update per rollout, only another model than the policy is at a distance from it."""
+    metrics = rows(run("grpo", **setting, minibatches=1))
+    assert metrics[0]["kl/ref"] == pytest.approx(0, abs=1e-9)
+    assert metrics[-1]["kl/ref"] > 1e-4
+
+
+def test_config_toml_repeats_the_run(setting, tmp_path):
+    folder = run("grpo", **setting)
+    assert read_recipe(str(folder / "config.toml")).options["lora_rank"] == 4
+    again = tmp_path / "again"
+    assert main(["run", "--config", str(folder / "config.toml"), "--output", str(again)]) == 0
+    assert [r["loss"] for r in rows(folder)] == [r["loss"] for r in rows(again)]
+
+
+def test_a_run_without_adapters_does_not_write_down_their_options(setting):
+    folder = run("grpo", **{**setting, "lora_rank": None})
+    assert not {name for name in read_recipe(str(folder / "config.toml")).options if "lora" in name}
+
+
+@WARNS
+def test_the_head_of_a_new_reward_model_is_trained_and_saved_whole(setting, tmp_path):
+    (tmp_path / "pairs.jsonl").write_text('{"prompt": "a", "chosen": "b", "rejected": "c"}\n')
+    pairs = {k: v for k, v in setting.items() if k != "reward"}
+    folder = run("reward_model", **{**pairs, "data": str(tmp_path / "pairs.jsonl")}) / "model"
+    merged = load_model(str(folder), scalar_head=True)
+    base = AutoModelForSequenceClassification.from_pretrained(setting["model"], num_labels=1)
+    beside = PeftModel.from_pretrained(base, folder / "adapter")
+    beside.config.pad_token_id = merged.config.pad_token_id
+    ids = torch.tensor([[65, 66, 67]])
+    torch.testing.assert_close(merged(ids).logits, beside(ids).logits, rtol=0, atol=1e-5)
+    assert load_file(folder / "model.safetensors").keys() == merged.state_dict().keys()
+
+
+# -- what is refused -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"lora_rank": None, "lora_alpha": 8}, "lora_alpha is set, but not lora_rank"),
+        ({"lora_rank": None, "lora_modules": ["q_proj"]}, "lora_modules is set, but not lora_rank"),
+        ({"ref_sync_every": 2}, "ref_sync_every is set, but with lora_rank the reference is the"),
+        ({"lora_modules": ["nonesuch"]}, "lora_modules names 'nonesuch'"),
+    ],
+)
+def test_options_that_cannot_work_are_refused(setting, options, reason):
+    with pytest.raises(ConfigError, match=reason):
+        run("grpo", **{**setting, **options})
+
+
+def test_a_missing_peft_says_how_to_install_it(monkeypatch):
+    monkeypatch.setattr("anypo.support.extras.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"lora_rank needs peft.*pip install 'anypo\[peft\]'$"):
+        check_lora(RunConfig(lora_rank=4))
+    check_lora(RunConfig())
+
+
+def test_an_adapter_alone_is_no_model(setting):
+    adapter = run("grpo", **setting) / "model" / "adapter"
+    with pytest.raises(ModelError, match=r"is an adapter, not a model: merge it into its base"):
+        model_path(str(adapter))

@@ -1,0 +1,132 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anypo.errors import ModelError
+from anypo.hooks.batch import Sample, collate
+from anypo.models import forward
+from anypo.models.forward import check_head, micro_batches, score_tokens
+
+
+def made_batch(lengths=((3, 4), (1, 2), (5, 0), (2, 6))):
+    random = torch.Generator().manual_seed(1)
+
+    def ids(n):
+        return torch.randint(0, 256, (n,), generator=random).tolist()
+
+    samples = [Sample(ids(p), ids(c), group=0, reward=0.0) for p, c in lengths]
+    return collate(samples)
+
+
+def plain_logprobs(model, batch, row, temperature):
+    """One row at a time, with all logits: what the chunked way must equal."""
+    ids = batch.input_ids[row, : batch.sequence_lengths[row]]
+    start = batch.prompt_lengths[row]
+    distribution = (model(ids[None]).logits[0] / temperature).log_softmax(-1)
+    chosen = distribution[start - 1 : -1].gather(-1, ids[start:, None]).squeeze(-1)
+    entropy = -(distribution.exp() * distribution).sum(-1)[start - 1 : -1]
+    return chosen, entropy
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+@pytest.mark.parametrize("tokens_per_chunk", [1, 5, 10_000])
+def test_scores_equal_those_of_the_plain_forward(model, monkeypatch, temperature, tokens_per_chunk):
+    monkeypatch.setattr(forward, "CHUNK", tokens_per_chunk * model.config.vocab_size)
+    batch = made_batch()
+    logprobs, entropy, values = score_tokens(model, batch, temperature=temperature)
+    assert values is None
+    for row, length in enumerate(batch.lengths.tolist()):
+        expected = plain_logprobs(model, batch, row, temperature)
+        torch.testing.assert_close(logprobs[row, :length], expected[0], rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(entropy[row, :length], expected[1], rtol=1e-5, atol=1e-5)
+    assert (logprobs[~batch.mask] == 0).all()
+
+
+def gradients(model, batch, weights):
+    model.zero_grad()
+    for rows, part in weights:
+        scores = score_tokens(model, batch.rows(rows), temperature=1.0, with_entropy_gradient=True)
+        ((scores.logprobs + 0.1 * scores.entropy) * part).sum().backward()
+    return torch.cat([p.grad.flatten() for p in model.parameters()])
+
+
+def test_chunks_and_micro_batches_change_no_gradient(model, monkeypatch):
+    batch = made_batch()
+    weights = torch.rand(batch.mask.shape, generator=torch.Generator().manual_seed(2))
+    everything = torch.arange(len(batch))
+    whole = gradients(model, batch, [(everything, weights)])
+    monkeypatch.setattr(forward, "CHUNK", 3 * model.config.vocab_size)
+    rows = [torch.tensor([3, 1]), torch.tensor([2]), torch.tensor([0])]
+    parts = gradients(model, batch, [(part, weights[part]) for part in rows])
+    torch.testing.assert_close(parts, whole, rtol=1e-4, atol=1e-5)
+
+
+def test_the_golden_log_probs_and_entropies(golden, fixtures):
+    logits = torch.tensor(fixtures["LG"]["logits"][0], dtype=torch.float64)
+    tokens = torch.tensor(fixtures["LG"]["tokens"][0])
+
+    class Head(torch.nn.Module):
+        weight = torch.zeros(4, 1)
+
+        def get_output_embeddings(self):
+            return self
+
+        def forward(self, hidden):
+            return hidden
+
+    for name in ("logprob.temperature_1.0", "logprob.temperature_0.7"):
+        case = golden(name)
+        config, expected = case["config"], case["expected"]
+        leaf = logits.clone().requires_grad_()
+        logprobs, entropy = forward._apply_head(
+            Head(), leaf, tokens, config["temperature"], with_entropy_gradient=True
+        )
+        bonus = -config["entropy_coef"] * entropy.mean()
+        bonus.backward()
+        for actual, key in [(logprobs, "logp"), (entropy, "entropy")]:
+            wanted = torch.tensor(expected[key][0])
+            torch.testing.assert_close(actual.detach(), wanted, rtol=1e-5, atol=1e-5)
+        wanted = torch.tensor(expected["grad_logits_of_entropy_bonus"][0], dtype=torch.float64)
+        torch.testing.assert_close(leaf.grad, wanted, rtol=1e-5, atol=1e-7)
+        assert bonus.item() == pytest.approx(expected["entropy_bonus_loss"], rel=1e-5)
+
+
+def test_entropy_carries_gradient_only_on_demand(model):
+    batch = made_batch()
+    assert not score_tokens(model, batch, temperature=1.0).entropy.requires_grad
+    scores = score_tokens(model, batch, temperature=1.0, with_entropy_gradient=True)
+    assert scores.entropy.requires_grad
+
+
+def test_a_model_that_changes_its_logits_after_the_head_is_refused(model):
+    check_head(model)
+    plain = model.forward
+
+    def capped(**inputs):
+        outputs = plain(**inputs)
+        outputs.logits = 3 * torch.tanh(outputs.logits / 3)
+        return outputs
+
+    model.forward = capped
+    with pytest.raises(ModelError, match="capping or scaling"):
+        check_head(model)
+
+
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=30), st.integers(1, 200))
+def test_micro_batches_cover_every_row_within_the_budget(lengths, budget):
+    parts = [part.tolist() for part in micro_batches(torch.tensor(lengths), budget)]
+    assert sorted(row for part in parts for row in part) == list(range(len(lengths)))
+    for part in parts:
+        padded = len(part) * max(lengths[row] for row in part)
+        assert padded <= budget or len(part) == 1
+    longest = [max(lengths[row] for row in part) for part in parts]
+    assert longest == sorted(longest, reverse=True)
+
+
+@given(st.lists(st.integers(1, 9), min_size=2, max_size=12), st.integers(1, 30))
+def test_micro_batches_keep_units_together(lengths, budget):
+    units = [list(range(i, min(i + 2, len(lengths)))) for i in range(0, len(lengths), 2)]
+    for part in micro_batches(torch.tensor(lengths), budget, units):
+        for unit in units:
+            assert len(set(unit) & set(part.tolist())) in (0, len(unit))

@@ -1,0 +1,161 @@
+import copy
+
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification
+
+from anypo.data.prompts import to_prompts
+from anypo.errors import ModelError, RewardError
+from anypo.hooks.batch import Sample, collate
+from anypo.hooks.rollout import Inputs
+from anypo.models.forward import score_tokens
+from anypo.models.load import load_model
+from anypo.rewards.model import Inference, ScoreOfModel
+from anypo.rewards.scorer import Rewards, load_reward
+
+COMPLETION = Inputs(completions=frozenset({"completion"}))
+CHAT = [{"role": "user", "content": "1+1"}]
+NEWLINES = (
+    "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}<|end|>\n"
+    "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+
+def reply(text):
+    return [{"role": "assistant", "content": text}]
+
+
+@pytest.fixture
+def judge(scorer_dir):
+    """The reward of that model."""
+    return ScoreOfModel(scorer_dir, Inference())
+
+
+@pytest.fixture
+def trained_scores(scorer_dir, judge):
+    """What training makes of the same texts."""
+
+    def trained_scores(*pairs):
+        rows = [{"prompt": prompt, "completion": completion} for prompt, completion in pairs]
+        tokenizer = judge.tokens.tokenizer
+        prompts = to_prompts("mine", rows, tokenizer, COMPLETION, 100, 100).prompts
+        batch = collate([prompt.sample("completion", i) for i, prompt in enumerate(prompts)])
+        model = load_model(scorer_dir, scalar_head=True)
+        with torch.no_grad():
+            return score_tokens(model, batch, temperature=0.5).logprobs.sum(-1).tolist()
+
+    return trained_scores
+
+
+# -- scores of texts -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "pairs",
+    [
+        [("1+1=", "2"), ("2+2=", "four"), ("a", "b c d")],
+        [(CHAT, reply("2")), (CHAT, reply("I do not know"))],
+    ],
+    ids=["texts", "conversations"],
+)
+def test_a_text_gets_the_score_that_it_has_in_training(judge, trained_scores, pairs):
+    scores = judge(*zip(*pairs, strict=True))
+    assert scores == pytest.approx(trained_scores(*pairs), abs=1e-5)
+    assert len({round(score, 3) for score in scores}) == len(pairs)
+
+
+def test_a_conversation_is_scored_as_in_training_by_any_chat_template(judge, trained_scores):
+    tokenizer = copy.deepcopy(judge.tokens.tokenizer)
+    plain = judge([CHAT], [reply("2")])
+    tokenizer.chat_template = judge.tokens.tokenizer.chat_template = NEWLINES
+    scores = judge([CHAT], [reply("2")])
+    assert scores == pytest.approx(trained_scores((CHAT, reply("2"))), abs=1e-5)
+    assert scores != pytest.approx(plain, abs=1e-5)
+
+
+@pytest.mark.parametrize("empty", ["", " \n"])
+def test_an_empty_completion_is_scored_by_its_end(judge, empty):
+    ids = [*judge.tokens.prompt("1+1="), judge.tokens.end]
+    with torch.no_grad():
+        expected = judge.model(torch.tensor([ids])).logits.item()
+    assert judge(["1+1="], [empty]) == pytest.approx([expected], abs=1e-5)
+    assert len(judge([CHAT], [reply(empty)])) == 1
+
+
+def test_many_texts_are_scored_like_few(judge, scorer_dir):
+    prompts, completions = ["p"] * 5, ["a", "bc", "def", "g" * 30, "h"]
+    whole = judge(prompts, completions)
+    parts = ScoreOfModel(scorer_dir, Inference(token_budget=12))
+    assert parts(prompts, completions) == pytest.approx(whole, abs=1e-5)
+
+
+def test_a_text_that_the_model_cannot_attend_to_is_refused(judge):
+    judge.limit = 8
+    judge(["1+1="], ["abc"])
+    with pytest.raises(ModelError, match=r"judge' attends to 8 tokens, but is to score .* of 9"):
+        judge(["a", "1+1="], ["b", "abcd"])
+
+
+# -- as a reward ---------------------------------------------------------------------------------
+
+
+def test_a_directory_is_a_reward_by_its_name_and_a_weight_may_follow(scorer_dir):
+    reward = load_reward(scorer_dir)
+    assert (reward.name, reward.weight) == ("judge", 1.0)
+    weighted = load_reward(f"{scorer_dir}=0.5")
+    assert (weighted.name, weighted.weight) == ("judge", 0.5)
+    assert weighted.source == scorer_dir
+
+
+def test_the_directory_of_a_run_is_a_reward_by_its_own_name(scorer_dir, tmp_path):
+    run = tmp_path / "my_run"
+    run.mkdir()
+    (run / "config.toml").write_text("")
+    (run / "model").symlink_to(scorer_dir, target_is_directory=True)
+    reward = load_reward(str(run))
+    assert reward.name == "my_run"
+    pair = (["1+1="], ["2"])
+    assert reward.function(*pair) == load_reward(scorer_dir).function(*pair)
+
+
+def test_it_scores_samples_by_their_text(scorer_dir, tokenizer, judge):
+    rows = [{"prompt": CHAT, "answer": "2"}, {"prompt": "1+1=", "answer": "2"}]
+    prompts = to_prompts("mine", rows, tokenizer, Inputs(), 100, 100).prompts
+    ids = tokenizer("2<|end|>")["input_ids"]
+    samples = [Sample(prompt.ids, ids, group) for group, prompt in enumerate(prompts)]
+    scored = Rewards([load_reward(f"{scorer_dir}=2")], tokenizer, timeout=30)(prompts, samples)
+    expected = judge([CHAT], [reply("2")]) + judge(["1+1="], ["2"])
+    assert [s.scores["judge"] for s in scored] == pytest.approx(expected)
+    assert [s.reward for s in scored] == pytest.approx([2 * score for score in expected])
+
+
+def test_a_language_model_is_no_reward(model_dir):
+    with pytest.raises(RewardError, match="is a model that does not score texts") as refusal:
+        load_reward(model_dir)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_classifier_with_several_labels_is_no_reward(scorer_dir, tmp_path):
+    several = AutoModelForSequenceClassification.from_pretrained(
+        scorer_dir, num_labels=3, ignore_mismatched_sizes=True
+    )
+    several.save_pretrained(tmp_path)
+    with pytest.raises(RewardError, match="no sequence classifier with one label"):
+        load_reward(str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["someone/nothing", "someone/nothing=0.5"])
+def test_a_hub_name_that_cannot_be_reached_is_one_sentence(name):
+    with pytest.raises(ModelError, match="'someone/nothing' does not load") as refusal:
+        load_reward(name)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_directory_that_is_not_there_is_not_looked_for_elsewhere(tmp_path):
+    with pytest.raises(RewardError, match=r"there is no model directory '.*/nosuch'"):
+        load_reward(str(tmp_path / "nosuch"))
+
+
+def test_no_weights_are_loaded_before_the_first_text(scorer_dir, monkeypatch):
+    monkeypatch.setattr("anypo.rewards.model.load_model", lambda *_, **__: pytest.fail("loaded"))
+    load_reward(scorer_dir)

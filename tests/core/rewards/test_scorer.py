@@ -1,0 +1,532 @@
+import importlib
+import math
+import signal
+import sys
+import threading
+import time
+from contextlib import suppress
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from anypo.errors import DataError, RewardError
+from anypo.hooks.batch import Prompt, Sample
+from anypo.rewards.scorer import Reward, Rewards, load_reward
+
+TWO_ROWS = ("first", "second")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """An empty directory; what was imported from it is forgotten."""
+    yield tmp_path
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None)).startswith(str(tmp_path)):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def file(folder):
+    """Write Python to a file and return its path."""
+
+    def file(code, name="my_rewards.py"):
+        (folder / name).write_text(code, encoding="utf-8")
+        return str(folder / name)
+
+    return file
+
+
+@pytest.fixture
+def score(tokenizer):
+    """Score some completions, of a prompt each, with some functions."""
+
+    def score(*functions, texts=TWO_ROWS, prompts=None, weights=(1.0, 1.0), timeout=30.0):
+        prompts = prompts or [Prompt([1], f"prompt {i}") for i in range(len(texts))]
+        rewards = [
+            Reward(f"r{i}", function, weight)
+            for i, (function, weight) in enumerate(zip(functions, weights, strict=False))
+        ]
+        return Rewards(rewards, tokenizer, timeout)(prompts, answers(tokenizer, texts))
+
+    return score
+
+
+@pytest.fixture
+def given(score):
+    """What a function of any arguments is given."""
+
+    def given(**situation):
+        calls = []
+        score(lambda **arguments: calls.append(arguments) or [0.0, 0.0], **situation)
+        (arguments,) = calls
+        return arguments
+
+    return given
+
+
+def answers(tokenizer, texts):
+    return [
+        Sample([1], tokenizer(text + tokenizer.eos_token)["input_ids"], group=i)
+        for i, text in enumerate(texts)
+    ]
+
+
+def sleep(**_):
+    time.sleep(30)
+
+
+@pytest.mark.parametrize("name", ["exact", "length", "math", "regex:a"])
+def test_a_built_in_is_found_by_name(name):
+    reward = load_reward(name)
+    assert (reward.name, reward.weight) == (name.partition(":")[0], 1.0)
+    assert callable(reward.function)
+
+
+def test_a_function_in_a_file_is_found(file):
+    reward = load_reward(file("def score(completions): return [4.0]") + ":score")
+    assert reward.name == "score"
+    assert reward.function([]) == [4.0]
+
+
+def test_a_function_in_a_module_is_found(folder, monkeypatch):
+    (folder / "acme").mkdir()
+    (folder / "acme" / "scores.py").write_text("def score(completions): return [4.0]")
+    monkeypatch.syspath_prepend(folder)
+    assert load_reward("acme.scores:score").function([]) == [4.0]
+
+
+def test_a_file_may_define_data_classes(file):
+    code = (
+        "from __future__ import annotations\n"
+        "from dataclasses import dataclass\n"
+        "@dataclass\n"
+        "class Score:\n"
+        "    value: float\n"
+        "def score(completions): return [Score(4.0).value]\n"
+    )
+    assert load_reward(file(code) + ":score").function([]) == [4.0]
+
+
+def test_a_callable_object_is_a_reward(file, score):
+    code = "class Score:\n    def __call__(self, completions): return [1, 2]\nscore = Score()"
+    reward = load_reward(file(code) + ":score")
+    assert [s.reward for s in score(reward.function)] == [1.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("spec", "weight"),
+    [("exact=0.5", 0.5), ("length=-1e-3", -0.001), ("regex:a=2", 2.0), ("regex:a=b=2", 2.0)],
+)
+def test_a_weight_may_follow(spec, weight):
+    assert load_reward(spec).weight == weight
+
+
+def test_a_weight_may_follow_a_function_in_a_file(file):
+    reward = load_reward(file("def score(completions): return [4.0]") + ":score=0.5")
+    assert (reward.name, reward.weight) == ("score", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("spec", "match", "other"),
+    [
+        ("regex:a=b", "a=b", "a"),
+        ("regex:x=1=2", "x=1", "x"),
+        ("regex:a:b", "a:b", "a"),
+        ("regex:a.py:3", "a.py:3", "3"),
+    ],
+)
+def test_a_pattern_may_hold_what_separates_the_parts_of_a_specification(spec, match, other):
+    assert load_reward(spec).function(completions=[match, other]) == [1.0, 0.0]
+
+
+@pytest.mark.parametrize("weight", ["nan", "inf", "-inf", "1e999"])
+def test_a_weight_that_is_not_finite_is_refused(weight):
+    with pytest.raises(RewardError, match=f"exact={weight}"):
+        load_reward(f"exact={weight}")
+
+
+def test_an_unknown_built_in_names_the_nearest():
+    with pytest.raises(RewardError, match="no built-in reward 'exatc'; did you mean 'exact'"):
+        load_reward("exatc")
+
+
+@pytest.mark.parametrize("spec", ["", "mine.py", "judge"])
+def test_an_unknown_reward_says_how_to_name_ones_own(spec):
+    with pytest.raises(RewardError, match=r"as file\.py:function or package\.module:function"):
+        load_reward(spec)
+
+
+def test_a_weight_that_is_no_number_is_refused():
+    with pytest.raises(RewardError, match="no built-in reward 'exact=half'"):
+        load_reward("exact=half")
+
+
+def test_a_missing_file_is_named():
+    with pytest.raises(RewardError, match=r"imported: FileNotFoundError: no file 'no\.py'"):
+        load_reward("no.py:score")
+
+
+def test_a_missing_module_is_named():
+    with pytest.raises(RewardError, match="ModuleNotFoundError: No module named 'nowhere'"):
+        load_reward("nowhere.at.all:score")
+
+
+@pytest.mark.parametrize("name", ["scroe", "LIMIT"])
+def test_a_missing_function_is_named(file, name):
+    with pytest.raises(RewardError, match=rf"my_rewards\.py' defines no function '{name}'"):
+        load_reward(file("LIMIT = 3\ndef score(completions): return [4.0]") + f":{name}")
+
+
+@pytest.mark.parametrize(
+    ("code", "cause"), [("1 / 0", "ZeroDivisionError: division by zero"), ("def", "SyntaxError: ")]
+)
+def test_an_import_that_raises_says_why(file, code, cause):
+    with pytest.raises(RewardError, match=rf"my_rewards\.py:score' cannot be imported: {cause}"):
+        load_reward(file(code) + ":score")
+
+
+def test_a_file_named_like_a_library_does_not_replace_it(file):
+    load_reward(file("def score(completions): return [4.0]", name="wave.py") + ":score")
+    assert hasattr(importlib.import_module("wave"), "Wave_read")
+
+
+def test_two_rewards_of_one_name_are_refused(tokenizer):
+    rewards = [load_reward("exact"), load_reward("exact=0.5")]
+    with pytest.raises(RewardError, match=r"different: \['exact', 'exact'\]"):
+        Rewards(rewards, tokenizer, timeout=1)
+
+
+def test_functions_of_one_name_are_told_apart_by_what_the_user_wrote(tokenizer):
+    rewards = Rewards([load_reward("regex:a"), load_reward("regex:b=2")], tokenizer, timeout=1)
+    assert [reward.name for reward in rewards.rewards] == ["regex:a", "regex:b"]
+
+
+def test_no_reward_at_all_demands_no_column(tokenizer):
+    rewards = Rewards([], tokenizer, timeout=1)
+    rewards.check_columns([Prompt([1], "p")])
+    assert rewards.rewards == []
+
+
+@pytest.mark.parametrize("name", ["exact", "math=0.5"])
+def test_a_directory_of_the_same_name_does_not_hide_a_built_in(folder, monkeypatch, name):
+    (folder / name.partition("=")[0]).mkdir()
+    monkeypatch.chdir(folder)
+    assert load_reward(name).name == name.partition("=")[0]
+
+
+def test_a_function_of_any_arguments_gets_everything(given, tokenizer):
+    arguments = given(
+        texts=["one", "two"],
+        prompts=[Prompt([1], "p", {"answer": 1}), Prompt([2], "q", {"answer": 2})],
+    )
+    assert arguments == {
+        "prompts": ["p", "q"],
+        "completions": ["one", "two"],
+        "completion_ids": [s.completion_ids for s in answers(tokenizer, ["one", "two"])],
+        "answer": [1, 2],
+    }
+
+
+def test_a_function_gets_only_what_it_names(score):
+    def named(answer, completions, hint="none"):
+        return [float(a == c and hint == "none") for a, c in zip(answer, completions, strict=True)]
+
+    prompts = [Prompt([1], "p", {"answer": text, "level": 3}) for text in TWO_ROWS]
+    assert [s.reward for s in score(named, prompts=prompts)] == [1.0, 1.0]
+
+
+def test_columns_are_aligned_with_the_completions(tokenizer):
+    prompts = [Prompt([1], "p", {"answer": "a"}), Prompt([1], "q", {"answer": "b"})]
+    groups = [1, 0, 1]
+    samples = [Sample([1], tokenizer("x")["input_ids"], group) for group in groups]
+    seen = []
+    reward = Reward("r", lambda prompts, answer: seen.append((prompts, answer)) or [1, 2, 3])
+    scored = Rewards([reward], tokenizer, timeout=1)(prompts, samples)
+    assert seen == [(["q", "p", "q"], ["b", "a", "b"])]
+    assert [(s.group, s.reward) for s in scored] == [(1, 1.0), (0, 2.0), (1, 3.0)]
+
+
+def test_a_column_that_some_rows_lack_is_none_there(given):
+    prompts = [Prompt([1], "p", {"answer": 1}), Prompt([2], "q", {"hint": 2})]
+    arguments = given(prompts=prompts)
+    assert (arguments["answer"], arguments["hint"]) == ([1, None], [None, 2])
+
+
+def test_text_prompts_have_text_completions_without_special_tokens(given):
+    assert given()["completions"] == list(TWO_ROWS)
+
+
+def test_conversations_have_message_lists_as_completions(given):
+    chat = [{"role": "user", "content": "hello"}]
+    arguments = given(prompts=[Prompt([1], chat), Prompt([2], "text")])
+    assert arguments["prompts"] == [chat, "text"]
+    assert arguments["completions"] == [[{"role": "assistant", "content": "first"}], "second"]
+
+
+@pytest.mark.parametrize("name", ["prompts", "completions", "completion_ids"])
+def test_a_column_never_hides_what_is_scored(given, name):
+    prompts = [Prompt([1], "prompt 0", {name: "column"}), Prompt([2], "prompt 1", {name: "column"})]
+    assert given(prompts=prompts) == given()
+
+
+def test_a_function_cannot_change_what_is_trained_on(score, tokenizer):
+    def vandal(completion_ids):
+        completion_ids[0].clear()
+        return [0.0, 0.0]
+
+    scored = score(vandal)
+    assert [s.completion_ids for s in scored] == [
+        s.completion_ids for s in answers(tokenizer, TWO_ROWS)
+    ]
+
+
+def test_a_function_cannot_change_what_others_see(score):
+    seen = []
+
+    def vandal(completions):
+        completions.reverse()
+        return [0.0, 0.0]
+
+    def witness(completions):
+        seen.extend(completions)
+        return [0.0, 0.0]
+
+    score(vandal, witness)
+    assert seen == list(TWO_ROWS)
+
+
+def test_the_reward_is_the_weighted_sum_and_scores_are_raw(score):
+    first, second = score(lambda **_: [1, 2], lambda **_: [10, 20], weights=(2.0, -0.5))
+    assert (first.reward, first.scores) == (-3.0, {"r0": 1.0, "r1": 10.0})
+    assert (second.reward, second.scores) == (-6.0, {"r0": 2.0, "r1": 20.0})
+    assert first.score_weights == second.score_weights == {"r0": 2.0, "r1": -0.5}
+
+
+def test_scoring_leaves_the_rest_of_a_sample_alone(tokenizer):
+    sample = Sample([1], [5], group=0, logprobs=[-1.0], truncated=True, columns={"x": 1})
+    reward = Reward("r", lambda completions: [1.0])
+    (scored,) = Rewards([reward], tokenizer, timeout=1)([Prompt([1], "p")], [sample])
+    assert scored == replace(sample, reward=1.0, scores={"r": 1.0}, score_weights={"r": 1.0})
+    assert sample.reward is None
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        [0.5, 1],
+        (0.5, 1),
+        [0.5, True],
+        np.array([0.5, 1.0]),
+        np.array([0.5, 1.0], dtype=np.float32),
+        torch.tensor([0.5, 1.0]),
+        torch.tensor([0.5, 1.0], requires_grad=True),
+        [np.float32(0.5), np.int64(1)],
+    ],
+    ids=str,
+)
+def test_numbers_may_come_in_many_ways(score, answer):
+    rewards = [s.reward for s in score(lambda completions: answer)]
+    assert rewards == [0.5, 1.0]
+    assert {type(reward) for reward in rewards} == {float}
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ([1.0], "returned 1 numbers for 2 completions"),
+        ([1.0, 2.0, 3.0], "returned 3 numbers for 2 completions"),
+        ([], "returned 0 numbers for 2 completions"),
+        (0.5, "returned 0.5, not a list of numbers"),
+        (None, "returned None, not a list of numbers"),
+        ("ab", "returned 'ab', not a list of numbers"),
+        ({0: 1.0, 1: 2.0}, "not a list of numbers"),
+        (torch.tensor(0.5), "not a list of numbers"),
+        ([1.0, math.nan], "returned nan for completion 1: a reward is a finite number"),
+        ([math.inf, 1.0], "returned inf for completion 0"),
+        ([1.0, -math.inf], "returned -inf for completion 1"),
+        ([1.0, "2"], "returned '2' for completion 1"),
+        ([1.0, 1j], "returned 1j for completion 1"),
+        (torch.tensor([[1.0], [2.0]]), r"returned \[1\.0\] for completion 0"),
+        (np.array([1.0, np.nan]), "returned nan for completion 1"),
+        ([1.0, 10**400], "returned 1000.* for completion 1"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_anything_but_one_finite_number_per_completion_is_refused(score, answer, message):
+    with pytest.raises(RewardError, match=f"^reward 'r0' .*{message}"):
+        score(lambda completions: answer)
+
+
+@pytest.mark.parametrize("answer", [0.5, None, [1.0], [1.0, 2.0, 3.0]])
+def test_the_answer_is_checked_whatever_the_function_asks_for(score, answer):
+    with pytest.raises(RewardError, match=r"^reward 'r0' returned .*"):
+        score(lambda completion_ids: answer)
+
+
+def test_steps_are_rewarded_where_they_end(score):
+    first, second = score(lambda **_: [[(1, 0.5), (2, 1)], 2.0], weights=(2.0,))
+    assert (first.reward, first.scores) == (3.0, {"r0": 1.5})
+    assert first.columns["step_rewards"] == [0, 1, 2, 0, 0, 0]
+    assert first.columns["step_ends"] == [0, 1, 1, 0, 0, 0]
+    assert (second.reward, second.scores) == (4.0, {"r0": 2.0})
+    assert second.columns["step_ends"] == [0] * len(second.completion_ids)
+
+
+def test_without_steps_there_are_no_columns_of_steps(score):
+    assert all(sample.columns == {} for sample in score(lambda **_: [1.0, 2.0]))
+
+
+@pytest.mark.parametrize("steps", [[(6, 1.0)], [(-1, 1.0)], [(0, 1.0), (0, 2.0)]])
+def test_a_step_ends_at_a_token_of_its_own(score, steps):
+    with pytest.raises(RewardError, match=r"^reward 'r0' ends a step at token -?\d of a compl.* 6"):
+        score(lambda **_: [steps, 0.0])
+
+
+def test_two_functions_may_not_end_a_step_at_one_token(score):
+    with pytest.raises(RewardError, match="'r1' ends a step at token 2"):
+        score(lambda **_: [[(2, 1.0)], 0.0], lambda **_: [[(2, 1.0)], 0.0])
+
+
+@pytest.mark.parametrize("step", [(1,), (0.5, 1.0), (1, math.nan), (1, "2"), (1, 2, 3), 1.0])
+def test_what_is_no_step_is_refused(score, step):
+    with pytest.raises(RewardError, match=r"^reward 'r0' returned \[.* for completion 1"):
+        score(lambda **_: [0.0, [(0, 1.0), step]])
+
+
+def test_none_is_left_out_of_the_sum_and_scored_as_nan(score):
+    first, second = score(lambda **_: [None, 1.0], lambda **_: [2.0, None])
+    assert (first.reward, second.reward) == (2.0, 1.0)
+    assert math.isnan(first.scores["r0"])
+    assert math.isnan(second.scores["r1"])
+    assert (second.scores["r0"], first.scores["r1"]) == (1.0, 2.0)
+
+
+def test_a_completion_that_nothing_scores_is_an_error(score):
+    with pytest.raises(RewardError, match="every reward returned None for a completion"):
+        score(lambda **_: [None, 1.0], lambda **_: [None, None])
+
+
+def test_a_function_that_raises_is_named_with_error_and_line(score, file):
+    function = load_reward(file("def score(completions):\n    return 1 / 0") + ":score").function
+    with pytest.raises(RewardError, match=r"'r0' raised ZeroDivisionError: .*my_rewards\.py:2"):
+        score(function)
+
+
+def test_a_function_that_hangs_is_interrupted(score):
+    threads = set(threading.enumerate())
+    with pytest.raises(RewardError, match=r"'r0' took longer than 0\.2 s; raise reward_timeout"):
+        score(sleep, timeout=0.2)
+    assert set(threading.enumerate()) <= threads
+
+
+def test_a_function_that_swallows_exceptions_does_not_swallow_the_limit(score):
+    def stubborn(completions):
+        while True:
+            with suppress(Exception):
+                time.sleep(30)
+
+    with pytest.raises(RewardError, match="took longer"):
+        score(stubborn, timeout=0.2)
+
+
+def test_a_function_may_set_alarms_of_its_own(score):
+    rang = []
+
+    def alarmed(completions):
+        before = signal.signal(signal.SIGALRM, lambda *_: rang.append(True))
+        signal.setitimer(signal.ITIMER_REAL, 0.01)
+        while not rang:
+            time.sleep(0.01)
+        signal.signal(signal.SIGALRM, before)
+        return [1.0, 2.0]
+
+    assert [s.reward for s in score(alarmed)] == [1.0, 2.0]
+    assert rang == [True]
+
+
+def test_a_function_that_cancels_alarms_is_interrupted_all_the_same(score):
+    def cancelling(completions):
+        signal.alarm(0)
+        sleep()
+
+    with pytest.raises(RewardError, match="took longer"):
+        score(cancelling, timeout=0.2)
+
+
+def test_a_thread_that_cannot_be_timed_is_not_the_fault_of_the_function(score):
+    errors = []
+
+    def work():
+        try:
+            score(lambda completions: [0.0, 0.0])
+        except Exception as error:
+            errors.append(str(error))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert errors == ["only the main thread on POSIX can be timed; set reward_timeout to 0"]
+
+
+def test_without_a_limit_any_thread_can_score(score):
+    scored = []
+    thread = threading.Thread(
+        target=lambda: scored.extend(score(lambda completions: [1.0, 2.0], timeout=0))
+    )
+    thread.start()
+    thread.join()
+    assert [s.reward for s in scored] == [1.0, 2.0]
+
+
+def needs_answer(completions, answer):
+    return [0.0] * len(completions)
+
+
+def needs_answer_by_keyword(completions, *, answer):
+    return [0.0] * len(completions)
+
+
+def may_use_answer(prompts, completions, completion_ids, answer=None, *others, **more):
+    return [0.0] * len(completions)
+
+
+def rows_with(*columns):
+    """Prompts, one for each set of columns."""
+    return [Prompt([1], "", dict.fromkeys(names, 1)) for names in columns]
+
+
+@pytest.mark.parametrize("function", [needs_answer, needs_answer_by_keyword])
+def test_a_missing_column_is_named_with_the_row_and_what_it_has(tokenizer, function):
+    rewards = Rewards([Reward("mine", function)], tokenizer, timeout=1)
+    with pytest.raises(DataError, match=r"'mine' needs a column 'answer'; row 1 has level, hint$"):
+        rewards.check_columns(rows_with(("level", "hint")))
+    with pytest.raises(DataError, match="row 2 has none besides prompt"):
+        rewards.check_columns(rows_with(("answer",), ()))
+
+
+def test_a_built_in_that_needs_a_column_says_so(tokenizer):
+    rewards = Rewards([load_reward("exact")], tokenizer, timeout=1)
+    with pytest.raises(DataError, match="'exact' needs a column 'answer'"):
+        rewards.check_columns(rows_with(("solution",)))
+
+
+@pytest.mark.parametrize("function", [needs_answer, needs_answer_by_keyword])
+def test_a_column_that_is_there_is_not_missed(tokenizer, function):
+    rewards = Rewards([Reward("mine", function)], tokenizer, timeout=1)
+    rewards.check_columns(rows_with(("level", "answer")))
+
+
+def test_what_a_function_can_do_without_is_not_demanded(tokenizer):
+    Rewards([Reward("mine", may_use_answer)], tokenizer, timeout=1).check_columns(rows_with(()))
+
+
+def test_built_in_rewards_add_up(tokenizer):
+    rewards = [load_reward(spec) for spec in ("exact", "regex:<answer>=0.5", "length=0.01")]
+    prompts = [Prompt([1], "1+1", {"answer": "2"}), Prompt([1], "2+2", {"answer": "4"})]
+    samples = answers(tokenizer, ["<answer>2</answer>", "22"])
+    right, wrong = Rewards(rewards, tokenizer, timeout=5)(prompts, samples)
+    assert right.scores == {"exact": 1.0, "regex": 1.0, "length": -4.0}
+    assert right.reward == pytest.approx(1 + 0.5 - 0.04)
+    assert wrong.reward == pytest.approx(-0.03)

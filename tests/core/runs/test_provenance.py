@@ -1,0 +1,220 @@
+"""The lock says which code made a run, and the comparison names each difference."""
+
+import copy
+import hashlib
+import json
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+import anypo_plugins.cispo
+from anypo import HOOK_API_VERSION, Plugin, compose, hookimpl, run
+from anypo.runs.provenance import changes, describe, differences, uninstalled, write_lock
+
+LAMPREY = '''\
+from anypo import Plugin, hookimpl
+
+
+class Lamprey(Plugin):
+    """It holds on."""
+
+    hold: float = 1.0
+
+    @hookimpl(wrapper=True)
+    def clip(self):
+        return self.hold * (yield)
+'''
+
+
+class Sticky(Plugin):
+    """Defined in no distribution."""
+
+    sticky: float = 1.0
+
+    @hookimpl(wrapper=True)
+    def clip(self):
+        return self.sticky * (yield)
+
+
+@pytest.fixture
+def lamprey(install):
+    """Installs a plugin of a distribution of its own; gives the file that defines it."""
+    files = {"lamprey_module.py": LAMPREY}
+    info = install("anypo-lamprey", {"lamprey": "lamprey_module:Lamprey"}, files)
+    return info.parent / "lamprey_module.py"
+
+
+@pytest.fixture
+def lock(lamprey):
+    return describe(compose("grpo", "lamprey", Sticky, clip="cispo"))
+
+
+def sha256(path):
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def test_every_plugin_is_described(lock, lamprey):
+    assert [p["name"] for p in lock["plugins"]] == ["grpo", "lamprey", "sticky", "cispo"]
+    assert [p["position"] for p in lock["plugins"]] == [0, 1, 2, 3]
+    assert lock["plugins"][1] == {
+        "position": 1,
+        "name": "lamprey",
+        "distribution": "anypo-lamprey",
+        "version": "1.0",
+        "class": "lamprey_module:Lamprey",
+        "sha256": sha256(lamprey),
+        "stage": None,
+        "knobs": {"hold": 1.0},
+    }
+
+
+def test_a_plugin_of_which_one_stage_was_taken_says_which(lock):
+    assert [p["stage"] for p in lock["plugins"]] == [None, None, None, "clip"]
+    assert lock["plugins"][3]["sha256"] == sha256(anypo_plugins.cispo.__file__)
+
+
+def test_a_plugin_of_no_distribution_says_so(lock):
+    sticky = lock["plugins"][2]
+    assert sticky["distribution"] is None
+    assert sticky["note"] == "of no installed distribution"
+    assert sticky["sha256"] == sha256(__file__)
+    assert "note" not in lock["plugins"][1]
+
+
+def test_a_plugin_without_a_file_has_no_hash():
+    source = LAMPREY.replace("Lamprey", "Typed")
+    names = {"__name__": "typed_in_a_session"}
+    exec(source, names)
+    assert describe(compose("grpo", names["Typed"]))["plugins"][1]["sha256"] is None
+
+
+def test_knobs_have_the_value_they_have_in_the_stack():
+    (grpo, dapo) = describe(compose("dapo", knobs={"group_size": 5}))["plugins"]
+    assert grpo["knobs"]["group_size"] == dapo["knobs"]["group_size"] == 5
+    assert grpo["knobs"]["kl_coef"] == 0.0
+
+
+def test_the_versions_beneath_are_described(lock):
+    versions = lock["versions"]
+    assert versions["python"] == platform.python_version()
+    assert versions["hook API"] == HOOK_API_VERSION
+    for name in ("anypo", "torch", "transformers", "accelerate", "pluggy"):
+        assert versions[name] == version(name)
+
+
+def test_a_lock_can_be_written_and_read_whatever_a_knob_is(tmp_path, lock):
+    lock["plugins"][0]["knobs"]["odd"] = {1, 2}
+    write_lock(tmp_path, lock)
+    read = json.loads((tmp_path / "plugins.lock.json").read_text())
+    assert read["plugins"][1] == lock["plugins"][1]
+
+
+def test_nothing_has_changed_if_nothing_has_changed(lock):
+    assert differences(lock, copy.deepcopy(lock)) == []
+
+
+def without(plugins, name):
+    return [p for p in plugins if p["name"] != name]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"sha256": "0123456789abcdef"}, ["has changed (sha256 was 0123456789ab)"]),
+        ({"version": "0.9"}, ["'lamprey' of anypo-lamprey 1.0: it was of anypo-lamprey 0.9"]),
+        ({"distribution": "anypo-eel"}, ["it was of anypo-eel 1.0"]),
+        ({"distribution": None}, ["it was of no distribution (lamprey_module:Lamprey)"]),
+        ({"class": "a:B"}, ["its class was a:B"]),
+        ({"version": "0.9", "sha256": "0"}, ["anypo-lamprey 0.9", "has changed"]),
+        ({"knobs": {"hold": 2.0}}, None),
+    ],
+)
+def test_a_plugin_that_changed_is_one_line(lock, change, says):
+    old = copy.deepcopy(lock)
+    old["plugins"][1] |= change
+    found = differences(old, lock)
+    if says is None:
+        assert found == []
+        return
+    (line,) = found
+    assert "'lamprey' of anypo-lamprey 1.0" in line
+    assert all(text in line for text in says)
+
+
+def test_a_plugin_that_is_not_there_any_more_and_a_new_one_are_named(lock):
+    fewer = {**lock, "plugins": without(lock["plugins"], "lamprey")}
+    assert differences(lock, fewer) == [
+        "plugin 'lamprey' of anypo-lamprey 1.0 is not there any more"
+    ]
+    assert differences(fewer, lock) == ["plugin 'lamprey' of anypo-lamprey 1.0 is new in the stack"]
+
+
+def test_another_order_of_the_stack_is_named(lock):
+    turned = {**lock, "plugins": lock["plugins"][::-1]}
+    assert differences(lock, turned) == [
+        "the stack is cispo.clip + sticky + lamprey + grpo, "
+        "it was grpo + lamprey + sticky + cispo.clip"
+    ]
+
+
+def test_another_algorithm_may_have_another_stack(lock):
+    other = {**lock, "algorithm": "other", "plugins": without(lock["plugins"], "lamprey")}
+    assert differences(lock, other) == []
+
+
+def test_other_versions_are_named(lock):
+    old = copy.deepcopy(lock)
+    old["versions"] |= {"torch": "2.0", "transformers": None, "vanished": "1"}
+    assert differences(old, lock) == [
+        f"torch is {version('torch')}, it was 2.0",
+        f"transformers is {version('transformers')}, it was absent",
+        "vanished is absent, it was 1",
+    ]
+
+
+def test_a_changed_file_is_seen_beside_an_old_config(tmp_path, lamprey):
+    config, algorithm = str(tmp_path / "config.toml"), compose("grpo", "lamprey")
+    assert changes(config, algorithm) == []
+    write_lock(tmp_path, describe(algorithm))
+    assert changes(config, algorithm) == []
+    lamprey.write_text(LAMPREY + "# another\n")
+    (change,) = changes(config, algorithm)
+    assert change.startswith(f"since '{tmp_path}': plugin 'lamprey' of anypo-lamprey 1.0: the file")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"plugins": [1]}', "\x00"])
+def test_a_damaged_lock_is_said_and_stops_nothing(tmp_path, text):
+    (tmp_path / "plugins.lock.json").write_text(text)
+    config = str(tmp_path / "config.toml")
+    (change,) = changes(config, compose("grpo"))
+    assert "plugins.lock.json' is damaged" in change
+    assert uninstalled(config) == ""
+
+
+def test_what_is_not_installed_any_more_is_named_with_its_version(tmp_path, lock):
+    write_lock(tmp_path, lock)
+    config = str(tmp_path / "config.toml")
+    assert uninstalled(config) == ""
+    lock["plugins"][1]["distribution"] = "anypo-eel"
+    write_lock(tmp_path, lock)
+    assert uninstalled(config) == f"; '{tmp_path}' was made with anypo-eel 1.0"
+
+
+def test_a_run_and_its_checkpoints_hold_the_lock(tmp_path, model_dir):
+    (tmp_path / "train.jsonl").write_text('{"prompt": "ab"}\n')
+    data, output = str(tmp_path / "train.jsonl"), str(tmp_path / "run")
+    options = {"steps": 1, "prompts_per_step": 1, "max_completion_length": 4, "device": "cpu"}
+    algorithm = compose("grpo", knobs={"group_size": 2})
+    folder = run(
+        algorithm,
+        model=model_dir,
+        data=data,
+        reward=["length"],
+        output=output,
+        save_every=1,
+        **options,
+    )
+    locks = [folder / "plugins.lock.json", folder / "checkpoints/step-000001/plugins.lock.json"]
+    assert [json.loads(path.read_text()) for path in locks] == [describe(algorithm)] * 2

@@ -1,0 +1,391 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from anypo import compose, run
+from anypo.runs.options import BUILT_IN_DEFAULTS, RunConfig, read_recipe
+from anypo_tasks.addition import is_built_in, task
+from anypo.errors import ConfigError, DataError, ModelError, RewardError
+from anypo.models.load import has_scalar_head
+from anypo.runs.observer import Silent
+from anypo.rewards.scorer import load_reward
+
+TIMINGS = ("seconds/", "tokens_per_second")
+
+
+@pytest.fixture
+def setting(letters, model_dir):
+    """Options of a run of a few seconds on data and a reward from files."""
+    return {
+        **letters,
+        "model": model_dir,
+        "eval_data": letters["data"],
+        "steps": 3,
+        "prompts_per_step": 2,
+        "learning_rate": 3e-3,
+        "device": "cpu",
+    }
+
+
+def rows(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def untimed(row):
+    return {name: value for name, value in row.items() if not name.startswith(TIMINGS)}
+
+
+def test_a_run_leaves_its_metrics_samples_config_and_model(setting):
+    folder = run("grpo", **setting)
+    metrics = rows(folder / "metrics.jsonl")
+    assert [row["step"] for row in metrics] == [0, 1, 2, 3]
+    assert "eval/score" in metrics[0]
+    assert "eval/score" in metrics[-1]
+    assert {
+        "reward/mean",
+        "reward/score",
+        "loss",
+        "loss/policy",
+        "loss/kl",
+        "ratio/mean",
+        "clip/fraction",
+        "kl/ref",
+        "entropy",
+        "length/mean",
+        "length/truncated",
+        "tokens_per_second",
+        "seconds/rollout",
+        "seconds/update",
+    } <= metrics[1].keys()
+    samples = rows(folder / "samples.jsonl")
+    assert samples[0].keys() >= {"step", "prompt", "completion", "reward", "scores"}
+    AutoModelForCausalLM.from_pretrained(folder / "model")
+    assert AutoTokenizer.from_pretrained(folder / "model").chat_template
+
+
+def test_the_model_learns_what_the_reward_asks_for(setting):
+    folder = run("grpo", **{**setting, "steps": 40, "prompts_per_step": 4})
+    metrics = rows(folder / "metrics.jsonl")
+    assert metrics[-1]["reward/mean"] > metrics[1]["reward/mean"] + 0.2
+
+
+def test_the_same_seed_gives_the_same_metrics(setting, tmp_path):
+    first = run("grpo", **setting)
+    second = run("grpo", **{**setting, "output": str(tmp_path / "again")})
+    other = run("grpo", **{**setting, "output": str(tmp_path / "other"), "seed": 1})
+    one, two, three = (
+        [untimed(r) for r in rows(f / "metrics.jsonl")] for f in (first, second, other)
+    )
+    assert one == two
+    assert one != three
+
+
+def test_config_toml_repeats_the_run(setting, tmp_path):
+    algorithm = compose("grpo", knobs={"group_size": 4, "kl_coef": 0})
+    first = run(algorithm, **setting, minibatches=2)
+    recipe = read_recipe(str(first / "config.toml"))
+    assert "output" not in recipe.options
+    repeated = run(
+        compose(*recipe.algorithm.split("+"), knobs=recipe.knobs, hooks=recipe.hooks),
+        **recipe.options,
+        output=str(tmp_path / "again"),
+    )
+    one, two = ([untimed(r) for r in rows(f / "metrics.jsonl")] for f in (first, repeated))
+    assert one == two
+
+
+def test_checkpoints_are_models(setting):
+    folder = run("grpo", **setting, save_every=2)
+    checkpoint = folder / "checkpoints" / "step-000002"
+    AutoModelForCausalLM.from_pretrained(checkpoint)
+    assert torch.load(checkpoint / "state.pt") == {"state": {}}
+
+
+def test_an_error_on_the_way_keeps_the_model_trained_so_far(setting, tmp_path):
+    (tmp_path / "reward.py").write_text(
+        "calls = []\n"
+        "def score(completions, **_):\n"
+        "    calls.append(1)\n"
+        "    return [1 / (len(calls) < 4)] * len(completions)\n"
+    )
+    with pytest.raises(
+        RewardError, match=r"^step 3: reward 'score' raised ZeroDivisionError.*model"
+    ):
+        run("grpo", **setting)
+    AutoModelForCausalLM.from_pretrained(tmp_path / "run" / "model")
+    assert [row["step"] for row in rows(tmp_path / "run" / "metrics.jsonl")] == [0, 1, 2]
+
+
+def test_bfloat16_computes_in_it_and_keeps_the_weights_in_float32(setting):
+    folder = run("grpo", **setting, dtype="bfloat16")
+    assert AutoModelForCausalLM.from_pretrained(folder / "model").dtype == torch.float32
+    assert rows(folder / "metrics.jsonl")[-1]["step"] == 3
+
+
+def refused(setting, error, match, algorithm="grpo", **changes):
+    options = {**setting, **changes}
+    there = Path(options["output"]).exists()
+    with pytest.raises(error, match=match):
+        run(algorithm, **options)
+    assert Path(options["output"]).exists() == there
+
+
+def test_a_directory_that_holds_another_run_is_refused(setting, tmp_path):
+    run("grpo", **setting)
+    refused(setting, ConfigError, "holds another run")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("precious")
+    refused(setting, ConfigError, "no empty directory", output=str(tmp_path / "mine"))
+
+
+def test_data_without_a_reward_are_refused(setting):
+    refused(setting, ConfigError, "no reward", reward=[])
+
+
+def test_a_model_directory_without_a_tokenizer_is_refused(setting, tmp_path, model_dir):
+    (tmp_path / "bare").mkdir()
+    config = AutoModelForCausalLM.from_pretrained(model_dir).config
+    config.save_pretrained(tmp_path / "bare")
+    refused(setting, ModelError, "holds no tokenizer", model=str(tmp_path / "bare"))
+
+
+def test_a_missing_model_is_refused(setting, tmp_path):
+    refused(setting, ModelError, "does not load", model=str(tmp_path / "nowhere"))
+
+
+def test_a_prompt_that_leaves_no_room_in_the_context_is_refused(setting):
+    refused(setting, DataError, "row 1.*has 2 tokens, the limit is 1", max_prompt_length=1)
+    refused(setting, ConfigError, "attends to 512 tokens", max_completion_length=512)
+
+
+def test_a_missing_column_is_refused_before_the_run_begins(setting, tmp_path):
+    refused(setting, DataError, "needs a column 'answer'", reward=["exact"])
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_gpu_that_is_not_there_is_refused(setting):
+    if torch.cuda.is_available():
+        pytest.skip("this machine has one")
+    refused(setting, ConfigError, "no usable GPU", device="cuda")
+
+
+class Notes(Silent):
+    """Remembers what was said."""
+
+    def __init__(self):
+        self.notes = []
+
+    def note(self, text):
+        """See `Observer`."""
+        self.notes.append(text)
+
+
+def test_clipping_that_cannot_matter_is_said_once(setting, tmp_path):
+    one, several = Notes(), Notes()
+    once = {**setting, "steps": 1, "minibatches": 1}
+    run("grpo", observer=one, **once)
+    run("grpo", observer=several, **{**once, "output": str(tmp_path / "other"), "epochs": 2})
+    assert len(one.notes) == 1
+    assert "clipping has no effect" in one.notes[0]
+    assert several.notes == []
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("critic", "shared"), ("critic_learning_rate", 1e-3)]
+)
+def test_options_of_a_model_that_the_algorithm_lacks_are_refused(setting, option, value):
+    refused(setting, ConfigError, f"{option} is set, but grpo has no critic", **{option: value})
+
+
+def test_a_share_without_an_interval_is_refused(setting):
+    refused(setting, ConfigError, "not ref_sync_every", ref_sync_alpha=0.5)
+
+
+def test_an_evaluation_interval_without_an_evaluation_is_refused(setting):
+    refused(setting, ConfigError, "no held-out prompts", eval_data=None, eval_every=5)
+
+
+def test_the_built_in_task_brings_the_reward_that_the_algorithm_needs(
+    quick_cache, model_dir, tmp_path
+):
+    options = {"steps": 1, "prompts_per_step": 2, "max_completion_length": 8}
+    folder = run("grpo_process", model=model_dir, output=str(tmp_path / "run"), **options)
+    assert "reward/right_steps" in rows(folder / "metrics.jsonl")[-1]
+
+
+def test_an_unwritable_cache_is_one_sentence(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(ConfigError, match="cannot be written"):
+        run("grpo", output=str(tmp_path / "run"))
+
+
+def test_an_interrupted_run_keeps_its_model_and_says_where(setting):
+    class Interrupts(Silent):
+        def reported(self, step, metrics):
+            if step == 2:
+                raise KeyboardInterrupt
+
+        def note(self, text):
+            self.said = text
+
+    observer = Interrupts()
+    with pytest.raises(KeyboardInterrupt):
+        run("grpo", observer=observer, **setting, epochs=2)
+    assert "the model so far is in" in observer.said
+    AutoModelForCausalLM.from_pretrained(f"{setting['output']}/model")
+
+
+# -- completions of a data set -------------------------------------------------------------------
+
+PAIR = {"prompt": "1+1=", "chosen": "2", "rejected": "three", "completion": "2"}
+
+
+@pytest.fixture
+def offline(setting, tmp_path):
+    """Options of a run that learns from three pairs, or from the chosen completions alone."""
+    rows = [{**PAIR, "prompt": f"{n}+1=", "answer": "2"} for n in range(3)]
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    del setting["reward"]
+    return {**setting, "data": str(path), "eval_data": str(path), "steps": 2}
+
+
+def last_of(folder):
+    return rows(folder / "metrics.jsonl")[-1]
+
+
+@pytest.mark.parametrize("algorithm", ["sft", "dpo", "kto", "reward_model"])
+def test_a_run_on_given_completions_has_a_held_out_loss_and_no_reward(offline, algorithm):
+    folder = run(algorithm, **offline)
+    first, *_, last = rows(folder / "metrics.jsonl")
+    assert {"eval/loss", "eval/loss/policy"} <= first.keys() & last.keys()
+    assert last["eval/loss"] < first["eval/loss"]
+    assert not [name for name in last if name.startswith(("reward/", "eval/score"))]
+    assert {row["reward"] for row in rows(folder / "samples.jsonl")} == {None}
+
+
+def test_old_log_probs_that_no_ratio_needs_are_no_reason_to_speak_of_clipping(offline):
+    observer = Notes()
+    run("kto", observer=observer, **offline, minibatches=1)
+    assert observer.notes == []
+
+
+def test_a_reward_scores_what_the_model_writes_beside_the_held_out_loss(offline):
+    folder = run("sft", **{**offline, "reward": ["exact", "length=0.1"]})
+    metrics = rows(folder / "metrics.jsonl")
+    names = {"eval/loss", "eval/score", "eval/score/exact", "eval/score/length"}
+    assert names <= metrics[0].keys() & metrics[-1].keys()
+    assert not [name for name in metrics[1] if name.startswith("reward/")]
+
+
+@pytest.mark.parametrize("algorithm", ["sft", "reward_model"])
+def test_config_toml_repeats_a_run_on_given_completions(offline, tmp_path, algorithm):
+    options = {**offline, "data_epochs": 2, "prompts_per_step": 2, "eval_data": None}
+    del options["steps"]
+    first = run(algorithm, **options)
+    recipe = read_recipe(str(first / "config.toml"))
+    assert recipe.options["steps"] == 3
+    assert not {"data_epochs", "max_rounds", "eval_every"} & recipe.options.keys()
+    repeated = run(algorithm, **recipe.options, output=str(tmp_path / "again"))
+    one, two = ([untimed(r) for r in rows(f / "metrics.jsonl")] for f in (first, repeated))
+    assert one == two
+    assert len(one) == 3
+
+
+def test_a_reward_that_nothing_would_read_is_refused(offline):
+    changes = {"algorithm": "sft", "eval_data": None, "reward": ["length"]}
+    refused(offline, ConfigError, "reward is set, but sft learns without one", **changes)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "lack"),
+    [
+        ("reward", ["length"], "completions to score"),
+        ("reward_timeout", 3.0, "completions to score"),
+        ("temperature", 0.5, "probabilities of tokens"),
+        ("max_rounds", 3, "sampling in its rollout"),
+    ],
+)
+def test_options_of_what_a_model_that_scores_texts_lacks_are_refused(offline, option, value, lack):
+    match = f"^{option} is set, but reward_model has no {lack}, so nothing would read it$"
+    refused(offline, ConfigError, match, algorithm="reward_model", **{option: value})
+
+
+@pytest.mark.parametrize("algorithm", ["sft", "dpo", "kto"])
+def test_rounds_are_refused_where_nothing_is_sampled(offline, algorithm):
+    match = f"max_rounds is set, but {algorithm} has no sampling in its rollout"
+    refused(offline, ConfigError, match, algorithm=algorithm, max_rounds=3)
+
+
+def test_two_answers_to_how_long_are_refused(setting):
+    refused(setting, ConfigError, "steps and data_epochs are both set", data_epochs=2)
+
+
+def test_without_steps_the_data_say_how_long(offline):
+    del offline["steps"]
+    folder = run("sft", **offline, data_epochs=3, minibatches=1)
+    assert last_of(folder)["step"] == 5  # 3 passes over 3 rows, 2 at a time
+
+
+# -- one run after the other ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def tiny_task(quick_cache, monkeypatch):
+    """The built-in task with a few problems, and its model made in no time."""
+    plain = task.problems
+    monkeypatch.setattr(task, "DEMONSTRATIONS", 50)
+    monkeypatch.setattr(task, "problems", lambda seed: tuple(r[:40] for r in plain(seed)))
+
+
+def test_what_was_trained_from_the_built_in_model_goes_on_as_it_would(tiny_task, setting, tmp_path):
+    before = run("sft", steps=1, prompts_per_step=4, output=str(tmp_path / "before"))
+    assert {"eval/loss", "eval/score"} <= last_of(before).keys()
+    assert is_built_in(str(before / "model"))
+    options = {name: setting[name] for name in ("data", "reward", "output")}
+    after = run("grpo", model=str(before), steps=1, prompts_per_step=2, **options)
+    recipe = read_recipe(str(after / "config.toml"))
+    assert recipe.options["model"] == str(before / "model")
+    assert recipe.options["learning_rate"] == BUILT_IN_DEFAULTS["learning_rate"]
+    assert recipe.options["max_completion_length"] == BUILT_IN_DEFAULTS["max_completion_length"]
+
+
+def test_another_model_is_trained_with_the_defaults_of_all(setting, tmp_path):
+    model = AutoModelForCausalLM.from_pretrained(setting["model"])
+    model.config.anypo_built_in = False
+    model.save_pretrained(tmp_path / "mine")
+    AutoTokenizer.from_pretrained(setting["model"]).save_pretrained(tmp_path / "mine")
+    changes = {"model": str(tmp_path / "mine"), "steps": 1}
+    del setting["learning_rate"]
+    recipe = read_recipe(str(run("grpo", **{**setting, **changes}) / "config.toml"))
+    assert recipe.options["learning_rate"] == RunConfig().learning_rate
+    assert recipe.options["minibatches"] == RunConfig().minibatches
+
+
+def test_a_trained_reward_model_rewards_another_run(offline, tmp_path):
+    judge = run("reward_model", **{**offline, "output": str(tmp_path / "judge")})
+    assert has_scalar_head(str(judge / "model"))
+    folder = run("grpo", **{**offline, "reward": [f"{judge}=2"], "steps": 1})
+    metrics = rows(folder / "metrics.jsonl")
+    assert metrics[1]["reward/mean"] == pytest.approx(2 * metrics[1]["reward/judge"], rel=1e-4)
+    sample, *_ = rows(folder / "samples.jsonl")
+    text = sample["completion"].removesuffix("<|end|>")
+    (score,) = load_reward(str(judge)).function([sample["prompt"]], [text])
+    assert score == pytest.approx(sample["scores"]["judge"], abs=1e-4)
+
+
+def test_a_model_that_scores_texts_is_not_trained_to_write_them(offline, tmp_path):
+    judge = run("reward_model", **{**offline, "output": str(tmp_path / "judge"), "steps": 1})
+    refused(offline, ModelError, "scores texts, but one that contin", "sft", model=str(judge))
+
+
+def test_a_run_that_saved_no_model_is_no_model(setting, tmp_path):
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "config.toml").write_text("")
+    match = "holds no model: the run ended before it saved one"
+    refused(setting, ModelError, match, model=str(tmp_path / "broken"))
+    refused(setting, ModelError, match, reward=[str(tmp_path / "broken")])

@@ -1,0 +1,309 @@
+import json
+import math
+import shutil
+
+import pytest
+
+from anypo import compose
+from anypo.runs.options import make_config
+from anypo.errors import ConfigError, DataError
+from anypo.runs.setup import gather
+from anypo.rewards.model import Inference
+from anypo.models.load import load_tokenizer
+from anypo.runs.observer import Silent
+
+PAIR = {"prompt": "1+1=", "chosen": "2", "rejected": "3"}
+LABELLED = {"prompt": "1+1=", "completion": "2", "label": True}
+ANSWERED = {"prompt": "1+1=", "answer": "2"}
+FORGETFUL = (
+    "{% for message in messages %}<|{{ message['role'] }}|>"
+    "{{ message['content'] if loop.last or message['role'] == 'user' else '...' }}"
+    "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+
+class Notes(Silent):
+    """Remembers what was said."""
+
+    def __init__(self):
+        self.notes = []
+
+    def note(self, text):
+        """See `Observer`."""
+        self.notes.append(text)
+
+
+@pytest.fixture
+def notes():
+    return Notes()
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write rows to a file and return its path."""
+
+    def write(*rows, name="train"):
+        path = tmp_path / f"{name}.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        return str(path)
+
+    return write
+
+
+@pytest.fixture
+def gathered(model_dir, notes, write):
+    """The materials of a run of an algorithm on some rows."""
+
+    def gathered(name, *rows, held_out=None, **options):
+        options = {"model": model_dir, "data": write(*rows), **options}
+        if held_out is not None:
+            options["eval_data"] = write(*held_out, name="held_out")
+        algorithm = compose(*name.split("+"))
+        return gather(algorithm, make_config(options), Inference(), notes)
+
+    return gathered
+
+
+# -- formats -------------------------------------------------------------------------------------
+
+
+def test_rows_of_the_algorithms_own_format_are_read(gathered, notes):
+    found = gathered("dpo", PAIR, {**PAIR, "prompt": "2="})
+    assert [prompt.content for prompt in found.prompts] == ["1+1=", "2="]
+    assert found.prompts[0].completions.keys() == {"chosen", "rejected"}
+    assert (found.held_out, found.held_out_rows, notes.notes) == ([], [], [])
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "missing", "fitting"),
+    [
+        ("dpo", LABELLED, "chosen", "kto, sft"),
+        ("sft", PAIR, "completion", "cdpo, dpo, ipo, kto, orpo, reward_model, robust_dpo"),
+        ("kto", {"prompt": "a", "completion": "b"}, "label", "sft"),
+        ("dpo", {"messages": []}, "chosen", "sft"),
+        ("grpo", {"text": "a"}, "prompt", "sft"),
+    ],
+)
+def test_rows_of_another_format_name_the_algorithms_that_learn_from_it(
+    gathered, name, row, missing, fitting
+):
+    there = ", ".join(row)
+    complaint = f"has no column '{missing}', only {there}; {fitting} would learn from it$"
+    with pytest.raises(DataError, match=rf"^data set '.*train\.jsonl' {complaint}"):
+        gathered(name, row, **({"reward": ["length"]} if name == "grpo" else {}))
+
+
+@pytest.mark.parametrize("row", [ANSWERED, {"question": "1+1", "solution": "2"}])
+def test_rows_without_completions_are_for_algorithms_that_sample(gathered, row):
+    there = ", ".join(row)
+    with pytest.raises(
+        DataError, match=f"no column 'completion', only {there}; only an algorithm that samples"
+    ):
+        gathered("sft", row)
+
+
+@pytest.mark.parametrize("pair", [PAIR, {"chosen": "1+1=2", "rejected": "1+1=3"}])
+def test_labelled_completions_may_come_as_pairs(gathered, pair):
+    good, bad = gathered("kto", pair).prompts
+    assert (good.columns["label"], bad.columns["label"]) == (True, False)
+    assert (good.columns["completion"], bad.columns["completion"]) == ("2", "3")
+    assert good.content == bad.content == "1+1="
+
+
+@pytest.mark.parametrize("name", ["dpo", "reward_model"])
+def test_a_ragged_row_is_named(gathered, name):
+    ragged = {"prompt": "3=", "chosen": "2"}
+    with pytest.raises(DataError, match=r"^row 3 of '.*train\.jsonl': there is no 'rejected', on"):
+        gathered(name, PAIR, PAIR, ragged)
+
+
+def test_a_ragged_row_is_named_by_its_number_in_the_data(gathered):
+    ragged = {"prompt": "3=", "chosen": "2"}
+    with pytest.raises(DataError, match=r"^row 3 of '.*train\.jsonl': .*'rejected'"):
+        gathered("kto", PAIR, PAIR, ragged)
+
+
+# -- what is lost --------------------------------------------------------------------------------
+
+
+def test_pairs_of_the_same_are_told_of(gathered, notes):
+    same = {**PAIR, "rejected": "2"}
+    assert len(gathered("dpo", PAIR, same, same).prompts) == 1
+    (note,) = notes.notes
+    assert note.startswith("2 rows of '")
+    assert note.endswith("hold the same completion twice and are left out (row 2 is the first)")
+
+
+@pytest.mark.parametrize("pair", [PAIR, {"chosen": "1+1=2", "rejected": "1+1=3"}])
+def test_pairs_of_the_same_are_told_of_where_pairs_become_rows(gathered, notes, pair):
+    assert len(gathered("kto", pair, {**pair, "rejected": pair["chosen"]}).prompts) == 2
+    (note,) = notes.notes
+    assert note.startswith("1 rows of '")
+    assert note.endswith("are left out (row 2 is the first)")
+
+
+def test_pairs_that_the_cut_makes_the_same_are_told_of(gathered, notes):
+    alike = {**PAIR, "chosen": "abc", "rejected": "abd"}
+    assert len(gathered("dpo", PAIR, alike, max_completion_length=2).prompts) == 1
+    (note,) = notes.notes
+    assert note.startswith("the completions of 1 rows of '")
+    assert "differ only beyond max_completion_length (2)" in note
+    assert note.endswith("(row 2 is the first)")
+
+
+def test_replies_that_are_not_learnt_are_told_of(gathered, notes, model_dir, tmp_path):
+    folder = tmp_path / "forgetful"
+    shutil.copytree(model_dir, folder)
+    tokenizer = load_tokenizer(model_dir)
+    tokenizer.chat_template = FORGETFUL
+    tokenizer.save_pretrained(folder)
+    turns = [{"role": role, "content": role} for role in ("user", "assistant") * 2]
+    gathered("sft", {"messages": turns}, {"messages": turns[:2]}, model=str(folder))
+    (note,) = notes.notes
+    assert note.startswith("of 1 rows of '")
+    assert "only the last reply is learnt" in note
+
+
+def test_completions_that_were_cut_are_told_of(gathered, notes):
+    long = {**PAIR, "chosen": "two", "rejected": "three"}
+    gathered("dpo", PAIR, long, max_completion_length=2)
+    (note,) = notes.notes
+    assert note.startswith("2 completions of '")
+    assert note.endswith("are longer than max_completion_length (2) and were cut")
+
+
+def test_what_is_cut_from_held_out_rows_is_told_of_too(gathered, notes):
+    gathered("sft", LABELLED, held_out=[{**LABELLED, "completion": "two"}], max_completion_length=2)
+    (note,) = notes.notes
+    assert "1 completions of" in note
+    assert "held_out.jsonl" in note
+
+
+# -- held-out rows -------------------------------------------------------------------------------
+
+
+def test_held_out_rows_with_completions_have_a_loss(gathered):
+    found = gathered("dpo", PAIR, held_out=[{**PAIR, "prompt": "2="}])
+    assert [prompt.content for prompt in found.held_out_rows] == ["2="]
+    assert found.held_out_rows[0].completions.keys() == {"chosen", "rejected"}
+    assert found.held_out == []
+
+
+def test_held_out_rows_with_completions_and_a_reward_are_completed_too(gathered):
+    found = gathered("dpo", PAIR, held_out=[{**PAIR, "answer": "2"}], reward=["exact"])
+    assert len(found.held_out_rows) == len(found.held_out) == 1
+    assert found.held_out[0].completions == {}
+
+
+def test_held_out_rows_without_completions_are_completed_if_there_is_a_reward(gathered):
+    found = gathered("dpo", PAIR, held_out=[ANSWERED], reward=["exact"])
+    assert [prompt.content for prompt in found.held_out] == ["1+1="]
+    assert found.held_out_rows == []
+
+
+def test_held_out_rows_without_completions_or_a_reward_are_refused(gathered):
+    with pytest.raises(DataError, match=r"'.*held_out\.jsonl' cannot be evaluated on: it lacks"):
+        gathered("dpo", PAIR, held_out=[ANSWERED])
+
+
+def test_held_out_rows_of_an_algorithm_that_samples_are_prompts(gathered):
+    found = gathered("grpo", ANSWERED, held_out=[PAIR], reward=["length"])
+    assert len(found.held_out) == 1
+    assert found.held_out_rows == []
+
+
+def test_held_out_rows_without_a_prompt_cannot_be_completed(gathered):
+    with pytest.raises(DataError, match=r"'.*held_out\.jsonl' has no column 'prompt', only text"):
+        gathered("grpo", ANSWERED, held_out=[{"text": "a"}], reward=["length"])
+
+
+CHAT = [{"role": "user", "content": "1+1"}, {"role": "assistant", "content": "2"}]
+
+
+def test_held_out_conversations_are_completed_from_before_their_first_reply(gathered, notes):
+    row = {"messages": CHAT, "answer": "2"}
+    found = gathered("sft", row, held_out=[row], reward=["exact"])
+    assert found.held_out[0].content == CHAT[:1]
+    assert found.held_out[0].columns["answer"] == "2"
+    assert found.held_out[0].completions == {}
+    assert len(found.held_out_rows) == 1
+    assert notes.notes == []
+
+
+def test_held_out_conversations_are_completed_whoever_is_trained(gathered):
+    row = {"messages": CHAT, "answer": "2"}
+    assert len(gathered("grpo", ANSWERED, held_out=[row], reward=["exact"]).held_out) == 1
+
+
+def test_a_prompt_beside_messages_is_the_one_to_complete(gathered):
+    row = {"prompt": "1+1=", "messages": CHAT, "answer": "2"}
+    found = gathered("grpo", ANSWERED, held_out=[row], reward=["exact"])
+    assert found.held_out[0].content == "1+1="
+
+
+def test_held_out_texts_have_a_loss_but_no_reward(gathered, notes):
+    found = gathered("sft", {"text": "1+1=2"}, held_out=[{"text": "1+2=3"}], reward=["length"])
+    assert found.held_out == []
+    assert len(found.held_out_rows) == 1
+    (note,) = notes.notes
+    assert "held_out.jsonl' has no column 'prompt', only text: its loss is measured, but no" in note
+
+
+def test_held_out_texts_are_refused_where_they_have_no_loss_either(gathered):
+    with pytest.raises(DataError, match="has no column 'prompt', only text"):
+        gathered("dpo", PAIR, held_out=[{"text": "1+2=3"}], reward=["length"])
+
+
+def test_held_out_rows_are_checked_for_the_columns_that_the_reward_needs(gathered):
+    with pytest.raises(DataError, match="reward 'exact' needs a column 'answer'; row 1 has"):
+        gathered("dpo", PAIR, held_out=[PAIR], reward=["exact"])
+
+
+def test_what_only_rows_to_learn_from_lack_is_not_demanded_of_them(gathered):
+    assert gathered("sft", LABELLED, held_out=[ANSWERED], reward=["exact"]).prompts
+
+
+# -- rewards and steps ---------------------------------------------------------------------------
+
+
+def test_data_to_sample_from_need_a_reward(gathered):
+    with pytest.raises(ConfigError, match="data are given but no reward"):
+        gathered("grpo", ANSWERED)
+
+
+def test_data_to_imitate_need_no_reward(gathered):
+    assert gathered("sft", LABELLED).scorer.rewards == []
+
+
+@pytest.mark.parametrize(
+    ("rows", "epochs", "prompts_per_step"), [(5, 1, 2), (4, 1, 2), (5, 3, 2), (1, 1, 16), (3, 7, 5)]
+)
+def test_without_steps_the_data_are_passed_as_often_as_said(
+    gathered, rows, epochs, prompts_per_step
+):
+    options = {"prompts_per_step": prompts_per_step, "data_epochs": epochs}
+    found = gathered("sft", *[LABELLED] * rows, **options)
+    assert found.config.steps == math.ceil(epochs * rows / prompts_per_step)
+
+
+def test_rows_that_are_left_out_are_not_passed(gathered):
+    same = {**PAIR, "rejected": "2"}
+    assert gathered("dpo", PAIR, PAIR, same, prompts_per_step=1).config.steps == 2
+
+
+def test_a_pair_that_becomes_two_rows_counts_as_two(gathered):
+    assert gathered("kto", PAIR, PAIR, prompts_per_step=2).config.steps == 2
+
+
+def test_steps_that_are_given_stay(gathered):
+    assert gathered("sft", LABELLED, steps=7).config.steps == 7
+
+
+def test_the_context_limits_prompts_and_completions(gathered):
+    long = {**LABELLED, "prompt": "p" * 12}
+    options = {"max_completion_length": 500}
+    assert gathered("sft", long, **options).prompts
+    with pytest.raises(DataError, match=r"row 1 of .* has 13 tokens, the limit is 12"):
+        gathered("sft", {**long, "prompt": "p" * 13}, **options)
+    with pytest.raises(ConfigError, match="is 512, but the model attends to 512 tokens"):
+        gathered("sft", LABELLED, max_completion_length=512)

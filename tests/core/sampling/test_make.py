@@ -1,0 +1,106 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+import anypo_vllm
+from anypo import run
+from anypo.errors import ConfigError, SamplerError
+from anypo.runs.options import RunConfig
+from anypo.sampling.make import check_sampler, unread_options
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
+URL = "http://127.0.0.1:9"
+
+
+def check(device=CPU, **options):
+    check_sampler(RunConfig(**options), device)
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    """Pretend that vLLM is installed."""
+    monkeypatch.setattr("anypo.support.extras.find_spec", lambda name: object())
+
+
+@pytest.fixture
+def missing(monkeypatch):
+    """Pretend that vLLM is not installed."""
+    monkeypatch.setattr("anypo.support.extras.find_spec", lambda name: None)
+
+
+def test_a_missing_vllm_says_how_to_install_it(missing, tmp_path):
+    with pytest.raises(ConfigError, match=r"pip install 'anypo\[vllm\]' .*docs/rollouts\.md"):
+        run("grpo", sampler="vllm", output=str(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_servers_need_no_vllm_here(missing):
+    check(sampler="vllm", vllm_url=URL)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"vllm_memory": 0.5}, "vllm_memory is set, but the sampler is transformers"),
+        ({"vllm_url": URL}, "vllm_url is set, but the sampler is transformers"),
+        ({"sampler": "vllm", "vllm_timeout": 3.0}, "vllm_timeout is set, but the sampler is vllm,"),
+        (
+            {"sampler": "vllm", "vllm_url": URL, "vllm_eager": True},
+            "vllm_eager is set, but the sampler is vllm servers, .*anypo serve",
+        ),
+        ({"sampler": "vllm", "vllm_sleep": True}, "vllm_sleep is set, but it is about GPUs"),
+        ({"sampler": "vllm", "vllm_tensor_parallel": 2}, "it is about GPUs"),
+        ({"sampler": "vllm", "temperature": 0.001}, r"vLLM samples at 0\.01 or more"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused(installed, options, reason):
+    with pytest.raises(ConfigError, match=reason):
+        check(**options)
+
+
+def test_options_that_mean_something_are_not(installed):
+    check(sampler="vllm", vllm_memory=0.5, vllm_eager=True, vllm_max_length=100)
+    check(GPU, sampler="vllm", vllm_sleep=True, vllm_tensor_parallel=2)
+    check(sampler="vllm", vllm_url=URL, vllm_timeout=3.0, vllm_exchange="/tmp")
+    check(sampler="transformers", temperature=0.001)
+
+
+def test_what_is_written_down_is_what_was_read():
+    assert "vllm_url" in unread_options(RunConfig())
+    assert "vllm_memory" not in unread_options(RunConfig(sampler="vllm"))
+    assert "vllm_memory" in unread_options(RunConfig(sampler="vllm", vllm_url=URL))
+
+
+def test_a_server_that_is_not_there_ends_the_run_before_it_begins(model_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr("anypo_vllm.servers.PAUSES", ())
+    (tmp_path / "train.jsonl").write_text('{"prompt": "ab"}\n')
+    with pytest.raises(SamplerError, match="cannot be reached"):
+        run(
+            "grpo",
+            model=model_dir,
+            data=str(tmp_path / "train.jsonl"),
+            reward=["length"],
+            sampler="vllm",
+            vllm_url=URL,
+            output=str(tmp_path / "run"),
+        )
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "reason"),
+    [
+        ("sft", "sampler is set, but sft samples nothing, and nor does a held-out score"),
+        ("reward_model", "sampler is set, but reward_model has no completions to score"),
+    ],
+)
+def test_a_sampler_that_nothing_uses_is_refused(algorithm, reason, tmp_path):
+    with pytest.raises(ConfigError, match=reason):
+        run(algorithm, sampler="transformers", data="x.jsonl", output=str(tmp_path / "run"))
+
+
+def test_only_one_module_imports_the_llm_of_vllm():
+    sources = sorted(Path(anypo_vllm.__file__).parent.rglob("*.py"))
+    found = [p.name for p in sources if "from vllm import LLM" in p.read_text(encoding="utf-8")]
+    assert found == ["engine.py"]

@@ -1,0 +1,312 @@
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+
+import anypo.training.learner
+from anypo import Plugin, Prompt, hookimpl
+from anypo import functional as F
+from anypo.errors import TrainingError
+from anypo.hooks.batch import Completion
+from anypo.models.adapters import add_lora
+from anypo.models.load import load_model
+from anypo.training.learner import Learner
+from anypo.training.metrics import Meter
+
+
+def metrics_of(trainer):
+    return [
+        {k: v for k, v in report.metrics.items() if not k.startswith(("seconds", "tokens"))}
+        for report in trainer.train()
+    ]
+
+
+def test_micro_batches_change_nothing(model, make_trainer, weights):
+    models = [copy.deepcopy(model) for _ in range(2)]
+    one, many = (make_trainer(m, token_budget=b) for m, b in zip(models, (10_000, 9), strict=True))
+    first, second = metrics_of(one), metrics_of(many)
+    torch.testing.assert_close(weights(models[0]), weights(models[1]), rtol=1e-4, atol=1e-5)
+    for a, b in zip(first, second, strict=True):
+        assert a == pytest.approx(b, rel=1e-3, abs=1e-5)
+
+
+@pytest.fixture
+def forward_passes(monkeypatch):
+    """Of every forward pass of a step: whether by the policy, whether with gradient, its groups."""
+
+    def forward_passes(trainer):
+        calls = []
+        plain = anypo.training.learner.score_tokens
+
+        def counting(scored, batch, **options):
+            call = (scored is trainer.model, torch.is_grad_enabled(), batch.group.tolist())
+            calls.append(call)
+            return plain(scored, batch, **options)
+
+        monkeypatch.setattr(anypo.training.learner, "score_tokens", counting)
+        trainer.step(1)
+        return calls
+
+    return forward_passes
+
+
+def test_one_update_per_rollout_makes_no_extra_forward_pass(model, forward_passes, make_trainer):
+    calls = forward_passes(make_trainer(model))
+    assert sorted(call[:2] for call in calls) == [(False, False), (True, True)]
+
+
+def test_several_updates_store_the_old_log_probs_once(model, forward_passes, make_trainer):
+    calls = [call[:2] for call in forward_passes(make_trainer(model, epochs=2, minibatches=2))]
+    assert calls.count((True, False)) == 1
+    assert calls.count((True, True)) == 4
+
+
+# -- rows without weight -------------------------------------------------------------------------
+
+
+class OneGroupLess(Plugin):
+    """Learns nothing from the middle one of three groups."""
+
+    @hookimpl
+    def weight(self, batch):
+        """1 / |y|, of groups 0 and 2."""
+        return F.token_mean(batch.mask & (batch.group != 1).unsqueeze(-1))
+
+
+class InPairs(OneGroupLess):
+    """The same, with rows that stay together."""
+
+    couples = "group"
+
+
+@pytest.mark.parametrize("plugin", [OneGroupLess, InPairs])
+def test_rows_without_weight_make_no_forward_pass_with_gradient(
+    model, forward_passes, make_trainer, plugin
+):
+    calls = forward_passes(make_trainer(model, "grpo", plugin))
+    trained = [group for _, with_gradient, groups in calls if with_gradient for group in groups]
+    assert sorted(trained) == [0] * 4 + [2] * 4
+
+
+def test_a_row_without_weight_stays_with_the_row_it_is_compared_with(
+    model, forward_passes, make_trainer
+):
+    class FirstRows(Plugin):
+        couples = "group"
+
+        @hookimpl
+        def weight(self, batch):
+            first = torch.arange(len(batch)) % 4 == 0
+            return F.token_mean(batch.mask & first.unsqueeze(-1))
+
+    calls = forward_passes(make_trainer(model, "grpo", FirstRows))
+    assert sorted(calls[-1][-1]) == [0] * 4 + [1] * 4 + [2] * 4
+
+
+def test_leaving_out_rows_without_weight_changes_no_update(
+    model, make_trainer, weights, monkeypatch
+):
+    options = {"warmup_steps": 0, "minibatches": 2, "token_budget": 20}
+    models = [copy.deepcopy(model) for _ in range(2)]
+    short, whole = (make_trainer(m, "grpo", OneGroupLess, **options) for m in models)
+    norms = [short.step(1).metrics["grad_norm"]]
+    monkeypatch.setattr(Learner, "_counting_units", Learner.units)
+    norms.append(whole.step(1).metrics["grad_norm"])
+    assert norms[0] == pytest.approx(norms[1], rel=1e-4)
+    torch.testing.assert_close(weights(models[0]), weights(models[1]), rtol=1e-4, atol=1e-5)
+    assert not torch.equal(weights(models[0]), weights(model))
+
+
+def test_an_update_of_which_nothing_has_a_weight_moves_nothing(model, make_trainer, weights):
+    class Nothing(Plugin):
+        @hookimpl
+        def weight(self, batch):
+            return F.token_mean(batch.mask) * (len(batch) != 12)
+
+    before = weights(model)
+    report = make_trainer(model, "grpo", Nothing, warmup_steps=0).step(1)
+    assert report.metrics["grad_norm"] == 0
+    assert torch.equal(weights(model), before)
+
+
+# -- measuring -----------------------------------------------------------------------------------
+
+
+def test_measuring_learns_nothing(model, make_trainer, samples, weights):
+    learner = make_trainer(model).learner
+    before = weights(model)
+    meter = Meter()
+    learner.measure(learner.prepare(samples, {}), meter)
+    assert "clip/fraction" not in meter.sums  # it takes a gradient
+    assert torch.equal(weights(model), before)
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert not learner.optimizer.state
+
+
+@pytest.mark.parametrize("budget", [9, 10_000])
+def test_what_is_measured_is_the_loss_that_would_be_trained_on(
+    model, make_trainer, samples, budget
+):
+    trainer = make_trainer(model, token_budget=budget)
+    measured, trained = Meter(), Meter()
+    batch = trainer.learner.prepare(samples, {})
+    batch = batch.replace(
+        advantages=2.0 * batch.mask, ref_logprobs=batch.ref_logprobs - torch.rand(batch.mask.shape)
+    )
+    trainer.learner.measure(batch, measured)
+    trainer.learner.update(batch, trained)
+    assert measured.terms["policy"] == pytest.approx(-2)
+    assert measured.terms["kl"] > 1e-3
+    assert measured.terms == pytest.approx(trained.terms, rel=1e-4)
+
+
+# -- completions of a data set -------------------------------------------------------------------
+
+
+def test_a_model_that_scores_texts_learns_to_rank_pairs(model_dir, make_trainer):
+    torch.manual_seed(0)
+    model = load_model(model_dir, scalar_head=True)
+    held = {"chosen": Completion([97, 98, 257]), "rejected": Completion([99, 257])}
+    prompts = [Prompt([50 + i], "", {}, held) for i in range(3)]
+    trainer = make_trainer(model, "reward_model", steps=8, warmup_steps=0)
+    trainer.prompts.prompts = prompts
+    reports = [report.metrics for report in trainer.train()]
+    assert reports[-1]["rewards/margins"] > reports[0]["rewards/margins"] + 0.5
+    assert reports[-1]["rewards/accuracies"] == 1
+    assert "entropy" not in reports[0]
+    assert not [name for name in reports[0] if name.startswith(("reward/", "ratio/"))]
+
+
+# -- updates -------------------------------------------------------------------------------------
+
+
+def test_the_schedule_ends_at_zero_with_the_last_update(model, make_trainer):
+    trainer = make_trainer(model, epochs=3, minibatches=2, warmup_steps=0)
+    list(trainer.train())
+    assert trainer.learner.schedule.get_last_lr() == [0.0]
+    assert trainer.sampler.synced == 2
+
+
+class Pairs(Plugin):
+    """Rows of a group must not be separated."""
+
+    couples = "group"
+
+    @hookimpl
+    def weight(self, batch):
+        """Alike."""
+        return F.token_mean(batch.mask)
+
+
+def test_coupled_rows_share_every_minibatch_and_micro_batch(model, make_trainer, samples):
+    trainer = make_trainer(model, "grpo", Pairs, token_budget=9, minibatches=2)
+    batch = trainer.learner.prepare(samples, {})
+    parts = [*trainer._minibatches(batch, step=1), *trainer.learner._micro_batches(batch)]
+    for part in parts:
+        groups = batch.group[part].tolist()
+        assert all(groups.count(group) == 4 for group in groups)
+
+
+class Exploding(Plugin):
+    """A gain that overflows once the real batch comes."""
+
+    @hookimpl
+    def clip(self, log_ratio, advantages, batch):
+        """r A, times infinity for batches of more than 10 rows."""
+        return log_ratio.exp() * advantages * (torch.inf if len(batch) == 12 else 1.0)
+
+
+def test_a_gradient_that_is_not_finite_stops_before_the_weights_change(
+    model, make_trainer, weights
+):
+    trainer = make_trainer(model, "grpo", Exploding)
+    before = weights(model)
+    with pytest.raises(TrainingError, match="gradient is not finite"):
+        trainer.step(1)
+    assert torch.equal(weights(model), before)
+
+
+# -- reference and critic ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("alpha", "share"), [(1.0, 1.0), (0.25, 0.25)])
+def test_the_reference_moves_towards_the_policy(model, alpha, share, make_trainer, weights):
+    options = {"ref_sync_every": 2, "ref_sync_alpha": alpha, "warmup_steps": 0, "steps": 4}
+    trainer = make_trainer(model, **options)
+    start = weights(trainer.learner.reference)
+    trainer.step(1)
+    assert torch.equal(weights(trainer.learner.reference), start)
+    trainer.step(2)
+    expected = start + share * (weights(model) - start)
+    torch.testing.assert_close(weights(trainer.learner.reference), expected)
+    assert "reference" in trainer.checkpoint()
+
+
+class Valued(Plugin):
+    """Rewards minus a critic's estimate, which learns them."""
+
+    @hookimpl
+    def advantage(self, batch):
+        """r - V_t; [N, T]."""
+        returns = batch.rewards.unsqueeze(-1).expand(batch.mask.shape)
+        return {"advantages": returns - batch.values, "returns": returns}
+
+    @hookimpl
+    def regularizer(self, values, batch):
+        """(V - R)^2; [N, T]."""
+        return {"value": (values - batch["returns"]).square()}
+
+
+@pytest.mark.parametrize("adapted", [False, True])
+@pytest.mark.parametrize("critic", ["own", "shared"])
+def test_a_critic_learns_the_return(model, critic, adapted, make_trainer):
+    if adapted:
+        add_lora(model, "base", rank=4, alpha=8)
+    options = {"critic": critic, "critic_learning_rate": 1e-2, "steps": 30, "warmup_steps": 0}
+    trainer = make_trainer(model, "grpo", Valued, **options)
+    losses = [report.metrics["loss/value"] for report in trainer.train()]
+    assert losses[0] == pytest.approx((1 + 4 + 9 + 16) / 4, rel=0.05)
+    assert losses[-1] < losses[0] / 4
+    saved = trainer.checkpoint()["critic"]
+    assert "head.weight" in saved
+    assert any("lora_" in name for name in saved) == (adapted and critic == "own")
+    assert not any("base_layer" in name for name in saved)
+
+
+@pytest.mark.parametrize("critic", ["own", "shared"])
+def test_a_warm_up_trains_the_critic_alone(model, critic, make_trainer, weights):
+    trainer = make_trainer(
+        model, "grpo", Valued, critic=critic, critic_warmup_steps=1, warmup_steps=0
+    )
+    before, head = weights(model), trainer.learner.critic.head.weight.clone()
+    trainer.step(1)
+    assert torch.equal(weights(model), before)
+    assert not torch.equal(trainer.learner.critic.head.weight, head)
+    trainer.step(2)
+    assert not torch.equal(weights(model), before)
+
+
+def test_a_critic_of_its_own_leaves_the_policy_alone(model, make_trainer, weights):
+    trainer = make_trainer(model, "grpo", Valued, learning_rate=1e-12, weight_decay=0.0)
+    before = weights(model)
+    list(trainer.train())
+    torch.testing.assert_close(weights(model), before, rtol=0, atol=1e-9)
+
+
+def test_a_step_without_a_gradient_moves_nothing(model, make_trainer, weights):
+    trainer = make_trainer(model, knobs={"kl_coef": 0}, warmup_steps=0, steps=3)
+    trainer.step(1)
+    before = weights(model)
+    trainer.scorer = lambda _, samples: [replace(s, reward=1.0) for s in samples]
+    assert trainer.step(2).metrics["grad_norm"] == 0
+    assert torch.equal(weights(model), before)
+
+
+def test_a_constant_schedule_warms_up_too(model, make_trainer):
+    trainer = make_trainer(model, schedule="constant", warmup_steps=2)
+    rates = []
+    for step in range(1, 4):
+        trainer.step(step)
+        rates.append(trainer.learner.schedule.get_last_lr()[0])
+    assert rates == pytest.approx([5e-4, 1e-3, 1e-3])

@@ -1,0 +1,240 @@
+"""Both ways of sampling with vLLM, against the trainer's own log-probs."""
+
+import os
+import random
+from dataclasses import replace
+
+import pytest
+import torch
+from transformers import Qwen3ForCausalLM
+
+from anypo import Prompt, collate
+from anypo.errors import ConfigError, SamplerError
+from anypo.models.adapters import add_lora
+from anypo.models.forward import score_tokens
+from anypo.sampling.transformers import TransformersSampler
+from anypo_tasks.addition.model import build_model
+from anypo_vllm.engine import LocalEngine
+from anypo_vllm.sampler import VLLMSampler
+from anypo_vllm.servers import Servers
+
+pytest.importorskip("vllm")
+pytestmark = [pytest.mark.vllm, pytest.mark.timeout(400)]
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+DTYPE = os.environ.get("ANYPO_TEST_DTYPE", "bfloat16" if DEVICE == "cuda" else "float32")
+CLOSE, FAR = (1e-4, 0.1) if DTYPE == "float32" else (0.4, 0.6)  # nats
+
+ENDS = list(range(40))  # often enough that some completions end and some do not
+PROMPTS = [Prompt(list(range(50, 50 + n)), "") for n in (4, 1, 7, 2, 3)]
+BLOCK = 128  # tokens of a block of the prefix cache on a CPU
+
+
+def long_prompts():
+    draw = random.Random(0)
+    return [Prompt([draw.randrange(256) for _ in range(n)], "") for n in (300, 2 * BLOCK, 40)]
+
+
+def local_engine(model, folder):
+    model.save_pretrained(folder)
+    return LocalEngine(
+        str(folder), model.config, device=DEVICE, dtype=DTYPE, max_length=400, memory=0.3
+    )
+
+
+def randomised(tokenizer, tied):
+    """The built-in model, with random weights large enough for its choices to differ."""
+    config = build_model(tokenizer, seed=0).config
+    config.tie_word_embeddings = tied
+    model = Qwen3ForCausalLM(config).eval()
+    random = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                parameter.normal_(std=0.2, generator=random)
+    return model.to(DEVICE)
+
+
+WAYS = ["in process", "in process, untied", "in process, adapted", "server"]
+
+
+@pytest.fixture(scope="module", params=WAYS)
+def engine_and_model(request, tokenizer, tmp_path_factory):
+    """An engine with the weights of a model."""
+    model = randomised(tokenizer, tied="untied" not in request.param)
+    if request.param == "server":
+        url = request.getfixturevalue("vllm_server").url
+        engine = Servers([url], model.config, timeout=60)
+    else:
+        engine = local_engine(model, tmp_path_factory.mktemp("engine"))
+        if "adapted" in request.param:
+            add_lora(model, "base", rank=4, alpha=8)
+    engine.load(model)
+    yield engine, model
+    engine.close()
+
+
+@pytest.fixture
+def engine(engine_and_model):
+    """The engine alone, with its weights up to date."""
+    engine, model = engine_and_model
+    engine.load(model)
+    return engine
+
+
+@pytest.fixture
+def policy(engine_and_model):
+    """The model that the engine follows, which gets its weights back."""
+    _, model = engine_and_model
+    before = [p.detach().clone() for p in model.parameters()]
+    yield model
+    with torch.no_grad():
+        for parameter, value in zip(model.parameters(), before, strict=True):
+            parameter.copy_(value)
+
+
+def make_sampler(engine, temperature=0.7, end_tokens=ENDS, length=12):
+    return VLLMSampler(
+        engine, end_tokens=end_tokens, temperature=temperature, max_completion_length=length
+    )
+
+
+def sampled(sampler, n=4, prompts=PROMPTS, seed=0):
+    torch.manual_seed(seed)
+    return sampler.sample(prompts, n)
+
+
+def mismatch(policy, samples, temperature):
+    """The largest difference between the log-probs of the sampler and of the trainer."""
+    batch = collate([replace(sample, reward=0.0) for sample in samples]).to(policy.device)
+    half = DTYPE == "bfloat16"
+    with torch.no_grad(), torch.autocast(DEVICE, dtype=torch.bfloat16, enabled=half):
+        logprobs = score_tokens(policy, batch, temperature=temperature).logprobs
+    return (logprobs - batch.sampler_logprobs).abs().max().item()
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_log_probs_are_those_of_the_distribution_sampled_from(engine, policy, temperature):
+    samples = sampled(make_sampler(engine, temperature))
+    assert mismatch(policy, samples, temperature) < CLOSE
+    assert mismatch(policy, samples, temperature + 0.3) > FAR
+
+
+def move(policy):
+    """Change all weights that are trained, as an optimizer step would."""
+    with torch.no_grad():
+        for parameter in policy.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.02 * torch.randn_like(parameter))
+
+
+def test_log_probs_follow_every_one_of_20_updates(engine, policy):
+    """On prompts longer than a block of the prefix cache, which an update makes worthless."""
+    sampler = make_sampler(engine, temperature=1.0)
+    prompts = long_prompts()
+    for update in range(20):
+        samples = sampled(sampler, prompts=prompts, seed=update)
+        assert mismatch(policy, samples, 1.0) < CLOSE
+        move(policy)
+        assert mismatch(policy, samples, 1.0) > FAR, "the update is too small to prove anything"
+        sampler.sync(policy)
+
+
+def test_without_a_sync_the_samples_are_of_the_old_weights(engine, policy):
+    move(policy)
+    assert mismatch(policy, sampled(make_sampler(engine), prompts=long_prompts()), 0.7) > FAR
+
+
+def test_samples_come_prompt_by_prompt(engine):
+    samples = sampled(make_sampler(engine), n=3)
+    assert [s.group for s in samples] == [g for g in range(len(PROMPTS)) for _ in range(3)]
+    assert all(s.prompt_ids == PROMPTS[s.group].ids for s in samples)
+
+
+def test_a_completion_stops_at_its_first_end_token_and_keeps_it(engine, check_ends):
+    check_ends(sampled(make_sampler(engine)), ENDS, limit=12)
+
+
+def test_no_end_token_but_those_of_the_run_ends_a_completion(engine, policy):
+    own = policy.config.eos_token_id
+    first = [token for s in sampled(make_sampler(engine)) for token in s.completion_ids]
+    with torch.no_grad():  # make the model's own end token as likely as the likeliest
+        policy.lm_head.weight[own] = policy.lm_head.weight[max(set(first), key=first.count)]
+    engine.load(policy)
+    samples = sampled(make_sampler(engine, end_tokens=[262], length=40), n=16)
+    assert any(own in sample.completion_ids[:-1] for sample in samples)
+
+
+def test_the_same_seed_gives_the_same_samples_and_copies_differ(engine):
+    first, second, other = (sampled(make_sampler(engine), seed=seed) for seed in (0, 0, 1))
+    assert [s.completion_ids for s in first] == [s.completion_ids for s in second]
+    assert [s.completion_ids for s in first] != [s.completion_ids for s in other]
+    assert len({tuple(s.completion_ids) for s in first[:4]}) > 1
+
+
+def test_tokens_are_drawn_as_often_as_with_transformers(engine, policy):
+    ours = make_sampler(engine, length=1)
+    theirs = TransformersSampler(
+        policy, end_tokens=ENDS, temperature=0.7, max_completion_length=1, token_budget=10_000
+    )
+    counts = []
+    for sampler in (ours, theirs):
+        samples = sampled(sampler, n=4000, prompts=[Prompt([65], "")])
+        drawn = torch.tensor([s.completion_ids[0] for s in samples])
+        counts.append(torch.bincount(drawn, minlength=263) / 4000)
+    torch.testing.assert_close(*counts, rtol=0, atol=0.04)
+
+
+def test_a_prompt_without_room_is_refused(engine):
+    with pytest.raises(ConfigError, match=r"vLLM takes .* together"):
+        sampled(make_sampler(engine, length=300), prompts=[Prompt([65] * 250, "")])
+
+
+def test_weights_that_do_not_arrive_are_noticed(engine, policy, monkeypatch):
+    known = policy.state_dict(keep_vars=True)
+    del known["model.norm.weight"]
+    monkeypatch.setattr(policy, "state_dict", lambda **_: known)
+    with pytest.raises(SamplerError, match=r"no weights came for model\.norm\.weight"):
+        engine.load(policy)
+
+
+def pretend_to_reset(engine, monkeypatch, success):
+    """Have the prefix cache stay as it is, whatever is said of it."""
+    if isinstance(engine, LocalEngine):
+        monkeypatch.setattr(engine.llm, "reset_prefix_cache", lambda: success)
+        return
+    for server in engine.servers:
+
+        async def post(path, body, wanted, post=server._post):
+            return success if wanted == "success" else await post(path, body, wanted)
+
+        monkeypatch.setattr(server, "_post", post)
+
+
+def test_an_engine_that_keeps_its_prefix_cache_is_refused(engine, policy, monkeypatch):
+    pretend_to_reset(engine, monkeypatch, success=False)
+    with pytest.raises(SamplerError, match="does not empty its prefix cache"):
+        engine.load(policy)
+
+
+def test_a_prefix_cache_that_is_not_emptied_would_be_noticed(engine, policy, monkeypatch):
+    sampler = make_sampler(engine)
+    sampled(sampler, prompts=long_prompts())
+    move(policy)
+    pretend_to_reset(engine, monkeypatch, success=True)
+    sampler.sync(policy)
+    assert mismatch(policy, sampled(sampler, prompts=long_prompts()), 0.7) > FAR
+
+
+def test_the_process_is_left_as_it_was(tokenizer, tmp_path):
+    model = randomised(tokenizer, tied=True)
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    engine = local_engine(model, tmp_path)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(threads + 1)
+    assert torch.get_num_threads() == threads + 1
+    torch.set_num_threads(threads)
+    assert torch.rand(1) == expected
+    engine.close()

@@ -1,0 +1,43 @@
+import pytest
+
+from anypo_vllm.serve import serve_command
+
+
+def command(**options):
+    return serve_command("a/model", host="127.0.0.1", port=8000, **{"on_cpu": False, **options})
+
+
+def value(arguments, option):
+    return arguments[arguments.index(option) + 1]
+
+
+def test_a_server_samples_from_the_models_distribution_and_takes_weights():
+    arguments, environment = command()
+    assert value(arguments, "--model") == "a/model"
+    assert value(arguments, "--generation-config") == "vllm"
+    assert value(arguments, "--logprobs-mode") == "processed_logprobs"
+    assert value(arguments, "--worker-extension-cls") == "anypo_vllm.worker.WeightReceiver"
+    assert environment["VLLM_SERVER_DEV_MODE"] == "1"
+
+
+@pytest.mark.parametrize(("on_cpu", "dtype"), [(True, "float32"), (False, "bfloat16")])
+def test_the_precision_is_that_of_the_trainer(on_cpu, dtype):
+    assert value(command(on_cpu=on_cpu)[0], "--dtype") == dtype
+    assert value(command(on_cpu=on_cpu, dtype="float16")[0], "--dtype") == "float16"
+
+
+def test_graphs_and_threads_are_for_gpus():
+    with_gpu, without = command(), command(on_cpu=True)
+    assert "--enforce-eager" not in with_gpu[0]
+    assert "OMP_NUM_THREADS" not in with_gpu[1]
+    assert "--enforce-eager" in without[0]
+    assert without[1]["OMP_NUM_THREADS"] == "1"
+    assert "--enforce-eager" in command(eager=True)[0]
+
+
+def test_what_is_not_given_is_left_to_vllm():
+    assert not {"--max-model-len", "--gpu-memory-utilization"} & {*command()[0]}
+    arguments, _ = command(max_length=512, memory=0.5, tensor_parallel=2)
+    assert value(arguments, "--max-model-len") == "512"
+    assert value(arguments, "--gpu-memory-utilization") == "0.5"
+    assert value(arguments, "--tensor-parallel-size") == "2"
