@@ -24,7 +24,7 @@ from transformers import PreTrainedTokenizerBase
 from anypo.errors import ConfigError, DataError, RewardError, nearest
 from anypo.hooks.batch import Prompt, Sample, step_columns
 from anypo.rewards.deadline import DeadlineError, deadline
-from anypo.rewards.model import Inference, ScoreOfModel
+from anypo.rewards.model import ScoreOfModel
 from anypo.support.functions import load_function
 from anypo_tasks.rewards import BUILT_IN
 
@@ -43,13 +43,13 @@ class Reward:
     source: str = ""  # as the user wrote it: its name where two functions have the same
 
 
-def load_reward(spec: str, inference: Inference | None = None) -> Reward:
+def load_reward(spec: str, runtime: Runtime | None = None) -> Reward:
     """The reward that a specification names.
 
     Args:
         spec: `NAME` or `NAME:ARGUMENT` of a built-in, `file.py:function`,
             `package.module:function`, or a model directory or hub name; `=WEIGHT` may follow.
-        inference: How a model is run.
+        runtime: How a model is run.
 
     Raises:
         RewardError: It cannot be imported or is not callable, or the model scores no texts.
@@ -61,9 +61,7 @@ def load_reward(spec: str, inference: Inference | None = None) -> Reward:
     if source and (Path(source).is_dir() or ("/" in source and ":" not in source)):
         if not Path(source).exists() and Path(source).parent.is_dir():
             raise RewardError(f"there is no model directory '{source}' to score with")
-        return Reward(
-            Path(source).name, ScoreOfModel(source, inference or Inference()), weight, source
-        )
+        return Reward(Path(source).name, ScoreOfModel(source, runtime or Runtime()), weight, source)
     if ":" not in source:
         raise RewardError(
             f"there is no built-in reward '{name}'{nearest(name, BUILT_IN)}; "

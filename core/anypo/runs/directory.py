@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from anypo.runs.options import Recipe, write_recipe
+from anypo.runs.recipe import Recipe, write_recipe
 from anypo.errors import ConfigError
 from anypo.models.adapters import has_lora, save_lora
 from anypo.runs.provenance import LOCK, Lock, write_lock
