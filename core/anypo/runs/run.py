@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 from anypo.composition.algorithm import Algorithm
 from anypo.composition.compose import compose, suited_to_built_in
 from anypo.runs.options import Recipe, RunConfig, idle, inapplicable, make_config, resolve
-from anypo.data.load import PromptStream
+from anypo.data.stream import PromptStream
 from anypo_tasks.addition import is_built_in
 from anypo.errors import AnypoError, ConfigError, TrainingError
 from anypo.training.evaluation import HeldOutLoss, SampledScore

@@ -20,7 +20,8 @@ from anypo.rewards.model import Inference
 from anypo.models.load import context_length, load_config, load_tokenizer
 from anypo.runs.observer import Observer
 from anypo.data.prompts import Prompts, to_prompts
-from anypo.rewards.scorer import Rewards, load_reward
+from anypo.rewards.load import load_reward
+from anypo.rewards.scorer import Rewards
 from anypo.hooks.rollout import Inputs
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from anypo.composition.algorithm import Algorithm
-from anypo.data.load import PromptStream
+from anypo.data.stream import PromptStream
 from anypo.hooks.batch import Batch, Prompt, Sample
 from anypo.hooks.rollout import Sampler, Scorer
 from anypo.hooks.specs import State
