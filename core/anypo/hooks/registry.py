@@ -121,6 +121,11 @@ def installed() -> tuple[Entry, ...]:
     )
 
 
+def knows(name: str, kind: str = ALGORITHM) -> bool:
+    """Whether something of a kind is called so, usable or not."""
+    return any(_is_named(entry, name) for entry in entries(kind))
+
+
 def find(name: str, kind: str = ALGORITHM) -> Entry:
     """The entry of a kind called `name`, or `DISTRIBUTION:NAME`; `-` and `_` are the same.
 

@@ -16,7 +16,7 @@ class RewardOptions(Options):
 
     reward: list[str] = Field(
         [],
-        description="NAME, NAME:ARGUMENT, file.py:function, package.module:function or a model that "
-        "scores; =WEIGHT may follow. Repeat it to add up.",
+        description="NAME, NAME:ARGUMENT, file.py:function, module:function or a model that scores "
+        "texts; =WEIGHT may follow. Repeat it to add rewards up.",
     )
     reward_timeout: float = Field(60.0, ge=0, description="Seconds per call; 0: no limit.")

@@ -14,7 +14,7 @@ from anypo.errors import AnypoError, TrainingError
 from anypo.models.load import model_path, sensible_threads
 from anypo.runs.directory import RunDirectory
 from anypo.runs.observer import Observer
-from anypo.runs.options import RunConfig, make_config, refuse_unread, resolve, unread
+from anypo.runs.options import RunConfig, make_config, panels, refuse_unread, resolve, unread
 from anypo.runs.provenance import describe
 from anypo.runs.recipe import Recipe
 from anypo.runs.setup import check_engines, gather, make_trainer
@@ -60,18 +60,18 @@ def train(algorithm: Algorithm, config: RunConfig, observer: Observer) -> Path:
     trainer = make_trainer(algorithm, materials, distributed)
     directory.begin(_recipe(algorithm, materials.config), describe(algorithm))
     with sensible_threads(trainer.model):
-        _train(trainer, directory, materials.tokenizer, observer)
+        _train(trainer, materials.config, directory, materials.tokenizer, observer)
     return directory.path
 
 
 def _train(
     trainer: Trainer,
+    config: RunConfig,
     directory: RunDirectory,
     tokenizer: PreTrainedTokenizerBase,
     observer: Observer,
 ) -> None:
     """Train and write down every step; whatever happens, the model trained so far is saved."""
-    save_every = trainer.config.save_every
     done = 0
     told = False
     observer.started(trainer.steps)
@@ -80,10 +80,10 @@ def _train(
             done = report.step
             directory.write(report, tokenizer)
             if report.missing and not told:
-                observer.note(_shortage(report, trainer.config))
+                observer.note(_shortage(report, config))
                 told = True
             observer.reported(report)
-            if done and save_every and done % save_every == 0:
+            if done and config.save_every and done % config.save_every == 0:
                 directory.checkpoint(done, trainer, tokenizer)
     except BaseException as error:
         saved = f"the model so far is in {directory.save(trainer.model, tokenizer)}"
@@ -127,4 +127,6 @@ def _recipe(algorithm: Algorithm, config: RunConfig) -> Recipe:
     ignored = {*unread(config, algorithm), "output", "data_epochs"}  # steps says it
     if not config.precompute_reference:  # written down, it would bar a variation without one
         ignored.add("precompute_reference")
-    return Recipe(algorithm.named, config.model_dump(exclude=ignored), knobs, hooks)
+    options = config.model_dump(exclude=ignored)
+    ordered = [name for names in panels(type(config)).values() for name in names if name in options]
+    return Recipe(algorithm.named, {name: options[name] for name in ordered}, knobs, hooks)

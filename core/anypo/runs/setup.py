@@ -12,7 +12,7 @@ from anypo.composition.algorithm import Algorithm
 from anypo.hooks.batch import Prompt
 from anypo.composition.compose import learning_from
 from anypo.runs.options import RunConfig, sampler_of
-from anypo.runs.task import ChosenTask, ensure_task
+from anypo.runs.task import ensure_task
 from anypo.sampling.sampler import start_sampler
 from anypo.support.extras import check_installed
 from anypo.training.distributed import Distributed, set_seed
@@ -20,11 +20,13 @@ from anypo.training.evaluation import HeldOutLoss, SampledScore
 from anypo.training.frozen import ensure_precomputed
 from anypo.training.learner import Learner
 from anypo.training.trainer import Evaluation, Trainer
-from anypo.data.load import PromptStream, load_rows
+from anypo.data.load import load_rows
+from anypo.data.stream import PromptStream
 from anypo.errors import ConfigError, DataError
 from anypo.data.formats import Row, columns_in_reach, converted
 from anypo.hooks.runtime import Runtime
 from anypo.hooks.sampler import SamplingRequest
+from anypo.hooks.task import ChosenTask
 from anypo.models.adapters import add_lora
 from anypo.models.forward import check_head
 from anypo.models.load import (
@@ -37,7 +39,8 @@ from anypo.models.load import (
 )
 from anypo.runs.observer import Observer
 from anypo.data.prompts import Prompts, to_prompts
-from anypo.rewards.scorer import Rewards, load_reward
+from anypo.rewards.load import load_reward
+from anypo.rewards.scorer import Rewards
 from anypo.hooks.rollout import Inputs
 
 

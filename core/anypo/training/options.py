@@ -70,7 +70,7 @@ class EvaluationOptions(Options):
 
 
 class LearnerOptions(
-    StepOptions, OptimizerOptions, ReferenceOptions, CriticOptions, SamplingOptions, DataOptions
+    DataOptions, SamplingOptions, StepOptions, OptimizerOptions, ReferenceOptions, CriticOptions
 ):
     """What a learner reads."""
 

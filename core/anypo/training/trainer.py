@@ -1,4 +1,4 @@
-"""The training loop: roll out, judge, update, sync.
+"""The training loop: roll out, annotate, update, sync.
 
 Read `Trainer.step`: it is the flow of a step. Everything algorithmic is behind `Algorithm`.
 """
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from anypo.data.load import PromptStream
+from anypo.data.stream import PromptStream
 from anypo.hooks.batch import Batch, Prompt, Sample
 from anypo.hooks.rollout import Scorer
 from anypo.hooks.specs import State
@@ -85,7 +85,7 @@ class Trainer:
             report = self._roll_out(step)
         if not report.samples:  # all were dropped: there is nothing to learn from
             return report
-        with clock.phase("judge"):
+        with clock.phase("annotate"):
             batch = self.learner.prepare(report.samples, self.state)
         with clock.phase("update"):
             only_critic = step <= self.config.critic_warmup_steps

@@ -23,7 +23,7 @@ class Addition:
         "max_completion_length": 40,
         "eval_every": 25,
     }
-    knobs: ClassVar = {}
+    knobs: ClassVar[dict[str, object]] = {}
 
     def fingerprint(self) -> str:
         """Changes whenever the code that makes the model does."""

@@ -10,8 +10,9 @@ from anypo.hooks.batch import Sample, collate
 from anypo.hooks.rollout import Inputs
 from anypo.models.forward import score_tokens
 from anypo.models.load import load_model
+from anypo.rewards.load import load_reward
 from anypo.rewards.model import Inference, ScoreOfModel
-from anypo.rewards.scorer import Rewards, load_reward
+from anypo.rewards.scorer import Rewards
 
 COMPLETION = Inputs(completions=frozenset({"completion"}))
 CHAT = [{"role": "user", "content": "1+1"}]

@@ -11,7 +11,7 @@ from anypo_tasks.addition import is_built_in, task
 from anypo.errors import ConfigError, DataError, ModelError, RewardError
 from anypo.models.load import has_scalar_head
 from anypo.runs.observer import Silent
-from anypo.rewards.scorer import load_reward
+from anypo.rewards.load import load_reward
 
 TIMINGS = ("seconds/", "tokens_per_second")
 
