@@ -11,14 +11,27 @@ A prompt and what follows it are texts or lists of messages.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
 
 from anypo.errors import DataError
 
-Row = dict[str, Any]
+Columns = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a data set, or one of several that it became."""
+
+    number: int  # in the data set, from 1
+    columns: Columns
+
+
+def numbered(rows: Iterable[Columns]) -> list[Row]:
+    """The rows of a whole data set."""
+    return [Row(number, columns) for number, columns in enumerate(rows, 1)]
 
 
 @dataclass(frozen=True)
@@ -28,7 +41,7 @@ class Converter:
     takes: tuple[str, ...]  # columns
     makes: tuple[str, ...]
     is_needed: Callable[[Collection[str], Collection[str]], bool]  # of columns there are and wanted
-    convert: Callable[[Row], list[Row]]
+    convert: Callable[[Columns], list[Columns]]
 
 
 def converted(rows: Sequence[Row], wanted: Collection[str], name: str = "") -> list[Row]:
@@ -43,12 +56,8 @@ def converted(rows: Sequence[Row], wanted: Collection[str], name: str = "") -> l
         DataError: A row is not of the format that the first one has.
     """
     for way in _CONVERTERS:
-        if _applies(way, rows[0].keys(), wanted):
-            rows = [
-                new
-                for number, row in enumerate(rows, 1)
-                for new in _converted(way, row, f"row {number} of '{name}'")
-            ]
+        if _applies(way, rows[0].columns, wanted):
+            rows = [new for row in rows for new in _converted(way, row, name)]
     return list(rows)
 
 
@@ -65,19 +74,20 @@ def _applies(way: Converter, columns: Collection[str], wanted: Collection[str]) 
     return set(way.takes) <= set(columns) and way.is_needed(columns, wanted)
 
 
-def _converted(way: Converter, row: Row, where: str) -> list[Row]:
-    for column in way.takes:
-        if column not in row:
-            raise DataError(f"{where}: there is no '{column}', only {', '.join(row)}")
-        if row[column] is None:
-            raise DataError(f"{where}: '{column}' is null")
+def _converted(way: Converter, row: Row, name: str) -> list[Row]:
+    columns = row.columns
     try:
-        return way.convert(row)
+        for column in way.takes:
+            if column not in columns:
+                raise DataError(f"there is no '{column}', only {', '.join(columns)}")
+            if columns[column] is None:
+                raise DataError(f"'{column}' is null")
+        return [Row(row.number, new) for new in way.convert(columns)]
     except DataError as error:
-        raise DataError(f"{where}: {error}") from error
+        raise DataError(f"row {row.number} of '{name}': {error}") from error
 
 
-def _split_conversation(row: Row) -> list[Row]:
+def _split_conversation(row: Columns) -> list[Columns]:
     """All from the first reply on is the completion."""
     rest = {name: value for name, value in row.items() if name != "messages"}
     messages = row["messages"]
@@ -92,13 +102,13 @@ def is_reply(message: Any) -> bool:
     return isinstance(message, dict) and message.get("role") == "assistant"
 
 
-def _complete_nothing(row: Row) -> list[Row]:
+def _complete_nothing(row: Columns) -> list[Columns]:
     """A text is the completion of an empty prompt."""
     rest = {name: value for name, value in row.items() if name != "text"}
     return [{**rest, "prompt": "", "completion": row["text"]}]
 
 
-def _split_shared_start(row: Row) -> list[Row]:
+def _split_shared_start(row: Columns) -> list[Columns]:
     """What chosen and rejected begin with is the prompt; of neither it takes all."""
     chosen, rejected = row["chosen"], row["rejected"]
     if isinstance(chosen, str) and isinstance(rejected, str):
@@ -134,7 +144,7 @@ def _last_word(text: str) -> int:
     return found.start() if found else 0
 
 
-def _unpair(row: Row) -> list[Row]:
+def _unpair(row: Columns) -> list[Columns]:
     """Two labelled rows of one pair."""
     rest = {name: value for name, value in row.items() if name not in ("chosen", "rejected")}
     return [

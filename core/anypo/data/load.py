@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from anypo.data.formats import Row
+from anypo.data.formats import Columns, Row, numbered
 from anypo.errors import DataError
 
 LOADERS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv"}
@@ -41,7 +41,7 @@ def load_rows(name: str) -> list[Row]:
         raise
     except Exception as error:
         raise DataError(f"data set '{name}' does not load: {_cause(error)}") from error
-    rows = list(table)
+    rows = numbered(table)
     if not rows:
         raise DataError(f"data set '{name}' is empty")
     return rows
@@ -56,7 +56,7 @@ def _load_file(path: Path, datasets: Any) -> Any:
     return datasets.load_dataset(loader, data_files=str(path), split="train")
 
 
-def _read_jsonl(path: Path) -> list[Row]:
+def _read_jsonl(path: Path) -> list[Columns]:
     # Not through `datasets`: it gives no line number, and fills the keys a row lacks with None.
     rows = []
     with path.open(encoding="utf-8-sig") as lines:

@@ -25,7 +25,9 @@ def test_it_is_an_ordinary_model_directory_with_data(built):
         "12+34 <answer>ü</answer>"
     )
     assert model.generation_config.eos_token_id == tokenizer.eos_token_id
-    train, held_out = load_rows(built.train), load_rows(built.held_out)
+    train, held_out = (
+        [row.columns for row in load_rows(name)] for name in (built.train, built.held_out)
+    )
     assert (train, held_out) == task.problems(build.SEED)
     problems = [str(row["prompt"]) for row in train + held_out]
     assert len(set(problems)) == len(problems) == 8100
