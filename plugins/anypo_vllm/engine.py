@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from anypo.errors import SamplerError
+from anypo.errors import SamplerError, one_line
 from anypo.models.weights import whole_weights
 from anypo_vllm import worker as vllm_worker
 from anypo_vllm.sampler import Generated, Request
@@ -214,4 +214,4 @@ def _cpu_cache(config: PreTrainedConfig, dtype: str, max_length: int, memory: fl
 
 
 def _line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    return one_line(f"{type(error).__name__}: {error}")

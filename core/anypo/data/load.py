@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from anypo.data.formats import Columns, Row, numbered
-from anypo.errors import DataError
+from anypo.errors import DataError, one_line
 
 LOADERS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv"}
 
@@ -82,4 +82,4 @@ def _load_hub(name: str, datasets: Any) -> Any:
 def _cause(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
-    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    return one_line(f"{type(error).__name__}: {error}")
