@@ -17,6 +17,7 @@ from itertools import takewhile
 from typing import Any
 
 from anypo.errors import DataError
+from anypo.support.sequences import shared_start
 
 Columns = dict[str, Any]
 
@@ -114,7 +115,7 @@ def _split_shared_start(row: Columns) -> list[Columns]:
     if isinstance(chosen, str) and isinstance(rejected, str):
         shared = _shared_text(chosen, rejected)
     elif isinstance(chosen, list) and isinstance(rejected, list):
-        shared = max(0, min(_shared(chosen, rejected), len(chosen) - 1, len(rejected) - 1))
+        shared = max(0, min(shared_start(chosen, rejected), len(chosen) - 1, len(rejected) - 1))
     else:
         raise DataError(
             f"'chosen' is {chosen!r:.40} and 'rejected' is {rejected!r:.40}: both have to be "
@@ -124,13 +125,8 @@ def _split_shared_start(row: Columns) -> list[Columns]:
     return [{**row, **split}]
 
 
-def _shared(one: Sequence[Any], other: Sequence[Any]) -> int:
-    pairs = zip(one, other, strict=False)
-    return len(list(takewhile(lambda pair: pair[0] == pair[1], pairs)))
-
-
 def _shared_text(chosen: str, rejected: str) -> int:
-    shared = _shared(chosen, rejected)
+    shared = shared_start(chosen, rejected)
     used_up = [text for text in (chosen, rejected) if not text[shared:].strip()]
     if used_up:
         return min(shared, *map(_last_word, used_up))
