@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
 from anypo.data.tokens import Tokens
@@ -96,7 +97,7 @@ class ScoreOfModel:
 
     @torch.no_grad()
     def _scores(self, rows: Sequence[list[int]], lengths: torch.Tensor) -> torch.Tensor:
-        padded = torch.tensor([row + [0] * (int(lengths.max()) - len(row)) for row in rows])
+        padded = pad_sequence([torch.tensor(row) for row in rows], batch_first=True)
         device = self.inference.device
         with self.inference.autocast():
             return text_scores(self.model, padded.to(device), lengths.to(device))

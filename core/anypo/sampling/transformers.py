@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from transformers import (
     DynamicCache,
     GenerationConfig,
@@ -136,10 +138,10 @@ class _Recorder(LogitsProcessor):
 def _left_padded(
     prompts: list[list[int]], device: torch.device
 ) -> tuple[Int[Tensor, "P L"], Int[Tensor, "P L"]]:
-    width = max(len(ids) for ids in prompts)
-    ids = [[0] * (width - len(ids)) + ids for ids in prompts]
-    real = [[0] * (width - len(ids)) + [1] * len(ids) for ids in prompts]
-    return torch.tensor(ids, device=device), torch.tensor(real, device=device)
+    ids = [torch.tensor(prompt, device=device) for prompt in prompts]
+    real = [torch.ones_like(prompt) for prompt in ids]
+    pad = partial(pad_sequence, batch_first=True, padding_side="left")
+    return pad(ids), pad(real)
 
 
 def _prefilled(
