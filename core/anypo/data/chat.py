@@ -171,7 +171,11 @@ class Chat:
         ids, mask = encoded.ids, [False] * len(encoded.ids)
         first = start
         for before, after in said.turns:
-            first = max(start, self._begin(said, encoded, before))
+            if said.text.startswith(before):
+                begin = encoded.until(len(before))
+            else:
+                begin = shared_start(self.encoded(before).ids, encoded.ids)
+            first = max(start, begin)
             until = encoded.until(len(after)) if after != said.text else len(ids)
             mask[first:until] = [True] * (until - first)
         closing = max(first, encoded.until(self._end_of_content(said)))
@@ -181,12 +185,6 @@ class Chat:
         else:
             ids, mask = [*ids, self.end], [*mask, True]
         return Completion(ids[start:], None if all(mask[start:]) else mask[start:])
-
-    def _begin(self, said: Conversation, encoded: Encoded, before: str) -> int:
-        """The first token of a reply."""
-        if said.text.startswith(before):
-            return encoded.until(len(before))
-        return shared_start(self.encoded(before).ids, encoded.ids)
 
     def _end_of_content(self, said: Conversation) -> int:
         """The character at which the last reply ends and what closes it begins, if that is known.

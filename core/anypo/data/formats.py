@@ -40,8 +40,7 @@ class Converter:
     """A way from one format to another."""
 
     takes: tuple[str, ...]  # columns
-    makes: tuple[str, ...]
-    is_needed: Callable[[Collection[str], Collection[str]], bool]  # of columns there are and wanted
+    makes: tuple[str, ...]  # and is needed where the last of them is wanted but not there
     convert: Callable[[Columns], list[Columns]]
 
 
@@ -72,7 +71,9 @@ def columns_in_reach(columns: Collection[str], wanted: Collection[str]) -> set[s
 
 
 def _applies(way: Converter, columns: Collection[str], wanted: Collection[str]) -> bool:
-    return set(way.takes) <= set(columns) and way.is_needed(columns, wanted)
+    needed_for = way.makes[-1]
+    is_needed = needed_for in {"prompt", *wanted} and needed_for not in columns
+    return is_needed and set(way.takes) <= set(columns)
 
 
 def _converted(way: Converter, row: Row, name: str) -> list[Row]:
@@ -150,28 +151,8 @@ def _unpair(row: Columns) -> list[Columns]:
 
 
 _CONVERTERS = (
-    Converter(
-        ("messages",),
-        ("prompt", "completion"),
-        lambda has, wanted: "completion" in wanted and "completion" not in has,
-        _split_conversation,
-    ),
-    Converter(
-        ("text",),
-        ("prompt", "completion"),
-        lambda has, wanted: "completion" in wanted and "completion" not in has,
-        _complete_nothing,
-    ),
-    Converter(
-        ("chosen", "rejected"),
-        ("prompt",),
-        lambda has, _: "prompt" not in has,
-        _split_shared_start,
-    ),
-    Converter(
-        ("chosen", "rejected"),
-        ("completion", "label"),
-        lambda has, wanted: "label" in wanted and "label" not in has,
-        _unpair,
-    ),
+    Converter(("messages",), ("prompt", "completion"), _split_conversation),
+    Converter(("text",), ("prompt", "completion"), _complete_nothing),
+    Converter(("chosen", "rejected"), ("prompt",), _split_shared_start),
+    Converter(("chosen", "rejected"), ("completion", "label"), _unpair),
 )
