@@ -15,7 +15,7 @@ from anypo import functional as F
 from anypo.composition.algorithm import Algorithm, Loss
 from anypo.composition.blame import code_of
 from anypo.composition.stack import layer_of
-from anypo.composition.synthetic import LENGTHS, MadeUpSampler, MadeUpScorer, made_up_prompts
+from anypo.composition.synthetic import LENGTHS, SyntheticSampler, SyntheticScorer, synthetic_prompts
 from anypo.errors import KnobError, PluginError
 from anypo.hooks.batch import MODEL_OUTPUTS, Batch, Sample, collate
 from anypo.hooks.plugin import recorded_knobs
@@ -86,9 +86,9 @@ def _try_stages(algorithm: Algorithm) -> tuple[set[str], set[str]]:
 
 def _try_rollout(algorithm: Algorithm) -> list[Sample]:
     """Samples of made-up prompts; and the algorithm's inputs, which show in the making."""
-    sampler, scorer = MadeUpSampler(), MadeUpScorer()
+    sampler, scorer = SyntheticSampler(), SyntheticScorer()
     completions, columns = set[str](), set[str]()
-    prompts = made_up_prompts(2, columns, completions)
+    prompts = synthetic_prompts(2, columns, completions)
     samples = algorithm.rollout(prompts, sampler, scorer, {})
     if not samples:
         raise PluginError(f"{algorithm.blame('rollout')} kept none of the made-up samples")
