@@ -18,7 +18,7 @@ from anypo import functional as F
 from anypo.composition.calls import Calls
 from anypo.composition.explain import Explanation, explain
 from anypo.composition.findings import Findings
-from anypo.composition.stack import Knob, Layer
+from anypo.composition.stack import Knob, Layer, build
 from anypo.composition.token_metrics import token_metrics
 from anypo.errors import PluginError
 from anypo.hooks.batch import Batch, Prompt, Sample
@@ -63,9 +63,8 @@ class Algorithm:
             findings.loss_requires,
         )
         self.active_knobs = findings.active_knobs
-        values = {knob.name: knob.value for knob in knobs.values()}
-        plugins = [layer.build(values) for layer in layers]
-        self.calls = Calls(name, layers, plugins, {"regularizer": findings.overridden})
+        left_out = {"regularizer": findings.overridden}
+        self.calls = Calls(name, layers, build(layers, knobs), left_out)
 
     def knowing(self, findings: Findings) -> Algorithm:
         """The same stack and knobs, made anew with what a trial found."""
