@@ -26,6 +26,7 @@ from anypo.hooks.plugin import recorded_knobs
 from anypo.hooks.rollout import Sampler, Scorer
 from anypo.hooks.specs import State
 
+Metrics = dict[str, tuple[Float[Tensor, ""], Float[Tensor, ""]]]  # (sum, count) pairs
 UNTRIED = Findings()
 
 
@@ -35,7 +36,7 @@ class Loss:
 
     total: Float[Tensor, ""]
     terms: dict[str, Float[Tensor, ""]]  # by name, detached; `policy` is the negated gain
-    metrics: dict[str, tuple[Float[Tensor, ""], Float[Tensor, ""]]]  # (sum, count) pairs
+    metrics: Metrics
 
 
 class Algorithm:
@@ -138,7 +139,7 @@ class Algorithm:
         terms = {"policy": -_weighted(gain, "policy", batch)}
         terms |= {name: _weighted(x, name, batch) for name, x in penalties.items()}
         metrics = token_metrics(logprobs, log_ratio, gain, entropy, batch)
-        metrics |= self._watched(batch, logprobs=logprobs, log_ratio=log_ratio)
+        metrics |= self._plugin_metrics(batch, logprobs=logprobs, log_ratio=log_ratio)
         total = torch.stack(list(terms.values())).sum()
         return Loss(total, {k: x.detach() for k, x in terms.items()}, metrics)
 
@@ -157,9 +158,9 @@ class Algorithm:
         """The hook implementations of a stage, in the order in which they are called."""
         return self.calls.answers(stage)
 
-    def blame(self, stage: str) -> str:
-        """Who answers a stage, for an error message: the wrappers, then whom they wrap."""
-        return self.calls.blame(stage)
+    def blame(self, stage: str, *labels: str) -> str:
+        """Who answers a stage, for an error message; of a merged one, those that are meant."""
+        return self.calls.blame(stage, *labels)
 
     def explain(self) -> Explanation:
         """Stage by stage who answers, with what formula, and every knob with its origin."""
@@ -217,33 +218,44 @@ class Algorithm:
         return cast(Tensor, answer)
 
     def _penalties(self, batch: Batch, **arguments: Tensor | None) -> dict[str, Tensor]:
-        merged: dict[str, Tensor | None] = {}
-        for answer in reversed(self.calls("regularizer", batch=batch, **arguments)):
-            if not isinstance(answer, dict):
-                raise PluginError(f"{self.blame('regularizer')} returned {answer!r:.60}, no dict")
-            merged |= answer  # from the bottom of the stack to its top
-        penalties = {name: penalty for name, penalty in merged.items() if penalty is not None}
+        penalties = self._merged("regularizer", batch=batch, **arguments)
+        if "policy" in penalties:
+            answers = self.calls.one_by_one("regularizer", batch=batch, **arguments)
+            who = [label for label, answer in answers.items() if "policy" in (answer or {})]
+            raise PluginError(
+                f"{self.blame('regularizer', *who[:1])} calls a penalty 'policy', as the gain is "
+                "called: give it another name"
+            )
         n, t = batch.mask.shape
         for name, penalty in penalties.items():
             self._expect("regularizer", name, penalty, (n, t), (n, 1))
         return penalties
 
     @torch.no_grad()
-    def _watched(self, batch: Batch, **arguments: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+    def _plugin_metrics(
+        self, batch: Batch, **arguments: Tensor
+    ) -> dict[str, tuple[Tensor, Tensor]]:
         """What the plugins want logged, as sums and counts of what is not NaN."""
-        detached = {name: x.detach() for name, x in arguments.items()}
-        metrics: dict[str, tuple[Tensor, Tensor]] = {}
+        metrics: Metrics = {}
         n, t = batch.mask.shape
         with recorded_knobs():  # of no account: a knob that only a metric reads changes nothing
-            answers = self.calls("metrics", batch=batch, **detached)
-        for answer in reversed(answers):
-            if not isinstance(answer, dict):
-                raise PluginError(f"{self.blame('metrics')} returned {answer!r:.60}, no dict")
-            for name, x in answer.items():
-                self._expect("metrics", name, x, (n, t), (n, 1), (n,))
-                known = ~x.isnan() & (batch.mask if x.shape == (n, t) else True)
-                metrics[name] = (torch.where(known, x, 0).sum(), known.sum())
+            answers = self._merged(
+                "metrics", batch=batch, **{name: x.detach() for name, x in arguments.items()}
+            )
+        for name, x in answers.items():
+            self._expect("metrics", name, x, (n, t), (n, 1), (n,))
+            known = ~x.isnan() & (batch.mask if x.shape == (n, t) else True)
+            metrics[name] = (torch.where(known, x, 0).sum(), known.sum())
         return metrics
+
+    def _merged(self, stage: str, **arguments: Any) -> dict[str, Any]:
+        """What all plugins answer, by name: the topmost one wins, None deletes."""
+        merged: dict[str, Any] = {}
+        for answer in reversed(self.calls(stage, **arguments)):
+            if not isinstance(answer, dict):
+                raise PluginError(f"{self.blame(stage)} returned {answer!r:.60}, no dict")
+            merged |= answer
+        return {name: x for name, x in merged.items() if x is not None}
 
     def _expect(self, stage: str, name: str, x: Any, *shapes: tuple[int, ...]) -> None:
         if isinstance(x, Tensor) and tuple(x.shape) in shapes:

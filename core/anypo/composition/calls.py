@@ -83,11 +83,17 @@ class Calls:
         """The hook implementations of a stage, in the order in which they are called."""
         return list(reversed(getattr(self.manager.hook, stage).get_hookimpls()))
 
-    def blame(self, stage: str) -> str:
-        """Who answers a stage, for an error message: the wrappers, then whom they wrap."""
+    def blame(self, stage: str, *labels: str) -> str:
+        """Who answers a stage, for an error message: the wrappers, then whom they wrap.
+
+        Args:
+            stage: Such as `clip`.
+            labels: Of the plugins that are meant, where that is known.
+        """
         names: list[str] = []
         for impl in self.answers(stage):
-            names.append(self.layers[impl.plugin_name].title)
+            if not labels or impl.plugin_name in labels:
+                names.append(self.layers[impl.plugin_name].title)
             if not impl.wrapper and stage not in MERGED:
                 break
         return f"'{stage}' of plugin {(' or ' if stage in MERGED else ' around ').join(names)}"
