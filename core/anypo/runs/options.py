@@ -44,9 +44,10 @@ def config_class(sampler: str) -> type[RunConfig]:
     Raises:
         PluginError: There is no such sampler, or it does not load.
     """
+    entry = registry.find(sampler, "sampler")
     fields: dict[str, Any] = {
-        f"{prefix(sampler)}{name}": (field.annotation, field)
-        for name, field in load_sampler(sampler).model_fields.items()
+        entry.option_prefix + name: (field.annotation, field)
+        for name, field in entry.load().model_fields.items()
     }
     block = create_model("SamplerOptions", __base__=Options, **fields)
     block.panel = f"Sampler {sampler}"
@@ -66,25 +67,12 @@ def panels(config: type[RunConfig]) -> dict[str, list[str]]:
     }
 
 
-def prefix(sampler: str) -> str:
-    """What stands before the names of a sampler's own options."""
-    return sampler.rpartition(":")[2].replace("-", "_") + "_"
-
-
-def load_sampler(name: str) -> type[SamplerPlugin]:
-    """The plugin of a sampler.
-
-    Raises:
-        PluginError: There is no such sampler, or it does not load.
-    """
-    plugin: type[SamplerPlugin] = registry.load(name, "sampler")
-    return plugin
-
-
 def sampler_of(config: RunConfig) -> SamplerPlugin:
     """The sampler that the options ask for, with its own options."""
-    plugin, before = load_sampler(config.sampler), prefix(config.sampler)
-    return plugin(**{name: getattr(config, before + name) for name in plugin.model_fields})
+    entry = registry.find(config.sampler, "sampler")
+    plugin: type[SamplerPlugin] = entry.load()
+    own = {name: getattr(config, entry.option_prefix + name) for name in plugin.model_fields}
+    return plugin(**own)
 
 
 def make_config(options: Mapping[str, Any]) -> RunConfig:
@@ -97,7 +85,7 @@ def make_config(options: Mapping[str, Any]) -> RunConfig:
     sampler = options.get("sampler", RunConfig.model_fields["sampler"].default)
     known = config_class(str(sampler))
     for name in sorted(options.keys() - known.model_fields.keys()):
-        if any(name.startswith(prefix(other.name)) for other in registry.entries("sampler")):
+        if any(name.startswith(other.option_prefix) for other in registry.entries("sampler")):
             raise ConfigError(f"{name} is set, but the sampler is {sampler}: nothing would read it")
         raise ConfigError(
             f"there is no run option '{name}'{nearest(name, known.model_fields)} "
@@ -146,8 +134,8 @@ def refuse_unread(config: RunConfig, algorithm: Algorithm) -> None:
 
 def unread(config: RunConfig, algorithm: Algorithm) -> dict[str, str]:
     """The options that mean nothing in this run, and why; also when they are not set."""
-    sampler, before = sampler_of(config), prefix(config.sampler)
-    found = {before + name: why for name, why in sampler.unread().items()}
+    before = registry.find(config.sampler, "sampler").option_prefix
+    found = {before + name: why for name, why in sampler_of(config).unread().items()}
     return (
         found
         | _unread_about_data(config, algorithm)
