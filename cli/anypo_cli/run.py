@@ -80,14 +80,13 @@ def _without_defaults(recipe: Recipe) -> Recipe:
     A run writes down all its knobs. Those that nobody chose must not count as set: another option
     may make one of them irrelevant, or another algorithm have its own default.
     """
-    from anypo.composition.stack import lay, layer_of, resolve_knobs
+    from anypo.composition.stack import lay, layer_of, preferred, resolve_knobs
 
     if recipe.algorithm:
         layers = lay([layer_of(name) for name in recipe.algorithm.split("+")], recipe.hooks)
         defaults = resolve_knobs(layers, {})
-        for layer in layers:  # what the built-in model would get in place of the default
-            for name in getattr(layer.source, "built_in_knobs", {}):
-                defaults.pop(name, None)
+        for name in preferred(layers, "task_knobs", "addition"):  # in place of the default
+            defaults.pop(name, None)
         recipe.knobs = {
             name: value
             for name, value in recipe.knobs.items()

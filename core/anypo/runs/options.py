@@ -173,13 +173,13 @@ def resolve(config: RunConfig, algorithm: Algorithm, *, built_in: bool) -> RunCo
     """
     defaults = algorithm.options
     if built_in:
-        defaults |= {**BUILT_IN_DEFAULTS, **algorithm.built_in_options}
+        defaults |= {**BUILT_IN_DEFAULTS, **algorithm.task_options("addition")}
     if "data_epochs" in config.model_fields_set:
         defaults.pop("steps", None)
     update = {k: v for k, v in defaults.items() if k not in config.model_fields_set}
     update.pop("reward", None)  # of the built-in task, not of the built-in model
     if config.data is None and algorithm.generates:
-        suited = algorithm.built_in_options.get("reward", ["exact"])
+        suited = algorithm.task_options("addition").get("reward", ["exact"])
         update["reward"] = config.reward or suited
     return config.model_copy(update=update)
 

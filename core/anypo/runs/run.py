@@ -12,7 +12,7 @@ from accelerate.utils import set_seed
 from transformers import PreTrainedTokenizerBase
 
 from anypo.composition.algorithm import Algorithm
-from anypo.composition.compose import compose, suited_to_built_in
+from anypo.composition.compose import compose, suited_to
 from anypo.runs.options import Recipe, RunConfig, idle, inapplicable, make_config, resolve
 from anypo.data.load import PromptStream
 from anypo_tasks.addition import is_built_in
@@ -58,7 +58,7 @@ def run_recipe(algorithm: Algorithm, config: RunConfig, observer: Observer) -> P
         config = config.model_copy(update={"model": model_path(config.model)})
     built_in = is_built_in(config.model)
     if built_in:
-        algorithm = suited_to_built_in(algorithm)
+        algorithm = suited_to("addition", algorithm)
     _refuse_inapplicable(config, algorithm)
     config = resolve(config, algorithm, built_in=built_in)
     accelerator = _accelerator(config)
