@@ -15,7 +15,7 @@ import torch
 from accelerate import Accelerator
 
 from anypo import Prompt, Sample, compose
-from anypo.data.load import PromptStream
+from anypo.data.stream import PromptStream
 from anypo.models.load import load_model, load_tokenizer
 from anypo.runs.options import RunConfig
 from anypo.training.evaluation import SampledScore

@@ -256,8 +256,7 @@ def _like(log_ratio: Tensor, batch: Batch) -> Tensor:
     """The advantages, one per row where the ratio is one per row."""
     if log_ratio.shape == batch.mask.shape:
         return batch.advantages
-    first = batch.mask.int().argmax(-1, keepdim=True)
-    return batch.advantages.gather(-1, first)
+    return F.first_token(batch.advantages, batch.mask)
 
 
 def _weighted(x: Tensor, name: str, batch: Batch) -> Tensor:

@@ -1,4 +1,4 @@
-"""Reward functions: find them by name, call them, and trust nothing that they return.
+"""Call reward functions, and trust nothing that they return.
 
 A reward function has TRL's signature: `f(prompts, completions, **columns) -> list[float]`, with
 the other columns of the data set as lists, and `completion_ids`. For conversations, prompts and
@@ -14,66 +14,22 @@ import inspect
 import math
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from numbers import Real
 from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from anypo.errors import ConfigError, DataError, RewardError, nearest
+from anypo.errors import ConfigError, DataError, RewardError
 from anypo.hooks.batch import Prompt, Sample, step_columns
 from anypo.rewards.deadline import DeadlineError, deadline
-from anypo.rewards.model import Inference, ScoreOfModel
-from anypo.support.functions import load_function
-from anypo_tasks.rewards import BUILT_IN
+from anypo.rewards.load import Reward
 
 TOKENS = "completion_tokens"
 MEAN = "mean"  # what the metric of their sum is called
 Answer = float | list[tuple[int, float]]  # a score, or the rewards of steps
-
-
-@dataclass(frozen=True)
-class Reward:
-    """A reward function, what it is called, and its weight in the sum."""
-
-    name: str
-    function: Callable[..., Any]
-    weight: float = 1.0
-    source: str = ""  # as the user wrote it: its name where two functions have the same
-
-
-def load_reward(spec: str, inference: Inference | None = None) -> Reward:
-    """The reward that a specification names.
-
-    Args:
-        spec: `NAME` or `NAME:ARGUMENT` of a built-in, `file.py:function`,
-            `package.module:function`, or a model directory or hub name; `=WEIGHT` may follow.
-        inference: How a model is run.
-
-    Raises:
-        RewardError: It cannot be imported or is not callable, or the model scores no texts.
-    """
-    source, weight = _split_weight(spec)
-    name, _, argument = source.partition(":")
-    if name in BUILT_IN:
-        return Reward(name, BUILT_IN[name](argument), weight, source)
-    if source and (Path(source).is_dir() or ("/" in source and ":" not in source)):
-        if not Path(source).exists() and Path(source).parent.is_dir():
-            raise RewardError(f"there is no model directory '{source}' to score with")
-        return Reward(
-            Path(source).name, ScoreOfModel(source, inference or Inference()), weight, source
-        )
-    if ":" not in source:
-        raise RewardError(
-            f"there is no built-in reward '{name}'{nearest(name, BUILT_IN)}; "
-            "name your own as file.py:function or package.module:function, or a model directory"
-        )
-    try:
-        function = load_function(source)
-    except ConfigError as error:
-        raise RewardError(f"reward {error}") from error
-    return Reward(source.rpartition(":")[2], function, weight, source)
 
 
 class Rewards:
@@ -140,12 +96,15 @@ class Rewards:
 
     def _scored(self, sample: Sample, answers: Sequence[Answer], stepwise: bool) -> Sample:
         scores = [sum(r for _, r in a) if isinstance(a, list) else a for a in answers]
+        applying = [(r, s) for r, s in zip(self.rewards, scores, strict=True) if not math.isnan(s)]
+        if not applying:
+            raise RewardError("every reward returned None for a completion: nothing scores it")
         columns = dict(sample.columns)
         if stepwise:
             columns |= step_columns(len(sample.completion_ids), self._steps(sample, answers))
         return replace(
             sample,
-            reward=self._weighted_sum(scores),
+            reward=sum(reward.weight * score for reward, score in applying),
             scores={r.name: score for r, score in zip(self.rewards, scores, strict=True)},
             score_weights={r.name: r.weight for r in self.rewards},
             columns=columns,
@@ -169,7 +128,7 @@ class Rewards:
         ids = [sample.completion_ids for sample in samples]
         texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
         columns = {name for prompt in asked for name in prompt.columns}
-        return {
+        arguments = {
             **{name: [prompt.columns.get(name) for prompt in asked] for name in columns},
             "prompts": [prompt.content for prompt in asked],
             "completions": [
@@ -177,33 +136,11 @@ class Rewards:
                 for p, text in zip(asked, texts, strict=True)
             ],
             "completion_ids": ids,
-            **({TOKENS: [self._tokens(row) for row in ids]} if self._want_tokens() else {}),
         }
-
-    def _want_tokens(self) -> bool:
-        return any(p.name == TOKENS for r in self.rewards for p in _parameters(r.function))
-
-    def _tokens(self, ids: list[int]) -> list[str]:
-        return self.tokenizer.batch_decode([[token] for token in ids], skip_special_tokens=True)
-
-    def _weighted_sum(self, scores: Sequence[float]) -> float:
-        parts = [
-            reward.weight * score
-            for reward, score in zip(self.rewards, scores, strict=True)
-            if not math.isnan(score)
-        ]
-        if not parts:
-            raise RewardError("every reward returned None for a completion: nothing scores it")
-        return sum(parts)
-
-
-def _split_weight(spec: str) -> tuple[str, float]:
-    source, separator, weight = spec.rpartition("=")
-    try:
-        number = float(weight) if separator else math.nan
-    except ValueError:  # the `=` belongs to the name or argument
-        number = math.nan
-    return (source, number) if math.isfinite(number) else (spec, 1.0)
+        if any(p.name == TOKENS for r in self.rewards for p in _parameters(r.function)):
+            decode = partial(self.tokenizer.batch_decode, skip_special_tokens=True)
+            arguments[TOKENS] = [decode([[token] for token in row]) for row in ids]
+        return arguments
 
 
 def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:

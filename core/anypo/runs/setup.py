@@ -3,25 +3,41 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from transformers import PreTrainedTokenizerBase
 
 from anypo.composition.algorithm import Algorithm
-from anypo.hooks.batch import Prompt
-from anypo.composition.compose import learning_from
-from anypo.runs.options import RunConfig
+from anypo.data.dataset import Reader
 from anypo.data.load import load_rows
-from anypo_tasks.addition import ensure_embedded
+from anypo.data.stream import PromptStream
 from anypo.errors import ConfigError, DataError
-from anypo.data.formats import Row, columns_in_reach, converted
-from anypo.rewards.model import Inference
-from anypo.models.load import context_length, load_config, load_tokenizer
+from anypo.hooks.batch import Prompt
+from anypo.hooks.runtime import Runtime
+from anypo.hooks.sampler import SamplingRequest
+from anypo.hooks.task import ChosenTask
+from anypo.models.adapters import add_lora
+from anypo.models.forward import check_head
+from anypo.models.load import (
+    context_length,
+    end_tokens,
+    load_config,
+    load_model,
+    load_tokenizer,
+    sensible_threads,
+)
+from anypo.rewards.load import load_reward
+from anypo.rewards.scorer import Rewards
 from anypo.runs.observer import Observer
-from anypo.data.prompts import Prompts, to_prompts
-from anypo.rewards.scorer import Rewards, load_reward
-from anypo.hooks.rollout import Inputs
+from anypo.runs.options import RunConfig, sampler_of
+from anypo.runs.task import ensure_task
+from anypo.sampling.sampler import start_sampler
+from anypo.support.extras import check_installed
+from anypo.training.distributed import Distributed, set_seed
+from anypo.training.evaluation import HeldOutLoss, SampledScore
+from anypo.training.frozen import ensure_precomputed
+from anypo.training.learner import Learner
+from anypo.training.trainer import Evaluation, Trainer
 
 
 @dataclass
@@ -38,7 +54,11 @@ class Materials:
 
 
 def gather(
-    algorithm: Algorithm, config: RunConfig, inference: Inference, observer: Observer
+    algorithm: Algorithm,
+    config: RunConfig,
+    task: ChosenTask | None,
+    runtime: Runtime,
+    observer: Observer,
 ) -> Materials:
     """The materials of a run.
 
@@ -47,24 +67,27 @@ def gather(
     """
     if config.data is not None and algorithm.inputs.scorer and not config.reward:
         raise ConfigError("data are given but no reward: name one with reward (--reward)")
-    rewards = [load_reward(spec, inference) for spec in config.reward]
+    rewards = [load_reward(spec, runtime) for spec in config.reward]
     rows = {name: load_rows(name) for name in (config.data, config.eval_data) if name}
     model, data, eval_data = config.model, config.data, config.eval_data
-    if model is None or data is None:
-        built_in = ensure_embedded(observer.warming_up)
-        model = model or built_in.model
+    if task is not None and (model is None or data is None):
+        made = ensure_task(task, observer.warming_up)
+        model = model or made.model
         if data is None:
-            data, eval_data = built_in.train, eval_data or built_in.held_out
+            data, eval_data = made.train, eval_data or made.held_out
             rows |= {name: load_rows(name) for name in (data, eval_data) if name not in rows}
+    assert model is not None, "a run without a model or data has a task"
+    assert data is not None, "a run without a model or data has a task"
     tokenizer = load_tokenizer(model, trust_remote_code=config.trust_remote_code)
-    reader = _Reader(algorithm, config, tokenizer, _prompt_limit(model, config), observer)
+    limits = _prompt_limit(model, config), config.max_completion_length
+    reader = Reader(algorithm, tokenizer, *limits, observer.note)
     scorer = Rewards(rewards, tokenizer, config.reward_timeout)
     found = Materials(config, model, tokenizer, scorer, reader.to_learn_from(data, rows[data]))
     if eval_data and algorithm.inputs.completions:
-        found.held_out_rows = reader.to_judge(eval_data, rows[eval_data])
+        found.held_out_rows = reader.to_measure(eval_data, rows[eval_data])
     if eval_data and rewards:
-        judged = bool(found.held_out_rows)
-        found.held_out = reader.to_complete(eval_data, rows[eval_data], judged=judged)
+        has_loss = bool(found.held_out_rows)
+        found.held_out = reader.to_complete(eval_data, rows[eval_data], has_loss=has_loss)
     if config.eval_data and not (found.held_out or found.held_out_rows):
         raise DataError(
             f"data set '{eval_data}' cannot be evaluated on: it lacks columns that "
@@ -78,86 +101,6 @@ def gather(
     return found
 
 
-@dataclass
-class _Reader:
-    """Makes prompts of the rows of data sets."""
-
-    algorithm: Algorithm
-    config: RunConfig
-    tokenizer: PreTrainedTokenizerBase
-    prompt_limit: int  # tokens
-    observer: Observer
-
-    def to_learn_from(self, name: str, rows: Sequence[Row]) -> list[Prompt]:
-        """Prompts with all that the rollout reads."""
-        originals = len(rows)
-        rows = converted(rows, self._wanted, name)
-        missing = sorted({"prompt", *self._wanted} - rows[0].keys())
-        if missing:
-            fitting = learning_from(rows[0].keys(), self.algorithm)
-            raise DataError(
-                f"data set '{name}' has no column '{missing[0]}', only {', '.join(rows[0])}; "
-                + f"{', '.join(fitting) or 'only an algorithm that samples'} would learn from it"
-            )
-        return self._tokenised(name, rows, self.algorithm.inputs, originals)
-
-    def to_complete(self, name: str, rows: Sequence[Row], *, judged: bool) -> list[Prompt]:
-        """Prompts alone; none, if the rows have none but are good for judging."""
-        in_conversation = "prompt" not in rows[0] and "messages" in rows[0]
-        rows = converted(rows, ["completion"] if in_conversation else [], name)
-        if "prompt" not in rows[0]:
-            lack = f"data set '{name}' has no column 'prompt', only {', '.join(rows[0])}"
-            if not judged:
-                raise DataError(lack)
-            self.observer.note(f"{lack}: its loss is measured, but no reward scores anything")
-            return []
-        return self._tokenised(name, rows, Inputs(), len(rows))
-
-    def to_judge(self, name: str, rows: Sequence[Row]) -> list[Prompt]:
-        """Prompts with all that the rollout reads; none, if the data set lacks it."""
-        has_all = {"prompt", *self._wanted} <= columns_in_reach(rows[0].keys(), self._wanted)
-        return self.to_learn_from(name, rows) if has_all else []
-
-    @property
-    def _wanted(self) -> frozenset[str]:
-        return self.algorithm.inputs.completions | self.algorithm.inputs.columns
-
-    def _tokenised(
-        self, name: str, rows: Sequence[Row], inputs: Inputs, originals: int
-    ) -> list[Prompt]:
-        limits = (self.prompt_limit, self.config.max_completion_length)
-        found = to_prompts(name, rows, self.tokenizer, inputs, *limits, originals=originals)
-        for note in _losses(name, found, limits[1]):
-            self.observer.note(note)
-        return found.prompts
-
-
-def _losses(name: str, found: Prompts, limit: int) -> list[str]:
-    notes = []
-    if found.identical:
-        notes.append(
-            f"{len(found.identical)} rows of '{name}' hold the same completion twice and are left "
-            f"out (row {found.identical[0]} is the first)"
-        )
-    if found.cut_alike:
-        notes.append(
-            f"the completions of {len(found.cut_alike)} rows of '{name}' differ only beyond "
-            f"max_completion_length ({limit}); the rows are left out (row {found.cut_alike[0]} is "
-            "the first)"
-        )
-    if found.only_last:
-        notes.append(
-            f"of {found.only_last} rows of '{name}' only the last reply is learnt: the chat "
-            "template renders earlier ones otherwise once later ones follow"
-        )
-    if found.cut:
-        notes.append(
-            f"{found.cut} completions of '{name}' are longer than max_completion_length ({limit}) "
-            "and were cut"
-        )
-    return notes
-
-
 def _prompt_limit(model: str, config: RunConfig) -> int:
     completion = config.max_completion_length
     context = context_length(load_config(model, trust_remote_code=config.trust_remote_code))
@@ -168,3 +111,53 @@ def _prompt_limit(model: str, config: RunConfig) -> int:
             f"max_completion_length is {completion}, but the model attends to {context} tokens"
         )
     return min(config.max_prompt_length, context - completion)
+
+
+def check_engines(config: RunConfig, runtime: Runtime) -> None:
+    """Refuse what cannot work before anything is loaded.
+
+    Raises:
+        AnypoError: A package is missing, or the sampler cannot sample so.
+    """
+    sampler_of(config).check(_request(config, ()), runtime)
+    if config.lora_rank is not None:
+        check_installed("peft", "lora_rank")
+
+
+def make_trainer(algorithm: Algorithm, found: Materials, distributed: Distributed) -> Trainer:
+    """Load the weights, and put together who samples, scores, trains and evaluates."""
+    config, runtime = found.config, distributed.runtime
+    set_seed(config.seed)
+    model = load_model(
+        found.model,
+        scalar_head=not algorithm.generates,
+        trust_remote_code=config.trust_remote_code,
+    )
+    model.to(runtime.device)  # type: ignore[arg-type]
+    check_head(model)
+    if config.lora_rank is not None:
+        add_lora(model, found.model, config)
+    request = _request(config, tuple(end_tokens(model, found.tokenizer)))
+    longest = config.max_prompt_length + config.max_completion_length
+    longest = min(longest, context_length(model.config) or longest)
+    sampler = start_sampler(sampler_of(config), request, model, runtime, longest)
+    learner = Learner(algorithm, model, config, distributed)
+    if config.precompute_reference:
+        with sensible_threads(model):
+            known = [*found.prompts, *found.held_out_rows]
+            learner.precomputed = ensure_precomputed(learner, known)
+    evaluations: list[Evaluation] = []
+    if found.held_out:
+        evaluations.append(SampledScore(found.held_out, sampler, found.scorer))
+    if rows := found.held_out_rows:
+        evaluations.append(HeldOutLoss(rows, learner, sampler, found.scorer))
+    prompts = PromptStream(found.prompts, config.seed)
+    return Trainer(learner, sampler, found.scorer, prompts, evaluations, config)
+
+
+def _request(config: RunConfig, end_tokens: tuple[int, ...]) -> SamplingRequest:
+    return SamplingRequest(
+        end_tokens=end_tokens,
+        max_completion_length=config.max_completion_length,
+        temperature=config.temperature,
+    )

@@ -1,0 +1,36 @@
+"""Draw from the prompts of a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from anypo.hooks.batch import Prompt
+
+
+class PromptStream:
+    """Prompts without end, shuffled anew each time all have been drawn.
+
+    The order is a function of the seed and of how many were drawn, so nothing else needs saving.
+    """
+
+    def __init__(self, prompts: Sequence[Prompt], seed: int) -> None:
+        self.prompts = prompts
+        self.seed = seed
+        self.drawn = 0
+        self._epoch, self._order = -1, list[int]()
+
+    def draw(self, n: int) -> list[Prompt]:
+        """The next `n` prompts."""
+        drawn = [self._at(i) for i in range(self.drawn, self.drawn + n)]
+        self.drawn += n
+        return drawn
+
+    def _at(self, i: int) -> Prompt:
+        epoch, position = divmod(i, len(self.prompts))
+        if epoch != self._epoch:
+            random = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+            self._order = torch.randperm(len(self.prompts), generator=random).tolist()
+            self._epoch = epoch
+        return self.prompts[int(self._order[position])]

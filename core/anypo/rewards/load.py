@@ -1,0 +1,77 @@
+"""Find reward functions by what the user calls them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from anypo.errors import ConfigError, RewardError, nearest
+from anypo.hooks import registry
+from anypo.hooks.runtime import Runtime
+from anypo.rewards.model import ScoreOfModel
+from anypo.support.functions import load_function
+
+
+@dataclass(frozen=True)
+class Reward:
+    """A reward function, what it is called, and its weight in the sum."""
+
+    name: str
+    function: Callable[..., Any]
+    weight: float = 1.0
+    source: str = ""  # as the user wrote it: its name where two functions have the same
+
+
+def load_reward(spec: str, runtime: Runtime | None = None) -> Reward:
+    """The reward that a specification names.
+
+    Args:
+        spec: `NAME` or `NAME:ARGUMENT` of one that is installed, `file.py:function`,
+            `package.module:function`, or a model directory or hub name; `=WEIGHT` may follow.
+        runtime: How a model is run.
+
+    Raises:
+        RewardError: It cannot be imported or is not callable, or the model scores no texts.
+        PluginError: It is disabled or broken, or several distributions offer it.
+    """
+    source, weight = _split_weight(spec)
+    name, argument = _split_argument(source)
+    if registry.knows(name, "reward"):
+        entry = registry.find(name, "reward")
+        return Reward(entry.name, entry.load()(argument), weight, source)
+    if source and (Path(source).is_dir() or ("/" in source and ":" not in source)):
+        if not Path(source).exists() and Path(source).parent.is_dir():
+            raise RewardError(f"there is no model directory '{source}' to score with")
+        return Reward(Path(source).name, ScoreOfModel(source, runtime or Runtime()), weight, source)
+    if ":" not in source:
+        known = [entry.name for entry in registry.entries("reward")]
+        raise RewardError(
+            f"there is no reward '{name}'{nearest(name, known)}; name your own as file.py:function "
+            "or package.module:function, or a model directory"
+        )
+    try:
+        function = load_function(source)
+    except ConfigError as error:
+        raise RewardError(f"reward {error}") from error
+    return Reward(source.rpartition(":")[2], function, weight, source)
+
+
+def _split_argument(source: str) -> tuple[str, str]:
+    """The name, which may be `DISTRIBUTION:NAME`, and what follows it."""
+    first, _, rest = source.partition(":")
+    second, _, argument = rest.partition(":")
+    if not registry.knows(first, "reward") and registry.knows(f"{first}:{second}", "reward"):
+        return f"{first}:{second}", argument
+    return first, rest
+
+
+def _split_weight(spec: str) -> tuple[str, float]:
+    source, separator, weight = spec.rpartition("=")
+    try:
+        number = float(weight) if separator else math.nan
+    except ValueError:  # the `=` belongs to the name or argument
+        number = math.nan
+    return (source, number) if math.isfinite(number) else (spec, 1.0)
