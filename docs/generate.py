@@ -16,13 +16,13 @@ from typing import Any, Literal, get_args, get_origin
 import typer
 
 from anypo.hooks import registry
-from anypo.hooks.batch import MODEL_OUTPUTS, Batch, Prompt, Sample
-from anypo.hooks.specs import HOOKS, MERGED, REQUIREMENTS, Hooks
+from anypo.hooks.batch import Batch, Prompt, Sample
+from anypo.hooks.requirements import REQUIRED_FOR, REQUIREMENTS
+from anypo.hooks.specs import HOOKS, MERGED, Hooks
 from anypo.runs.options import config_class, panels
 from anypo.runs.recipe import Recipe
 from anypo_cli.app import app
 from anypo_cli.commands import command_of
-from anypo_cli.explaining import REQUIREMENTS as IN_WORDS
 from anypo_cli.options import FILE_OPTIONS, build_command
 
 ROOT = Path(__file__).parents[1]
@@ -63,7 +63,7 @@ def hooks() -> str:
 
 def requirements() -> str:
     """What `requires` may name."""
-    rows = [(f"`{name}`", IN_WORDS[name]) for name in REQUIREMENTS]
+    rows = [(f"`{name}`", required.about) for name, required in REQUIREMENTS.items()]
     return _table(("name", "what it is"), rows)
 
 
@@ -75,8 +75,8 @@ def fields(owner: type[Batch | Prompt | Sample]) -> str:
         if isinstance(node, ast.AnnAssign):
             name = ast.unparse(node.target)
             comment = _comment(lines[node.lineno - 1 : node.end_lineno])
-            if name in MODEL_OUTPUTS:
-                comment += f"; reading it requires `{MODEL_OUTPUTS[name]}`"
+            if name in REQUIRED_FOR:
+                comment += f"; reading it requires `{REQUIRED_FOR[name]}`"
             rows.append((f"`{name}`", _shapes(node.annotation), comment))
     return _table(("name", "type", "what it is"), rows)
 

@@ -107,7 +107,7 @@ def resolve(config: RunConfig, algorithm: Algorithm, task: ChosenTask | None) ->
     """
     defaults, on_task = algorithm.options, {}
     if task is not None:
-        on_task = algorithm.built_in_options
+        on_task = algorithm.task_options(task.name)
         defaults |= {**task.plugin.options, **on_task} if task.owns_model else {}
         defaults["task"] = task.name
     if "data_epochs" in config.model_fields_set:

@@ -137,7 +137,10 @@ def test_zero_is_allowed_where_it_means_none(name):
 class Picky(Plugin):
     """Would like other run options for the built-in model, and another reward for its task."""
 
-    built_in_options: ClassVar = {"steps": 3, "epochs": 4, "reward": ["length"]}
+    task_options: ClassVar = {
+        "addition": {"steps": 3, "epochs": 4, "reward": ["length"]},
+        "another": {"steps": 5},
+    }
 
 
 GRPO, PICKY = compose("grpo"), compose("grpo", Picky)
