@@ -10,12 +10,14 @@ import typer
 
 from anypo.errors import AnypoError
 from anypo.hooks import registry
+from anypo_cli.commands import Commands
 from anypo_cli.run import RunGroup
 
 DEBUG = "--debug"
 AsJSON = Annotated[bool, typer.Option("--json", help="Print JSON, whose keys stay the same.")]
 
 app = typer.Typer(
+    cls=Commands,
     help="Any policy optimization: run, list and explain LLM post-training algorithms.",
     epilog=f"{DEBUG}, anywhere, shows the traceback of an error. Environment variables: "
     "ANYPO_DISABLE_PLUGINS=NAME,DISTRIBUTION:NAME,DISTRIBUTION:* leaves plugins out; "
@@ -29,12 +31,15 @@ def list_command(
     check: Annotated[
         bool, typer.Option("--check", help="Import every plugin, to find all that are broken.")
     ] = False,
+    kind: Annotated[
+        str | None, typer.Option(metavar="KIND", help=f"Only one of {', '.join(registry.KINDS)}.")
+    ] = None,
     as_json: AsJSON = False,
 ) -> None:
-    """List the algorithms installed: name, package, version, and what it is."""
+    """List what is installed: algorithms, samplers, rewards, tasks, commands."""
     from anypo_cli.listing import show_list
 
-    show_list(check=check, as_json=as_json)
+    show_list(kind, check=check, as_json=as_json)
 
 
 @app.command()
@@ -46,9 +51,18 @@ def explain(
     setting: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a knob.")
     ] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(metavar="KIND", help="Of what is meant, where several kinds have the name."),
+    ] = None,
     as_json: AsJSON = False,
 ) -> None:
-    """Explain an algorithm: who answers which stage, with what formula, and all knobs."""
+    """Explain an algorithm (stages, formulas, knobs), or another plugin (options)."""
+    from anypo_cli.describing import other_than_algorithm, show_description
+
+    if entry := other_than_algorithm(names, kind):
+        show_description(entry, as_json=as_json)
+        return
     from anypo_cli.explaining import show_explanation
 
     show_explanation(names, hook or [], setting or [], as_json=as_json)
@@ -77,31 +91,6 @@ def check(
 
     if not show_report(names, setting or []):
         raise typer.Exit(1)
-
-
-@app.command()
-def serve(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="Directory or hub name.")],
-    host: Annotated[
-        str, typer.Option(help="Address; whoever reaches it can replace the weights.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="To listen at.")] = 8000,
-    dtype: Annotated[
-        str | None, typer.Option(help="float32 or bfloat16, by itself the latter on a GPU.")
-    ] = None,
-    memory: Annotated[float | None, typer.Option(help="Share of the GPU's memory.")] = None,
-    max_length: Annotated[int | None, typer.Option(help="Tokens of prompt and completion.")] = None,
-    tensor_parallel: Annotated[int, typer.Option(help="GPUs that share the model.")] = 1,
-    eager: Annotated[bool, typer.Option("--eager", help="No CUDA graphs.")] = False,
-    trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="Run code that comes with the model.")
-    ] = False,
-) -> None:
-    """Serve a model with vLLM for `anypo run … --sampler vllm --vllm-url URL`."""
-    options = dict(locals())
-    from anypo_cli.serving import become_server
-
-    become_server(**options)
 
 
 @app.command()

@@ -12,6 +12,9 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from anypo.runs.observer import Observer
+from anypo.training.trainer import Report
+
 SHOWN = {  # metric: its short name and format
     "reward/mean": ("reward", ".3f"),
     "loss": ("loss", ".3f"),
@@ -26,7 +29,7 @@ SHOWN = {  # metric: its short name and format
 }
 
 
-class PlainDisplay:
+class PlainDisplay(Observer):
     """One line per step."""
 
     def __init__(self, console: Console) -> None:
@@ -45,20 +48,21 @@ class PlainDisplay:
         return None
 
     def note(self, text: str) -> None:
-        """See `anypo.runs.run.Observer`."""
+        """See `Observer`."""
         self.console.print(f"note: {text}", highlight=False, markup=False, soft_wrap=True)
 
     def warming_up(self, done: int, total: int) -> None:
-        """See `anypo.runs.run.Observer`."""
+        """See `Observer`."""
         if done == 1:
             self.note("making the built-in model, once; it is kept in the cache")
 
     def started(self, steps: int) -> None:
-        """See `anypo.runs.run.Observer`."""
+        """See `Observer`."""
         self.steps, self.start = steps, time.monotonic()
 
-    def reported(self, step: int, metrics: dict[str, float]) -> None:
-        """See `anypo.runs.run.Observer`."""
+    def reported(self, report: Report) -> None:
+        """See `Observer`."""
+        step, metrics = report.step, report.metrics
         self.remember(metrics)
         left = ""
         if step:
@@ -106,20 +110,20 @@ class LiveDisplay(PlainDisplay):
         self.live.stop()
 
     def warming_up(self, done: int, total: int) -> None:
-        """See `anypo.runs.run.Observer`."""
+        """See `Observer`."""
         if done == 1:
             self._begin("making the built-in model, once", total)
         self._advance(done)
 
     def started(self, steps: int) -> None:
-        """See `anypo.runs.run.Observer`."""
+        """See `Observer`."""
         self._begin("training", steps)
 
-    def reported(self, step: int, metrics: dict[str, float]) -> None:
-        """See `anypo.runs.run.Observer`."""
-        self.remember(metrics)
+    def reported(self, report: Report) -> None:
+        """See `Observer`."""
+        self.remember(report.metrics)
         self.figures.plain = _described(self.latest)
-        self._advance(step)
+        self._advance(report.step)
 
     def _begin(self, what: str, total: int) -> None:
         self.task = self.bar.add_task(what, total=total)

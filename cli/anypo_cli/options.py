@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
-from transformers.utils.logging import disable_progress_bar
 
 from anypo.composition.compose import compose
 from anypo.composition.explain import first_line
-from anypo.composition.stack import Knob, lay, layer_of, resolve_knobs
+from anypo.composition.stack import Knob, Layer, lay, layer_of, resolve_knobs
 from anypo.errors import ConfigError
-from anypo.runs.options import BUILT_IN_DEFAULTS, Recipe, RunConfig, make_config
-from anypo.runs.provenance import changes
-from anypo.runs.run import run_recipe
-from anypo_cli.display import make_display
+from anypo.hooks import registry
+from anypo.runs.options import RunConfig, RunOptions, config_class, make_config, panels
+from anypo.runs.recipe import Recipe
 from anypo_cli.settings import pairs, value_of
 
-PANEL = "Run"
 Parameter = inspect.Parameter
+SAMPLER = RunConfig.model_fields["sampler"].default
+FILE_OPTIONS = {
+    "config": "TOML file with options, [knobs], [hooks].",
+    "set": "KEY=VALUE: set any option or knob.",
+    "hook": "STAGE=NAME: take one stage from a plugin.",
+}
 
 
 def build_command(recipe: Recipe) -> Any:
@@ -32,7 +35,8 @@ def build_command(recipe: Recipe) -> Any:
     """
     layers = lay([layer_of(name) for name in recipe.algorithm.split("+")], recipe.hooks)
     knobs = resolve_knobs(layers, {})
-    taken = knobs.keys() & {*RunConfig.model_fields, "config", "set", "hook"}
+    config = config_class(recipe.options.get("sampler", SAMPLER))
+    taken = knobs.keys() & {*config.model_fields, *FILE_OPTIONS}
     if taken:
         name = min(taken)
         raise ConfigError(
@@ -42,9 +46,8 @@ def build_command(recipe: Recipe) -> Any:
     def command(**given: Any) -> None:
         _execute(recipe, given)
 
-    suited = {k: v for layer in layers for k, v in getattr(layer.source, "options", {}).items()}
-    parameters = [_option(name, field, suited) for name, field in RunConfig.model_fields.items()]
-    parameters += _file_options() + [_knob_option(knob, layers) for knob in knobs.values()]
+    parameters = [_knob_option(knob, layers) for knob in knobs.values()]
+    parameters += _run_options(config, recipe, layers)
     _sign(command, parameters)
     app = typer.Typer(add_completion=False)
     app.command(recipe.algorithm, help="\n\n".join(map(_about, layers)))(command)
@@ -61,25 +64,47 @@ def _execute(recipe: Recipe, given: dict[str, Any]) -> None:
     if twice:
         raise ConfigError(f"'{min(twice)}' is given both by its option and by --set")
     given |= settings
-    options = {k: v for k, v in given.items() if k in RunConfig.model_fields}
+    known = config_class(given.get("sampler", recipe.options.get("sampler", SAMPLER))).model_fields
+    options = {k: v for k, v in given.items() if k in known}
     knobs = {k: v for k, v in given.items() if k not in options}
     config = make_config({**recipe.options, **options})
     algorithm = compose(
         *recipe.algorithm.split("+"), knobs={**recipe.knobs, **knobs}, hooks=recipe.hooks
     )
+    from transformers.utils.logging import disable_progress_bar
+
+    from anypo.runs.provenance import changes
+    from anypo.runs.run import train
+    from anypo_cli.display import make_display
+
     disable_progress_bar()  # of transformers: a run shows one bar, its own
     with make_display() as display:
         for change in changes(config_file, algorithm) if config_file else ():
             display.note(change)
-        folder = run_recipe(algorithm, config, display)
+        folder = train(algorithm, config, display)
     display.finished(folder)
 
 
-def _option(name: str, field: Any, suited: Mapping[str, Any]) -> Parameter:
-    default = _shown(suited.get(name, field.get_default(call_default_factory=True)))
-    if name in BUILT_IN_DEFAULTS:
-        default += f"; built-in model: {BUILT_IN_DEFAULTS[name]}"
-    return _parameter(name, field.annotation, field.description, default, PANEL)
+def _run_options(
+    config: type[RunConfig], recipe: Recipe, layers: Sequence[Layer]
+) -> list[Parameter]:
+    """The options of a run, block by block."""
+    suited = {k: v for layer in layers for k, v in getattr(layer.source, "options", {}).items()}
+    task = recipe.options.get("task", RunConfig.model_fields["task"].default)
+    on_task = registry.load(task, "task").options
+
+    def option(name: str, panel: str) -> Parameter:
+        field = config.model_fields[name]
+        default = _shown(suited.get(name, field.get_default(call_default_factory=True)))
+        default += f"; {task}: {on_task[name]}" if name in on_task else ""
+        return _parameter(name, field.annotation, field.description or "", default, panel)
+
+    from_file = [
+        _parameter(name, str if name == "config" else list[str], text, "none", RunOptions.panel)
+        for name, text in FILE_OPTIONS.items()
+    ]
+    blocks = panels(config).items()
+    return from_file + [option(name, panel) for panel, names in blocks for name in names]
 
 
 def _knob_option(knob: Knob, layers: Any) -> Parameter:
@@ -91,21 +116,13 @@ def _knob_option(knob: Knob, layers: Any) -> Parameter:
     )
 
 
-def _file_options() -> list[Parameter]:
-    texts = list[str]
-    return [
-        _parameter("config", str, "TOML file with options, [knobs], [hooks].", "none", PANEL),
-        _parameter("set", texts, "KEY=VALUE: set any option or knob.", "none", PANEL),
-        _parameter("hook", texts, "STAGE=NAME: take one stage from a plugin.", "none", PANEL),
-    ]
-
-
 def _parameter(name: str, annotation: Any, text: str, default: str, panel: str) -> Parameter:
     annotation = _plain(annotation)
     dashed = name.replace("_", "-")
     is_on = annotation is bool and default == "True"
     flag = f"--{dashed}/--no-{dashed}" if is_on else f"--{dashed}"
-    described = f"{text} [default: {default}]".replace("[", r"\[")  # no markup of rich
+    described = f"{text} [default: {default}]" if default != "none" else text
+    described = described.replace("[", r"\[")  # no markup of rich
     option = typer.Option(flag, help=described, rich_help_panel=panel, show_default=False)
     return Parameter(
         name,

@@ -12,7 +12,7 @@ from anypo.errors import ConfigError, PluginError
 from anypo.hooks import registry
 
 if TYPE_CHECKING:
-    from anypo.runs.options import Recipe
+    from anypo.runs.recipe import Recipe
 
 
 class RunGroup(TyperGroup):
@@ -30,11 +30,10 @@ class RunGroup(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str, Any, list[str]]:
         """The command of the stack that the leading arguments name, made for this call."""
-        # Its imports take seconds, and `anypo --help` shall not.
-        from anypo_cli.options import build_command
-
         names = _leading_names(args)
         recipe = _told_before_options(names, args[len(names) :])
+        from anypo_cli.options import build_command  # imports torch, which takes a second
+
         return recipe.algorithm, build_command(recipe), args[len(names) :]
 
 
@@ -51,7 +50,7 @@ def _told_before_options(names: Sequence[str], args: Sequence[str]) -> Recipe:
     """What must be known to build the options: the file, the stack and the swapped stages."""
     for name in "+".join(names).split("+") if names else ():
         registry.find(name)  # a misspelt name need not wait for torch
-    from anypo.runs.options import Recipe
+    from anypo.runs.recipe import Recipe
     from anypo_cli.settings import pairs
 
     files = _values_of("--config", args)
@@ -60,12 +59,16 @@ def _told_before_options(names: Sequence[str], args: Sequence[str]) -> Recipe:
     if not recipe.algorithm:
         raise ConfigError("name an algorithm first: anypo run NAME [OPTIONS]; see anypo list")
     recipe.hooks = {**recipe.hooks, **pairs("--hook", _values_of("--hook", args))}
+    given = pairs("--set", _values_of("--set", args))
+    for option in ("sampler", "task"):  # which bring options and defaults of their own
+        if values := _values_of(f"--{option}", args) or list(filter(None, [given.get(option)])):
+            recipe.options[option] = values[-1]
     return recipe
 
 
 def _recipe_of(file: str) -> Recipe:
-    from anypo.runs.options import read_recipe
     from anypo.runs.provenance import uninstalled
+    from anypo.runs.recipe import read_recipe
 
     recipe = read_recipe(file)
     try:

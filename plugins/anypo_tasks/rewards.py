@@ -1,4 +1,7 @@
-"""The reward functions that come with anypo, by name: `exact`, `regex`, `length`, `math`."""
+"""The reward functions that come with anypo: `exact`, `regex`, `length`, `math`.
+
+Each is a function of the text after `NAME:` that returns the reward function.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from anypo.errors import RewardError
-from anypo.rewards.deadline import DeadlineError, deadline
+from anypo import DeadlineError, RewardError, deadline
 
 RewardFunction = Callable[..., list[float | None]]
 MATH_SECONDS = 5.0
@@ -91,14 +93,6 @@ def math(argument: str) -> RewardFunction:
         return [judged(text_of(c), right) for c, right in zip(completions, answer, strict=True)]
 
     return math
-
-
-BUILT_IN: dict[str, Callable[[str], RewardFunction]] = {
-    "exact": exact,
-    "regex": regex,
-    "length": length,
-    "math": math,
-}
 
 
 def _refuse_argument(name: str, argument: str) -> None:

@@ -13,9 +13,8 @@ from typing import Any
 import torch
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from anypo.errors import SamplerError, one_line
-from anypo.models.weights import whole_weights
-from anypo_vllm import worker as vllm_worker
+from anypo import SamplerError, one_line, whole_weights
+from anypo_vllm import worker
 from anypo_vllm.sampler import Generated, Request
 from anypo_vllm.weights import weights_file
 
@@ -72,7 +71,7 @@ class LocalEngine:
             "enable_sleep_mode": sleeps,
             "generation_config": "vllm",  # not the model's: its top-p would bias every log-prob
             "logprobs_mode": "processed_logprobs",  # of the distribution sampled from
-            "worker_extension_cls": vllm_worker.NAME,
+            "worker_extension_cls": worker.NAME,
         }
         if self.on_cpu:
             options["max_num_seqs"] = SEQUENCES
@@ -90,7 +89,7 @@ class LocalEngine:
         self._rest()
 
     def generate(self, requests: Sequence[Request]) -> list[list[Generated]]:
-        """See `anypo_vllm.sampler.Engine`.
+        """See `anypo_vllm.sampler.Backend`.
 
         Raises:
             SamplerError: vLLM fails.
@@ -107,7 +106,7 @@ class LocalEngine:
         return [[_completion(output) for output in answer.outputs] for answer in answers]
 
     def load(self, model: PreTrainedModel) -> None:
-        """See `anypo_vllm.sampler.Engine`.
+        """See `anypo_vllm.sampler.Backend`.
 
         Raises:
             SamplerError: vLLM does not take the weights, or goes on using its prefix cache.
@@ -122,7 +121,7 @@ class LocalEngine:
                 raise SamplerError("vLLM does not empty its prefix cache, so it would be stale")
 
     def close(self) -> None:
-        """See `anypo_vllm.sampler.Engine`."""
+        """See `anypo_vllm.sampler.Backend`."""
         with suppress(Exception):  # the run is over: what went wrong here must not cost its model
             self.llm.llm_engine.engine_core.shutdown()
         del self.llm

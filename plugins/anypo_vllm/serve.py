@@ -1,9 +1,14 @@
-"""The command that starts a vLLM server which takes weights from a run."""
+"""`anypo serve`: become a vLLM server that takes weights from a run."""
 
-from __future__ import annotations
-
+import os
 import sys
+from typing import Annotated
 
+import torch
+import typer
+
+from anypo import check_installed, model_path
+from anypo_vllm.plugin import WITHOUT_GPU
 from anypo_vllm.worker import NAME
 
 SETTINGS = {  # environment variables
@@ -16,6 +21,32 @@ ON_A_CPU = {
     "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB
     "TORCH_COMPILE_DISABLE": "1",
 }
+
+
+def serve(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Directory or hub name.")],
+    host: Annotated[
+        str, typer.Option(help="Address; whoever reaches it can replace the weights.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="To listen at.")] = 8000,
+    dtype: Annotated[
+        str | None, typer.Option(help="float32 or bfloat16, by itself the latter on a GPU.")
+    ] = None,
+    memory: Annotated[float | None, typer.Option(help="Share of the GPU's memory.")] = None,
+    max_length: Annotated[int | None, typer.Option(help="Tokens of prompt and completion.")] = None,
+    tensor_parallel: Annotated[int, typer.Option(help="GPUs that share the model.")] = 1,
+    eager: Annotated[bool, typer.Option("--eager", help="No CUDA graphs.")] = False,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run code that comes with the model.")
+    ] = False,
+) -> None:
+    """Serve a model with vLLM for `anypo run … --sampler vllm --vllm-url URL`."""
+    options = {name: value for name, value in locals().items() if name != "model"}
+    check_installed("vllm", "serving", WITHOUT_GPU)
+    on_cpu = not torch.cuda.is_available()
+    command, settings = serve_command(model_path(model), on_cpu=on_cpu, **options)
+    # Variables of the environment that are set stay.
+    os.execve(command[0], command, {**settings, **os.environ})
 
 
 def serve_command(

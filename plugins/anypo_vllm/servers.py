@@ -16,7 +16,7 @@ from anyio import CapacityLimiter, create_task_group, sleep
 from anyio.from_thread import start_blocking_portal
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from anypo.errors import ConfigError, SamplerError, one_line
+from anypo import ConfigError, SamplerError, one_line
 from anypo_vllm.sampler import Generated, Request
 from anypo_vllm.weights import weights_file
 from anypo_vllm.worker import shape
@@ -62,7 +62,7 @@ class Servers:
         self.max_length = min(found["max_length"] for found in described)
 
     def generate(self, requests: Sequence[Request]) -> list[list[Generated]]:
-        """See `anypo_vllm.sampler.Engine`.
+        """See `anypo_vllm.sampler.Backend`.
 
         Raises:
             SamplerError: A server is gone, or does not have the weights that were sent last.
@@ -70,7 +70,7 @@ class Servers:
         return self._await(self._generate, requests)
 
     def load(self, model: PreTrainedModel) -> None:
-        """See `anypo_vllm.sampler.Engine`.
+        """See `anypo_vllm.sampler.Backend`.
 
         Raises:
             SamplerError: A server is gone, or does not take the weights.

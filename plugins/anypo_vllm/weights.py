@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
-from anypo.models.weights import whole_weights
+from anypo import whole_weights
 
 MEMORY = Path("/dev/shm")  # files there never reach a disk
 

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from anypo.composition.algorithm import Algorithm
+from anypo.composition.refusals import refuse_misfits
 from anypo.composition.stack import Layer, lay, layer_of, resolve_knobs
 from anypo.composition.tracing import trace_from
-from anypo.composition.trial import dry_run
+from anypo.composition.trial import trial
 from anypo.errors import KnobError, PluginError
 
 
@@ -64,8 +65,9 @@ def _tried(
     settings: Mapping[str, Any],
     preferences: Mapping[str, Any] | None = None,
 ) -> Algorithm:
-    algorithm = Algorithm(name, layers, resolve_knobs(layers, settings, preferences))
-    trace_from(2, algorithm.manager)
-    dry_run(algorithm)
+    untried = Algorithm(name, layers, resolve_knobs(layers, settings, preferences))
+    trace_from(2, untried.manager)
+    algorithm = untried.knowing(trial(untried))
+    refuse_misfits(algorithm)
     trace_from(1, algorithm.manager)
     return algorithm

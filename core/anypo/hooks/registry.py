@@ -1,8 +1,8 @@
 """Find plugins by name among the installed distributions. Standard library only.
 
-A plugin is an entry point of the group `anypo`. It is imported when it is named, not before, so a
-broken one hurts nobody else and installing one runs none of its code. Those that the environment
-variable ANYPO_DISABLE_PLUGINS names are as if they were not installed; it holds `NAME`,
+A plugin is an entry point of one of the groups of `KINDS`. It is imported when it is named, not
+before, so a broken one hurts nobody else and installing one runs none of its code. Those that the
+environment variable ANYPO_DISABLE_PLUGINS names are as if they were not installed; it holds `NAME`,
 `DISTRIBUTION:NAME` or `DISTRIBUTION:*`, separated by commas.
 """
 
@@ -23,7 +23,14 @@ from anypo.errors import PluginError, nearest
 from anypo.hooks.version import mismatch
 from anypo.support.sequences import shared_start
 
-GROUP = "anypo"
+KINDS = {  # of which there are several, and the entry points by which they are found
+    "algorithm": "anypo",
+    "sampler": "anypo.samplers",
+    "reward": "anypo.rewards",
+    "task": "anypo.tasks",
+    "command": "anypo.commands",
+}
+ALGORITHM = "algorithm"  # what is meant where no kind is said
 DISABLE = "ANYPO_DISABLE_PLUGINS"
 
 
@@ -31,13 +38,14 @@ DISABLE = "ANYPO_DISABLE_PLUGINS"
 class Entry:
     """One plugin that some distribution offers."""
 
+    kind: str  # one of `KINDS`
     name: str
     distribution: str
     version: str
     entry_point: EntryPoint
 
     def __str__(self) -> str:
-        return f"plugin '{self.name}' of {self.distribution} {self.version}"
+        return f"{title(self.kind)} '{self.name}' of {self.distribution} {self.version}"
 
     @property
     def full_name(self) -> str:
@@ -47,8 +55,13 @@ class Entry:
     @property
     def shortest_name(self) -> str:
         """The name that finds it, whatever is disabled: the full one if others claim its name."""
-        is_claimed = sum(_normal(other.name) == _normal(self.name) for other in entries()) > 1
-        return self.full_name if is_claimed else self.name.replace("-", "_")
+        claimed = [other for other in entries(self.kind) if _is_named(other, self.name)]
+        return self.full_name if len(claimed) > 1 else self.name.replace("-", "_")
+
+    @property
+    def option_prefix(self) -> str:
+        """What stands before the names of its own options, where it has any."""
+        return self.name.replace("-", "_") + "_"
 
     @property
     def disabled_by(self) -> str:
@@ -89,41 +102,59 @@ class Entry:
             raise PluginError(f"{type(error).__name__}: {error}") from error
 
 
+def title(kind: str) -> str:
+    """What a plugin of a kind is called in a sentence; algorithms are most, and simply plugins."""
+    return "plugin" if kind == ALGORITHM else kind
+
+
+def entries(kind: str = ALGORITHM) -> tuple[Entry, ...]:
+    """Every plugin of a kind, sorted by name; two distributions may offer the same name."""
+    return tuple(entry for entry in installed() if entry.kind == kind)
+
+
 @cache
-def entries() -> tuple[Entry, ...]:
-    """Every plugin installed, sorted by name; two distributions may offer the same name."""
-    found: dict[tuple[str, str], Entry] = {}
+def installed() -> tuple[Entry, ...]:
+    """Every plugin of every kind, sorted by kind and name."""
+    found: dict[tuple[str, str, str], Entry] = {}
     for dist in distributions():  # in the order of sys.path: the first is the one imported
-        for point in _points(dist):
-            entry = Entry(point.name, dist.name, dist.version, point)
-            found.setdefault((point.name, dist.name), entry)
-    return tuple(sorted(found.values(), key=lambda entry: (entry.name, entry.distribution)))
+        for kind, point in _points(dist):
+            entry = Entry(kind, point.name, dist.name, dist.version, point)
+            found.setdefault((kind, point.name, dist.name), entry)
+    kinds = list(KINDS)
+    return tuple(
+        sorted(found.values(), key=lambda e: (kinds.index(e.kind), e.name, e.distribution))
+    )
 
 
-def find(name: str) -> Entry:
-    """The entry called `name`, or `DISTRIBUTION:NAME`; `-` and `_` are the same.
+def knows(name: str, kind: str = ALGORITHM) -> bool:
+    """Whether something of a kind is called so, usable or not."""
+    return any(_is_named(entry, name) for entry in entries(kind))
+
+
+def find(name: str, kind: str = ALGORITHM) -> Entry:
+    """The entry of a kind called `name`, or `DISTRIBUTION:NAME`; `-` and `_` are the same.
 
     Raises:
         PluginError: No plugin has that name, it is disabled, or several distributions offer it.
     """
-    named = [entry for entry in entries() if _is_named(entry, name)]
+    named = [entry for entry in entries(kind) if _is_named(entry, name)]
     matches = [entry for entry in named if not entry.disabled_by]
     if len(matches) == 1:
         return matches[0]
     if matches:
-        raise PluginError(f"plugin '{name}' is {rivalry(matches)}")
+        raise PluginError(f"{title(kind)} '{name}' is {rivalry(matches)}")
     if named:
         raise PluginError(
             f"{named[0]} is disabled by '{named[0].disabled_by}' in {DISABLE}; take that out of "
             "the variable to use it"
         )
-    enabled = [entry for entry in entries() if not entry.disabled_by]
-    raise PluginError(f"there is no plugin '{name}'{_nearest(name, enabled)}")
+    enabled = [entry for entry in entries(kind) if not entry.disabled_by]
+    raise PluginError(f"there is no {title(kind)} '{name}'{_nearest(name, enabled)}")
 
 
 def rivals(entry: Entry) -> list[Entry]:
     """All that claim the name of an entry, itself included, and are not disabled."""
-    same_name = [other for other in entries() if _normal(other.name) == _normal(entry.name)]
+    same_name = [other for other in entries(entry.kind) if _is_named(other, entry.name)]
     return [other for other in same_name if not other.disabled_by]
 
 
@@ -141,26 +172,27 @@ def owner(module: str) -> Entry | None:
     def shared(entry: Entry) -> int:  # distributions may share a namespace package
         return shared_start(parts, entry.entry_point.module.split("."))
 
-    return max(filter(shared, entries()), key=shared, default=None)
+    return max(filter(shared, installed()), key=shared, default=None)
 
 
 def ineffective() -> list[str]:
     """What ANYPO_DISABLE_PLUGINS names but nobody installed, a sentence each."""
-    items = [item for item in _disabling() if not any(_is_named(e, item) for e in entries())]
+    items = [item for item in _disabling() if not any(_is_named(e, item) for e in installed())]
     return [
-        f"{DISABLE} names '{item}', which is not installed{_nearest(item, entries())}"
+        f"{DISABLE} names '{item}', which is not installed{_nearest(item, installed())}"
         for item in items
     ]
 
 
-def load(name: str) -> Any:
+def load(name: str, kind: str = ALGORITHM) -> Any:
     """Import the plugin called `name`. Raises PluginError like `find` and `Entry.load`."""
-    return find(name).load()
+    return find(name, kind).load()
 
 
-def _points(dist: Distribution) -> list[EntryPoint]:
+def _points(dist: Distribution) -> list[tuple[str, EntryPoint]]:
+    kinds = {group: kind for kind, group in KINDS.items()}
     try:
-        points = [point for point in dist.entry_points if point.group == GROUP]
+        points = [(kinds[p.group], p) for p in dist.entry_points if p.group in kinds]
         return points if dist.name else []
     except Exception:  # the metadata of some distribution is damaged: the others still count
         return []
@@ -238,12 +270,14 @@ def _hook_api(source: str, attribute: str) -> Any:
     return None
 
 
-def _definition(tree: ast.Module, attribute: str) -> ast.Module | ast.ClassDef | None:
+def _definition(
+    tree: ast.Module, attribute: str
+) -> ast.Module | ast.ClassDef | ast.FunctionDef | None:
     """Where the plugin is defined, if the module itself does that."""
     if not attribute:
         return tree
-    classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
-    return classes.get(attribute)
+    defined = [node for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)]
+    return next((node for node in defined if node.name == attribute), None)
 
 
 def _bound(tree: ast.Module) -> set[str]:

@@ -12,7 +12,10 @@ from anypo.hooks.batch import Prompt, Sample
 class Sampler(Protocol):
     """Draws completions from the policy."""
 
-    max_completion_length: int  # tokens; what reaches it without an end is truncated
+    @property
+    def max_completion_length(self) -> int:
+        """Tokens; a completion that reaches it without an end is truncated."""
+        ...
 
     def sample(self, prompts: Sequence[Prompt], n: int) -> list[Sample]:
         """`n` completions of every prompt, prompt by prompt; `group` is the prompt's position."""

@@ -17,8 +17,7 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from anypo.errors import ConfigError, nearest, one_line
-from anypo.runs.options import RunConfig
-from anypo.support.extras import check_installed
+from anypo.models.options import AdapterOptions
 
 if TYPE_CHECKING:
     from peft.tuners.tuners_utils import BaseTunerLayer
@@ -26,25 +25,7 @@ if TYPE_CHECKING:
 ADAPTER = "default"  # peft's own name for the only one
 
 
-def check_lora(config: RunConfig) -> None:
-    """Refuse what cannot work before anything is loaded.
-
-    Raises:
-        ConfigError: peft is missing, or another option would need a second model.
-    """
-    if config.lora_rank is None:
-        return
-    check_installed("peft", "lora_rank")
-    if config.ref_sync_every is not None:
-        raise ConfigError(
-            "ref_sync_every is set, but with lora_rank the reference is the model without its "
-            "adapter, which never moves"
-        )
-
-
-def add_lora(
-    model: PreTrainedModel, base: str, *, rank: int, alpha: int, modules: Sequence[str] = ()
-) -> None:
+def add_lora(model: PreTrainedModel, base: str, options: AdapterOptions) -> None:
     """Freeze the weights, and give the linear layers adapters that change nothing yet.
 
     A head that the adapters leave out, like the random one of a new reward model, is trained whole.
@@ -52,21 +33,19 @@ def add_lora(
     Args:
         model: To be trained; its layers are replaced in place.
         base: Directory or hub name that it comes from, for whoever loads the adapter.
-        rank: Of the update of every layer.
-        alpha: The update is scaled by alpha / rank.
-        modules: Names of the layers that get one; all linear layers if there are none.
+        options: Their rank, their scale, and which layers get one.
 
     Raises:
         ConfigError: The model has no such layers, or they can have no adapter.
     """
     from peft import LoraConfig, inject_adapter_in_model
 
-    _check_modules(model, modules)
+    _check_modules(model, options.lora_modules)
     scores = model.get_output_embeddings() is None
     adapter = LoraConfig(
-        r=rank,
-        lora_alpha=alpha,
-        target_modules=list(modules) or "all-linear",
+        r=options.lora_rank or 0,
+        lora_alpha=options.lora_alpha,
+        target_modules=list(options.lora_modules) or "all-linear",
         modules_to_save=_heads(model) if scores else None,
         task_type="SEQ_CLS" if scores else "CAUSAL_LM",
         base_model_name_or_path=str(Path(base).resolve()) if Path(base).is_dir() else base,

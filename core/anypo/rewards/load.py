@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from anypo.errors import ConfigError, RewardError, nearest
-from anypo.rewards.model import Inference, ScoreOfModel
+from anypo.hooks import registry
+from anypo.hooks.runtime import Runtime
+from anypo.rewards.model import ScoreOfModel
 from anypo.support.functions import load_function
-from anypo_tasks.rewards import BUILT_IN
 
 
 @dataclass(frozen=True)
@@ -24,37 +25,47 @@ class Reward:
     source: str = ""  # as the user wrote it: its name where two functions have the same
 
 
-def load_reward(spec: str, inference: Inference | None = None) -> Reward:
+def load_reward(spec: str, runtime: Runtime | None = None) -> Reward:
     """The reward that a specification names.
 
     Args:
-        spec: `NAME` or `NAME:ARGUMENT` of a built-in, `file.py:function`,
+        spec: `NAME` or `NAME:ARGUMENT` of one that is installed, `file.py:function`,
             `package.module:function`, or a model directory or hub name; `=WEIGHT` may follow.
-        inference: How a model is run.
+        runtime: How a model is run.
 
     Raises:
         RewardError: It cannot be imported or is not callable, or the model scores no texts.
+        PluginError: It is disabled or broken, or several distributions offer it.
     """
     source, weight = _split_weight(spec)
-    name, _, argument = source.partition(":")
-    if name in BUILT_IN:
-        return Reward(name, BUILT_IN[name](argument), weight, source)
+    name, argument = _split_argument(source)
+    if registry.knows(name, "reward"):
+        entry = registry.find(name, "reward")
+        return Reward(entry.name, entry.load()(argument), weight, source)
     if source and (Path(source).is_dir() or ("/" in source and ":" not in source)):
         if not Path(source).exists() and Path(source).parent.is_dir():
             raise RewardError(f"there is no model directory '{source}' to score with")
-        return Reward(
-            Path(source).name, ScoreOfModel(source, inference or Inference()), weight, source
-        )
+        return Reward(Path(source).name, ScoreOfModel(source, runtime or Runtime()), weight, source)
     if ":" not in source:
+        known = [entry.name for entry in registry.entries("reward")]
         raise RewardError(
-            f"there is no built-in reward '{name}'{nearest(name, BUILT_IN)}; "
-            "name your own as file.py:function or package.module:function, or a model directory"
+            f"there is no reward '{name}'{nearest(name, known)}; name your own as file.py:function "
+            "or package.module:function, or a model directory"
         )
     try:
         function = load_function(source)
     except ConfigError as error:
         raise RewardError(f"reward {error}") from error
     return Reward(source.rpartition(":")[2], function, weight, source)
+
+
+def _split_argument(source: str) -> tuple[str, str]:
+    """The name, which may be `DISTRIBUTION:NAME`, and what follows it."""
+    first, _, rest = source.partition(":")
+    second, _, argument = rest.partition(":")
+    if not registry.knows(first, "reward") and registry.knows(f"{first}:{second}", "reward"):
+        return f"{first}:{second}", argument
+    return first, rest
 
 
 def _split_weight(spec: str) -> tuple[str, float]:

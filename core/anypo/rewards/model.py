@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -14,7 +12,7 @@ from transformers import PreTrainedModel
 
 from anypo.data.tokens import Tokens
 from anypo.errors import ModelError, RewardError
-from anypo.models.forward import micro_batches
+from anypo.hooks.runtime import Runtime
 from anypo.models.load import (
     context_length,
     has_scalar_head,
@@ -23,17 +21,8 @@ from anypo.models.load import (
     load_tokenizer,
     model_path,
 )
+from anypo.models.micro_batches import micro_batches
 from anypo.models.scalar_head import text_scores
-
-
-@dataclass(frozen=True)
-class Inference:
-    """How models that score are run."""
-
-    device: torch.device | str = "cpu"
-    token_budget: int = 16384  # tokens at a time, padding included
-    autocast: Callable[[], AbstractContextManager[None]] = nullcontext
-    trust_remote_code: bool = False
 
 
 class ScoreOfModel:
@@ -43,16 +32,16 @@ class ScoreOfModel:
 
     Args:
         path: A model directory or hub name, or the directory of a run that trained one.
-        inference: How it is run.
+        runtime: How it is run.
 
     Raises:
         ModelError: There is no such model.
         RewardError: It does not give a text one score.
     """
 
-    def __init__(self, path: str, inference: Inference) -> None:
-        self.path, self.inference = model_path(path), inference
-        trusted = inference.trust_remote_code
+    def __init__(self, path: str, runtime: Runtime) -> None:
+        self.path, self.runtime = model_path(path), runtime
+        trusted = runtime.trust_remote_code
         if not has_scalar_head(self.path, trust_remote_code=trusted):
             raise RewardError(
                 f"reward '{path}' is a model that does not score texts: it is no sequence "
@@ -65,9 +54,9 @@ class ScoreOfModel:
     def model(self) -> PreTrainedModel:
         """The model itself."""
         model = load_model(
-            self.path, scalar_head=True, trust_remote_code=self.inference.trust_remote_code
+            self.path, scalar_head=True, trust_remote_code=self.runtime.trust_remote_code
         )
-        model.to(self.inference.device)  # type: ignore[arg-type]
+        model.to(self.runtime.device)  # type: ignore[arg-type]
         return model
 
     def __call__(self, prompts: Sequence[Any], completions: Sequence[Any], **_: Any) -> list[float]:
@@ -84,7 +73,7 @@ class ScoreOfModel:
             )
         lengths = torch.tensor([len(row) for row in rows])
         scores = torch.zeros(len(rows))
-        for index in micro_batches(lengths, self.inference.token_budget):
+        for index in micro_batches(lengths, self.runtime.token_budget):
             scores[index] = self._scores([rows[i] for i in index.tolist()], lengths[index]).cpu()
         return scores.tolist()
 
@@ -98,6 +87,6 @@ class ScoreOfModel:
     @torch.no_grad()
     def _scores(self, rows: Sequence[list[int]], lengths: torch.Tensor) -> torch.Tensor:
         padded = pad_sequence([torch.tensor(row) for row in rows], batch_first=True)
-        device = self.inference.device
-        with self.inference.autocast():
+        device = self.runtime.device
+        with self.runtime.autocast():
             return text_scores(self.model, padded.to(device), lengths.to(device))

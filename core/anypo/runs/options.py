@@ -1,199 +1,78 @@
-"""The options of a run, and the TOML file that repeats it."""
+"""The options of a run: blocks that stand beside their readers, put together."""
 
 from __future__ import annotations
 
-import tomllib
+import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError, create_model
 
 from anypo.composition.algorithm import Algorithm
 from anypo.errors import ConfigError, nearest
+from anypo.hooks import registry
+from anypo.hooks.sampler import SamplerPlugin
+from anypo.hooks.task import ChosenTask
+from anypo.models.options import AdapterOptions, RuntimeOptions
+from anypo.rewards.options import RewardOptions
+from anypo.support.options import Options
 from anypo.support.validation import refusal
+from anypo.training.options import TrainerOptions
 
 
-class RunConfig(BaseModel):
-    """What to train on what, and how; the knobs of the algorithm are not here but on its plugins.
+class RunOptions(Options):
+    """What a run starts from, and what it leaves."""
 
-    Without `model`, the built-in model is used, and `BUILT_IN_DEFAULTS` replace some defaults.
-    """
+    panel: ClassVar = "Run"
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    model: str | None = Field(
-        None, description="Model directory or hub name; without it, a built-in tiny model."
-    )
-    data: str | None = Field(
-        None, description="A file, directory or hub name; without it, a built-in task."
-    )
-    reward: list[str] = Field(
-        [],
-        description="exact, regex:PATTERN, length, math, file.py:function, package.module:function "
-        "or a model that scores texts; =WEIGHT may follow. Repeat it to add rewards up.",
-    )
-    eval_data: str | None = Field(None, description="Held-out rows, like --data.")
-    steps: int | None = Field(
-        None, ge=1, description="Rollouts; without it, what data_epochs says."
-    )
-    data_epochs: int = Field(1, ge=1, description="Passes over the data.")
-    prompts_per_step: int = Field(16, ge=1, description="Prompts per rollout.")
-    epochs: int = Field(1, ge=1, description="Passes over each rollout.")
-    minibatches: int = Field(1, ge=1, description="Optimizer steps per pass.")
-    learning_rate: float = Field(1e-6, gt=0, description="Peak learning rate of AdamW.")
-    warmup_steps: int = Field(10, ge=0, description="Steps over which the learning rate rises.")
-    schedule: Literal["linear", "cosine", "constant"] = Field(
-        "linear", description="How the learning rate goes on after the warm-up."
-    )
-    weight_decay: float = Field(0.0, ge=0, description="Of AdamW.")
-    max_grad_norm: float = Field(1.0, gt=0, description="Gradients are clipped to this norm.")
-    temperature: float = Field(1.0, gt=0, description="Of sampling and of every log-prob.")
-    max_completion_length: int = Field(256, ge=1, description="Tokens; longer is cut.")
-    max_prompt_length: int = Field(512, ge=1, description="Tokens; longer is an error.")
-    token_budget: int = Field(
-        16384, ge=1, description="Tokens at a time through a model, padding included."
-    )
-    sampler: Literal["transformers", "vllm"] = Field(
-        "transformers", description="What samples completions; vllm has to be installed."
-    )
-    vllm_url: str | None = Field(
-        None, description="URLs of vLLM servers, separated by commas; without it, in this process."
-    )
-    vllm_timeout: float = Field(
-        600.0, gt=0, description="Seconds that a vLLM server may take for an answer."
-    )
-    vllm_exchange: str | None = Field(
-        None,
-        description="Directory through which vLLM servers get the weights; without it, one in the "
-        "memory of this machine.",
-    )
-    vllm_memory: float = Field(
-        0.3, gt=0, le=1, description="Share of the device's memory that vLLM may take."
-    )
-    vllm_max_length: int | None = Field(
-        None, ge=2, description="Tokens of prompt and completion; without it, what the limits say."
-    )
-    vllm_tensor_parallel: int = Field(1, ge=1, description="GPUs that share the model in vLLM.")
-    vllm_eager: bool = Field(False, description="No CUDA graphs in vLLM; on a CPU, always.")
-    vllm_sleep: bool = Field(
-        False, description="vLLM frees its GPU memory whenever it is not sampling."
-    )
-    reward_timeout: float = Field(60.0, ge=0, description="Seconds per reward call; 0: no limit.")
-    max_rounds: int = Field(
-        8, ge=1, description="Rollouts per step at most, where the algorithm drops prompts."
-    )
-    ref_sync_every: int | None = Field(
-        None, ge=1, description="Steps between updates of the reference model from the policy."
-    )
-    ref_sync_alpha: float = Field(
-        1.0, gt=0, le=1, description="Share of the policy in the updated reference; 1: a copy."
-    )
-    precompute_reference: bool = Field(
-        False,
-        description="Compute the reference's log-probs of a data set once, and keep them in the "
-        "cache; spares the memory and the time of a reference model.",
-    )
-    lora_rank: int | None = Field(
-        None,
-        ge=1,
-        description="Train low-rank adapters of this rank instead of all weights; peft has to be "
-        "installed.",
-    )
-    lora_alpha: int = Field(
-        32, gt=0, description="The adapters' update is scaled by lora_alpha / lora_rank."
-    )
-    lora_modules: list[str] = Field(
-        [],
-        description="Names of the layers that get adapters, such as q_proj; repeat it for several. "
-        "Without it, all linear layers.",
-    )
-    critic: Literal["own", "shared"] = Field(
-        "own", description="A critic with a decoder of its own, or a head on the policy's."
-    )
-    critic_learning_rate: float = Field(1e-5, gt=0, description="Peak learning rate of the critic.")
-    critic_warmup_steps: int = Field(
-        0, ge=0, description="Steps at the start that train the critic alone."
-    )
-    seed: int = Field(0, ge=0, lt=2**32, description="Of sampling and shuffling.")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where the models live.")
-    dtype: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="Of computation; weights are float32. auto: bfloat16 on a GPU."
-    )
-    trust_remote_code: bool = Field(False, description="Run Python code that comes with a model.")
-    output: str | None = Field(None, description="Run directory; without it, one under runs/.")
-    eval_every: int = Field(50, ge=1, description="Steps between evaluations.")
+    task: str = Field("addition", description="What to train on without data; see anypo list.")
+    model: str | None = Field(None, description="Directory or hub name. Without it, the task's.")
+    output: str | None = Field(None, description="Run directory. Without it, one under runs/.")
     save_every: int | None = Field(None, ge=1, description="Steps between saved models.")
 
 
-BUILT_IN_DEFAULTS = {
-    "steps": 150,
-    "minibatches": 2,
-    "learning_rate": 5e-4,
-    "max_completion_length": 40,
-    "eval_every": 25,
-}
+class RunConfig(RunOptions, RewardOptions, TrainerOptions, AdapterOptions, RuntimeOptions):
+    """What to train on what, and how; the knobs of the algorithm are not here but on its plugins.
 
-
-NEEDED_BY = {  # options that mean something only if the algorithm has what they are about
-    "ref_sync_every": "reference model",
-    "ref_sync_alpha": "reference model",
-    "precompute_reference": "reference model",
-    "critic": "critic model",
-    "critic_learning_rate": "critic model",
-    "critic_warmup_steps": "critic model",
-    "max_rounds": "sampling in its rollout",
-    "sampler": "completions to score",
-    "reward": "completions to score",
-    "reward_timeout": "completions to score",
-    "temperature": "probabilities of tokens",
-}
-
-
-MEANT_FOR = {  # options that mean something only beside another one
-    "ref_sync_alpha": "ref_sync_every",
-    "lora_alpha": "lora_rank",
-    "lora_modules": "lora_rank",
-}
-
-
-def idle(config: RunConfig) -> dict[str, str]:
-    """The options that nothing would read, and the one that each is meant for."""
-    return {option: of for option, of in MEANT_FOR.items() if getattr(config, of) is None}
-
-
-def resolve(config: RunConfig, algorithm: Algorithm, *, built_in: bool) -> RunConfig:
-    """The configuration with the defaults that suit its model and data.
-
-    Args:
-        config: As the user made it.
-        algorithm: Whose plugins may prefer other options.
-        built_in: Whether the model is the built-in one, or was trained from it.
+    Options of a sampler are those of its plugin, with its name before them: see `config_class`.
     """
-    defaults = algorithm.options
-    if built_in:
-        defaults |= {**BUILT_IN_DEFAULTS, **algorithm.built_in_options}
-    if "data_epochs" in config.model_fields_set:
-        defaults.pop("steps", None)
-    update = {k: v for k, v in defaults.items() if k not in config.model_fields_set}
-    update.pop("reward", None)  # of the built-in task, not of the built-in model
-    if config.data is None and algorithm.generates:
-        suited = algorithm.built_in_options.get("reward", ["exact"])
-        update["reward"] = config.reward or suited
-    return config.model_copy(update=update)
 
 
-def inapplicable(algorithm: Algorithm) -> dict[str, str]:
-    """The options that mean nothing to an algorithm, and what it would need to have for them."""
-    lacks = {
-        "reference model": "reference" not in algorithm.requires,
-        "critic model": "critic" not in algorithm.requires,
-        "sampling in its rollout": not algorithm.inputs.sampler,
-        "completions to score": not algorithm.generates,
-        "probabilities of tokens": not algorithm.generates,
+def config_class(sampler: str) -> type[RunConfig]:
+    """`RunConfig` with the options that a sampler brings along.
+
+    Raises:
+        PluginError: There is no such sampler, or it does not load.
+    """
+    entry = registry.find(sampler, "sampler")
+    fields: dict[str, Any] = {
+        entry.option_prefix + name: (field.annotation, field)
+        for name, field in entry.load().model_fields.items()
     }
-    return {option: needed for option, needed in NEEDED_BY.items() if lacks[needed]}
+    block = create_model("SamplerOptions", __base__=Options, **fields)
+    block.panel = f"Sampler {sampler}"
+    bases: Any = (RunConfig, block)
+    config: type[RunConfig] = create_model("RunConfig", __base__=bases)
+    return config
+
+
+def panels(config: type[RunConfig]) -> dict[str, list[str]]:
+    """The names of all options, by the block that they stand in."""
+    declared = {block: inspect.get_annotations(block) for block in config.__mro__}
+    return {
+        block.panel: names
+        for block in config.__mro__
+        if issubclass(block, Options)
+        and (names := [name for name in declared[block] if name in config.model_fields])
+    }
+
+
+def sampler_of(config: RunConfig) -> SamplerPlugin:
+    """The sampler that the options ask for, with its own options."""
+    entry = registry.find(config.sampler, "sampler")
+    plugin: type[SamplerPlugin] = entry.load()
+    own = {name: getattr(config, entry.option_prefix + name) for name in plugin.model_fields}
+    return plugin(**own)
 
 
 def make_config(options: Mapping[str, Any]) -> RunConfig:
@@ -201,55 +80,137 @@ def make_config(options: Mapping[str, Any]) -> RunConfig:
 
     Raises:
         ConfigError: An option is unknown or out of range.
+        PluginError: There is no such sampler.
     """
-    unknown = options.keys() - RunConfig.model_fields.keys()
-    if unknown:
-        name = min(unknown)
+    sampler = options.get("sampler", RunConfig.model_fields["sampler"].default)
+    known = config_class(str(sampler))
+    for name in sorted(options.keys() - known.model_fields.keys()):
+        if any(name.startswith(other.option_prefix) for other in registry.entries("sampler")):
+            raise ConfigError(f"{name} is set, but the sampler is {sampler}: nothing would read it")
         raise ConfigError(
-            f"there is no run option '{name}'{nearest(name, RunConfig.model_fields)} "
+            f"there is no run option '{name}'{nearest(name, known.model_fields)} "
             "(in a file, the knobs of the algorithm go under [knobs])"
         )
     try:
-        return RunConfig(**options)
+        return known(**options)
     except ValidationError as error:
         raise ConfigError(refusal(error)) from error
 
 
-@dataclass
-class Recipe:
-    """All that a run is told: the algorithm, its knobs and swapped stages, the run options."""
+def resolve(config: RunConfig, algorithm: Algorithm, task: ChosenTask | None) -> RunConfig:
+    """The configuration with the defaults that suit its model and data.
 
-    algorithm: str = ""  # plugin names joined by `+`
-    options: dict[str, Any] = field(default_factory=dict)
-    knobs: dict[str, Any] = field(default_factory=dict)
-    hooks: dict[str, str] = field(default_factory=dict)
+    Args:
+        config: As the user made it.
+        algorithm: Whose plugins may prefer other options.
+        task: Of the run, if it has one; its options suit its model alone.
+    """
+    defaults, on_task = algorithm.options, {}
+    if task is not None:
+        on_task = algorithm.built_in_options
+        defaults |= {**task.plugin.options, **on_task} if task.owns_model else {}
+        defaults["task"] = task.name
+    if "data_epochs" in config.model_fields_set:
+        defaults.pop("steps", None)
+    update = {k: v for k, v in defaults.items() if k not in config.model_fields_set}
+    update.pop("reward", None)  # of the task, not of its model
+    if task is not None and config.data is None and algorithm.generates:
+        update["reward"] = config.reward or on_task.get("reward", list(task.plugin.reward))
+    return config.model_copy(update=update)
 
 
-def read_recipe(path: str) -> Recipe:
-    """The recipe in a TOML file.
+def refuse_unread(config: RunConfig, algorithm: Algorithm) -> None:
+    """Refuse options that the user set and that nothing would read.
 
     Raises:
-        ConfigError: The file does not exist, is no TOML, or holds what no recipe does.
+        ConfigError: Naming the first one, and why it means nothing here.
     """
-    try:
-        content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"config '{path}' cannot be read: {error}") from error
-    tables = {name: content.pop(name, {}) for name in ("knobs", "hooks")}
-    algorithm = content.pop("algorithm", "")
-    if not isinstance(algorithm, str) or not all(isinstance(t, dict) for t in tables.values()):
-        raise ConfigError(f"config '{path}': algorithm is a text, [knobs] and [hooks] are tables")
-    return Recipe(algorithm, content, **tables)
+    why = unread(config, algorithm)
+    for option in sorted(config.model_fields_set & why.keys()):
+        raise ConfigError(f"{option} is set, but {why[option]}")
+    if {"steps", "data_epochs"} <= config.model_fields_set:
+        raise ConfigError("steps and data_epochs are both set; one of them says how long to train")
 
 
-def write_recipe(path: Path, recipe: Recipe) -> None:
-    """Write the recipe as TOML."""
-    import tomli_w
+def unread(config: RunConfig, algorithm: Algorithm) -> dict[str, str]:
+    """The options that mean nothing in this run, and why; also when they are not set."""
+    before = registry.find(config.sampler, "sampler").option_prefix
+    found = {before + name: why for name, why in sampler_of(config).unread().items()}
+    return (
+        found
+        | _unread_about_data(config, algorithm)
+        | _unread_about_references(config, algorithm)
+        | _lacking(config, algorithm)
+    )
 
-    content = {
-        "algorithm": recipe.algorithm,
-        **{name: value for name, value in recipe.options.items() if value is not None},
-        "knobs": recipe.knobs,
-        "hooks": recipe.hooks,
+
+def evaluates(config: RunConfig) -> bool:
+    """Whether there are rows held out."""
+    return config.data is None or config.eval_data is not None
+
+
+def _unread_about_data(config: RunConfig, algorithm: Algorithm) -> dict[str, str]:
+    found: dict[str, str] = {}
+    scores = config.data is None or bool(config.reward and config.eval_data)
+    if not (algorithm.inputs.sampler or scores):
+        found["sampler"] = (
+            f"{algorithm.name} samples nothing, and nor does a held-out score: set reward and "
+            "eval_data"
+        )
+    if not (algorithm.inputs.scorer or evaluates(config)):
+        found["reward"] = (
+            f"{algorithm.name} learns without one and there are no held-out prompts to score: set "
+            "eval_data"
+        )
+    if not evaluates(config):
+        found["eval_every"] = "there are no held-out prompts: set eval_data"
+    if config.data is not None and config.model is not None:
+        found["task"] = "model and data are given, so nothing would read it"
+    return found
+
+
+def _unread_about_references(config: RunConfig, algorithm: Algorithm) -> dict[str, str]:
+    found: dict[str, str] = {}
+    if config.lora_rank is not None:
+        found["ref_sync_every"] = (
+            "with lora_rank the reference is the model without its adapter, which never moves"
+        )
+    if config.ref_sync_every is not None:
+        found["precompute_reference"] = "ref_sync_every moves the reference"
+    if not algorithm.inputs.fixed:
+        found["precompute_reference"] = (
+            f"{algorithm.name} makes new rows in every step: its reference model has to see those"
+        )
+    return found
+
+
+def _lacking(config: RunConfig, algorithm: Algorithm) -> dict[str, str]:
+    """Options about something that is not there: what, whether it lacks, and the options."""
+    name, scores = algorithm.name, not algorithm.generates
+    lacks = [
+        ("not ref_sync_every", config.ref_sync_every is None, ["ref_sync_alpha"]),
+        ("not lora_rank", config.lora_rank is None, ["lora_alpha", "lora_modules"]),
+        (
+            f"{name} has no reference model",
+            "reference" not in algorithm.requires,
+            ["ref_sync_every", "ref_sync_alpha", "precompute_reference"],
+        ),
+        (
+            f"{name} has no critic model",
+            "critic" not in algorithm.requires,
+            ["critic", "critic_learning_rate", "critic_warmup_steps"],
+        ),
+        (
+            f"{name} has no sampling in its rollout",
+            not algorithm.inputs.sampler,
+            ["max_rounds"],
+        ),
+        (f"{name} has no completions to score", scores, ["sampler", "reward", "reward_timeout"]),
+        (f"{name} has no probabilities of tokens", scores, ["temperature"]),
+    ]
+    return {
+        option: f"{what}, so nothing would read it"
+        for what, is_lacking, options in lacks
+        if is_lacking
+        for option in options
     }
-    path.write_text(tomli_w.dumps(content), encoding="utf-8")

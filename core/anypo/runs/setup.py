@@ -10,15 +10,34 @@ from transformers import PreTrainedTokenizerBase
 from anypo.composition.algorithm import Algorithm
 from anypo.data.dataset import Reader
 from anypo.data.load import load_rows
+from anypo.data.stream import PromptStream
 from anypo.errors import ConfigError, DataError
 from anypo.hooks.batch import Prompt
-from anypo.models.load import context_length, load_config, load_tokenizer
+from anypo.hooks.runtime import Runtime
+from anypo.hooks.sampler import SamplingRequest
+from anypo.hooks.task import ChosenTask
+from anypo.models.adapters import add_lora
+from anypo.models.forward import check_head
+from anypo.models.load import (
+    context_length,
+    end_tokens,
+    load_config,
+    load_model,
+    load_tokenizer,
+    sensible_threads,
+)
 from anypo.rewards.load import load_reward
-from anypo.rewards.model import Inference
 from anypo.rewards.scorer import Rewards
 from anypo.runs.observer import Observer
-from anypo.runs.options import RunConfig
-from anypo_tasks.addition import ensure_embedded
+from anypo.runs.options import RunConfig, sampler_of
+from anypo.runs.task import ensure_task
+from anypo.sampling.sampler import start_sampler
+from anypo.support.extras import check_installed
+from anypo.training.distributed import Distributed, set_seed
+from anypo.training.evaluation import HeldOutLoss, SampledScore
+from anypo.training.frozen import ensure_precomputed
+from anypo.training.learner import Learner
+from anypo.training.trainer import Evaluation, Trainer
 
 
 @dataclass
@@ -35,7 +54,11 @@ class Materials:
 
 
 def gather(
-    algorithm: Algorithm, config: RunConfig, inference: Inference, observer: Observer
+    algorithm: Algorithm,
+    config: RunConfig,
+    task: ChosenTask | None,
+    runtime: Runtime,
+    observer: Observer,
 ) -> Materials:
     """The materials of a run.
 
@@ -44,15 +67,17 @@ def gather(
     """
     if config.data is not None and algorithm.inputs.scorer and not config.reward:
         raise ConfigError("data are given but no reward: name one with reward (--reward)")
-    rewards = [load_reward(spec, inference) for spec in config.reward]
+    rewards = [load_reward(spec, runtime) for spec in config.reward]
     rows = {name: load_rows(name) for name in (config.data, config.eval_data) if name}
     model, data, eval_data = config.model, config.data, config.eval_data
-    if model is None or data is None:
-        built_in = ensure_embedded(observer.warming_up)
-        model = model or built_in.model
+    if task is not None and (model is None or data is None):
+        made = ensure_task(task, observer.warming_up)
+        model = model or made.model
         if data is None:
-            data, eval_data = built_in.train, eval_data or built_in.held_out
+            data, eval_data = made.train, eval_data or made.held_out
             rows |= {name: load_rows(name) for name in (data, eval_data) if name not in rows}
+    assert model is not None, "a run without a model or data has a task"
+    assert data is not None, "a run without a model or data has a task"
     tokenizer = load_tokenizer(model, trust_remote_code=config.trust_remote_code)
     limits = _prompt_limit(model, config), config.max_completion_length
     reader = Reader(algorithm, tokenizer, *limits, observer.note)
@@ -86,3 +111,53 @@ def _prompt_limit(model: str, config: RunConfig) -> int:
             f"max_completion_length is {completion}, but the model attends to {context} tokens"
         )
     return min(config.max_prompt_length, context - completion)
+
+
+def check_engines(config: RunConfig, runtime: Runtime) -> None:
+    """Refuse what cannot work before anything is loaded.
+
+    Raises:
+        AnypoError: A package is missing, or the sampler cannot sample so.
+    """
+    sampler_of(config).check(_request(config, ()), runtime)
+    if config.lora_rank is not None:
+        check_installed("peft", "lora_rank")
+
+
+def make_trainer(algorithm: Algorithm, found: Materials, distributed: Distributed) -> Trainer:
+    """Load the weights, and put together who samples, scores, trains and evaluates."""
+    config, runtime = found.config, distributed.runtime
+    set_seed(config.seed)
+    model = load_model(
+        found.model,
+        scalar_head=not algorithm.generates,
+        trust_remote_code=config.trust_remote_code,
+    )
+    model.to(runtime.device)  # type: ignore[arg-type]
+    check_head(model)
+    if config.lora_rank is not None:
+        add_lora(model, found.model, config)
+    request = _request(config, tuple(end_tokens(model, found.tokenizer)))
+    longest = config.max_prompt_length + config.max_completion_length
+    longest = min(longest, context_length(model.config) or longest)
+    sampler = start_sampler(sampler_of(config), request, model, runtime, longest)
+    learner = Learner(algorithm, model, config, distributed)
+    if config.precompute_reference:
+        with sensible_threads(model):
+            known = [*found.prompts, *found.held_out_rows]
+            learner.precomputed = ensure_precomputed(learner, known)
+    evaluations: list[Evaluation] = []
+    if found.held_out:
+        evaluations.append(SampledScore(found.held_out, sampler, found.scorer))
+    if rows := found.held_out_rows:
+        evaluations.append(HeldOutLoss(rows, learner, sampler, found.scorer))
+    prompts = PromptStream(found.prompts, config.seed)
+    return Trainer(learner, sampler, found.scorer, prompts, evaluations, config)
+
+
+def _request(config: RunConfig, end_tokens: tuple[int, ...]) -> SamplingRequest:
+    return SamplingRequest(
+        end_tokens=end_tokens,
+        max_completion_length=config.max_completion_length,
+        temperature=config.temperature,
+    )

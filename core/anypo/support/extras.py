@@ -6,8 +6,6 @@ from importlib.util import find_spec
 
 from anypo.errors import ConfigError
 
-WITHOUT_GPU = " (without a GPU: see docs/rollouts.md)"
-
 
 def check_installed(package: str, wanted_by: str, hint: str = "") -> None:
     """Refuse an option whose package is missing; the extra of anypo is called like the package.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from anypo.composition.algorithm import Algorithm
 from anypo.hooks.batch import Prompt
 from anypo.hooks.rollout import Sampler, Scorer
 from anypo.training.learner import Learner
@@ -35,14 +34,13 @@ class HeldOutLoss:
     """The loss on the completions that held-out rows hold, and what the plugins watch."""
 
     prompts: Sequence[Prompt]
-    algorithm: Algorithm
     learner: Learner
     sampler: Sampler
     scorer: Scorer
 
     def __call__(self) -> dict[str, float]:
         """`loss`, its terms, and the metrics of training."""
-        samples = self.algorithm.rollout(self.prompts, self.sampler, self.scorer, {})
+        samples = self.learner.algorithm.rollout(self.prompts, self.sampler, self.scorer, {})
         meter = Meter()
         self.learner.measure(self.learner.prepare(samples, {}), meter)
         meter.end_update(norm=0.0)

@@ -101,7 +101,7 @@ def _write(file: Path, logprobs: Tensor) -> None:
 
 def _fingerprint(learner: Learner, samples: Sequence[Sample]) -> str:
     digest = hashlib.sha256(_weights_digest(learner.model))
-    digest.update(f"{learner.config.temperature} {learner.accelerator.mixed_precision}".encode())
+    digest.update(f"{learner.config.temperature} {learner.runtime.dtype}".encode())
     for s in samples:
         digest.update(repr((s.prompt_ids, s.completion_ids)).encode())
     return digest.hexdigest()[:16]

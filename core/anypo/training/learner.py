@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 from transformers import PreTrainedModel, get_scheduler
 
@@ -17,10 +16,12 @@ from anypo.hooks.batch import Batch, Sample, collate
 from anypo.hooks.specs import State
 from anypo.models.adapters import has_lora, without_lora
 from anypo.models.critic import Critic
-from anypo.models.forward import TokenScores, micro_batches, score_tokens
+from anypo.models.forward import TokenScores, score_tokens
 from anypo.models.load import frozen_copy
-from anypo.runs.options import RunConfig
+from anypo.models.micro_batches import micro_batches
+from anypo.training.distributed import Distributed
 from anypo.training.metrics import Meter
+from anypo.training.options import LearnerOptions
 
 
 class Learner:
@@ -29,18 +30,19 @@ class Learner:
     Args:
         algorithm: What to optimise.
         model: The policy.
-        config: Resolved, with `steps`.
-        accelerator: Owns the device and the precision.
+        config: With `steps`.
+        distributed: Where it is trained.
     """
 
     def __init__(
         self,
         algorithm: Algorithm,
         model: PreTrainedModel,
-        config: RunConfig,
-        accelerator: Accelerator,
+        config: LearnerOptions,
+        distributed: Distributed,
     ) -> None:
-        self.algorithm, self.config, self.accelerator = algorithm, config, accelerator
+        self.algorithm, self.config, self.distributed = algorithm, config, distributed
+        self.runtime = distributed.runtime
         self.updates_per_rollout = config.epochs * config.minibatches
         self.precomputed: Callable[[Batch], Tensor] | None = None  # stands in for the reference
         needs_reference = "reference" in algorithm.requires and not config.precompute_reference
@@ -56,7 +58,7 @@ class Learner:
             if part is not None
         ]
         optimizer = torch.optim.AdamW(trained, weight_decay=config.weight_decay)
-        self.model, self.critic, self.optimizer = accelerator.prepare(model, critic, optimizer)
+        self.model, self.critic, self.optimizer = distributed.prepare(model, critic, optimizer)
         # Not prepared: a prepared schedule would step once per process.
         self.schedule = get_scheduler(
             "constant_with_warmup" if config.schedule == "constant" else config.schedule,
@@ -81,12 +83,12 @@ class Learner:
     def prepare(self, samples: Sequence[Sample], state: State) -> Batch:
         """The batch of a whole rollout, with all that the models and the plugins say of it."""
         batch = collate(samples, max_completion_length=self.config.max_completion_length)
-        batch = self.judge(batch.to(self.accelerator.device))
+        batch = self.judge(batch.to(self.runtime.device))
         return self.algorithm.advantage(batch, state)
 
     def logprobs(self, batch: Batch) -> Tensor:
         """What the policy says of a whole batch, without gradient; [N, T]."""
-        return self._frozen(self.model, batch.to(self.accelerator.device))[0]
+        return self._frozen(self.model, batch.to(self.runtime.device))[0]
 
     @torch.no_grad()
     def measure(self, batch: Batch, meter: Meter) -> None:
@@ -101,7 +103,7 @@ class Learner:
             TrainingError: The gradient is not finite; no weight has changed.
         """
         for loss in self._losses(self.algorithm.weigh(minibatch), meter):
-            self.accelerator.backward(loss.total)
+            self.distributed.backward(loss.total)
             meter.add(loss)
         norm = self._clip_gradients(self.model, meter)
         meter.end_update(norm)
@@ -150,7 +152,7 @@ class Learner:
     def _losses(self, batch: Batch, meter: Meter) -> Iterator[Loss]:
         """The losses of the micro-batches of a weighed batch."""
         for index in self._micro_batches(batch, self._counting_units(batch)):
-            yield self._loss(batch.rows(index.to(self.accelerator.device)), meter)
+            yield self._loss(batch.rows(index.to(self.runtime.device)), meter)
 
     def _counting_units(self, batch: Batch) -> list[list[int]]:
         """The units with a weight somewhere: the others have no part in the loss."""
@@ -179,7 +181,7 @@ class Learner:
         *,
         with_entropy_gradient: bool = False,
     ) -> TokenScores:
-        with self.accelerator.autocast():
+        with self.runtime.autocast():
             return score_tokens(
                 model,
                 batch,
@@ -193,9 +195,9 @@ class Learner:
         self, model: PreTrainedModel, batch: Batch, critic: Critic | None = None
     ) -> tuple[Tensor, Tensor]:
         """Log-probs and values of a whole batch, without gradient; [N, T] each."""
-        logprobs, values = torch.zeros((2, *batch.mask.shape), device=self.accelerator.device)
+        logprobs, values = torch.zeros((2, *batch.mask.shape), device=self.runtime.device)
         for index in self._micro_batches(batch):
-            rows = index.to(self.accelerator.device)
+            rows = index.to(self.runtime.device)
             scores = self._score(model, batch.rows(rows), critic)
             logprobs[rows] = scores.logprobs
             if scores.values is not None:
@@ -206,10 +208,10 @@ class Learner:
         self, batch: Batch, units: Sequence[Sequence[int]] | None = None
     ) -> Iterator[Tensor]:
         units = self.units(batch) if units is None else units
-        return micro_batches(batch.sequence_lengths, self.config.token_budget, units)
+        return micro_batches(batch.sequence_lengths, self.runtime.token_budget, units)
 
     def _clip_gradients(self, part: nn.Module, meter: Meter) -> float:
-        norm = self.accelerator.clip_grad_norm_(part.parameters(), self.config.max_grad_norm)
+        norm = self.distributed.clip_gradients(part.parameters(), self.config.max_grad_norm)
         if not torch.isfinite(norm):
             raise TrainingError(
                 f"the gradient is not finite: loss terms {meter.latest()}; lower learning_rate or "

@@ -1,4 +1,4 @@
-"""The training loop: roll out, judge, update, sync.
+"""The training loop: roll out, annotate, update, sync.
 
 Read `Trainer.step`: it is the flow of a step. Everything algorithmic is behind `Algorithm`.
 """
@@ -7,34 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from anypo.composition.algorithm import Algorithm
 from anypo.data.stream import PromptStream
 from anypo.hooks.batch import Batch, Prompt, Sample
-from anypo.hooks.rollout import Sampler, Scorer
+from anypo.hooks.rollout import Scorer
 from anypo.hooks.specs import State
-from anypo.runs.options import RunConfig
+from anypo.sampling.sampler import PolicySampler
 from anypo.training.learner import Learner
 from anypo.training.metrics import Clock, Meter, sample_metrics
+from anypo.training.options import TrainerOptions
 
 Evaluation = Callable[[], dict[str, float]]
-
-
-class SyncedSampler(Sampler, Protocol):
-    """A sampler that follows the policy."""
-
-    def sync(self, model: PreTrainedModel) -> None:
-        """Use the current weights of `model`."""
-        ...
-
-    def close(self) -> None:
-        """Release what it holds."""
-        ...
 
 
 @dataclass
@@ -52,26 +40,24 @@ class Trainer:
     """Trains a model by an algorithm.
 
     Args:
-        algorithm: What to optimise.
-        learner: What is trained.
+        learner: What is trained, and by which algorithm.
         sampler: Draws completions from the policy.
         scorer: Rewards them.
         prompts: To train on.
         evaluations: What to measure before, now and then, and after; each returns metrics.
-        config: Resolved, with `steps`.
+        config: With `steps`.
     """
 
     def __init__(
         self,
-        algorithm: Algorithm,
         learner: Learner,
-        sampler: SyncedSampler,
+        sampler: PolicySampler,
         scorer: Scorer,
         prompts: PromptStream,
         evaluations: Sequence[Evaluation],
-        config: RunConfig,
+        config: TrainerOptions,
     ) -> None:
-        self.algorithm, self.learner, self.config = algorithm, learner, config
+        self.algorithm, self.learner, self.config = learner.algorithm, learner, config
         self.sampler, self.scorer = sampler, scorer
         self.prompts, self.evaluations = prompts, evaluations
         self.steps = config.steps or 1
@@ -99,7 +85,7 @@ class Trainer:
             report = self._roll_out(step)
         if not report.samples:  # all were dropped: there is nothing to learn from
             return report
-        with clock.phase("judge"):
+        with clock.phase("annotate"):
             batch = self.learner.prepare(report.samples, self.state)
         with clock.phase("update"):
             only_critic = step <= self.config.critic_warmup_steps

@@ -11,11 +11,9 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 from transformers import get_linear_schedule_with_warmup as linear_schedule
 
-from anypo import functional as F
-from anypo.data.tokens import Tokens
-from anypo.hooks.batch import Sample, collate
-from anypo.models.forward import score_tokens
-from anypo_tasks.addition.task import Row
+import anypo.functional as F
+from anypo import Sample, Tokens, collate, score_tokens
+from anypo_tasks.addition.problems import Row
 
 STEPS = 1400
 ROWS = 16  # demonstrations per step
@@ -64,7 +62,6 @@ def build_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> Qwen3ForCausal
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    config.update({"anypo_built_in": True})  # stays with the models that are trained from it
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return cast(Qwen3ForCausalLM, Qwen3ForCausalLM(config).eval())

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from anypo.errors import ModelError
 from anypo.hooks.batch import Sample, collate
 from anypo.models import forward
-from anypo.models.forward import check_head, micro_batches, score_tokens
+from anypo.models.forward import check_head, score_tokens
+from anypo.models.micro_batches import micro_batches
 
 
 def made_batch(lengths=((3, 4), (1, 2), (5, 0), (2, 6))):

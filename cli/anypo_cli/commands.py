@@ -1,0 +1,48 @@
+"""Commands that plugins bring along."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from anypo.errors import PluginError
+from anypo.hooks import registry
+
+
+class Commands(TyperGroup):
+    """The commands of anypo, and those of installed plugins; the latter never hide the former."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """All names."""
+        own = super().list_commands(ctx)
+        brought = [entry.shortest_name for entry in registry.entries("command")]
+        return [*own, *(name for name in brought if name not in own)]
+
+    def get_command(self, ctx: Any, name: str) -> Any:
+        """The command of a name; of a plugin's, what the list of all commands says of it."""
+        own = super().get_command(ctx, name)
+        if own is not None or not registry.knows(name, "command"):
+            return own
+        return TyperCommand(name, help=_summary(registry.find(name, "command")))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """The command that is called: now a plugin's is imported."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if super().get_command(ctx, args[0]) is None:
+            command = _command(args[0], registry.load(args[0], "command"))
+        return name, command, rest
+
+
+def _command(name: str, function: Any) -> Any:
+    single = typer.Typer(add_completion=False)
+    single.command(name)(function)
+    return typer.main.get_command(single)
+
+
+def _summary(entry: registry.Entry) -> str:
+    try:
+        return entry.summary()
+    except PluginError as error:
+        return f"broken: {error}"

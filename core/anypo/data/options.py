@@ -1,0 +1,19 @@
+"""Options about the rows to learn from."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from anypo.support.options import Options
+
+
+class DataOptions(Options):
+    """What is learnt from, and how long it may be."""
+
+    panel: ClassVar = "Data"
+
+    data: str | None = Field(None, description="File, directory or hub name. Without it, the task.")
+    max_prompt_length: int = Field(512, ge=1, description="Tokens; longer is an error.")
+    max_completion_length: int = Field(256, ge=1, description="Tokens; longer is cut.")

@@ -1,0 +1,94 @@
+"""What a sampler is: a plugin that starts an engine, which is asked for completions."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Protocol
+
+from torch import nn
+
+from anypo.errors import SamplerError
+from anypo.hooks.batch import Prompt, Sample
+from anypo.hooks.runtime import Runtime
+from anypo.support.options import Options
+
+
+@dataclass(frozen=True)
+class SamplingRequest:
+    """Completions to be drawn."""
+
+    prompts: Sequence[Prompt] = ()
+    n: int = 1  # completions of each
+    end_tokens: tuple[int, ...] = ()  # ids that end a completion, and belong to it
+    max_completion_length: int = 256  # tokens; what reaches it without an end is truncated
+    temperature: float = 1.0  # divides the logits
+    top_p: float = 1.0  # only the likeliest tokens of this share of the probability; 1: all
+    top_k: int = 0  # only so many of the likeliest tokens; 0: all
+
+    def refuse_all_but(self, *understood: str) -> None:
+        """Refuse parameters that a sampler would not heed.
+
+        Args:
+            understood: Names of those that it heeds, beside the prompts and their number.
+
+        Raises:
+            SamplerError: Another one has not its default.
+        """
+        for field in fields(self):
+            always = field.name in ("prompts", "n", "end_tokens", "max_completion_length")
+            value = getattr(self, field.name)
+            if not always and field.name not in understood and value != field.default:
+                raise SamplerError(f"the sampler cannot sample with {field.name} = {value:g}")
+
+
+class Engine(Protocol):
+    """What a sampler starts: it draws completions from the weights that it was given last."""
+
+    def sample(self, request: SamplingRequest) -> list[Sample]:
+        """`n` completions of every prompt, prompt by prompt; `group` is the prompt's position.
+
+        `logprobs` are those of the distribution really drawn from.
+        """
+        ...
+
+    def sync(self, model: Any) -> None:
+        """Use the current weights of `model`, a model of transformers, from now on."""
+        ...
+
+    def close(self) -> None:
+        """Release what it holds."""
+        ...
+
+
+class SamplerPlugin(Options):
+    """Base of all samplers: a frozen pydantic model, whose fields are its options.
+
+    The entry point's name goes before them: `memory` of a sampler `vllm` is the run option
+    `vllm_memory`.
+    """
+
+    def unread(self) -> dict[str, str]:
+        """The fields that mean nothing beside the others, and why: `so and so is set, but …`."""
+        return {}
+
+    def check(self, request: SamplingRequest, runtime: Runtime) -> None:
+        """Refuse what cannot work, before anything is loaded; the request is without prompts yet.
+
+        Raises:
+            AnypoError: A package is missing, or it cannot sample so or there.
+        """
+
+    @abstractmethod
+    def start(self, model: nn.Module, runtime: Runtime, max_length: int) -> Engine:
+        """An engine with the weights of `model`.
+
+        Args:
+            model: A model of transformers, the policy.
+            runtime: Where the trainer runs it, and in what precision.
+            max_length: Tokens of the longest prompt and completion.
+
+        Raises:
+            SamplerError: It cannot be started or reached, or does not fit the policy.
+        """

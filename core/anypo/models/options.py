@@ -1,0 +1,48 @@
+"""Options about models: where they run, their adapters, the critic."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from anypo.support.options import Options
+
+
+class RuntimeOptions(Options):
+    """Where and how models are run."""
+
+    panel: ClassVar = "Machine"
+
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where the models live.")
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="Of computation; weights are float32. auto: bfloat16 on a GPU."
+    )
+    token_budget: int = Field(16384, ge=1, description="Tokens at a time through a model.")
+    trust_remote_code: bool = Field(False, description="Run Python code that comes with a model.")
+
+
+class AdapterOptions(Options):
+    """Low-rank adapters."""
+
+    panel: ClassVar = "Adapters"
+
+    lora_rank: int | None = Field(
+        None, ge=1, description="Train low-rank adapters of this rank (peft), not all weights."
+    )
+    lora_alpha: int = Field(32, gt=0, description="They are scaled by lora_alpha / lora_rank.")
+    lora_modules: list[str] = Field(
+        [], description="Layers that get one, such as q_proj; repeat it. Without it, all linear."
+    )
+
+
+class CriticOptions(Options):
+    """The critic, where the algorithm has one."""
+
+    panel: ClassVar = "Critic"
+
+    critic: Literal["own", "shared"] = Field(
+        "own", description="With a decoder of its own, or a head on the policy's."
+    )
+    critic_learning_rate: float = Field(1e-5, gt=0, description="Peak learning rate.")
+    critic_warmup_steps: int = Field(0, ge=0, description="First steps, for the critic alone.")

@@ -1,0 +1,22 @@
+"""Options about rewards."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from anypo.support.options import Options
+
+
+class RewardOptions(Options):
+    """What scores completions."""
+
+    panel: ClassVar = "Rewards"
+
+    reward: list[str] = Field(
+        [],
+        description="NAME, NAME:ARGUMENT, file.py:function, module:function or a model that scores "
+        "texts; =WEIGHT may follow. Repeat it to add rewards up.",
+    )
+    reward_timeout: float = Field(60.0, ge=0, description="Seconds per call; 0: no limit.")

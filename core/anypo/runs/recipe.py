@@ -1,0 +1,50 @@
+"""All that a run is told, and the TOML file that repeats it."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from anypo.errors import ConfigError
+
+
+@dataclass
+class Recipe:
+    """All that a run is told: the algorithm, its knobs and swapped stages, the run options."""
+
+    algorithm: str = ""  # plugin names joined by `+`
+    options: dict[str, Any] = field(default_factory=dict)
+    knobs: dict[str, Any] = field(default_factory=dict)
+    hooks: dict[str, str] = field(default_factory=dict)
+
+
+def read_recipe(path: str) -> Recipe:
+    """The recipe in a TOML file.
+
+    Raises:
+        ConfigError: The file does not exist, is no TOML, or holds what no recipe does.
+    """
+    try:
+        content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"config '{path}' cannot be read: {error}") from error
+    tables = {name: content.pop(name, {}) for name in ("knobs", "hooks")}
+    algorithm = content.pop("algorithm", "")
+    if not isinstance(algorithm, str) or not all(isinstance(t, dict) for t in tables.values()):
+        raise ConfigError(f"config '{path}': algorithm is a text, [knobs] and [hooks] are tables")
+    return Recipe(algorithm, content, **tables)
+
+
+def write_recipe(path: Path, recipe: Recipe) -> None:
+    """Write the recipe as TOML."""
+    import tomli_w
+
+    content = {
+        "algorithm": recipe.algorithm,
+        **{name: value for name, value in recipe.options.items() if value is not None},
+        "knobs": recipe.knobs,
+        "hooks": recipe.hooks,
+    }
+    path.write_text(tomli_w.dumps(content), encoding="utf-8")

@@ -1,0 +1,173 @@
+"""Sample completions with the policy itself, by `generate` of transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from transformers import (
+    DynamicCache,
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    PreTrainedModel,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
+
+from anypo.hooks.batch import Sample
+from anypo.hooks.runtime import Runtime
+from anypo.hooks.sampler import SamplingRequest
+from anypo.models.micro_batches import micro_batches
+
+
+class TransformersEngine:
+    """Samples from a transformers model; what it draws is what a request says, and no more.
+
+    Args:
+        model: The policy; it always samples with its current weights.
+        runtime: How it is run.
+    """
+
+    def __init__(self, model: Any, runtime: Runtime) -> None:
+        self.model: PreTrainedModel = model
+        self.runtime = runtime
+
+    @torch.no_grad()
+    def sample(self, request: SamplingRequest) -> list[Sample]:
+        """See `Engine`."""
+        prompts, n = request.prompts, request.n
+        lengths = torch.tensor([len(p.ids) + request.max_completion_length for p in prompts])
+        samples: dict[int, list[Sample]] = {}
+        for index in micro_batches(lengths, max(1, self.runtime.token_budget // n)):
+            chosen = index.tolist()
+            samples |= {group: [] for group in chosen}
+            with self.runtime.autocast():
+                completions = self._complete([prompts[i].ids for i in chosen], request)
+            for position, (ids, logprobs) in enumerate(completions):
+                group = chosen[position // n]
+                ended = bool(ids) and ids[-1] in request.end_tokens
+                samples[group].append(
+                    Sample(prompts[group].ids, ids, group, logprobs=logprobs, truncated=not ended)
+                )
+        return [sample for group in range(len(prompts)) for sample in samples[group]]
+
+    def sync(self, model: Any) -> None:
+        """Use `model` from now on."""
+        self.model = model
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+    def _complete(
+        self, prompts: list[list[int]], request: SamplingRequest
+    ) -> list[tuple[list[int], list[float]]]:
+        n, end_tokens = request.n, list(request.end_tokens)
+        input_ids, attention_mask = _left_padded(prompts, self.model.device)
+        cache = _prefilled(self.model, input_ids[:, :-1], attention_mask[:, :-1], n)
+        recorder = _Recorder(request)
+        with _neutral_generation(self.model):
+            sequences: Tensor = self.model.generate(  # type: ignore[operator]
+                input_ids.repeat_interleave(n, 0),
+                attention_mask=attention_mask.repeat_interleave(n, 0),
+                past_key_values=cache,
+                generation_config=GenerationConfig(
+                    do_sample=True,
+                    top_k=0,
+                    max_new_tokens=request.max_completion_length,
+                    eos_token_id=end_tokens,
+                    pad_token_id=end_tokens[0],
+                ),
+                logits_processor=LogitsProcessorList([recorder]),
+            )
+        completions = sequences[:, input_ids.shape[1] :]
+        logprobs = recorder.logprobs(sequences)
+        ends = torch.isin(completions, torch.tensor(end_tokens, device=completions.device))
+        # Filler after the end is an end token too: the first one counts, itself included.
+        lengths = completions.shape[1] - (ends.cumsum(-1) > 0).sum(-1) + ends.any(-1).long()
+        return [
+            (completions[row, :length].tolist(), logprobs[row, :length].tolist())
+            for row, length in enumerate(lengths.tolist())
+        ]
+
+
+class _Recorder(LogitsProcessor):
+    """Makes the distribution asked for, and remembers the log-prob of each token drawn from it.
+
+    `generate` would keep the scores of all tokens, [T, N, V]; this keeps one step of them.
+    """
+
+    def __init__(self, request: SamplingRequest) -> None:
+        self.temperature = request.temperature
+        self.cuts: list[LogitsProcessor] = []
+        if request.top_k:
+            self.cuts.append(TopKLogitsWarper(request.top_k))
+        if request.top_p < 1:
+            self.cuts.append(TopPLogitsWarper(request.top_p))
+        self.last: Tensor | None = None
+        self.steps: list[Tensor] = []
+
+    def __call__(
+        self, input_ids: Int[Tensor, "N L"], scores: Float[Tensor, "N V"]
+    ) -> Float[Tensor, "N V"]:
+        self._record(input_ids)
+        scores = scores.float() / self.temperature
+        for cut in self.cuts:
+            scores = cut(input_ids, scores)
+        self.last = scores.log_softmax(-1)
+        return scores
+
+    def logprobs(self, sequences: Int[Tensor, "N L"]) -> Float[Tensor, "N T"]:
+        """The log-probs of all tokens drawn, the last one included."""
+        self._record(sequences)
+        return torch.stack(self.steps, -1)
+
+    def _record(self, input_ids: Tensor) -> None:
+        if self.last is not None:
+            self.steps.append(self.last.gather(-1, input_ids[:, -1:]).squeeze(-1))
+
+
+def _left_padded(
+    prompts: list[list[int]], device: torch.device
+) -> tuple[Int[Tensor, "P L"], Int[Tensor, "P L"]]:
+    ids = [torch.tensor(prompt, device=device) for prompt in prompts]
+    real = [torch.ones_like(prompt) for prompt in ids]
+    pad = partial(pad_sequence, batch_first=True, padding_side="left")
+    return pad(ids), pad(real)
+
+
+def _prefilled(
+    model: PreTrainedModel,
+    input_ids: Int[Tensor, "P L"],
+    attention_mask: Int[Tensor, "P L"],
+    n: int,
+) -> DynamicCache:
+    """The cache of all prompt tokens but the last, computed once and repeated n times."""
+    cache = DynamicCache(config=model.config)
+    if input_ids.shape[1]:
+        positions = (attention_mask.cumsum(-1) - 1).clamp(min=0)
+        model.get_decoder()(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+        )
+        cache.batch_repeat_interleave(n)
+    return cache
+
+
+@contextmanager
+def _neutral_generation(model: PreTrainedModel) -> Iterator[None]:
+    """Hide the model's own generation settings: top-p or a penalty would bias every log-prob."""
+    own, model.generation_config = model.generation_config, GenerationConfig()
+    try:
+        yield
+    finally:
+        model.generation_config = own

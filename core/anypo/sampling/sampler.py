@@ -1,0 +1,54 @@
+"""What a rollout samples with: an engine, and what the run has to say of sampling."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from transformers import PreTrainedModel
+
+from anypo.hooks.batch import Prompt, Sample
+from anypo.hooks.runtime import Runtime
+from anypo.hooks.sampler import Engine, SamplerPlugin, SamplingRequest
+from anypo.models.load import sensible_threads
+
+
+class PolicySampler:
+    """Draws completions from the policy, as every rollout of a run does.
+
+    Args:
+        engine: Asked for them.
+        request: How, whatever the prompts.
+    """
+
+    def __init__(self, engine: Engine, request: SamplingRequest) -> None:
+        self.engine, self.request = engine, request
+
+    @property
+    def max_completion_length(self) -> int:
+        """In tokens; a completion that reaches it without end is truncated."""
+        return self.request.max_completion_length
+
+    def sample(self, prompts: Sequence[Prompt], n: int) -> list[Sample]:
+        """See `anypo.Sampler`."""
+        return self.engine.sample(replace(self.request, prompts=prompts, n=n))
+
+    def sync(self, model: PreTrainedModel) -> None:
+        """Use the current weights of `model` from now on."""
+        self.engine.sync(model)
+
+    def close(self) -> None:
+        """Release what the engine holds."""
+        self.engine.close()
+
+
+def start_sampler(
+    plugin: SamplerPlugin,
+    request: SamplingRequest,
+    model: PreTrainedModel,
+    runtime: Runtime,
+    max_length: int,
+) -> PolicySampler:
+    """The sampler of a run, with the weights of the policy; see `SamplerPlugin.start`."""
+    with sensible_threads(model):
+        return PolicySampler(plugin.start(model, runtime, max_length), request)

@@ -1,0 +1,63 @@
+"""Devices, precision and processes. The only file that knows accelerate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from accelerate.utils import set_seed
+from torch import Tensor
+
+from anypo.errors import ConfigError
+from anypo.hooks.runtime import Runtime
+from anypo.models.options import RuntimeOptions
+
+__all__ = ["Distributed", "set_seed"]
+
+
+class Distributed:
+    """Where a run trains: one process so far.
+
+    Args:
+        options: What device and precision are asked for.
+
+    Raises:
+        ConfigError: The device is not there, or several processes were started.
+    """
+
+    def __init__(self, options: RuntimeOptions) -> None:
+        if options.device == "cuda" and not torch.cuda.is_available():
+            raise ConfigError("device 'cuda' is asked for, but this machine has no usable GPU")
+        on_gpu = torch.cuda.is_available() and options.device != "cpu"
+        dtype = ("bfloat16" if on_gpu else "float32") if options.dtype == "auto" else options.dtype
+        # Otherwise a second run of the same process could not choose another device or precision.
+        AcceleratorState._reset_state(reset_partial_state=True)
+        precision = "bf16" if dtype == "bfloat16" else "no"
+        self.accelerator = Accelerator(cpu=not on_gpu, mixed_precision=precision)
+        if self.accelerator.num_processes > 1:
+            raise ConfigError(
+                f"started with {self.accelerator.num_processes} processes, but training on several "
+                "is not supported yet; start one"
+            )
+        self.runtime = Runtime(
+            self.accelerator.device,
+            getattr(torch, dtype),
+            options.token_budget,
+            options.trust_remote_code,
+        )
+
+    def prepare(self, *parts: Any) -> Any:
+        """The parts of a training step (models, optimizer), made fit for the device."""
+        return self.accelerator.prepare(*parts)
+
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradient of a loss."""
+        self.accelerator.backward(loss)
+
+    def clip_gradients(self, parameters: Iterable[Tensor], norm: float) -> Tensor:
+        """Clip the gradients to a norm; what it was before."""
+        total: Tensor = self.accelerator.clip_grad_norm_(parameters, norm)
+        return total

@@ -1,0 +1,79 @@
+"""Options about training: steps, updates, the reference, evaluation."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from anypo.data.options import DataOptions
+from anypo.models.options import CriticOptions
+from anypo.sampling.options import SamplingOptions
+from anypo.support.options import Options
+
+
+class StepOptions(Options):
+    """How long to train, and what a step is."""
+
+    panel: ClassVar = "Steps"
+
+    steps: int | None = Field(
+        None, ge=1, description="Rollouts. Without it, what data_epochs says."
+    )
+    data_epochs: int = Field(1, ge=1, description="Passes over the data.")
+    prompts_per_step: int = Field(16, ge=1, description="Prompts per rollout.")
+    max_rounds: int = Field(
+        8, ge=1, description="Rollouts per step at most, where prompts are dropped."
+    )
+    epochs: int = Field(1, ge=1, description="Passes over each rollout.")
+    minibatches: int = Field(1, ge=1, description="Optimizer steps per pass.")
+    seed: int = Field(0, ge=0, lt=2**32, description="Of sampling and shuffling.")
+
+
+class OptimizerOptions(Options):
+    """How an optimizer step is made."""
+
+    panel: ClassVar = "Optimizer"
+
+    learning_rate: float = Field(1e-6, gt=0, description="Peak learning rate of AdamW.")
+    warmup_steps: int = Field(10, ge=0, description="Steps over which the learning rate rises.")
+    schedule: Literal["linear", "cosine", "constant"] = Field(
+        "linear", description="How it goes on after that."
+    )
+    weight_decay: float = Field(0.0, ge=0, description="Of AdamW.")
+    max_grad_norm: float = Field(1.0, gt=0, description="Gradients are clipped to this norm.")
+
+
+class ReferenceOptions(Options):
+    """The reference model, where the algorithm has one."""
+
+    panel: ClassVar = "Reference model"
+
+    ref_sync_every: int | None = Field(
+        None, ge=1, description="Steps between its updates from the policy."
+    )
+    ref_sync_alpha: float = Field(
+        1.0, gt=0, le=1, description="Share of the policy in the updated one; 1: a copy."
+    )
+    precompute_reference: bool = Field(
+        False, description="Compute what it says of a data set once, and keep that in the cache."
+    )
+
+
+class EvaluationOptions(Options):
+    """What is measured on held-out rows, and when."""
+
+    panel: ClassVar = "Evaluation"
+
+    eval_data: str | None = Field(None, description="Held-out rows, like --data.")
+    eval_every: int = Field(50, ge=1, description="Steps between evaluations.")
+
+
+class LearnerOptions(
+    DataOptions, SamplingOptions, StepOptions, OptimizerOptions, ReferenceOptions, CriticOptions
+):
+    """What a learner reads."""
+
+
+class TrainerOptions(LearnerOptions, EvaluationOptions):
+    """What a trainer reads."""
