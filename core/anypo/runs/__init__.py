@@ -1,0 +1,1 @@
+"""A whole run: its options, what it is set up from, what it leaves."""

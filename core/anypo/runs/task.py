@@ -1,0 +1,100 @@
+"""The task of a run: what there is to train on where no model or no data are named."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from anypo.errors import PluginError
+from anypo.hooks import registry
+from anypo.hooks.task import ChosenTask, Progress
+from anypo.models.load import load_config
+from anypo.runs.options import RunConfig
+from anypo.support.cache import cache_directory
+
+MARK = "anypo_task"  # in the configuration of a task's model, and of what is trained from it
+
+
+@dataclass(frozen=True)
+class TaskFiles:
+    """Paths of what a task made."""
+
+    folder: Path
+
+    @property
+    def model(self) -> str:
+        """A model directory."""
+        return str(self.folder / "model")
+
+    @property
+    def train(self) -> str:
+        """Rows to train on."""
+        return str(self.folder / "train.jsonl")
+
+    @property
+    def held_out(self) -> str:
+        """Rows to evaluate on."""
+        return str(self.folder / "held_out.jsonl")
+
+
+def choose_task(config: RunConfig) -> ChosenTask | None:
+    """The task that a run is about; None if it has a model and data of its own.
+
+    A model that was trained from a task's goes on with that one, unless another is named.
+
+    Raises:
+        PluginError: There is no such task, or it does not load.
+    """
+    mark = None if config.model is None else _mark_of(config.model)
+    if config.model is not None and config.data is not None and mark is None:
+        return None
+    name = mark if mark and "task" not in config.model_fields_set else config.task
+    entry = registry.find(name, "task")
+    owns_model = config.model is None or mark == entry.shortest_name
+    return ChosenTask(entry.shortest_name, entry.load()(), owns_model)
+
+
+def ensure_task(task: ChosenTask, progress: Progress) -> TaskFiles:
+    """The model and the rows of a task, made now unless the cache holds them.
+
+    Raises:
+        ConfigError: The cache cannot be written.
+    """
+    cache = cache_directory()
+    folder = cache / f"{task.name.replace(':', '.')}-{task.plugin.fingerprint()}"
+    if not folder.exists():
+        unfinished = Path(tempfile.mkdtemp(dir=cache, prefix=".unfinished-"))
+        try:
+            task.plugin.make(unfinished, progress)
+            _mark(unfinished / "model" / "config.json", task.name)
+            _move(unfinished, folder)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+    return TaskFiles(folder)
+
+
+def _mark_of(model: str) -> str | None:
+    """The installed task from whose model a directory comes, if it does."""
+    if not Path(model).is_dir():
+        return None
+    name = getattr(load_config(model), MARK, None)
+    try:
+        return name and registry.find(name, "task").shortest_name
+    except PluginError:  # it is not installed any more: then it is a model like any other
+        return None
+
+
+def _mark(file: Path, name: str) -> None:
+    config = json.loads(file.read_text(encoding="utf-8"))
+    file.write_text(json.dumps({**config, MARK: name}, indent=2), encoding="utf-8")
+
+
+def _move(source: Path, target: Path) -> None:
+    try:
+        source.rename(target)
+    except OSError:
+        if not target.exists():  # otherwise another run made the same meanwhile
+            raise
