@@ -5,12 +5,12 @@ import shutil
 import pytest
 
 from anypo import compose
-from anypo.runs.options import make_config
 from anypo.errors import ConfigError, DataError
-from anypo.runs.setup import gather
-from anypo.rewards.model import Inference
+from anypo.hooks.runtime import Runtime
 from anypo.models.load import load_tokenizer
-from anypo.runs.observer import Silent
+from anypo.runs.observer import Observer
+from anypo.runs.options import make_config
+from anypo.runs.setup import gather
 
 PAIR = {"prompt": "1+1=", "chosen": "2", "rejected": "3"}
 LABELLED = {"prompt": "1+1=", "completion": "2", "label": True}
@@ -22,7 +22,7 @@ FORGETFUL = (
 )
 
 
-class Notes(Silent):
+class Notes(Observer):
     """Remembers what was said."""
 
     def __init__(self):
@@ -59,7 +59,7 @@ def gathered(model_dir, notes, write):
         if held_out is not None:
             options["eval_data"] = write(*held_out, name="held_out")
         algorithm = compose(*name.split("+"))
-        return gather(algorithm, make_config(options), Inference(), notes)
+        return gather(algorithm, make_config(options), None, Runtime(), notes)
 
     return gathered
 
