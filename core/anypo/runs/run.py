@@ -17,7 +17,7 @@ from anypo.runs.observer import Observer
 from anypo.runs.options import RunConfig, make_config, panels, refuse_unread, resolve, unread
 from anypo.runs.provenance import describe
 from anypo.runs.recipe import Recipe
-from anypo.runs.setup import check_engines, gather, make_trainer
+from anypo.runs.setup import check_engines, make_trainer, set_up
 from anypo.runs.task import choose_task
 from anypo.training.distributed import Distributed
 from anypo.training.trainer import Report, Trainer
@@ -56,11 +56,11 @@ def train(algorithm: Algorithm, config: RunConfig, observer: Observer) -> Path:
     check_engines(config, distributed.runtime)
     directory = RunDirectory(config.output, algorithm.named)
     _explain_inert_stages(algorithm, config, observer)
-    materials = gather(algorithm, config, task, distributed.runtime, observer)
-    trainer = make_trainer(algorithm, materials, distributed)
-    directory.begin(_recipe(algorithm, materials.config), describe(algorithm))
+    setup = set_up(algorithm, config, task, distributed.runtime, observer)
+    trainer = make_trainer(algorithm, setup, distributed)
+    directory.begin(_recipe(algorithm, setup.config), describe(algorithm))
     with sensible_threads(trainer.model):
-        _train(trainer, materials.config, directory, materials.tokenizer, observer)
+        _train(trainer, setup.config, directory, setup.tokenizer, observer)
     return directory.path
 
 
