@@ -9,7 +9,7 @@ from typing import Any
 
 from anypo.composition.algorithm import Algorithm
 from anypo.composition.refusals import refuse_misfits
-from anypo.composition.stack import Layer, lay, layer_of, resolve_knobs
+from anypo.composition.stack import Layer, lay, layer_of, resolve_knobs, tops_of
 from anypo.composition.trial import trial
 from anypo.errors import AnypoError, PluginError, nearest
 from anypo.hooks.specs import MERGED, STAGES
@@ -42,14 +42,12 @@ class Subject:
     def __init__(
         self, plugins: Sequence[Any], knobs: Mapping[str, Any], claims: Sequence[str] | None
     ) -> None:
-        parted = [p.split("+") if isinstance(p, str) else [p] for p in plugins]
-        self.plugins: list[Any] = [plugin for part in parted for plugin in part]
-        self.knobs, self.given_claims = knobs, claims
+        self.plugins, self.knobs, self.given_claims = plugins, knobs, claims
 
     @cached_property
     def layers(self) -> list[Layer]:
         """The stack, bottom first. Raises AnypoError if it cannot be laid."""
-        layers = lay([layer_of(plugin) for plugin in self.plugins], {})
+        layers = lay(tops_of(self.plugins), {})
         answered = {stage for layer in layers for stage in layer.replaces()}
         if set(STAGES) - set(MERGED) <= answered:
             return layers
@@ -69,7 +67,7 @@ class Subject:
             return untried
 
     def _untried(self) -> Algorithm:
-        name = "+".join(layer_of(plugin).name for plugin in self.plugins)
+        name = "+".join(layer.name for layer in tops_of(self.plugins))
         return Algorithm(name, self.layers, resolve_knobs(self.layers, self.knobs))
 
     @cached_property
