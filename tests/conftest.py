@@ -97,7 +97,7 @@ class Installer:
 
     def forget(self):
         importlib.invalidate_caches()
-        registry.entries.cache_clear()
+        registry.installed.cache_clear()
         registry._importable.cache_clear()
 
 
