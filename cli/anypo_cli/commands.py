@@ -31,13 +31,18 @@ class Commands(TyperGroup):
         """The command that is called: now a plugin's is imported."""
         name, command, rest = super().resolve_command(ctx, args)
         if super().get_command(ctx, args[0]) is None:
-            command = _command(args[0], registry.load(args[0], "command"))
+            command = command_of(args[0])
         return name, command, rest
 
 
-def _command(name: str, function: Any) -> Any:
+def command_of(name: str) -> Any:
+    """The command that a plugin brings along.
+
+    Raises:
+        PluginError: It does not load, or several distributions offer it.
+    """
     single = typer.Typer(add_completion=False)
-    single.command(name)(function)
+    single.command(name)(registry.load(name, "command"))
     return typer.main.get_command(single)
 
 

@@ -82,10 +82,11 @@ def make_config(options: Mapping[str, Any]) -> RunConfig:
         ConfigError: An option is unknown or out of range.
         PluginError: There is no such sampler.
     """
-    sampler = options.get("sampler", RunConfig.model_fields["sampler"].default)
-    known = config_class(str(sampler))
+    sampler = str(options.get("sampler", RunConfig.model_fields["sampler"].default))
+    known, own = config_class(sampler), registry.find(sampler, "sampler").option_prefix
+    others = {entry.option_prefix for entry in registry.entries("sampler")} - {own}
     for name in sorted(options.keys() - known.model_fields.keys()):
-        if any(name.startswith(other.option_prefix) for other in registry.entries("sampler")):
+        if name.startswith(tuple(others)):
             raise ConfigError(f"{name} is set, but the sampler is {sampler}: nothing would read it")
         raise ConfigError(
             f"there is no run option '{name}'{nearest(name, known.model_fields)} "
@@ -107,7 +108,7 @@ def resolve(config: RunConfig, algorithm: Algorithm, task: ChosenTask | None) ->
     """
     defaults, on_task = algorithm.options, {}
     if task is not None:
-        on_task = algorithm.built_in_options
+        on_task = algorithm.task_options(task.name)
         defaults |= {**task.plugin.options, **on_task} if task.owns_model else {}
         defaults["task"] = task.name
     if "data_epochs" in config.model_fields_set:

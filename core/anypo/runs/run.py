@@ -9,7 +9,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from anypo.composition.algorithm import Algorithm
-from anypo.composition.compose import compose, suited_to_built_in
+from anypo.composition.compose import compose, suited_to
 from anypo.errors import AnypoError, TrainingError
 from anypo.models.load import model_path, sensible_threads
 from anypo.runs.directory import RunDirectory
@@ -49,7 +49,7 @@ def train(algorithm: Algorithm, config: RunConfig, observer: Observer) -> Path:
         config = config.model_copy(update={"model": model_path(config.model)})
     task = choose_task(config)
     if task and task.owns_model:
-        algorithm = suited_to_built_in(algorithm)
+        algorithm = suited_to(task.name, algorithm)
     refuse_unread(config, algorithm)
     config = resolve(config, algorithm, task)
     distributed = Distributed(config)

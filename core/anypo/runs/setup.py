@@ -145,7 +145,7 @@ def make_trainer(algorithm: Algorithm, found: Materials, distributed: Distribute
     if config.precompute_reference:
         with sensible_threads(model):
             known = [*found.prompts, *found.held_out_rows]
-            learner.precomputed = ensure_precomputed(learner, known)
+            learner.frozen["ref_logprobs"] = ensure_precomputed(learner, known)
     evaluations: list[Evaluation] = []
     if found.held_out:
         evaluations.append(SampledScore(found.held_out, sampler, found.scorer))

@@ -5,8 +5,8 @@ import pytest
 
 from anypo import compose
 from anypo.errors import ConfigError, DataError
-from anypo.rewards.model import Inference
-from anypo.runs.observer import Silent
+from anypo.hooks.runtime import Runtime
+from anypo.runs.observer import Observer
 from anypo.runs.options import make_config
 from anypo.runs.setup import gather
 
@@ -15,7 +15,7 @@ LABELLED = {"prompt": "1+1=", "completion": "2", "label": True}
 ANSWERED = {"prompt": "1+1=", "answer": "2"}
 
 
-class Notes(Silent):
+class Notes(Observer):
     """Remembers what was said."""
 
     def __init__(self):
@@ -52,7 +52,7 @@ def gathered(model_dir, notes, write):
         if held_out is not None:
             options["eval_data"] = write(*held_out, name="held_out")
         algorithm = compose(*name.split("+"))
-        return gather(algorithm, make_config(options), Inference(), notes)
+        return gather(algorithm, make_config(options), None, Runtime(), notes)
 
     return gathered
 
