@@ -56,11 +56,11 @@ def train(algorithm: Algorithm, config: RunConfig, observer: Observer) -> Path:
     check_engines(config, distributed.runtime)
     directory = RunDirectory(config.output, algorithm.named)
     _explain_inert_stages(algorithm, config, observer)
-    materials = gather(algorithm, config, task, distributed.runtime, observer)
-    trainer = make_trainer(algorithm, materials, distributed)
-    directory.begin(_recipe(algorithm, materials.config), describe(algorithm))
+    setup = gather(algorithm, config, task, distributed.runtime, observer)
+    trainer = make_trainer(algorithm, setup, distributed)
+    directory.begin(_recipe(algorithm, setup.config), describe(algorithm))
     with sensible_threads(trainer.model):
-        _train(trainer, materials.config, directory, materials.tokenizer, observer)
+        _train(trainer, setup.config, directory, setup.tokenizer, observer)
     return directory.path
 
 

@@ -41,7 +41,7 @@ from anypo.training.trainer import Evaluation, Trainer
 
 
 @dataclass
-class Materials:
+class Setup:
     """What a run works with, all of it checked, but without the weights of the policy."""
 
     config: RunConfig  # with the steps that the passes of the data take, if none were given
@@ -59,8 +59,8 @@ def gather(
     task: ChosenTask | None,
     runtime: Runtime,
     observer: Observer,
-) -> Materials:
-    """The materials of a run.
+) -> Setup:
+    """Find all that a run works with, and check it.
 
     Raises:
         AnypoError: Something does not exist, or does not fit the algorithm.
@@ -82,7 +82,7 @@ def gather(
     limits = _prompt_limit(model, config), config.max_completion_length
     reader = Reader(algorithm, tokenizer, *limits, observer.note)
     scorer = Rewards(rewards, tokenizer, config.reward_timeout)
-    found = Materials(config, model, tokenizer, scorer, reader.to_learn_from(data, rows[data]))
+    found = Setup(config, model, tokenizer, scorer, reader.to_learn_from(data, rows[data]))
     if eval_data and algorithm.inputs.completions:
         found.held_out_rows = reader.to_measure(eval_data, rows[eval_data])
     if eval_data and rewards:
@@ -124,35 +124,35 @@ def check_engines(config: RunConfig, runtime: Runtime) -> None:
         check_installed("peft", "lora_rank")
 
 
-def make_trainer(algorithm: Algorithm, found: Materials, distributed: Distributed) -> Trainer:
+def make_trainer(algorithm: Algorithm, setup: Setup, distributed: Distributed) -> Trainer:
     """Load the weights, and put together who samples, scores, trains and evaluates."""
-    config, runtime = found.config, distributed.runtime
+    config, runtime = setup.config, distributed.runtime
     set_seed(config.seed)
     model = load_model(
-        found.model,
+        setup.model,
         scalar_head=not algorithm.generates,
         trust_remote_code=config.trust_remote_code,
     )
     model.to(runtime.device)  # type: ignore[arg-type]
     check_head(model)
     if config.lora_rank is not None:
-        add_lora(model, found.model, config)
-    request = _request(config, tuple(end_tokens(model, found.tokenizer)))
+        add_lora(model, setup.model, config)
+    request = _request(config, tuple(end_tokens(model, setup.tokenizer)))
     longest = config.max_prompt_length + config.max_completion_length
     longest = min(longest, context_length(model.config) or longest)
     sampler = start_sampler(sampler_of(config), request, model, runtime, longest)
     learner = Learner(algorithm, model, config, distributed)
     if config.precompute_reference:
         with sensible_threads(model):
-            known = [*found.prompts, *found.held_out_rows]
+            known = [*setup.prompts, *setup.held_out_rows]
             learner.frozen["ref_logprobs"] = ensure_precomputed(learner, known)
     evaluations: list[Evaluation] = []
-    if found.held_out:
-        evaluations.append(SampledScore(found.held_out, sampler, found.scorer))
-    if rows := found.held_out_rows:
-        evaluations.append(HeldOutLoss(rows, learner, sampler, found.scorer))
-    prompts = PromptStream(found.prompts, config.seed)
-    return Trainer(learner, sampler, found.scorer, prompts, evaluations, config)
+    if setup.held_out:
+        evaluations.append(SampledScore(setup.held_out, sampler, setup.scorer))
+    if rows := setup.held_out_rows:
+        evaluations.append(HeldOutLoss(rows, learner, sampler, setup.scorer))
+    prompts = PromptStream(setup.prompts, config.seed)
+    return Trainer(learner, sampler, setup.scorer, prompts, evaluations, config)
 
 
 def _request(config: RunConfig, end_tokens: tuple[int, ...]) -> SamplingRequest:

@@ -45,7 +45,7 @@ def write(tmp_path):
 
 @pytest.fixture
 def gathered(model_dir, notes, write):
-    """The materials of a run of an algorithm on some rows."""
+    """The setup of a run of an algorithm on some rows."""
 
     def gathered(name, *rows, held_out=None, **options):
         options = {"model": model_dir, "data": write(*rows), **options}
