@@ -17,7 +17,7 @@ from anypo.runs.observer import Observer
 from anypo.runs.options import RunConfig, make_config, panels, refuse_unread, resolve, unread
 from anypo.runs.provenance import describe
 from anypo.runs.recipe import Recipe
-from anypo.runs.setup import check_engines, gather, make_trainer
+from anypo.runs.setup import check_engines, make_trainer, set_up
 from anypo.runs.task import choose_task
 from anypo.training.distributed import Distributed
 from anypo.training.trainer import Report, Trainer
@@ -56,7 +56,7 @@ def train(algorithm: Algorithm, config: RunConfig, observer: Observer) -> Path:
     check_engines(config, distributed.runtime)
     directory = RunDirectory(config.output, algorithm.named)
     _explain_inert_stages(algorithm, config, observer)
-    setup = gather(algorithm, config, task, distributed.runtime, observer)
+    setup = set_up(algorithm, config, task, distributed.runtime, observer)
     trainer = make_trainer(algorithm, setup, distributed)
     directory.begin(_recipe(algorithm, setup.config), describe(algorithm))
     with sensible_threads(trainer.model):

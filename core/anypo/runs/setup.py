@@ -1,4 +1,4 @@
-"""Find what a run works with, the built-in model and data where none are named, and check it."""
+"""What a run works with: found and checked, and then put together."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ class Setup:
     held_out_rows: list[Prompt] = field(default_factory=list)  # whose completions have a loss
 
 
-def gather(
+def set_up(
     algorithm: Algorithm,
     config: RunConfig,
     task: ChosenTask | None,
     runtime: Runtime,
     observer: Observer,
 ) -> Setup:
-    """Find all that a run works with, and check it.
+    """Find what a run works with, that of the task where none is named, and check it.
 
     Raises:
         AnypoError: Something does not exist, or does not fit the algorithm.
@@ -70,14 +70,12 @@ def gather(
     rewards = [load_reward(spec, runtime) for spec in config.reward]
     rows = {name: load_rows(name) for name in (config.data, config.eval_data) if name}
     model, data, eval_data = config.model, config.data, config.eval_data
-    if task is not None and (model is None or data is None):
+    if model is None or data is None:
         made = ensure_task(task, observer.warming_up)
         model = model or made.model
         if data is None:
             data, eval_data = made.train, eval_data or made.held_out
             rows |= {name: load_rows(name) for name in (data, eval_data) if name not in rows}
-    assert model is not None, "a run without a model or data has a task"
-    assert data is not None, "a run without a model or data has a task"
     tokenizer = load_tokenizer(model, trust_remote_code=config.trust_remote_code)
     limits = _prompt_limit(model, config), config.max_completion_length
     reader = Reader(algorithm, tokenizer, *limits, observer.note)
@@ -124,35 +122,35 @@ def check_engines(config: RunConfig, runtime: Runtime) -> None:
         check_installed("peft", "lora_rank")
 
 
-def make_trainer(algorithm: Algorithm, setup: Setup, distributed: Distributed) -> Trainer:
+def make_trainer(algorithm: Algorithm, found: Setup, distributed: Distributed) -> Trainer:
     """Load the weights, and put together who samples, scores, trains and evaluates."""
-    config, runtime = setup.config, distributed.runtime
+    config, runtime = found.config, distributed.runtime
     set_seed(config.seed)
     model = load_model(
-        setup.model,
+        found.model,
         scalar_head=not algorithm.generates,
         trust_remote_code=config.trust_remote_code,
     )
     model.to(runtime.device)  # type: ignore[arg-type]
     check_head(model)
     if config.lora_rank is not None:
-        add_lora(model, setup.model, config)
-    request = _request(config, tuple(end_tokens(model, setup.tokenizer)))
+        add_lora(model, found.model, config)
+    request = _request(config, tuple(end_tokens(model, found.tokenizer)))
     longest = config.max_prompt_length + config.max_completion_length
     longest = min(longest, context_length(model.config) or longest)
     sampler = start_sampler(sampler_of(config), request, model, runtime, longest)
     learner = Learner(algorithm, model, config, distributed)
     if config.precompute_reference:
         with sensible_threads(model):
-            known = [*setup.prompts, *setup.held_out_rows]
+            known = [*found.prompts, *found.held_out_rows]
             learner.frozen["ref_logprobs"] = ensure_precomputed(learner, known)
     evaluations: list[Evaluation] = []
-    if setup.held_out:
-        evaluations.append(SampledScore(setup.held_out, sampler, setup.scorer))
-    if rows := setup.held_out_rows:
-        evaluations.append(HeldOutLoss(rows, learner, sampler, setup.scorer))
-    prompts = PromptStream(setup.prompts, config.seed)
-    return Trainer(learner, sampler, setup.scorer, prompts, evaluations, config)
+    if found.held_out:
+        evaluations.append(SampledScore(found.held_out, sampler, found.scorer))
+    if rows := found.held_out_rows:
+        evaluations.append(HeldOutLoss(rows, learner, sampler, found.scorer))
+    prompts = PromptStream(found.prompts, config.seed)
+    return Trainer(learner, sampler, found.scorer, prompts, evaluations, config)
 
 
 def _request(config: RunConfig, end_tokens: tuple[int, ...]) -> SamplingRequest:

@@ -57,12 +57,13 @@ def choose_task(config: RunConfig) -> ChosenTask | None:
     return ChosenTask(entry.shortest_name, entry.load()(), owns_model)
 
 
-def ensure_task(task: ChosenTask, progress: Progress) -> TaskFiles:
+def ensure_task(task: ChosenTask | None, progress: Progress) -> TaskFiles:
     """The model and the rows of a task, made now unless the cache holds them.
 
     Raises:
         ConfigError: The cache cannot be written.
     """
+    assert task is not None, "what lacks a model or data has a task"
     cache = cache_directory()
     folder = cache / f"{task.name.replace(':', '.')}-{task.plugin.fingerprint()}"
     if not folder.exists():

@@ -8,7 +8,7 @@ from anypo.errors import ConfigError, DataError
 from anypo.hooks.runtime import Runtime
 from anypo.runs.observer import Observer
 from anypo.runs.options import make_config
-from anypo.runs.setup import gather
+from anypo.runs.setup import set_up
 
 PAIR = {"prompt": "1+1=", "chosen": "2", "rejected": "3"}
 LABELLED = {"prompt": "1+1=", "completion": "2", "label": True}
@@ -45,14 +45,14 @@ def write(tmp_path):
 
 @pytest.fixture
 def gathered(model_dir, notes, write):
-    """The setup of a run of an algorithm on some rows."""
+    """The materials of a run of an algorithm on some rows."""
 
     def gathered(name, *rows, held_out=None, **options):
         options = {"model": model_dir, "data": write(*rows), **options}
         if held_out is not None:
             options["eval_data"] = write(*held_out, name="held_out")
         algorithm = compose(*name.split("+"))
-        return gather(algorithm, make_config(options), None, Runtime(), notes)
+        return set_up(algorithm, make_config(options), None, Runtime(), notes)
 
     return gathered
 
