@@ -23,8 +23,9 @@ def token_metrics(
     was_sampled = "rewards" in batch  # elsewhere the estimates below mean nothing
     if was_sampled and has_old:
         metrics["ratio/mean"] = F.exp_ratio(log_ratio.detach()).expand(batch.mask.shape)
-    for tensor in [name for name in FROZEN if was_sampled and name in batch]:
-        metrics[f"kl/{tensor.removesuffix('_logprobs')}"] = F.k3(logprobs.detach(), batch[tensor])
+    for name in [name for name in FROZEN if was_sampled and name in batch]:
+        theirs = batch.tensors[name]  # not batch[name]: what is only measured is not required
+        metrics[f"kl/{name.removesuffix('_logprobs')}"] = F.k3(logprobs.detach(), theirs)
     if entropy is not None:
         metrics["entropy"] = entropy.detach()
     tokens = batch.mask.sum()
