@@ -40,7 +40,7 @@ WHO = {
     "regularizer": "All plugins are asked. Of two penalties with one name, that of the plugin "
     "higher up counts. May be left out.",
     "metrics": "All plugins are asked. Of two metrics with one name, that of the plugin higher up "
-    "counts. May be left out.",
+    "counts, and None deletes. May be left out.",
     "requires": "All plugins are asked, and all that they name is provided. May be left out.",
 }
 TOPMOST = "The topmost plugin that has it answers, inside the wrappers of all plugins."

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         ModelError,
         RewardError,
         SamplerError,
+        one_line,
     )
     from anypo.hooks.batch import Batch, Prompt, Sample, collate
     from anypo.hooks.plugin import Plugin
@@ -72,6 +73,7 @@ _HOME = {
     "hookimpl": "hooks.specs",
     "load_function": "support.functions",
     "model_path": "models.load",
+    "one_line": "errors",
     "run": "runs.run",
     "sample_groups": "hooks.rollout",
     "score_tokens": "models.forward",
@@ -112,6 +114,7 @@ __all__ = [
     "hookimpl",
     "load_function",
     "model_path",
+    "one_line",
     "run",
     "sample_groups",
     "score_tokens",

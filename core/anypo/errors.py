@@ -40,6 +40,11 @@ class TrainingError(AnypoError):
     """Training cannot go on."""
 
 
+def one_line(told: object) -> str:
+    """What an error or a foreign program says, as one line of at most 300 characters."""
+    return " ".join(str(told).split())[:300]
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """A `; did you mean …?` with the known name nearest to `name`, or all of them if none is."""
     known = sorted(known)

@@ -99,5 +99,4 @@ class HybridGRPO(Plugin):
 
 
 def _first_values(batch):
-    first = batch.mask.int().argmax(-1, keepdim=True)
-    return batch.values.gather(-1, first).squeeze(-1)
+    return F.first_token(batch.values, batch.mask).squeeze(-1)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from anypo import SamplerError, whole_weights
+from anypo import SamplerError, one_line, whole_weights
 from anypo_vllm import worker
 from anypo_vllm.sampler import Generated, Request
 from anypo_vllm.weights import weights_file
@@ -213,4 +213,4 @@ def _cpu_cache(config: PreTrainedConfig, dtype: str, max_length: int, memory: fl
 
 
 def _line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    return one_line(f"{type(error).__name__}: {error}")

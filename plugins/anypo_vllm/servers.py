@@ -16,7 +16,7 @@ from anyio import CapacityLimiter, create_task_group, sleep
 from anyio.from_thread import start_blocking_portal
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from anypo import ConfigError, SamplerError
+from anypo import ConfigError, SamplerError, one_line
 from anypo_vllm.sampler import Generated, Request
 from anypo_vllm.weights import weights_file
 from anypo_vllm.worker import shape
@@ -300,5 +300,5 @@ def _check_addresses(urls: Sequence[str], exchange: str | None) -> None:
 
 def _reason(response: httpx2.Response) -> str:
     with suppress(ValueError, KeyError, TypeError):
-        return " ".join(str(response.json()["error"]["message"]).split())[:300]
-    return " ".join(response.text.split())[:300]
+        return one_line(response.json()["error"]["message"])
+    return one_line(response.text)

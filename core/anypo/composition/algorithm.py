@@ -1,11 +1,11 @@
 """An algorithm: a stack of plugins behind a typed face. Read this file second.
 
-Nobody else touches pluggy. `Algorithm.loss` is the whole flow of a training step.
+`Algorithm.loss` is the whole flow of a training step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -15,15 +15,19 @@ from jaxtyping import Float
 from torch import Tensor
 
 from anypo import functional as F
-from anypo.composition.blame import answerers, failure
+from anypo.composition.calls import Calls
 from anypo.composition.explain import Explanation, explain
-from anypo.composition.stack import Knob, Layer
+from anypo.composition.findings import Findings
+from anypo.composition.stack import Knob, Layer, build
 from anypo.composition.token_metrics import token_metrics
-from anypo.errors import AnypoError, PluginError
-from anypo.hooks.batch import Batch, MissingTensorError, Prompt, Sample
+from anypo.errors import PluginError
+from anypo.hooks.batch import Batch, Prompt, Sample
 from anypo.hooks.plugin import recorded_knobs
-from anypo.hooks.rollout import Inputs, Sampler, Scorer
-from anypo.hooks.specs import HOOKS, MERGED, Hooks, State
+from anypo.hooks.rollout import Sampler, Scorer
+from anypo.hooks.specs import State
+
+Metrics = dict[str, tuple[Float[Tensor, ""], Float[Tensor, ""]]]  # (sum, count) pairs
+UNTRIED = Findings()
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,7 @@ class Loss:
 
     total: Float[Tensor, ""]
     terms: dict[str, Float[Tensor, ""]]  # by name, detached; `policy` is the negated gain
-    metrics: dict[str, tuple[Float[Tensor, ""], Float[Tensor, ""]]]  # (sum, count) pairs
+    metrics: Metrics
 
 
 class Algorithm:
@@ -42,36 +46,36 @@ class Algorithm:
         name: What it is called: the named plugins joined by `+`, then the swapped stages.
         layers: The stack, bottom first.
         knobs: Every knob with its value and where the value comes from.
-        inputs: What the rollout makes its samples from.
-        requires: What the core must provide; see `hookspecs.REQUIREMENTS`.
-        prepare_requires: The part of it that `advantage` or `weight` needs, before any loss.
-        loss_requires: The part of it that `ratio`, `clip` or a penalty needs.
-        active_knobs: The knobs that some active stage reads.
-        silent: The plugins whose regularizer adds nothing, with this stack and these knobs.
+        findings: What a trial of it found; `inputs`, `requires` and others are parts of it.
     """
 
-    def __init__(self, name: str, layers: Sequence[Layer], knobs: Mapping[str, Knob]) -> None:
-        self.name = name
-        self.layers = tuple(layers)
-        self.knobs = dict(knobs)
-        self.inputs = Inputs()
-        self.requires: frozenset[str] = frozenset()
-        self.prepare_requires: frozenset[str] = frozenset()
-        self.loss_requires: frozenset[str] = frozenset()
-        self.active_knobs: frozenset[str] = frozenset(knobs)
-        self.silent: frozenset[str] = frozenset()
-        self.manager = pluggy.PluginManager("anypo")
-        self.manager.add_hookspecs(Hooks)
-        values = {knob.name: knob.value for knob in knobs.values()}
-        for layer in layers:
-            self._register(layer, layer.build(values))
-        self._callers = {stage: self._caller(stage) for stage in HOOKS}
+    def __init__(
+        self,
+        name: str,
+        layers: Sequence[Layer],
+        knobs: Mapping[str, Knob],
+        findings: Findings = UNTRIED,
+    ) -> None:
+        self.name, self.layers, self.knobs = name, tuple(layers), dict(knobs)
+        self.findings = findings
+        self.inputs, self.requires = findings.inputs, findings.requires
+        self.prepare_requires, self.loss_requires = (
+            findings.prepare_requires,
+            findings.loss_requires,
+        )
+        self.active_knobs = findings.active_knobs
+        left_out = {"regularizer": findings.overridden}
+        self.calls = Calls(name, layers, build(layers, knobs), left_out)
+
+    def knowing(self, findings: Findings) -> Algorithm:
+        """The same stack and knobs, made anew with what a trial found."""
+        return Algorithm(self.name, self.layers, self.knobs, findings)
 
     def rollout(
         self, prompts: Sequence[Prompt], sampler: Sampler, scorer: Scorer, state: State
     ) -> list[Sample]:
         """Scored samples for the prompts."""
-        samples = self._call(
+        samples = self.calls(
             "rollout", prompts=prompts, sampler=sampler, scorer=scorer, state=state
         )
         if not isinstance(samples, list) or not all(isinstance(s, Sample) for s in samples):
@@ -86,7 +90,7 @@ class Algorithm:
 
     def advantage(self, batch: Batch, state: State) -> Batch:
         """The rollout's whole batch, of all ranks, with `advantages` and what comes with them."""
-        answer = self._call("advantage", batch=batch, state=state)
+        answer = self.calls("advantage", batch=batch, state=state)
         columns = dict(answer) if isinstance(answer, dict) else {"advantages": answer}
         if "advantages" not in columns:
             raise PluginError(f"{self.blame('advantage')} returned a dict without 'advantages'")
@@ -99,7 +103,7 @@ class Algorithm:
 
     def weigh(self, batch: Batch) -> Batch:
         """The whole batch of one optimizer step, of all ranks, with its `weights`."""
-        answer = self._call("weight", batch=batch)
+        answer = self.calls("weight", batch=batch)
         weights = answer if isinstance(answer, dict) else {"policy": answer}
         if "policy" not in weights:
             raise PluginError(f"{self.blame('weight')} returned a dict without 'policy'")
@@ -135,7 +139,7 @@ class Algorithm:
         terms = {"policy": -_weighted(gain, "policy", batch)}
         terms |= {name: _weighted(x, name, batch) for name, x in penalties.items()}
         metrics = token_metrics(logprobs, log_ratio, gain, entropy, batch)
-        metrics |= self._watched(batch, logprobs=logprobs, log_ratio=log_ratio)
+        metrics |= self._plugin_metrics(batch, logprobs=logprobs, log_ratio=log_ratio)
         total = torch.stack(list(terms.values())).sum()
         return Loss(total, {k: x.detach() for k, x in terms.items()}, metrics)
 
@@ -145,9 +149,22 @@ class Algorithm:
         """The logarithm of the importance ratio, per token or per sequence."""
         return self._per_token_or_row("ratio", batch, logprobs=logprobs)
 
+    @property
+    def manager(self) -> pluggy.PluginManager:
+        """Where the plugins are registered, by their labels."""
+        return self.calls.manager
+
     def answers(self, stage: str) -> list[pluggy.HookImpl]:
         """The hook implementations of a stage, in the order in which they are called."""
-        return list(reversed(getattr(self.manager.hook, stage).get_hookimpls()))
+        return self.calls.answers(stage)
+
+    def blame(self, stage: str, *labels: str) -> str:
+        """Who answers a stage, for an error message; of a merged one, those that are meant."""
+        return self.calls.blame(stage, *labels)
+
+    def explain(self) -> Explanation:
+        """Stage by stage who answers, with what formula, and every knob with its origin."""
+        return explain(self.calls, self.knobs, self.findings)
 
     @property
     def named(self) -> str:
@@ -179,22 +196,9 @@ class Algorithm:
         """The knobs that suit the built-in model."""
         return self._preferred("built_in_knobs")
 
-    def explain(self) -> Explanation:
-        """Stage by stage who answers, with what formula, and every knob with its origin."""
-        return explain(self)
-
-    def blame(self, stage: str) -> str:
-        """Who answers a stage, for an error message: the wrappers, then whom they wrap."""
-        return answerers(self, stage)
-
-    def leave_out(self, stage: str, plugins: Collection[str]) -> None:
-        """Never ask these plugins for their answer to a stage that merges all answers."""
-        out = [self.manager.get_plugin(name) for name in plugins]
-        self._callers[stage] = self.manager.subset_hook_caller(stage, out)
-
     def required_by_hooks(self) -> set[str]:
         """What the plugins say in their `requires` hooks."""
-        answers = self._call("requires")
+        answers = self.calls("requires")
         for answer in answers:
             if not isinstance(answer, set | frozenset):
                 raise PluginError(f"{self.blame('requires')} returned {answer!r:.60}, no set")
@@ -207,46 +211,51 @@ class Algorithm:
             merged |= getattr(layer.source, name, {})
         return merged
 
-    def _register(self, layer: Layer, plugin: object) -> None:
-        try:
-            self.manager.register(plugin, name=layer.label)
-        except (pluggy.PluginValidationError, ValueError) as error:
-            raise PluginError(f"plugin {layer.title} does not fit: {error}") from error
-
     def _per_token_or_row(self, stage: str, batch: Batch, **arguments: Tensor) -> Tensor:
-        answer = self._call(stage, batch=batch, **arguments)
+        answer = self.calls(stage, batch=batch, **arguments)
         n, t = batch.mask.shape
         self._expect(stage, "answer", answer, (n, t), (n, 1))
         return cast(Tensor, answer)
 
     def _penalties(self, batch: Batch, **arguments: Tensor | None) -> dict[str, Tensor]:
-        merged: dict[str, Tensor | None] = {}
-        for answer in reversed(self._call("regularizer", batch=batch, **arguments)):
-            if not isinstance(answer, dict):
-                raise PluginError(f"{self.blame('regularizer')} returned {answer!r:.60}, no dict")
-            merged |= answer  # from the bottom of the stack to its top
-        penalties = {name: penalty for name, penalty in merged.items() if penalty is not None}
+        penalties = self._merged("regularizer", batch=batch, **arguments)
+        if "policy" in penalties:
+            answers = self.calls.one_by_one("regularizer", batch=batch, **arguments)
+            who = [label for label, answer in answers.items() if "policy" in (answer or {})]
+            raise PluginError(
+                f"{self.blame('regularizer', *who[:1])} calls a penalty 'policy', as the gain is "
+                "called: give it another name"
+            )
         n, t = batch.mask.shape
         for name, penalty in penalties.items():
             self._expect("regularizer", name, penalty, (n, t), (n, 1))
         return penalties
 
     @torch.no_grad()
-    def _watched(self, batch: Batch, **arguments: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+    def _plugin_metrics(
+        self, batch: Batch, **arguments: Tensor
+    ) -> dict[str, tuple[Tensor, Tensor]]:
         """What the plugins want logged, as sums and counts of what is not NaN."""
-        detached = {name: x.detach() for name, x in arguments.items()}
-        metrics: dict[str, tuple[Tensor, Tensor]] = {}
+        metrics: Metrics = {}
         n, t = batch.mask.shape
         with recorded_knobs():  # of no account: a knob that only a metric reads changes nothing
-            answers = self._call("metrics", batch=batch, **detached)
-        for answer in reversed(answers):
-            if not isinstance(answer, dict):
-                raise PluginError(f"{self.blame('metrics')} returned {answer!r:.60}, no dict")
-            for name, x in answer.items():
-                self._expect("metrics", name, x, (n, t), (n, 1), (n,))
-                known = ~x.isnan() & (batch.mask if x.shape == (n, t) else True)
-                metrics[name] = (torch.where(known, x, 0).sum(), known.sum())
+            answers = self._merged(
+                "metrics", batch=batch, **{name: x.detach() for name, x in arguments.items()}
+            )
+        for name, x in answers.items():
+            self._expect("metrics", name, x, (n, t), (n, 1), (n,))
+            known = ~x.isnan() & (batch.mask if x.shape == (n, t) else True)
+            metrics[name] = (torch.where(known, x, 0).sum(), known.sum())
         return metrics
+
+    def _merged(self, stage: str, **arguments: Any) -> dict[str, Any]:
+        """What all plugins answer, by name: the topmost one wins, None deletes."""
+        merged: dict[str, Any] = {}
+        for answer in reversed(self.calls(stage, **arguments)):
+            if not isinstance(answer, dict):
+                raise PluginError(f"{self.blame(stage)} returned {answer!r:.60}, no dict")
+            merged |= answer
+        return {name: x for name, x in merged.items() if x is not None}
 
     def _expect(self, stage: str, name: str, x: Any, *shapes: tuple[int, ...]) -> None:
         if isinstance(x, Tensor) and tuple(x.shape) in shapes:
@@ -254,33 +263,6 @@ class Algorithm:
         came = f"a tensor of shape {list(x.shape)}" if isinstance(x, Tensor) else repr(x)[:60]
         expected = " or ".join(str(list(shape)) for shape in shapes)
         raise PluginError(f"{self.blame(stage)}: {name} is {came}, expected shape {expected}")
-
-    def _call(self, stage: str, **arguments: Any) -> Any:
-        try:
-            answer = self._callers[stage](**arguments)
-        except MissingTensorError as error:
-            raise failure(self, stage, error) from error
-        except (AnypoError, torch.OutOfMemoryError):  # they tell what to do, or the run does
-            raise
-        except Exception as error:
-            raise failure(self, stage, error) from error
-        if answer is None:
-            answered = self.answers(stage)
-            why = f"{self.blame(stage)} returned None" if answered else "no plugin answers it"
-            raise PluginError(f"{self.name} has no answer to the stage '{stage}': {why}")
-        return answer
-
-    def _caller(self, stage: str) -> pluggy.HookCaller:
-        """Calls a stage; of a stage with one answer only the topmost plugin is asked.
-
-        pluggy would ask the next one if the answer is None, so that a forgotten `return` would
-        quietly run what `explain` says is replaced.
-        """
-        caller: pluggy.HookCaller = getattr(self.manager.hook, stage)
-        if stage in MERGED:
-            return caller
-        below = [impl.plugin for impl in self.answers(stage) if not impl.wrapper][1:]
-        return self.manager.subset_hook_caller(stage, below)
 
     def __repr__(self) -> str:
         knobs = ", ".join(f"{knob.name}={knob.value!r}" for knob in self.knobs.values())
@@ -291,8 +273,7 @@ def _like(log_ratio: Tensor, batch: Batch) -> Tensor:
     """The advantages, one per row where the ratio is one per row."""
     if log_ratio.shape == batch.mask.shape:
         return batch.advantages
-    first = batch.mask.int().argmax(-1, keepdim=True)
-    return batch.advantages.gather(-1, first)
+    return F.first_token(batch.advantages, batch.mask)
 
 
 def _weighted(x: Tensor, name: str, batch: Batch) -> Tensor:

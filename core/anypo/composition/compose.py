@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from anypo.composition.algorithm import Algorithm
+from anypo.composition.refusals import refuse_misfits
 from anypo.composition.stack import Layer, lay, layer_of, resolve_knobs
 from anypo.composition.tracing import trace_from
-from anypo.composition.trial import dry_run
-from anypo.data.formats import columns_in_reach
+from anypo.composition.trial import trial
 from anypo.errors import KnobError, PluginError
-from anypo.hooks import registry
 
 
 def compose(
@@ -60,35 +59,15 @@ def suited_to_built_in(algorithm: Algorithm) -> Algorithm:
         return algorithm
 
 
-def learning_from(columns: Collection[str], like: Algorithm) -> list[str]:
-    """The algorithms that learn from the completions of a data set with these columns.
-
-    Looked for among the plugins of the packages that an algorithm is made of: its code runs anyway.
-    """
-    packages = {type(plugin).__module__ for plugin in like.manager.get_plugins()}
-    packages = {module.partition(".")[0] for module in packages}
-    fitting = []
-    for entry in registry.entries():
-        if entry.entry_point.module.partition(".")[0] not in packages:
-            continue
-        try:
-            inputs = compose(f"{entry.distribution}:{entry.name}").inputs
-        except (PluginError, KnobError):  # broken, a modifier, or nothing without a knob
-            continue
-        wanted = inputs.completions | inputs.columns
-        if inputs.completions and wanted <= columns_in_reach(columns, wanted):
-            fitting.append(entry.name)
-    return fitting
-
-
 def _tried(
     name: str,
     layers: Sequence[Layer],
     settings: Mapping[str, Any],
     preferences: Mapping[str, Any] | None = None,
 ) -> Algorithm:
-    algorithm = Algorithm(name, layers, resolve_knobs(layers, settings, preferences))
-    trace_from(2, algorithm.manager)
-    dry_run(algorithm)
+    untried = Algorithm(name, layers, resolve_knobs(layers, settings, preferences))
+    trace_from(2, untried.manager)
+    algorithm = untried.knowing(trial(untried))
+    refuse_misfits(algorithm)
     trace_from(1, algorithm.manager)
     return algorithm

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from anypo.composition.blame import code_of, layer_of, location
+import pluggy
+
+from anypo.composition.blame import code_of, location
+from anypo.composition.calls import Calls
+from anypo.composition.findings import Findings
+from anypo.composition.stack import Knob
 from anypo.hooks.rollout import Inputs
 from anypo.hooks.specs import MERGED, STAGES
-
-if TYPE_CHECKING:
-    from anypo.composition.algorithm import Algorithm
-    from anypo.composition.stack import Knob
 
 
 @dataclass(frozen=True)
@@ -53,42 +55,41 @@ class Explanation:
         }
 
 
-def explain(algorithm: Algorithm) -> Explanation:
+def explain(calls: Calls, knobs: Mapping[str, Knob], findings: Findings) -> Explanation:
     """The explanation of an algorithm; see `Algorithm.explain`."""
     return Explanation(
-        name=algorithm.name,
-        stack=tuple((layer.name, first_line(layer.source)) for layer in algorithm.layers),
+        name=calls.name,
+        stack=tuple((layer.name, first_line(layer.source)) for layer in calls.layers.values()),
         answers=tuple(
-            _answer(algorithm, stage, impl)
+            _answer(calls, stage, impl)
             for stage in STAGES
-            for impl in _active(algorithm, stage)
+            for impl in _active(calls.answers(stage), stage, findings)
         ),
-        knobs=tuple(algorithm.knobs.values()),
-        active_knobs=algorithm.active_knobs,
-        requires=algorithm.requires,
-        inputs=algorithm.inputs,
-    )
-
-
-def _active(algorithm: Algorithm, stage: str) -> list[Any]:
-    impls = algorithm.answers(stage)
-    if stage in MERGED:
-        return [impl for impl in impls if impl.plugin_name not in algorithm.silent]
-    wrappers = [impl for impl in impls if impl.wrapper]
-    return wrappers + [impl for impl in impls if not impl.wrapper][:1]
-
-
-def _answer(algorithm: Algorithm, stage: str, impl: Any) -> Answer:
-    code = code_of(impl)
-    return Answer(
-        stage=stage,
-        plugin=layer_of(algorithm, impl).name,
-        wraps=impl.wrapper,
-        formula=first_line(impl.function),
-        source=location(code.co_filename, impl.function.__module__, code.co_firstlineno),
+        knobs=tuple(knobs.values()),
+        active_knobs=findings.active_knobs,
+        requires=findings.requires,
+        inputs=findings.inputs,
     )
 
 
 def first_line(documented: Any) -> str:
     """The first line of a docstring, or nothing."""
     return inspect.cleandoc(documented.__doc__ or "").partition("\n")[0]
+
+
+def _active(impls: list[pluggy.HookImpl], stage: str, findings: Findings) -> list[pluggy.HookImpl]:
+    if stage in MERGED:
+        return [impl for impl in impls if impl.plugin_name not in findings.silent]
+    wrappers = [impl for impl in impls if impl.wrapper]
+    return wrappers + [impl for impl in impls if not impl.wrapper][:1]
+
+
+def _answer(calls: Calls, stage: str, impl: pluggy.HookImpl) -> Answer:
+    code = code_of(impl)
+    return Answer(
+        stage=stage,
+        plugin=calls.layers[impl.plugin_name].name,
+        wraps=impl.wrapper,
+        formula=first_line(impl.function),
+        source=location(code.co_filename, impl.function.__module__, code.co_firstlineno),
+    )

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from anypo.errors import KnobError, PluginError, nearest
 from anypo.hooks import registry
-from anypo.hooks.plugin import Plugin, check_hooks, hook_options
+from anypo.hooks.plugin import Place, Plugin, check_hooks, hook_options, placed
 from anypo.hooks.specs import HOOKS, MERGED, STAGES
 from anypo.support.validation import refusal
 
@@ -86,7 +86,7 @@ class Layer:
             return self.source(**{name: values[name] for name in self.fields})
         except ValidationError as error:
             raise KnobError(f"{self.name}: {refusal(error)}") from error
-        except TypeError as error:
+        except (TypeError, AttributeError) as error:
             raise PluginError(f"plugin {self.title} cannot be made: {error}") from error
 
 
@@ -170,6 +170,23 @@ def resolve_knobs(
             raise KnobError(f"{stack} has no knob '{name}'{nearest(name, declared)}")
     preferred = preferences or {}
     return {name: _resolve(name, own, settings, preferred) for name, own in declared.items()}
+
+
+def build(layers: Sequence[Layer], knobs: Mapping[str, Knob]) -> list[object]:
+    """The plugins of a stack, bottom first, each with the values of its knobs and those below it.
+
+    The bounds of a knob are those of the topmost plugin that declares some; one of which only a
+    stage was taken keeps to its own.
+    """
+    values = {knob.name: knob.value for knob in knobs.values()}
+    plugins, below = [], dict[str, Any]()
+    for i, layer in enumerate(layers):
+        above = [layer for layer in layers[i + 1 :] if layer.stage is None]
+        bounded = {name for other in above for name, f in other.fields.items() if f.metadata}
+        with placed(Place(dict(below), bounded if layer.stage is None else ())):
+            plugins.append(layer.build(values))
+        below |= {name: values[name] for name in layer.fields}
+    return plugins
 
 
 def _is_plugin(source: Any) -> bool:

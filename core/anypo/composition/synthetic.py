@@ -11,7 +11,7 @@ from anypo.hooks.batch import Completion, Prompt, Sample, step_columns
 LENGTHS = (7, 3, 0, 5, 1, 6, 2, 4)  # of the made-up completions, in tokens: one is empty
 
 
-class MadeUpSampler:
+class SyntheticSampler:
     """Completions of every length in `LENGTHS`, the longest ones truncated."""
 
     max_completion_length = max(LENGTHS)
@@ -42,7 +42,7 @@ class MadeUpSampler:
         )
 
 
-class MadeUpScorer:
+class SyntheticScorer:
     """Rewards 1 and 0 in turn, so that no group agrees, and some steps."""
 
     def __init__(self) -> None:
@@ -69,7 +69,7 @@ class MadeUpScorer:
         return replace(sample, columns={**sample.columns, **columns})
 
 
-class MadeUpRow(dict[str, Any]):
+class SyntheticRow(dict[str, Any]):
     """Has every column that is asked for, and remembers which were."""
 
     def __init__(self, make: Callable[[int], Any], asked: set[str]) -> None:
@@ -81,7 +81,7 @@ class MadeUpRow(dict[str, Any]):
         return self[name]
 
 
-def made_up_prompts(count: int, columns: set[str], completions: set[str]) -> list[Prompt]:
+def synthetic_prompts(count: int, columns: set[str], completions: set[str]) -> list[Prompt]:
     """Prompts whose rows have all that is asked for.
 
     Args:
@@ -95,14 +95,14 @@ def made_up_prompts(count: int, columns: set[str], completions: set[str]) -> lis
     ]
 
 
-def _labels(row: int, asked: set[str]) -> MadeUpRow:
-    return MadeUpRow(lambda _: row % 2 == 0, asked)
+def _labels(row: int, asked: set[str]) -> SyntheticRow:
+    return SyntheticRow(lambda _: row % 2 == 0, asked)
 
 
-def _completions(row: int, asked: set[str]) -> MadeUpRow:
+def _completions(row: int, asked: set[str]) -> SyntheticRow:
     lengths = [length for length in LENGTHS if length]  # a row of a data set is never empty
 
     def completion(i: int) -> Completion:
         return Completion(list(range(row, row + lengths[(2 * row + i) % len(lengths)])))
 
-    return MadeUpRow(completion, asked)
+    return SyntheticRow(completion, asked)

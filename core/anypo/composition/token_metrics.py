@@ -13,19 +13,19 @@ def token_metrics(
     logprobs: Tensor, log_ratio: Tensor, gain: Tensor, entropy: Tensor | None, batch: Batch
 ) -> dict[str, tuple[Tensor, Tensor]]:
     """Sums and counts over the unmasked tokens."""
-    watched: dict[str, Tensor] = {}
+    metrics: dict[str, Tensor] = {}
     has_old = "old_logprobs" in batch  # elsewhere nothing is clipped
     if has_old and gain.requires_grad and logprobs.requires_grad:
-        watched["clip/fraction"] = _clipped(logprobs, gain, batch)
+        metrics["clip/fraction"] = _clipped(logprobs, gain, batch)
     was_sampled = "rewards" in batch  # elsewhere the estimates below mean nothing
     if was_sampled and has_old:
-        watched["ratio/mean"] = F.exp_ratio(log_ratio.detach()).expand(batch.mask.shape)
+        metrics["ratio/mean"] = F.exp_ratio(log_ratio.detach()).expand(batch.mask.shape)
     if was_sampled and (reference := batch.tensors.get("ref_logprobs")) is not None:
-        watched["kl/ref"] = F.k3(logprobs.detach(), reference)
+        metrics["kl/ref"] = F.k3(logprobs.detach(), reference)
     if entropy is not None:
-        watched["entropy"] = entropy.detach()
+        metrics["entropy"] = entropy.detach()
     tokens = batch.mask.sum()
-    return {name: (F.masked(x, batch.mask).sum(), tokens) for name, x in watched.items()}
+    return {name: (F.masked(x, batch.mask).sum(), tokens) for name, x in metrics.items()}
 
 
 def _clipped(logprobs: Tensor, gain: Tensor, batch: Batch) -> Tensor:

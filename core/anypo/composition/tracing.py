@@ -22,7 +22,7 @@ LEVELS = ("0", "1", "2")
 
 
 def trace_from(level: int, manager: pluggy.PluginManager) -> None:
-    """From now on, trace the hooks of a manager, if ANYPO_TRACE_HOOKS is that level.
+    """From now on, trace the hooks of a manager, if ANYPO_TRACE_HOOKS is that level or higher.
 
     Raises:
         ConfigError: It is something else than a level.
@@ -30,7 +30,7 @@ def trace_from(level: int, manager: pluggy.PluginManager) -> None:
     asked = os.environ.get(TRACE) or "0"
     if asked not in LEVELS:
         raise ConfigError(f"{TRACE} is '{asked}'; 1 traces the hooks, 2 those of the trial too")
-    if int(asked) == level:
+    if int(asked) >= level:
         manager.add_hookcall_monitoring(_before, _after)
 
 

@@ -13,10 +13,14 @@ from torch import Tensor
 
 from anypo import functional as F
 from anypo.composition.algorithm import Algorithm, Loss
-from anypo.composition.blame import code_of
-from anypo.composition.stack import layer_of
-from anypo.composition.synthetic import LENGTHS, MadeUpSampler, MadeUpScorer, made_up_prompts
-from anypo.errors import KnobError, PluginError
+from anypo.composition.findings import Findings
+from anypo.composition.synthetic import (
+    LENGTHS,
+    SyntheticSampler,
+    SyntheticScorer,
+    synthetic_prompts,
+)
+from anypo.errors import PluginError
 from anypo.hooks.batch import MODEL_OUTPUTS, Batch, Sample, collate
 from anypo.hooks.plugin import recorded_knobs
 from anypo.hooks.rollout import Inputs
@@ -24,112 +28,109 @@ from anypo.hooks.specs import MERGED, REQUIREMENTS, STAGES
 
 
 @torch.enable_grad()
-def dry_run(algorithm: Algorithm) -> None:
-    """Check an algorithm and fill in what only a trial can tell: what it requires and reads.
+def trial(algorithm: Algorithm) -> Findings:
+    """What an algorithm reads and requires.
 
     Raises:
         PluginError: A stage has no answer or a wrong one.
-        KnobError: A knob that the user set is read by no active stage.
     """
-    missing = [
-        stage
-        for stage in STAGES
-        if stage not in MERGED and all(impl.wrapper for impl in algorithm.answers(stage))
-    ]
-    if missing:
-        raise PluginError(
-            f"{algorithm.name} is no whole algorithm: no plugin answers '{missing[0]}'; "
-            f"put it on top of one that does, as NAME+{algorithm.name}"
-        )
+    _refuse_a_missing_answer(algorithm)
     with recorded_knobs() as knobs:
-        prepare_reads, loss_reads = _try_stages(algorithm)
-        named = algorithm.required_by_hooks()
-    unknown = named - set(REQUIREMENTS)
-    if unknown:
+        samples, inputs = _try_rollout(algorithm)
+        batch, reads = _spied(samples)
+        prepared = algorithm.prepare(batch, {})
+        prepare_reads = set(reads)
+        reads.clear()
+        silent, overridden = _try_loss(algorithm, prepared, reads)
+        named = _required_by_hooks(algorithm)
+    return Findings(
+        inputs=inputs,
+        prepare_requires=frozenset(_providers(prepare_reads) | named),
+        loss_requires=frozenset(_providers(reads) | named),
+        active_knobs=frozenset(knobs),
+        silent=silent,
+        overridden=overridden,
+    )
+
+
+def _refuse_a_missing_answer(algorithm: Algorithm) -> None:
+    for stage in STAGES:
+        if stage not in MERGED and all(impl.wrapper for impl in algorithm.answers(stage)):
+            raise PluginError(
+                f"{algorithm.name} is no whole algorithm: no plugin answers '{stage}'; "
+                f"put it on top of one that does, as NAME+{algorithm.name}"
+            )
+
+
+def _required_by_hooks(algorithm: Algorithm) -> set[str]:
+    """What the plugins say in their `requires` hooks."""
+    answers = algorithm.calls("requires")
+    for answer in answers:
+        if not isinstance(answer, set | frozenset):
+            raise PluginError(f"{algorithm.blame('requires')} returned {answer!r:.60}, no set")
+    named = set[str]().union(*answers)
+    if unknown := named - set(REQUIREMENTS):
         raise PluginError(
             f"{algorithm.blame('requires')} names {sorted(unknown)}; there is "
             f"{', '.join(REQUIREMENTS)}"
         )
-    algorithm.prepare_requires = frozenset(_providers(prepare_reads) | named)
-    algorithm.loss_requires = frozenset(_providers(loss_reads) | named)
-    algorithm.requires = algorithm.prepare_requires | algorithm.loss_requires
-    algorithm.active_knobs = frozenset(knobs)
-    _refuse_probabilities_of_a_scalar_head(algorithm)
-    _refuse_unread_knobs(algorithm)
-    _refuse_idle_plugins(algorithm)
+    return named
 
 
-def _try_stages(algorithm: Algorithm) -> tuple[set[str], set[str]]:
-    """What is read of the batch by advantage and weight, and what by the loss."""
-    samples = _try_rollout(algorithm)
-    batch, reads = _spied(samples)
-    prepared = algorithm.prepare(batch, {})
-    prepare_reads = set(reads)
-    reads.clear()
-    random = torch.Generator().manual_seed(1)
-    leaves = {
-        name: _random(batch, random).requires_grad_() for name in ("logprobs", "values", "entropy")
-    }
-    _find_idle_regularizers(algorithm, reads, prepared, **leaves)
-    loss = algorithm.loss(batch=prepared, **leaves)
-    log_ratio = algorithm.log_ratio(leaves["logprobs"], prepared)
-    if log_ratio.shape[-1] == 1:
-        _check_sequence_ratio(algorithm, prepared)
-    _check_gradient(algorithm, loss, leaves, "clip" if log_ratio.requires_grad else "ratio")
-    # Gradient flows through nothing else, so a term that reaches them is a term that needs them.
-    if leaves["values"].grad is not None:
-        reads.add("values")
-    if leaves["entropy"].grad is not None:
-        reads.add("entropy")
-    return prepare_reads, reads
-
-
-def _try_rollout(algorithm: Algorithm) -> list[Sample]:
-    """Samples of made-up prompts; and the algorithm's inputs, which show in the making."""
-    sampler, scorer = MadeUpSampler(), MadeUpScorer()
+def _try_rollout(algorithm: Algorithm) -> tuple[list[Sample], Inputs]:
+    """Samples of made-up prompts, and what the rollout makes them from."""
+    sampler, scorer = SyntheticSampler(), SyntheticScorer()
     completions, columns = set[str](), set[str]()
-    prompts = made_up_prompts(2, columns, completions)
+    prompts = synthetic_prompts(2, columns, completions)
     samples = algorithm.rollout(prompts, sampler, scorer, {})
     if not samples:
         raise PluginError(f"{algorithm.blame('rollout')} kept none of the made-up samples")
     held = [(p.ids, held.ids) for p in prompts for held in p.completions.values()]
-    algorithm.inputs = Inputs(
+    return samples, Inputs(
         sampler=sampler.used,
         scorer=scorer.used,
         completions=frozenset(completions),
         columns=frozenset(columns),
         fixed=not sampler.used and all((s.prompt_ids, s.completion_ids) in held for s in samples),
     )
-    return samples
 
 
-def _find_idle_regularizers(
-    algorithm: Algorithm, reads: set[str], batch: Batch, **leaves: Tensor
-) -> None:
-    """Find the plugins that add no penalty; those whose every penalty is overridden are left out.
+def _try_loss(
+    algorithm: Algorithm, batch: Batch, reads: set[str]
+) -> tuple[frozenset[str], frozenset[str]]:
+    """Check the loss of a batch that notes what is read of it; the silent and the overridden."""
+    random = torch.Generator().manual_seed(1)
+    leaves = {
+        name: _random(batch, random).requires_grad_() for name in ("logprobs", "values", "entropy")
+    }
+    silent, overridden = _idle_regularizers(algorithm, batch, leaves)
+    reads.clear()  # what an overridden one read has no effect
+    with algorithm.calls.leaving_out("regularizer", overridden):
+        loss = algorithm.loss(batch=batch, **leaves)
+    log_ratio = algorithm.log_ratio(leaves["logprobs"], batch)
+    if log_ratio.shape[-1] == 1:
+        _check_sequence_ratio(algorithm, batch)
+    _check_gradient(algorithm, loss, leaves, "clip" if log_ratio.requires_grad else "ratio")
+    # Gradient flows through nothing else, so a term that reaches them is a term that needs them.
+    reads |= {name for name in ("values", "entropy") if leaves[name].grad is not None}
+    return silent, overridden
 
-    What the latter read has no effect, so it must count neither as required nor as read.
-    """
-    before = set(reads)
+
+def _idle_regularizers(
+    algorithm: Algorithm, batch: Batch, leaves: dict[str, Tensor]
+) -> tuple[frozenset[str], frozenset[str]]:
+    """The plugins that add no penalty, and those of them whose every penalty others replace."""
     with recorded_knobs():  # a record of its own, which is thrown away
         algorithm.loss(batch=batch, **leaves)  # blames the plugin if an answer is wrong
-        arguments = {"batch": batch, **leaves}
-        penalties: dict[str, Any] = {
-            impl.plugin_name: impl.function(*(arguments[name] for name in impl.argnames))
-            for impl in algorithm.answers("regularizer")
-            if not impl.wrapper
-        }
-    reads &= before
-    taken = set[str]()
-    overridden = set[str]()
+        penalties = algorithm.calls.one_by_one("regularizer", batch=batch, **leaves)
+    taken, overridden = set[str](), set[str]()
     for plugin, penalty in penalties.items():  # from the top of the stack
         names = set[str](penalty or {})
         if names and names <= taken:
             overridden.add(plugin)
         taken |= names
-    algorithm.leave_out("regularizer", overridden)
     idle = {plugin for plugin, penalty in penalties.items() if penalty is None}
-    algorithm.silent = frozenset(idle | overridden)
+    return frozenset(idle | overridden), frozenset(overridden)
 
 
 def _spied(samples: list[Sample]) -> tuple[Batch, set[str]]:
@@ -193,48 +194,3 @@ def _check_gradient(
         )
     if not all(x.grad.isfinite().all() for x in leaves.values() if x.grad is not None):
         raise PluginError(f"the gradient of {algorithm.name} is not finite on a made-up batch")
-
-
-def _refuse_probabilities_of_a_scalar_head(algorithm: Algorithm) -> None:
-    needs_them = algorithm.requires - {"scalar_head"} or algorithm.inputs.sampler
-    if not algorithm.generates and needs_them:
-        raise PluginError(
-            f"{algorithm.blame('requires')} asks for a model that scores texts, but other stages "
-            f"of {algorithm.name} need one that gives tokens a probability: leave one of them out"
-        )
-
-
-def _refuse_unread_knobs(algorithm: Algorithm) -> None:
-    for knob in algorithm.knobs.values():
-        if knob.is_set and knob.name not in algorithm.active_knobs:
-            raise KnobError(
-                f"knob '{knob.name}' is set, but no active stage of {algorithm.name} reads it: "
-                + _why_unread(algorithm, knob.name)
-            )
-
-
-def _refuse_idle_plugins(algorithm: Algorithm) -> None:
-    """A plugin that the user named must not be replaced in all it does."""
-    names = [base for layer in algorithm.layers for base in getattr(layer.source, "extends", ())]
-    bases = [layer_of(base).source for base in names]
-    origins = {algorithm.knobs[name].origin for name in algorithm.active_knobs}
-    busy = {answer.plugin for answer in algorithm.explain().answers}
-    busy |= {impl.plugin_name for stage in MERGED for impl in algorithm.answers(stage)}
-    for layer in algorithm.layers:
-        is_base = layer.source in bases
-        is_idle = layer.name not in busy and f"default of {layer.name}" not in origins
-        if layer.replaces() and is_idle and not is_base:
-            raise PluginError(
-                f"'{layer.name}' has no effect in {algorithm.name}: others answer all its stages; "
-                "leave it out"
-            )
-
-
-def _why_unread(algorithm: Algorithm, name: str) -> str:
-    for stage in set(STAGES) - set(MERGED):
-        answers = [impl for impl in algorithm.answers(stage) if not impl.wrapper]
-        for impl in answers[1:]:
-            if name in code_of(impl).co_names:
-                top = answers[0].plugin_name
-                return f"'{stage}' is answered by '{top}' instead of '{impl.plugin_name}'"
-    return "the other knobs of its stage make it irrelevant"

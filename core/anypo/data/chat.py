@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerBase
 from anypo.data.formats import is_reply
 from anypo.errors import DataError
 from anypo.hooks.batch import Completion
+from anypo.support.sequences import shared_start
 
 SOMETHING = "anypo"  # said in a reply, to see what the chat template puts after it
 
@@ -144,7 +145,7 @@ class Chat:
             start = len(prompt.ids)
         else:
             encoded = {c: self.encoded(said.text, self._cuts(said)) for c, said in told.items()}
-            start = _shared(prompt.ids, *(each.ids for each in encoded.values()))
+            start = shared_start(prompt.ids, *(each.ids for each in encoded.values()))
         return Example(
             prompt.ids[:start],
             {c: self._completion(said, encoded[c], start) for c, said in told.items()},
@@ -170,7 +171,11 @@ class Chat:
         ids, mask = encoded.ids, [False] * len(encoded.ids)
         first = start
         for before, after in said.turns:
-            first = max(start, self._begin(said, encoded, before))
+            if said.text.startswith(before):
+                begin = encoded.until(len(before))
+            else:
+                begin = shared_start(self.encoded(before).ids, encoded.ids)
+            first = max(start, begin)
             until = encoded.until(len(after)) if after != said.text else len(ids)
             mask[first:until] = [True] * (until - first)
         closing = max(first, encoded.until(self._end_of_content(said)))
@@ -180,12 +185,6 @@ class Chat:
         else:
             ids, mask = [*ids, self.end], [*mask, True]
         return Completion(ids[start:], None if all(mask[start:]) else mask[start:])
-
-    def _begin(self, said: Conversation, encoded: Encoded, before: str) -> int:
-        """The first token of a reply."""
-        if said.text.startswith(before):
-            return encoded.until(len(before))
-        return _shared(self.encoded(before).ids, encoded.ids)
 
     def _end_of_content(self, said: Conversation) -> int:
         """The character at which the last reply ends and what closes it begins, if that is known.
@@ -223,11 +222,3 @@ def _is_message(message: Any) -> bool:
     if not (isinstance(message, dict) and message.get("role")):
         return False
     return message.get("content") is not None or bool(message.get("tool_calls"))
-
-
-def _shared(*rows: list[int]) -> int:
-    """How many tokens the rows begin with in common."""
-    for i, tokens in enumerate(zip(*rows, strict=False)):
-        if len(set(tokens)) > 1:
-            return i
-    return min(map(len, rows))

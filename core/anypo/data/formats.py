@@ -11,14 +11,28 @@ A prompt and what follows it are texts or lists of messages.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
 
 from anypo.errors import DataError
+from anypo.support.sequences import shared_start
 
-Row = dict[str, Any]
+Columns = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a data set, or one of several that it became."""
+
+    number: int  # in the data set, from 1
+    columns: Columns
+
+
+def numbered(rows: Iterable[Columns]) -> list[Row]:
+    """The rows of a whole data set."""
+    return [Row(number, columns) for number, columns in enumerate(rows, 1)]
 
 
 @dataclass(frozen=True)
@@ -26,9 +40,8 @@ class Converter:
     """A way from one format to another."""
 
     takes: tuple[str, ...]  # columns
-    makes: tuple[str, ...]
-    is_needed: Callable[[Collection[str], Collection[str]], bool]  # of columns there are and wanted
-    convert: Callable[[Row], list[Row]]
+    makes: tuple[str, ...]  # and is needed where the last of them is wanted but not there
+    convert: Callable[[Columns], list[Columns]]
 
 
 def converted(rows: Sequence[Row], wanted: Collection[str], name: str = "") -> list[Row]:
@@ -43,12 +56,8 @@ def converted(rows: Sequence[Row], wanted: Collection[str], name: str = "") -> l
         DataError: A row is not of the format that the first one has.
     """
     for way in _CONVERTERS:
-        if _applies(way, rows[0].keys(), wanted):
-            rows = [
-                new
-                for number, row in enumerate(rows, 1)
-                for new in _converted(way, row, f"row {number} of '{name}'")
-            ]
+        if _applies(way, rows[0].columns, wanted):
+            rows = [new for row in rows for new in _converted(way, row, name)]
     return list(rows)
 
 
@@ -62,22 +71,25 @@ def columns_in_reach(columns: Collection[str], wanted: Collection[str]) -> set[s
 
 
 def _applies(way: Converter, columns: Collection[str], wanted: Collection[str]) -> bool:
-    return set(way.takes) <= set(columns) and way.is_needed(columns, wanted)
+    needed_for = way.makes[-1]
+    is_needed = needed_for in {"prompt", *wanted} and needed_for not in columns
+    return is_needed and set(way.takes) <= set(columns)
 
 
-def _converted(way: Converter, row: Row, where: str) -> list[Row]:
-    for column in way.takes:
-        if column not in row:
-            raise DataError(f"{where}: there is no '{column}', only {', '.join(row)}")
-        if row[column] is None:
-            raise DataError(f"{where}: '{column}' is null")
+def _converted(way: Converter, row: Row, name: str) -> list[Row]:
+    columns = row.columns
     try:
-        return way.convert(row)
+        for column in way.takes:
+            if column not in columns:
+                raise DataError(f"there is no '{column}', only {', '.join(columns)}")
+            if columns[column] is None:
+                raise DataError(f"'{column}' is null")
+        return [Row(row.number, new) for new in way.convert(columns)]
     except DataError as error:
-        raise DataError(f"{where}: {error}") from error
+        raise DataError(f"row {row.number} of '{name}': {error}") from error
 
 
-def _split_conversation(row: Row) -> list[Row]:
+def _split_conversation(row: Columns) -> list[Columns]:
     """All from the first reply on is the completion."""
     rest = {name: value for name, value in row.items() if name != "messages"}
     messages = row["messages"]
@@ -92,19 +104,19 @@ def is_reply(message: Any) -> bool:
     return isinstance(message, dict) and message.get("role") == "assistant"
 
 
-def _complete_nothing(row: Row) -> list[Row]:
+def _complete_nothing(row: Columns) -> list[Columns]:
     """A text is the completion of an empty prompt."""
     rest = {name: value for name, value in row.items() if name != "text"}
     return [{**rest, "prompt": "", "completion": row["text"]}]
 
 
-def _split_shared_start(row: Row) -> list[Row]:
+def _split_shared_start(row: Columns) -> list[Columns]:
     """What chosen and rejected begin with is the prompt; of neither it takes all."""
     chosen, rejected = row["chosen"], row["rejected"]
     if isinstance(chosen, str) and isinstance(rejected, str):
         shared = _shared_text(chosen, rejected)
     elif isinstance(chosen, list) and isinstance(rejected, list):
-        shared = max(0, min(_shared(chosen, rejected), len(chosen) - 1, len(rejected) - 1))
+        shared = max(0, min(shared_start(chosen, rejected), len(chosen) - 1, len(rejected) - 1))
     else:
         raise DataError(
             f"'chosen' is {chosen!r:.40} and 'rejected' is {rejected!r:.40}: both have to be "
@@ -114,13 +126,8 @@ def _split_shared_start(row: Row) -> list[Row]:
     return [{**row, **split}]
 
 
-def _shared(one: Sequence[Any], other: Sequence[Any]) -> int:
-    pairs = zip(one, other, strict=False)
-    return len(list(takewhile(lambda pair: pair[0] == pair[1], pairs)))
-
-
 def _shared_text(chosen: str, rejected: str) -> int:
-    shared = _shared(chosen, rejected)
+    shared = shared_start(chosen, rejected)
     used_up = [text for text in (chosen, rejected) if not text[shared:].strip()]
     if used_up:
         return min(shared, *map(_last_word, used_up))
@@ -134,7 +141,7 @@ def _last_word(text: str) -> int:
     return found.start() if found else 0
 
 
-def _unpair(row: Row) -> list[Row]:
+def _unpair(row: Columns) -> list[Columns]:
     """Two labelled rows of one pair."""
     rest = {name: value for name, value in row.items() if name not in ("chosen", "rejected")}
     return [
@@ -144,28 +151,8 @@ def _unpair(row: Row) -> list[Row]:
 
 
 _CONVERTERS = (
-    Converter(
-        ("messages",),
-        ("prompt", "completion"),
-        lambda has, wanted: "completion" in wanted and "completion" not in has,
-        _split_conversation,
-    ),
-    Converter(
-        ("text",),
-        ("prompt", "completion"),
-        lambda has, wanted: "completion" in wanted and "completion" not in has,
-        _complete_nothing,
-    ),
-    Converter(
-        ("chosen", "rejected"),
-        ("prompt",),
-        lambda has, _: "prompt" not in has,
-        _split_shared_start,
-    ),
-    Converter(
-        ("chosen", "rejected"),
-        ("completion", "label"),
-        lambda has, wanted: "label" in wanted and "label" not in has,
-        _unpair,
-    ),
+    Converter(("messages",), ("prompt", "completion"), _split_conversation),
+    Converter(("text",), ("prompt", "completion"), _complete_nothing),
+    Converter(("chosen", "rejected"), ("prompt",), _split_shared_start),
+    Converter(("chosen", "rejected"), ("completion", "label"), _unpair),
 )

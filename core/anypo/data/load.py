@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from anypo.data.formats import Row
-from anypo.errors import DataError
+from anypo.data.formats import Columns, Row, numbered
+from anypo.errors import DataError, one_line
 
 LOADERS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv"}
 
@@ -22,41 +22,41 @@ def load_rows(name: str) -> list[Row]:
     Raises:
         DataError: It does not exist, is empty, or a line of it is malformed.
     """
-    import datasets  # takes a second to import, and only a run needs it
-
-    datasets.disable_progress_bars()
-    path = Path(name)
     try:
-        if path.is_file():
-            table = _load_file(path, datasets)
-        elif path.is_dir() and (path / "state.json").exists():
-            table = datasets.load_from_disk(name)
-        elif path.is_dir():
-            table = datasets.load_dataset(name, split="train")
-        elif path.suffix in LOADERS or name.startswith((".", "/", "~")):
-            raise DataError(f"there is no file '{name}'")
-        else:
-            table = _load_hub(name, datasets)
-    except (DataError, KeyboardInterrupt):
+        table = _table(name)
+    except DataError:
         raise
     except Exception as error:
         raise DataError(f"data set '{name}' does not load: {_cause(error)}") from error
-    rows = list(table)
+    rows = numbered(table)
     if not rows:
         raise DataError(f"data set '{name}' is empty")
     return rows
 
 
-def _load_file(path: Path, datasets: Any) -> Any:
-    loader = LOADERS.get(path.suffix)
-    if loader is None:
-        raise DataError(f"'{path}' is none of {', '.join(LOADERS)}")
-    if path.suffix == ".jsonl":
+def _table(name: str) -> Any:
+    path = Path(name)
+    if path.suffix == ".jsonl" and path.is_file():
         return _read_jsonl(path)
-    return datasets.load_dataset(loader, data_files=str(path), split="train")
+    import datasets  # takes a second, which nobody else should wait
+
+    datasets.disable_progress_bars()
+    if path.is_file():
+        if path.suffix not in LOADERS:
+            raise DataError(f"'{path}' is none of {', '.join(LOADERS)}")
+        return datasets.load_dataset(LOADERS[path.suffix], data_files=str(path), split="train")
+    if path.is_dir() and (path / "state.json").exists():
+        return datasets.load_from_disk(name)
+    if path.is_dir():
+        return datasets.load_dataset(name, split="train")
+    if path.suffix in LOADERS or name.startswith((".", "/", "~")):
+        raise DataError(f"there is no file '{name}'")
+    repository, *rest = name.split(":")
+    split = rest.pop() if rest else "train"
+    return datasets.load_dataset(repository, *rest, split=split)
 
 
-def _read_jsonl(path: Path) -> list[Row]:
+def _read_jsonl(path: Path) -> list[Columns]:
     # Not through `datasets`: it gives no line number, and fills the keys a row lacks with None.
     rows = []
     with path.open(encoding="utf-8-sig") as lines:
@@ -73,13 +73,7 @@ def _read_jsonl(path: Path) -> list[Row]:
     return rows
 
 
-def _load_hub(name: str, datasets: Any) -> Any:
-    repository, *rest = name.split(":")
-    split = rest.pop() if rest else "train"
-    return datasets.load_dataset(repository, *rest, split=split)
-
-
 def _cause(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
-    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    return one_line(f"{type(error).__name__}: {error}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from anypo.data.chat import Example
-from anypo.data.formats import Row
+from anypo.data.formats import Columns, Row
 from anypo.data.tokens import Tokens
 from anypo.errors import DataError
 from anypo.hooks.batch import Completion, Prompt
@@ -29,6 +29,23 @@ class Prompts:
     cut_alike: list[int] = field(default_factory=list)  # rows left out: nothing but what was cut
     only_last: int = 0  # rows of whose completions only the last reply is learnt
 
+    def add(self, number: int, parts: Sequence[tuple[Prompt, Example]]) -> None:
+        """Add what became of one row, unless it holds the same completion twice.
+
+        Args:
+            number: Of the row.
+            parts: Its prompts, each with all that it had before anything was cut.
+        """
+        left = [(prompt, c) for prompt, _ in parts for c in prompt.completions.values()]
+        if _has_same(one.prompt + c.ids for _, one in parts for c in one.completions.values()):
+            self.identical.append(number)
+        elif _has_same(prompt.ids + completion.ids for prompt, completion in left):
+            self.cut_alike.append(number)
+        else:
+            self.prompts += [prompt for prompt, _ in parts]
+            self.cut += sum(completion.truncated for _, completion in left)
+            self.only_last += any(whole.only_last for _, whole in parts)
+
 
 def to_prompts(
     name: str,
@@ -37,8 +54,6 @@ def to_prompts(
     inputs: Inputs,
     max_prompt_length: int,
     max_completion_length: int,
-    *,
-    originals: int | None = None,
 ) -> Prompts:
     """The tokenised prompts of the rows of a data set, each with its other columns.
 
@@ -47,61 +62,28 @@ def to_prompts(
 
     Args:
         name: What to call the data set in an error.
-        rows: See `load_rows`.
+        rows: See `load_rows`; those that one became have its number, and follow each other.
         tokenizer: Of the model that will complete the prompts.
         inputs: What of a row is read beside its prompt.
         max_prompt_length: In tokens; a longer prompt is an error, never cut in silence.
         max_completion_length: In tokens.
-        originals: Rows that the data set had before each became several.
 
     Raises:
         DataError: A row lacks a column, or its content is unusable.
     """
-    reader = _Reader(tokenizer, inputs, max_prompt_length, max_completion_length)
-    found = Prompts()
-    read = _numbered(name, rows, originals or len(rows), reader.read)
-    for number, group in groupby(read, lambda pair: pair[0]):
-        _add(found, number, [one for _, one in group])
+    tokens, limits, found = Tokens(tokenizer), (max_prompt_length, max_completion_length), Prompts()
+    for number, parts in groupby(rows, lambda row: row.number):
+        try:
+            read = [_read(row.columns, tokens, inputs, *limits) for row in parts]
+        except DataError as error:
+            raise DataError(f"row {number} of '{name}': {error}") from error
+        found.add(number, read)
     if not found.prompts:
         raise DataError(_nothing_left(name, found, max_completion_length))
     return found
 
 
-@dataclass(frozen=True)
-class _Read:
-    """A row that was read."""
-
-    prompt: Prompt
-    whole: Example  # before anything was cut
-
-
-def _numbered(
-    name: str, rows: Sequence[Row], originals: int, read: Callable[[Row], _Read]
-) -> Iterator[tuple[int, _Read]]:
-    """What each row holds, with the number of the row that it comes from."""
-    for index, row in enumerate(rows):
-        number = 1 + index * originals // len(rows)
-        try:
-            yield number, read(row)
-        except DataError as error:
-            raise DataError(f"row {number} of '{name}': {error}") from error
-
-
-def _add(found: Prompts, number: int, parts: Sequence[_Read]) -> None:
-    """Add what became of one row, unless it holds the same completion twice."""
-    if _has_same(one.whole.prompt + c.ids for one in parts for c in one.whole.completions.values()):
-        found.identical.append(number)
-        return
-    completions = [(one.prompt, c) for one in parts for c in one.prompt.completions.values()]
-    if _has_same(prompt.ids + completion.ids for prompt, completion in completions):
-        found.cut_alike.append(number)
-        return
-    found.cut += sum(completion.truncated for _, completion in completions)
-    found.only_last += any(one.whole.only_last for one in parts)
-    found.prompts += [one.prompt for one in parts]
-
-
-def _has_same(rows: Iterator[list[int]]) -> bool:
+def _has_same(rows: Iterable[list[int]]) -> bool:
     keys = [tuple(row) for row in rows]
     return len(set(keys)) < len(keys)
 
@@ -118,57 +100,48 @@ def _nothing_left(name: str, found: Prompts, limit: int) -> str:
     )
 
 
-class _Reader:
-    """Reads one row after the other."""
-
-    def __init__(
-        self, tokenizer: PreTrainedTokenizerBase, inputs: Inputs, max_prompt: int, max_new: int
-    ) -> None:
-        self.text, self.inputs = Tokens(tokenizer), inputs
-        self.max_prompt, self.max_new = max_prompt, max_new
-
-    def read(self, row: Row) -> _Read:
-        missing = sorted({"prompt", *self.inputs.completions, *self.inputs.columns} - row.keys())
-        if missing:
-            raise DataError(f"there is no '{missing[0]}', only {', '.join(row)}")
-        whole = self._example(row)
-        if len(whole.prompt) > self.max_prompt:
-            raise DataError(
-                f"the prompt has {len(whole.prompt)} tokens, the limit is {self.max_prompt}; "
-                "shorten it, or raise max_prompt_length if the model attends to more"
-            )
-        ids = whole.prompt
-        completions = {c: self._cut(c, held) for c, held in whole.completions.items()}
-        if not ids:  # nothing predicts the first token, so it is not learnt
-            ids, completions = _first_as_prompt(completions)
-        columns = {column: value for column, value in row.items() if column != "prompt"}
-        columns |= {c: CHECKS[c](c, row[c]) for c in self.inputs.columns if c in CHECKS}
-        return _Read(Prompt(ids, row["prompt"], columns, completions), whole)
-
-    def _example(self, row: Row) -> Example:
-        options = _template_options(row)
-        if not self.inputs.completions:
-            return Example(self.text.prompt(row["prompt"], options=options))
-        held = {column: row[column] for column in sorted(self.inputs.completions)}
-        example = self.text.example(row["prompt"], held, options)
-        for column, content in held.items():
-            if self.text.says_nothing(content):
-                raise DataError(f"'{column}' is empty")
-        return example
-
-    def _cut(self, column: str, completion: Completion) -> Completion:
-        if len(completion.ids) <= self.max_new:
-            return completion
-        mask = completion.mask and completion.mask[: self.max_new]
-        if mask and not any(mask):
-            raise DataError(
-                f"'{column}' has nothing to learn from in its first {self.max_new} tokens; raise "
-                "max_completion_length"
-            )
-        return Completion(completion.ids[: self.max_new], mask, truncated=True)
+def _read(
+    row: Columns, tokens: Tokens, inputs: Inputs, max_prompt: int, max_new: int
+) -> tuple[Prompt, Example]:
+    """The prompt of a row, and what it had before anything was cut."""
+    missing = sorted({"prompt", *inputs.wanted} - row.keys())
+    if missing:
+        raise DataError(f"there is no '{missing[0]}', only {', '.join(row)}")
+    options = _template_options(row)
+    held = {column: row[column] for column in sorted(inputs.completions)}
+    if held:
+        whole = tokens.example(row["prompt"], held, options)
+    else:
+        whole = Example(tokens.prompt(row["prompt"], options=options))
+    if empty := [column for column, content in held.items() if tokens.says_nothing(content)]:
+        raise DataError(f"'{empty[0]}' is empty")
+    if len(whole.prompt) > max_prompt:
+        raise DataError(
+            f"the prompt has {len(whole.prompt)} tokens, the limit is {max_prompt}; "
+            "shorten it, or raise max_prompt_length if the model attends to more"
+        )
+    ids = whole.prompt
+    completions = {c: _cut(c, completion, max_new) for c, completion in whole.completions.items()}
+    if not ids:  # nothing predicts the first token, so it is not learnt
+        ids, completions = _first_as_prompt(completions)
+    columns = {column: value for column, value in row.items() if column != "prompt"}
+    columns |= {c: CHECKS[c](c, row[c]) for c in inputs.columns if c in CHECKS}
+    return Prompt(ids, row["prompt"], columns, completions), whole
 
 
-def _template_options(row: Row) -> Mapping[str, Any]:
+def _cut(column: str, completion: Completion, limit: int) -> Completion:
+    if len(completion.ids) <= limit:
+        return completion
+    mask = completion.mask and completion.mask[:limit]
+    if mask and not any(mask):
+        raise DataError(
+            f"'{column}' has nothing to learn from in its first {limit} tokens; raise "
+            "max_completion_length"
+        )
+    return Completion(completion.ids[:limit], mask, truncated=True)
+
+
+def _template_options(row: Columns) -> Mapping[str, Any]:
     """What the chat template is given beside the messages: TRL's columns for that."""
     if not isinstance(row["prompt"], list):
         return {}

@@ -24,7 +24,7 @@ class Tokens:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self.tokenizer, self.chat = tokenizer, Chat(tokenizer)
-        self.end = cast(int, tokenizer.eos_token_id)
+        self.end = self.chat.end
 
     def prompt(
         self,

@@ -14,7 +14,7 @@ from anypo.functional.groups import (
     group_standardize,
     group_sum,
 )
-from anypo.functional.masking import masked, masked_mean, whiten
+from anypo.functional.masking import first_token, masked, masked_mean, whiten
 from anypo.functional.preference import log_odds, margin, mean_logprob
 from anypo.functional.ratios import (
     LOG_RATIO_LIMIT,
@@ -43,6 +43,7 @@ __all__ = [
     "clipped_value_loss",
     "constant_length_mean",
     "exp_ratio",
+    "first_token",
     "gae",
     "group_completion_mean",
     "group_index",

@@ -15,6 +15,11 @@ def masked_mean(x: Float[Tensor, "N T"], mask: Bool[Tensor, "N T"]) -> Float[Ten
     return masked(x, mask).sum() / mask.sum().clamp(min=1)
 
 
+def first_token(x: Float[Tensor, "N T"], mask: Bool[Tensor, "N T"]) -> Float[Tensor, "N 1"]:
+    """`x` at each row's first unmasked position; in a row without any, at the first of all."""
+    return x.gather(-1, mask.int().argmax(-1, keepdim=True))
+
+
 def whiten(
     x: Float[Tensor, "N T"], mask: Bool[Tensor, "N T"], *, correction: int = 1, eps: float = 1e-8
 ) -> Float[Tensor, "N T"]:

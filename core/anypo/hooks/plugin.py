@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationInfo, field_validator
+from pydantic import ValidatorFunctionWrapHandler as Validator
 
 from anypo.errors import PluginError, nearest
 from anypo.hooks.specs import HOOKS
@@ -18,11 +20,24 @@ from anypo.hooks.version import HOOK_API_VERSION, mismatch
 _knobs_read: ContextVar[set[str] | None] = ContextVar("_knobs_read", default=None)
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where in a stack a plugin stands."""
+
+    below: Mapping[str, Any] = field(default_factory=dict)  # the knobs declared below it
+    bounded_above: Collection[str] = ()  # its own knobs whose bounds a plugin above declares anew
+
+
+NOWHERE = Place()
+_made_in: ContextVar[Place] = ContextVar("_made_in", default=NOWHERE)
+
+
 class Plugin(BaseModel):
     """Base of all algorithms and modifiers: a frozen pydantic model.
 
     A stack is laid bottom to top, `extends` first. A knob has one value in the whole stack: what
-    the user set, else the default of the topmost plugin that declares it.
+    the user set, else the default of the topmost plugin that declares it. Every knob of the stack
+    below a plugin is an attribute of it, unless it has something of that name itself.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -35,6 +50,8 @@ class Plugin(BaseModel):
     built_in_options: ClassVar[dict[str, Any]] = {}  # those that suit the built-in model,
     built_in_knobs: ClassVar[dict[str, Any]] = {}  # and knobs, where the plugin's defaults do not
 
+    _anypo_place: Place = PrivateAttr(default_factory=lambda: _made_in.get())
+
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         super().__pydantic_init_subclass__(**kwargs)
@@ -46,8 +63,38 @@ class Plugin(BaseModel):
             read.add(name)
         return super().__getattribute__(name)
 
+    def __getattr__(self, name: str) -> Any:
+        below = {} if name.startswith("_") else self._anypo_place.below
+        if name in below and not hasattr(type(self), name):
+            if (read := _knobs_read.get()) is not None:
+                read.add(name)
+            return below[name]
+        try:
+            return super().__getattr__(name)  # type: ignore[misc]  # pydantic hides it
+        except AttributeError as error:
+            if not below or hasattr(type(self), name):
+                raise
+            raise AttributeError(
+                f"{error}, and no plugin below it has a knob of that name{nearest(name, below)}"
+            ) from None
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _unless_bounded_above(cls, value: Any, check: Validator, info: ValidationInfo) -> Any:
+        return value if info.field_name in _made_in.get().bounded_above else check(value)
+
     def __hash__(self) -> int:  # pluggy keeps plugins in sets; a knob may be a list
         return object.__hash__(self)
+
+
+@contextmanager
+def placed(place: Place) -> Iterator[None]:
+    """What is made inside the block stands in that place of a stack."""
+    token = _made_in.set(place)
+    try:
+        yield
+    finally:
+        _made_in.reset(token)
 
 
 @contextmanager

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import Distribution, EntryPoint, distributions
 from importlib.util import find_spec
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from anypo.errors import PluginError, nearest
 from anypo.hooks.version import mismatch
+from anypo.support.sequences import shared_start
 
 KINDS = {  # of which there are several, and the entry points by which they are found
     "algorithm": "anypo",
@@ -165,8 +165,7 @@ def owner(module: str) -> Entry | None:
     parts = module.split(".")
 
     def shared(entry: Entry) -> int:  # distributions may share a namespace package
-        pairs = zip(parts, entry.entry_point.module.split("."), strict=False)
-        return len(list(takewhile(lambda pair: pair[0] == pair[1], pairs)))
+        return shared_start(parts, entry.entry_point.module.split("."))
 
     return max(filter(shared, installed()), key=shared, default=None)
 

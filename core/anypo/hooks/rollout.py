@@ -36,11 +36,14 @@ class Inputs:
 
     sampler: bool = False  # whether it has the policy complete prompts
     scorer: bool = False  # whether it has completions rewarded
-    completions: frozenset[str] = (
-        frozenset()
-    )  # columns of the data set that it reads as completions
+    completions: frozenset[str] = frozenset()  # columns of the data set, read as completions
     columns: frozenset[str] = frozenset()  # further columns that it reads
     fixed: bool = False  # whether a row always gives the completions that it holds, and no others
+
+    @property
+    def wanted(self) -> frozenset[str]:
+        """The columns of the data set that it reads beside the prompt."""
+        return self.completions | self.columns
 
 
 def sample_groups(

@@ -81,7 +81,10 @@ class Hooks(Protocol):
         entropy: Float[Tensor, "N T"] | None,
         batch: Batch,
     ) -> dict[str, Float[Tensor, "N T"] | Float[Tensor, "N 1"] | None] | None:
-        """What else is paid for? Penalties by name; the topmost plugin wins, None deletes."""
+        """What else is paid for? Penalties by name; the topmost plugin wins, None deletes.
+
+        No penalty may be called `policy`: that is the gain, in the losses that are logged.
+        """
         ...
 
     @hookspec(firstresult=True)
@@ -98,10 +101,11 @@ class Hooks(Protocol):
         log_ratio: Float[Tensor, "N T"] | Float[Tensor, "N 1"],
         logprobs: Float[Tensor, "N T"],
         batch: Batch,
-    ) -> dict[str, Float[Tensor, "N T"] | Float[Tensor, "N 1"] | Float[Tensor, " N"]] | None:
+    ) -> dict[str, Float[Tensor, "N T"] | Float[Tensor, "N 1"] | Float[Tensor, " N"] | None] | None:
         """What is worth watching? By name; logged as means over all that is not NaN.
 
-        Called without gradient on the rows of a micro-batch; never part of the loss.
+        The topmost plugin wins, None deletes. Called without gradient on the rows of a
+        micro-batch; never part of the loss.
         """
         ...
 

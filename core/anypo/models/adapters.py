@@ -16,7 +16,7 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from anypo.errors import ConfigError, nearest
+from anypo.errors import ConfigError, nearest, one_line
 from anypo.models.options import AdapterOptions
 
 if TYPE_CHECKING:
@@ -55,8 +55,9 @@ def add_lora(model: PreTrainedModel, base: str, options: AdapterOptions) -> None
         try:
             inject_adapter_in_model(adapter, model, ADAPTER)
         except ValueError as error:
-            reason = " ".join(str(error).split())[:300]
-            raise ConfigError(f"peft makes no adapters for this model: {reason}") from error
+            raise ConfigError(
+                f"peft makes no adapters for this model: {one_line(error)}"
+            ) from error
 
 
 def has_lora(model: nn.Module) -> bool:

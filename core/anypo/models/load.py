@@ -20,7 +20,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from anypo.errors import ModelError
+from anypo.errors import ModelError, one_line
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
 TINY = 5_000_000  # parameters; below, a second thread costs more than it brings
@@ -184,5 +184,4 @@ class _errors_of:  # noqa: N801 -- a context manager, used like a function
 
     def __exit__(self, _: Any, error: BaseException | None, __: Any) -> None:
         if isinstance(error, OSError | ValueError | KeyError | ImportError | RuntimeError):
-            reason = " ".join(str(error).split())
-            raise ModelError(f"{self.subject} does not load: {reason[:300]}") from error
+            raise ModelError(f"{self.subject} does not load: {one_line(error)}") from error

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
 from anypo.data.tokens import Tokens
@@ -85,7 +86,7 @@ class ScoreOfModel:
 
     @torch.no_grad()
     def _scores(self, rows: Sequence[list[int]], lengths: torch.Tensor) -> torch.Tensor:
-        padded = torch.tensor([row + [0] * (int(lengths.max()) - len(row)) for row in rows])
+        padded = pad_sequence([torch.tensor(row) for row in rows], batch_first=True)
         device = self.runtime.device
         with self.runtime.autocast():
             return text_scores(self.model, padded.to(device), lengths.to(device))

@@ -15,6 +15,7 @@ import math
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -95,12 +96,15 @@ class Rewards:
 
     def _scored(self, sample: Sample, answers: Sequence[Answer], stepwise: bool) -> Sample:
         scores = [sum(r for _, r in a) if isinstance(a, list) else a for a in answers]
+        applying = [(r, s) for r, s in zip(self.rewards, scores, strict=True) if not math.isnan(s)]
+        if not applying:
+            raise RewardError("every reward returned None for a completion: nothing scores it")
         columns = dict(sample.columns)
         if stepwise:
             columns |= step_columns(len(sample.completion_ids), self._steps(sample, answers))
         return replace(
             sample,
-            reward=self._weighted_sum(scores),
+            reward=sum(reward.weight * score for reward, score in applying),
             scores={r.name: score for r, score in zip(self.rewards, scores, strict=True)},
             score_weights={r.name: r.weight for r in self.rewards},
             columns=columns,
@@ -124,7 +128,7 @@ class Rewards:
         ids = [sample.completion_ids for sample in samples]
         texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
         columns = {name for prompt in asked for name in prompt.columns}
-        return {
+        arguments = {
             **{name: [prompt.columns.get(name) for prompt in asked] for name in columns},
             "prompts": [prompt.content for prompt in asked],
             "completions": [
@@ -132,24 +136,11 @@ class Rewards:
                 for p, text in zip(asked, texts, strict=True)
             ],
             "completion_ids": ids,
-            **({TOKENS: [self._tokens(row) for row in ids]} if self._want_tokens() else {}),
         }
-
-    def _want_tokens(self) -> bool:
-        return any(p.name == TOKENS for r in self.rewards for p in _parameters(r.function))
-
-    def _tokens(self, ids: list[int]) -> list[str]:
-        return self.tokenizer.batch_decode([[token] for token in ids], skip_special_tokens=True)
-
-    def _weighted_sum(self, scores: Sequence[float]) -> float:
-        parts = [
-            reward.weight * score
-            for reward, score in zip(self.rewards, scores, strict=True)
-            if not math.isnan(score)
-        ]
-        if not parts:
-            raise RewardError("every reward returned None for a completion: nothing scores it")
-        return sum(parts)
+        if any(p.name == TOKENS for r in self.rewards for p in _parameters(r.function)):
+            decode = partial(self.tokenizer.batch_decode, skip_special_tokens=True)
+            arguments[TOKENS] = [decode([[token] for token in row]) for row in ids]
+        return arguments
 
 
 def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:

@@ -22,12 +22,12 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from anypo.runs.recipe import Recipe, write_recipe
 from anypo.errors import ConfigError
 from anypo.models.adapters import has_lora, save_lora
-from anypo.runs.provenance import LOCK, Lock, write_lock
-from anypo.training.trainer import Report, Trainer
 from anypo.models.weights import whole_weights
+from anypo.runs.provenance import LOCK, Lock, write_lock
+from anypo.runs.recipe import Recipe, write_recipe
+from anypo.training.trainer import Report, Trainer
 
 SAMPLES_EVERY = 10  # steps
 SAMPLES_KEPT = 8  # rows each time

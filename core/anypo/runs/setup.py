@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from transformers import PreTrainedTokenizerBase
 
 from anypo.composition.algorithm import Algorithm
-from anypo.hooks.batch import Prompt
-from anypo.composition.compose import learning_from
-from anypo.runs.options import RunConfig, sampler_of
-from anypo.runs.task import ensure_task
-from anypo.sampling.sampler import start_sampler
-from anypo.support.extras import check_installed
-from anypo.training.distributed import Distributed, set_seed
-from anypo.training.evaluation import HeldOutLoss, SampledScore
-from anypo.training.frozen import ensure_precomputed
-from anypo.training.learner import Learner
-from anypo.training.trainer import Evaluation, Trainer
+from anypo.data.dataset import Reader
 from anypo.data.load import load_rows
 from anypo.data.stream import PromptStream
 from anypo.errors import ConfigError, DataError
-from anypo.data.formats import Row, columns_in_reach, converted
+from anypo.hooks.batch import Prompt
 from anypo.hooks.runtime import Runtime
 from anypo.hooks.sampler import SamplingRequest
 from anypo.hooks.task import ChosenTask
@@ -37,11 +26,18 @@ from anypo.models.load import (
     load_tokenizer,
     sensible_threads,
 )
-from anypo.runs.observer import Observer
-from anypo.data.prompts import Prompts, to_prompts
 from anypo.rewards.load import load_reward
 from anypo.rewards.scorer import Rewards
-from anypo.hooks.rollout import Inputs
+from anypo.runs.observer import Observer
+from anypo.runs.options import RunConfig, sampler_of
+from anypo.runs.task import ensure_task
+from anypo.sampling.sampler import start_sampler
+from anypo.support.extras import check_installed
+from anypo.training.distributed import Distributed, set_seed
+from anypo.training.evaluation import HeldOutLoss, SampledScore
+from anypo.training.frozen import ensure_precomputed
+from anypo.training.learner import Learner
+from anypo.training.trainer import Evaluation, Trainer
 
 
 @dataclass
@@ -83,14 +79,15 @@ def gather(
     assert model is not None, "a run without a model or data has a task"
     assert data is not None, "a run without a model or data has a task"
     tokenizer = load_tokenizer(model, trust_remote_code=config.trust_remote_code)
-    reader = _Reader(algorithm, config, tokenizer, _prompt_limit(model, config), observer)
+    limits = _prompt_limit(model, config), config.max_completion_length
+    reader = Reader(algorithm, tokenizer, *limits, observer.note)
     scorer = Rewards(rewards, tokenizer, config.reward_timeout)
     found = Materials(config, model, tokenizer, scorer, reader.to_learn_from(data, rows[data]))
     if eval_data and algorithm.inputs.completions:
-        found.held_out_rows = reader.to_judge(eval_data, rows[eval_data])
+        found.held_out_rows = reader.to_measure(eval_data, rows[eval_data])
     if eval_data and rewards:
-        judged = bool(found.held_out_rows)
-        found.held_out = reader.to_complete(eval_data, rows[eval_data], judged=judged)
+        has_loss = bool(found.held_out_rows)
+        found.held_out = reader.to_complete(eval_data, rows[eval_data], has_loss=has_loss)
     if config.eval_data and not (found.held_out or found.held_out_rows):
         raise DataError(
             f"data set '{eval_data}' cannot be evaluated on: it lacks columns that "
@@ -102,86 +99,6 @@ def gather(
         steps = math.ceil(config.data_epochs * len(found.prompts) / config.prompts_per_step)
         found.config = config.model_copy(update={"steps": steps})
     return found
-
-
-@dataclass
-class _Reader:
-    """Makes prompts of the rows of data sets."""
-
-    algorithm: Algorithm
-    config: RunConfig
-    tokenizer: PreTrainedTokenizerBase
-    prompt_limit: int  # tokens
-    observer: Observer
-
-    def to_learn_from(self, name: str, rows: Sequence[Row]) -> list[Prompt]:
-        """Prompts with all that the rollout reads."""
-        originals = len(rows)
-        rows = converted(rows, self._wanted, name)
-        missing = sorted({"prompt", *self._wanted} - rows[0].keys())
-        if missing:
-            fitting = learning_from(rows[0].keys(), self.algorithm)
-            raise DataError(
-                f"data set '{name}' has no column '{missing[0]}', only {', '.join(rows[0])}; "
-                + f"{', '.join(fitting) or 'only an algorithm that samples'} would learn from it"
-            )
-        return self._tokenised(name, rows, self.algorithm.inputs, originals)
-
-    def to_complete(self, name: str, rows: Sequence[Row], *, judged: bool) -> list[Prompt]:
-        """Prompts alone; none, if the rows have none but are good for judging."""
-        in_conversation = "prompt" not in rows[0] and "messages" in rows[0]
-        rows = converted(rows, ["completion"] if in_conversation else [], name)
-        if "prompt" not in rows[0]:
-            lack = f"data set '{name}' has no column 'prompt', only {', '.join(rows[0])}"
-            if not judged:
-                raise DataError(lack)
-            self.observer.note(f"{lack}: its loss is measured, but no reward scores anything")
-            return []
-        return self._tokenised(name, rows, Inputs(), len(rows))
-
-    def to_judge(self, name: str, rows: Sequence[Row]) -> list[Prompt]:
-        """Prompts with all that the rollout reads; none, if the data set lacks it."""
-        has_all = {"prompt", *self._wanted} <= columns_in_reach(rows[0].keys(), self._wanted)
-        return self.to_learn_from(name, rows) if has_all else []
-
-    @property
-    def _wanted(self) -> frozenset[str]:
-        return self.algorithm.inputs.completions | self.algorithm.inputs.columns
-
-    def _tokenised(
-        self, name: str, rows: Sequence[Row], inputs: Inputs, originals: int
-    ) -> list[Prompt]:
-        limits = (self.prompt_limit, self.config.max_completion_length)
-        found = to_prompts(name, rows, self.tokenizer, inputs, *limits, originals=originals)
-        for note in _losses(name, found, limits[1]):
-            self.observer.note(note)
-        return found.prompts
-
-
-def _losses(name: str, found: Prompts, limit: int) -> list[str]:
-    notes = []
-    if found.identical:
-        notes.append(
-            f"{len(found.identical)} rows of '{name}' hold the same completion twice and are left "
-            f"out (row {found.identical[0]} is the first)"
-        )
-    if found.cut_alike:
-        notes.append(
-            f"the completions of {len(found.cut_alike)} rows of '{name}' differ only beyond "
-            f"max_completion_length ({limit}); the rows are left out (row {found.cut_alike[0]} is "
-            "the first)"
-        )
-    if found.only_last:
-        notes.append(
-            f"of {found.only_last} rows of '{name}' only the last reply is learnt: the chat "
-            "template renders earlier ones otherwise once later ones follow"
-        )
-    if found.cut:
-        notes.append(
-            f"{found.cut} completions of '{name}' are longer than max_completion_length ({limit}) "
-            "and were cut"
-        )
-    return notes
 
 
 def _prompt_limit(model: str, config: RunConfig) -> int:

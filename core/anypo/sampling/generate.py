@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from transformers import (
     DynamicCache,
     GenerationConfig,
@@ -134,10 +136,10 @@ class _Recorder(LogitsProcessor):
 def _left_padded(
     prompts: list[list[int]], device: torch.device
 ) -> tuple[Int[Tensor, "P L"], Int[Tensor, "P L"]]:
-    width = max(len(ids) for ids in prompts)
-    ids = [[0] * (width - len(ids)) + ids for ids in prompts]
-    real = [[0] * (width - len(ids)) + [1] * len(ids) for ids in prompts]
-    return torch.tensor(ids, device=device), torch.tensor(real, device=device)
+    ids = [torch.tensor(prompt, device=device) for prompt in prompts]
+    real = [torch.ones_like(prompt) for prompt in ids]
+    pad = partial(pad_sequence, batch_first=True, padding_side="left")
+    return pad(ids), pad(real)
 
 
 def _prefilled(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from anypo.composition.algorithm import Algorithm
-from anypo.composition.synthetic import MadeUpSampler, MadeUpScorer, made_up_prompts
+from anypo.composition.synthetic import SyntheticSampler, SyntheticScorer, synthetic_prompts
 from anypo.hooks.batch import Batch, Sample, collate
 from anypo.hooks.specs import State
 
@@ -20,7 +20,7 @@ WEIGHTS = {"one": 0.75, "two": 0.25}  # of the two made-up rewards; what both ga
 BUDGET = 8  # tokens a completion may have; the longest one has fewer
 
 
-class SeededSampler(MadeUpSampler):
+class SeededSampler(SyntheticSampler):
     """Completions of 1 to 6 tokens, the same for every call with the same seed.
 
     Args:
@@ -35,13 +35,13 @@ class SeededSampler(MadeUpSampler):
         self.seed, self.fixed_length = seed, fixed_length
 
     def length(self, group: int, i: int) -> int:
-        """See `MadeUpSampler`."""
+        """See `SyntheticSampler`."""
         if self.fixed_length is not None:
             return self.fixed_length
         return random.Random(f"length {self.seed} {group} {i}").randint(1, 6)
 
 
-class SeededScorer(MadeUpScorer):
+class SeededScorer(SyntheticScorer):
     """Two rewards per completion and one per step, no two alike.
 
     Args:
@@ -54,13 +54,13 @@ class SeededScorer(MadeUpScorer):
         self.seed, self.change = seed, change
 
     def scored(self, sample: Sample, i: int) -> Sample:
-        """See `MadeUpScorer`."""
+        """See `SyntheticScorer`."""
         scores = {name: self._draw(f"{name} {i}") for name in WEIGHTS}
         reward = sum(WEIGHTS[name] * score for name, score in scores.items())
         return replace(sample, reward=reward, scores=scores, score_weights=WEIGHTS)
 
     def step_reward(self, i: int, step: int) -> float:
-        """See `MadeUpScorer`."""
+        """See `SyntheticScorer`."""
         return self._draw(f"step {i} {step}")
 
     def _draw(self, what: str) -> float:
@@ -118,13 +118,13 @@ def roll_out(
     seed: int,
     *,
     prompts: int = 3,
-    sampler: MadeUpSampler | None = None,
-    scorer: MadeUpScorer | None = None,
+    sampler: SyntheticSampler | None = None,
+    scorer: SyntheticScorer | None = None,
     state: State | None = None,
 ) -> list[Sample]:
     """The samples that the algorithm's rollout makes of made-up prompts."""
     return algorithm.rollout(
-        made_up_prompts(prompts, set(), set()),
+        synthetic_prompts(prompts, set(), set()),
         sampler or SeededSampler(seed),
         scorer or SeededScorer(seed),
         {} if state is None else state,

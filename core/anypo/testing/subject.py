@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 from anypo.composition.algorithm import Algorithm
+from anypo.composition.refusals import refuse_misfits
 from anypo.composition.stack import Layer, lay, layer_of, resolve_knobs
-from anypo.composition.trial import dry_run
+from anypo.composition.trial import trial
 from anypo.errors import AnypoError, PluginError, nearest
 from anypo.hooks.specs import MERGED, STAGES
 from anypo.testing.cases import Case, groups, joined, make_case, roll_out, some_rows, with_holes
@@ -59,19 +61,23 @@ class Subject:
         return self.assembled()
 
     def assembled(self) -> Algorithm:
-        """The stack put together anew."""
+        """The stack put together anew, with what a trial finds unless it fails."""
+        untried = self._untried()
+        try:
+            return untried.knowing(trial(untried))
+        except Exception:  # which `refusal` tells
+            return untried
+
+    def _untried(self) -> Algorithm:
         name = "+".join(layer_of(plugin).name for plugin in self.plugins)
-        algorithm = Algorithm(name, self.layers, resolve_knobs(self.layers, self.knobs))
-        _tried(algorithm)
-        return algorithm
+        return Algorithm(name, self.layers, resolve_knobs(self.layers, self.knobs))
 
     @cached_property
     def without_penalties(self) -> Algorithm:
         """The stack with its gain alone."""
-        algorithm = self.assembled()
-        penalties = {impl.plugin_name for impl in algorithm.answers("regularizer")}
-        algorithm.leave_out("regularizer", penalties)
-        return algorithm
+        algorithm = self.algorithm
+        penalties = frozenset(impl.plugin_name for impl in algorithm.answers("regularizer"))
+        return algorithm.knowing(replace(algorithm.findings, overridden=penalties))
 
     @cached_property
     def name(self) -> str:
@@ -96,7 +102,14 @@ class Subject:
     @cached_property
     def refusal(self) -> str:
         """Why `compose` refuses the stack after a trial; empty if it does not."""
-        return _tried(self.assembled())
+        untried = self._untried()
+        try:
+            refuse_misfits(untried.knowing(trial(untried)))
+        except AnypoError as error:
+            return str(error)
+        except Exception as error:  # a rollout may return anything
+            return f"{type(error).__name__}: {error}"
+        return ""
 
     @cached_property
     def trouble(self) -> str:
@@ -184,17 +197,6 @@ class Subject:
         if self.algorithm.couples_groups:
             return groups(case.batch)
         return [[row] for row in range(len(case))]
-
-
-def _tried(algorithm: Algorithm) -> str:
-    """Let the algorithm find out what it reads; what is wrong with it, or nothing."""
-    try:
-        dry_run(algorithm)
-    except AnypoError as error:
-        return str(error)
-    except Exception as error:  # a rollout may return anything
-        return f"{type(error).__name__}: {error}"
-    return ""
 
 
 def _claims_of(layer: Layer) -> Sequence[str]:

@@ -28,7 +28,7 @@ class Touch:
 def touched(algorithm: Algorithm, case: Case) -> list[Touch]:
     """What the hooks of all stages but the rollout edit."""
     found: list[Touch] = []
-    with _watched(algorithm, found.append):
+    with _monitored(algorithm, found.append):
         prepared = algorithm.prepare(case.batch)
         leaves = {name: x.clone().requires_grad_() for name, x in case.inputs.items()}
         algorithm.loss(batch=prepared, **leaves)
@@ -36,7 +36,7 @@ def touched(algorithm: Algorithm, case: Case) -> list[Touch]:
 
 
 @contextmanager
-def _watched(algorithm: Algorithm, report: Callable[[Touch], None]) -> Iterator[None]:
+def _monitored(algorithm: Algorithm, report: Callable[[Touch], None]) -> Iterator[None]:
     """Report every argument of a hook that is not the same after the call."""
     before: Named = {}
 

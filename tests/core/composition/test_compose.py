@@ -6,7 +6,7 @@ import pytest
 
 import anypo.functional as F
 from anypo import Algorithm, Plugin, compose, hookimpl
-from anypo.composition.compose import learning_from, suited_to_built_in
+from anypo.composition.compose import suited_to_built_in
 from anypo.errors import KnobError, PluginError
 from anypo_plugins.grpo import GRPO
 
@@ -213,47 +213,3 @@ def test_a_gain_per_sequence_under_weights_per_token_is_refused(stack):
 def test_a_plugin_that_another_replaces_entirely_is_refused():
     with pytest.raises(PluginError, match="'gdpo' has no effect"):
         compose("gdpo", "gfpo")
-
-
-# -- who learns from what ------------------------------------------------------------------------
-
-PAIRWISE = ["cdpo", "dpo", "ipo", "orpo", "reward_model", "robust_dpo"]
-
-
-@pytest.mark.parametrize(
-    ("columns", "fitting"),
-    [
-        ({"prompt", "chosen", "rejected"}, [*PAIRWISE, "kto"]),
-        ({"chosen", "rejected", "source"}, [*PAIRWISE, "kto"]),
-        ({"prompt", "completion", "label"}, ["kto", "sft"]),
-        ({"prompt", "completion"}, ["sft"]),
-        ({"messages"}, ["sft"]),
-        ({"text"}, ["sft"]),
-        ({"prompt", "chosen"}, []),
-        ({"prompt", "answer"}, []),
-        (set(), []),
-    ],
-)
-def test_who_learns_from_some_columns_is_known(columns, fitting):
-    assert learning_from(columns, compose("grpo")) == sorted(fitting)
-
-
-def test_nobody_elses_code_is_run_to_find_who_learns_from_what(install):
-    install("foreign", {"foreign": "foreign_algorithms:Foreign"}, {"foreign_algorithms.py": "1/0"})
-    assert learning_from({"prompt", "completion"}, compose("sft")) == ["sft"]
-
-
-IMITATION = """
-from anypo_plugins.sft import SFT
-class Imitation(SFT):
-    "The same by another name."
-class Broken:
-    "Answers nothing."
-"""
-
-
-def test_the_packages_of_the_algorithm_itself_are_asked(install):
-    points = {"imitation": "imitations:Imitation", "broken": "imitations:Broken"}
-    install("imitations", points, {"imitations.py": IMITATION})
-    assert learning_from({"prompt", "completion"}, compose("grpo")) == ["sft"]
-    assert learning_from({"prompt", "completion"}, compose("imitation")) == ["imitation"]

@@ -409,6 +409,12 @@ def test_none_deletes_a_penalty_from_below():
     torch.testing.assert_close(terms(revived)["kl"], torch.tensor(0.5))
 
 
+def test_a_penalty_must_not_take_the_place_of_the_gain():
+    with pytest.raises(PluginError, match="of plugin 'mine' calls a penalty 'policy'"):
+        compose(GRPO, pays("Mine", {"policy": 1.0}), pays("Other", {"a": 1.0}))
+    assert "policy" in terms(compose(GRPO, pays("Mine", {"policy": None})))
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [

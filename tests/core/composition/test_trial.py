@@ -545,7 +545,7 @@ def watched(algorithm, lengths=(2, 1)):
     return {name: float(total / count) for name, (total, count) in metrics.items()}
 
 
-WRONG_METRICS = [torch.zeros(7), torch.zeros(7, 4), torch.zeros(()), 0.5, "text", None]
+WRONG_METRICS = [torch.zeros(7), torch.zeros(7, 4), torch.zeros(()), 0.5, "text"]
 
 
 @pytest.mark.parametrize("value", WRONG_METRICS, ids=lambda v: str(getattr(v, "shape", v)))
@@ -595,6 +595,14 @@ def test_metrics_of_all_plugins_are_merged_and_the_topmost_wins():
     above = plugin("Above", metrics=constant(two=4.0, three=3.0))
     found = watched(compose(Base, below, silent, above))
     assert found.items() >= {"one": 1.0, "two": 4.0, "three": 3.0}.items()
+
+
+def test_none_deletes_a_metric_from_below():
+    below = plugin("Below", metrics=lambda self, batch: dict.fromkeys("ab", batch.rewards))
+    above = answering("metrics", {"a": None}, "Above")
+    assert "b" in watched(compose(Base, below, above))
+    assert "a" not in watched(compose(Base, below, above))
+    assert "a" in watched(compose(Base, above, below))
 
 
 def test_metrics_are_asked_without_gradient():

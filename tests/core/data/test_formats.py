@@ -2,7 +2,7 @@ import copy
 
 import pytest
 
-from anypo.data.formats import columns_in_reach, converted
+from anypo.data.formats import Row, columns_in_reach, converted, numbered
 from anypo.errors import AnypoError, DataError
 
 USER = {"role": "user", "content": "1+1"}
@@ -13,9 +13,14 @@ PAIR = {"chosen", "rejected"}
 LABELLED = {"completion", "label"}
 
 
+def convert_all(rows, wanted):
+    """The rows that rows become."""
+    return [row.columns for row in converted(numbered(rows), wanted, "mine")]
+
+
 def convert(row, wanted):
     """The only row that a row becomes."""
-    (new,) = converted([row], wanted)
+    (new,) = convert_all([row], wanted)
     return new
 
 
@@ -32,7 +37,7 @@ def convert(row, wanted):
     ],
 )
 def test_rows_that_need_nothing_or_cannot_be_helped_stay_as_they_are(row, wanted):
-    assert converted([row, row], wanted) == [row, row]
+    assert convert_all([row, row], wanted) == [row, row]
 
 
 def test_from_the_first_reply_on_a_conversation_is_the_completion():
@@ -121,7 +126,7 @@ def test_a_pair_of_different_kinds_names_its_row(chosen, rejected):
     with pytest.raises(
         DataError, match=r"^row 2 of 'mine': 'chosen' is .* and 'rejected' is .*: b"
     ):
-        converted([good, {"chosen": chosen, "rejected": rejected}], PAIR, "mine")
+        convert_all([good, {"chosen": chosen, "rejected": rejected}], PAIR)
 
 
 @pytest.mark.parametrize(
@@ -135,27 +140,34 @@ def test_a_pair_of_different_kinds_names_its_row(chosen, rejected):
 )
 def test_a_column_that_is_null_names_its_row(row, wanted, column):
     with pytest.raises(DataError, match=f"^row 1 of 'mine': '{column}' is null$"):
-        converted([row], wanted, "mine")
+        convert_all([row], wanted)
 
 
 @pytest.mark.parametrize("messages", ["hello", 3, {"role": "user", "content": "a"}])
 def test_messages_that_are_no_list_name_row_and_column(messages):
     rows = [{"messages": [USER, REPLY]}, {"messages": messages}]
     with pytest.raises(DataError, match=r"^row 2 of 'mine': 'messages' is .*, not a list of messa"):
-        converted(rows, COMPLETION, "mine")
+        convert_all(rows, COMPLETION)
 
 
 def test_a_pair_is_two_labelled_completions():
     row = {"prompt": "1+1", "chosen": "2", "rejected": "3", "source": "me"}
     rest = {"prompt": "1+1", "source": "me"}
-    assert converted([row], LABELLED) == [
+    assert convert_all([row], LABELLED) == [
         {**rest, "completion": "2", "label": True},
         {**rest, "completion": "3", "label": False},
     ]
 
 
+def test_rows_keep_the_number_of_the_one_that_they_come_from():
+    rows = numbered([{"chosen": "1+1=2", "rejected": "1+1=3"}] * 2)
+    assert [row.number for row in rows] == [1, 2]
+    assert [row.number for row in converted(rows, LABELLED)] == [1, 1, 2, 2]
+    assert [row.number for row in converted([Row(7, rows[0].columns)], LABELLED)] == [7, 7]
+
+
 def test_a_pair_without_prompt_is_two_labelled_completions_of_what_it_shares():
-    assert converted([{"chosen": "1+1=2", "rejected": "1+1=3"}], LABELLED) == [
+    assert convert_all([{"chosen": "1+1=2", "rejected": "1+1=3"}], LABELLED) == [
         {"prompt": "1+1=", "completion": "2", "label": True},
         {"prompt": "1+1=", "completion": "3", "label": False},
     ]
@@ -163,7 +175,7 @@ def test_a_pair_without_prompt_is_two_labelled_completions_of_what_it_shares():
 
 def test_the_first_row_tells_the_format():
     rows = [{"prompt": "a", "completion": "b"}, {"text": "ab"}]
-    assert converted(rows, COMPLETION) == rows
+    assert convert_all(rows, COMPLETION) == rows
 
 
 @pytest.mark.parametrize(
@@ -176,7 +188,7 @@ def test_the_first_row_tells_the_format():
 )
 def test_converting_leaves_the_given_rows_alone(row, wanted):
     before = copy.deepcopy(row)
-    converted([row], wanted)
+    convert_all([row], wanted)
     assert row == before
 
 
@@ -190,7 +202,7 @@ def test_converting_leaves_the_given_rows_alone(row, wanted):
 )
 def test_a_row_of_another_format_than_the_first_is_no_crash(rows):
     try:
-        assert len(converted(rows, COMPLETION)) == len(rows)
+        assert len(convert_all(rows, COMPLETION)) == len(rows)
     except AnypoError as error:
         assert "row" in str(error)  # noqa: PT017 -- either answer will do
 
@@ -207,5 +219,5 @@ def test_a_row_of_another_format_than_the_first_is_no_crash(rows):
 )
 @pytest.mark.parametrize("wanted", [COMPLETION, PAIR, LABELLED, set()])
 def test_columns_in_reach_are_those_that_converted_rows_have(row, wanted):
-    made = converted([row], wanted)[0].keys()
+    made = convert_all([row], wanted)[0].keys()
     assert made & {"prompt", *wanted} == columns_in_reach(row, wanted) & {"prompt", *wanted}

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
+from anypo.data.formats import Row
 from anypo.data.prompts import Prompts, to_prompts
 from anypo.errors import DataError
 from anypo.hooks.rollout import Inputs
@@ -45,11 +46,9 @@ def said(*turns):
 def read(tokenizer):
     """Read rows."""
 
-    def read(
-        *rows, inputs=LABELLED, longest_prompt=100, longest=100, tokenizer=tokenizer, originals=None
-    ):
-        limits = (longest_prompt, longest)
-        return to_prompts("mine", rows, tokenizer, inputs, *limits, originals=originals)
+    def read(*rows, inputs=LABELLED, longest_prompt=100, longest=100, tokenizer=tokenizer):
+        rows = [row if isinstance(row, Row) else Row(i, row) for i, row in enumerate(rows, 1)]
+        return to_prompts("mine", rows, tokenizer, inputs, longest_prompt, longest)
 
     return read
 
@@ -243,7 +242,7 @@ def test_prompt_and_completion_together_are_the_rendered_conversation(texts, dat
     replies = [i for i, message in enumerate(messages) if message["role"] == "assistant" and i]
     start = data.draw(st.sampled_from(replies))
     row = {"prompt": messages[:start], "completion": messages[start:]}
-    (prompt,) = to_prompts("mine", [row], TOKENIZER, LABELLED, 1000, 1000).prompts
+    (prompt,) = to_prompts("mine", [Row(1, row)], TOKENIZER, LABELLED, 1000, 1000).prompts
     completion = prompt.completions["completion"]
     rendered = TOKENIZER.apply_chat_template(messages, return_dict=False)
     assert prompt.ids + completion.ids == rendered
@@ -307,7 +306,7 @@ def test_replies_are_told_apart_as_by_rendering_after_every_message(template, tr
         start = 1 if messages[0]["role"] == "user" else 2
         ids, mask = by_prefixes(messages, start, tokenizer)
         row = {"prompt": messages[:start], "completion": messages[start:]}
-        (prompt,) = to_prompts("mine", [row], tokenizer, LABELLED, 1000, 1000).prompts
+        (prompt,) = to_prompts("mine", [Row(1, row)], tokenizer, LABELLED, 1000, 1000).prompts
         completion = prompt.completions["completion"]
         length = len(prompt.ids) + len(completion.ids)
         assert prompt.ids + completion.ids == ids[:length]
@@ -439,10 +438,19 @@ def labelled(good, bad):
 
 
 def test_pairs_of_the_same_that_became_two_rows_are_left_out_and_named(read):
-    rows = labelled("2", "3") + labelled("4", "4") + labelled("abcd", "abce")
-    found = read(*rows, originals=3, longest=3)
+    pairs = labelled("2", "3"), labelled("4", "4"), labelled("abcd", "abce")
+    rows = [Row(number, half) for number, halves in enumerate(pairs, 1) for half in halves]
+    found = read(*rows, longest=3)
     assert [prompt.columns["completion"] for prompt in found.prompts] == ["2", "3"]
     assert (found.identical, found.cut_alike) == ([2], [3])
+
+
+def test_the_number_of_a_row_is_the_one_that_it_carries(read):
+    rows = [Row(number, row) for number in (3, 8) for row in labelled("2", "2")]
+    found = read(*rows, Row(9, pair("2", "3") | {"completion": "2"}))
+    assert (found.identical, len(found.prompts)) == ([3, 8], 1)
+    with pytest.raises(DataError, match=r"^row 8 of 'mine': there is no 'completion'"):
+        read(*rows[:2], Row(8, {"prompt": "a"}))
 
 
 def test_rows_of_their_own_may_hold_the_same_completion(read):

@@ -94,6 +94,12 @@ def test_whiten_leaves_a_single_value_alone():
     assert F.whiten(x, mask).tolist() == [[3.0, 0.0]]
 
 
+def test_the_first_token_is_the_first_unmasked_one():
+    x = torch.arange(12.0).view(4, 3)
+    mask = torch.tensor([[1, 1, 1], [0, 1, 1], [0, 0, 1], [0, 0, 0]]).bool()
+    assert F.first_token(x, mask).tolist() == [[0], [4], [8], [9]]
+
+
 def test_masked_mean_of_nothing_is_zero():
     nothing = torch.zeros(2, 3, dtype=torch.bool)
     assert F.masked_mean(torch.full((2, 3), torch.nan), nothing) == 0

@@ -135,7 +135,7 @@ def test_a_plugin_keeps_working_when_hooks_get_more_arguments(monkeypatch):
         def weight(self, epoch):
             return f"weights in epoch {epoch}"
 
-    monkeypatch.setattr("anypo.composition.algorithm.Hooks", Grown)
+    monkeypatch.setattr("anypo.composition.calls.Hooks", Grown)
     for plugin, answer in ((Old, "weights of it"), (New, "weights in epoch 3")):
         algorithm = Algorithm("grown", [layer_of(plugin)], {})
         assert algorithm.manager.hook.weight(batch="it", epoch=3) == answer

@@ -4,6 +4,7 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification
 
+from anypo.data.formats import numbered
 from anypo.data.prompts import to_prompts
 from anypo.errors import ModelError, RewardError
 from anypo.hooks.batch import Sample, collate
@@ -39,7 +40,7 @@ def trained_scores(scorer_dir, judge):
     def trained_scores(*pairs):
         rows = [{"prompt": prompt, "completion": completion} for prompt, completion in pairs]
         tokenizer = judge.tokens.tokenizer
-        prompts = to_prompts("mine", rows, tokenizer, COMPLETION, 100, 100).prompts
+        prompts = to_prompts("mine", numbered(rows), tokenizer, COMPLETION, 100, 100).prompts
         batch = collate([prompt.sample("completion", i) for i, prompt in enumerate(prompts)])
         model = load_model(scorer_dir, scalar_head=True)
         with torch.no_grad():
@@ -121,7 +122,7 @@ def test_the_directory_of_a_run_is_a_reward_by_its_own_name(scorer_dir, tmp_path
 
 def test_it_scores_samples_by_their_text(scorer_dir, tokenizer, judge):
     rows = [{"prompt": CHAT, "answer": "2"}, {"prompt": "1+1=", "answer": "2"}]
-    prompts = to_prompts("mine", rows, tokenizer, Inputs(), 100, 100).prompts
+    prompts = to_prompts("mine", numbered(rows), tokenizer, Inputs(), 100, 100).prompts
     ids = tokenizer("2<|end|>")["input_ids"]
     samples = [Sample(prompt.ids, ids, group) for group, prompt in enumerate(prompts)]
     scored = Rewards([load_reward(f"{scorer_dir}=2")], tokenizer, timeout=30)(prompts, samples)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from anypo import Plugin, compose
+from anypo.errors import ConfigError
 from anypo.runs.options import (
     BUILT_IN_DEFAULTS,
     Recipe,
@@ -17,7 +18,6 @@ from anypo.runs.options import (
     resolve,
     write_recipe,
 )
-from anypo.errors import ConfigError
 
 NAMES = st.text("abcdefghij_", min_size=1).map("x_".__add__)
 VALUES = st.recursive(

@@ -6,12 +6,12 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from anypo import compose, run
-from anypo.runs.options import BUILT_IN_DEFAULTS, RunConfig, read_recipe
-from anypo_tasks.addition import is_built_in, task
 from anypo.errors import ConfigError, DataError, ModelError, RewardError
 from anypo.models.load import has_scalar_head
-from anypo.runs.observer import Silent
 from anypo.rewards.load import load_reward
+from anypo.runs.observer import Silent
+from anypo.runs.options import BUILT_IN_DEFAULTS, RunConfig, read_recipe
+from anypo_tasks.addition import is_built_in, task
 
 TIMINGS = ("seconds/", "tokens_per_second")
 

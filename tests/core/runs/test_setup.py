@@ -1,25 +1,18 @@
 import json
 import math
-import shutil
 
 import pytest
 
 from anypo import compose
-from anypo.runs.options import make_config
 from anypo.errors import ConfigError, DataError
-from anypo.runs.setup import gather
 from anypo.rewards.model import Inference
-from anypo.models.load import load_tokenizer
 from anypo.runs.observer import Silent
+from anypo.runs.options import make_config
+from anypo.runs.setup import gather
 
 PAIR = {"prompt": "1+1=", "chosen": "2", "rejected": "3"}
 LABELLED = {"prompt": "1+1=", "completion": "2", "label": True}
 ANSWERED = {"prompt": "1+1=", "answer": "2"}
-FORGETFUL = (
-    "{% for message in messages %}<|{{ message['role'] }}|>"
-    "{{ message['content'] if loop.last or message['role'] == 'user' else '...' }}"
-    "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
-)
 
 
 class Notes(Silent):
@@ -64,9 +57,6 @@ def gathered(model_dir, notes, write):
     return gathered
 
 
-# -- formats -------------------------------------------------------------------------------------
-
-
 def test_rows_of_the_algorithms_own_format_are_read(gathered, notes):
     found = gathered("dpo", PAIR, {**PAIR, "prompt": "2="})
     assert [prompt.content for prompt in found.prompts] == ["1+1=", "2="]
@@ -74,102 +64,7 @@ def test_rows_of_the_algorithms_own_format_are_read(gathered, notes):
     assert (found.held_out, found.held_out_rows, notes.notes) == ([], [], [])
 
 
-@pytest.mark.parametrize(
-    ("name", "row", "missing", "fitting"),
-    [
-        ("dpo", LABELLED, "chosen", "kto, sft"),
-        ("sft", PAIR, "completion", "cdpo, dpo, ipo, kto, orpo, reward_model, robust_dpo"),
-        ("kto", {"prompt": "a", "completion": "b"}, "label", "sft"),
-        ("dpo", {"messages": []}, "chosen", "sft"),
-        ("grpo", {"text": "a"}, "prompt", "sft"),
-    ],
-)
-def test_rows_of_another_format_name_the_algorithms_that_learn_from_it(
-    gathered, name, row, missing, fitting
-):
-    there = ", ".join(row)
-    complaint = f"has no column '{missing}', only {there}; {fitting} would learn from it$"
-    with pytest.raises(DataError, match=rf"^data set '.*train\.jsonl' {complaint}"):
-        gathered(name, row, **({"reward": ["length"]} if name == "grpo" else {}))
-
-
-@pytest.mark.parametrize("row", [ANSWERED, {"question": "1+1", "solution": "2"}])
-def test_rows_without_completions_are_for_algorithms_that_sample(gathered, row):
-    there = ", ".join(row)
-    with pytest.raises(
-        DataError, match=f"no column 'completion', only {there}; only an algorithm that samples"
-    ):
-        gathered("sft", row)
-
-
-@pytest.mark.parametrize("pair", [PAIR, {"chosen": "1+1=2", "rejected": "1+1=3"}])
-def test_labelled_completions_may_come_as_pairs(gathered, pair):
-    good, bad = gathered("kto", pair).prompts
-    assert (good.columns["label"], bad.columns["label"]) == (True, False)
-    assert (good.columns["completion"], bad.columns["completion"]) == ("2", "3")
-    assert good.content == bad.content == "1+1="
-
-
-@pytest.mark.parametrize("name", ["dpo", "reward_model"])
-def test_a_ragged_row_is_named(gathered, name):
-    ragged = {"prompt": "3=", "chosen": "2"}
-    with pytest.raises(DataError, match=r"^row 3 of '.*train\.jsonl': there is no 'rejected', on"):
-        gathered(name, PAIR, PAIR, ragged)
-
-
-def test_a_ragged_row_is_named_by_its_number_in_the_data(gathered):
-    ragged = {"prompt": "3=", "chosen": "2"}
-    with pytest.raises(DataError, match=r"^row 3 of '.*train\.jsonl': .*'rejected'"):
-        gathered("kto", PAIR, PAIR, ragged)
-
-
-# -- what is lost --------------------------------------------------------------------------------
-
-
-def test_pairs_of_the_same_are_told_of(gathered, notes):
-    same = {**PAIR, "rejected": "2"}
-    assert len(gathered("dpo", PAIR, same, same).prompts) == 1
-    (note,) = notes.notes
-    assert note.startswith("2 rows of '")
-    assert note.endswith("hold the same completion twice and are left out (row 2 is the first)")
-
-
-@pytest.mark.parametrize("pair", [PAIR, {"chosen": "1+1=2", "rejected": "1+1=3"}])
-def test_pairs_of_the_same_are_told_of_where_pairs_become_rows(gathered, notes, pair):
-    assert len(gathered("kto", pair, {**pair, "rejected": pair["chosen"]}).prompts) == 2
-    (note,) = notes.notes
-    assert note.startswith("1 rows of '")
-    assert note.endswith("are left out (row 2 is the first)")
-
-
-def test_pairs_that_the_cut_makes_the_same_are_told_of(gathered, notes):
-    alike = {**PAIR, "chosen": "abc", "rejected": "abd"}
-    assert len(gathered("dpo", PAIR, alike, max_completion_length=2).prompts) == 1
-    (note,) = notes.notes
-    assert note.startswith("the completions of 1 rows of '")
-    assert "differ only beyond max_completion_length (2)" in note
-    assert note.endswith("(row 2 is the first)")
-
-
-def test_replies_that_are_not_learnt_are_told_of(gathered, notes, model_dir, tmp_path):
-    folder = tmp_path / "forgetful"
-    shutil.copytree(model_dir, folder)
-    tokenizer = load_tokenizer(model_dir)
-    tokenizer.chat_template = FORGETFUL
-    tokenizer.save_pretrained(folder)
-    turns = [{"role": role, "content": role} for role in ("user", "assistant") * 2]
-    gathered("sft", {"messages": turns}, {"messages": turns[:2]}, model=str(folder))
-    (note,) = notes.notes
-    assert note.startswith("of 1 rows of '")
-    assert "only the last reply is learnt" in note
-
-
-def test_completions_that_were_cut_are_told_of(gathered, notes):
-    long = {**PAIR, "chosen": "two", "rejected": "three"}
-    gathered("dpo", PAIR, long, max_completion_length=2)
-    (note,) = notes.notes
-    assert note.startswith("2 completions of '")
-    assert note.endswith("are longer than max_completion_length (2) and were cut")
+# -- held-out rows -------------------------------------------------------------------------------
 
 
 def test_what_is_cut_from_held_out_rows_is_told_of_too(gathered, notes):
@@ -177,9 +72,6 @@ def test_what_is_cut_from_held_out_rows_is_told_of_too(gathered, notes):
     (note,) = notes.notes
     assert "1 completions of" in note
     assert "held_out.jsonl" in note
-
-
-# -- held-out rows -------------------------------------------------------------------------------
 
 
 def test_held_out_rows_with_completions_have_a_loss(gathered):

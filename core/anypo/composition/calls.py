@@ -1,0 +1,129 @@
+"""Call the hooks of a stack, stage by stage. Nobody else touches pluggy."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pluggy
+import torch
+
+from anypo.composition.blame import culprit, place
+from anypo.composition.stack import Layer
+from anypo.errors import AnypoError, PluginError
+from anypo.hooks.batch import MissingTensorError
+from anypo.hooks.specs import HOOKS, MERGED, Hooks
+
+
+class Calls:
+    """The hooks of a stack, and who answers them.
+
+    Args:
+        name: Of the algorithm.
+        layers: The stack, bottom first.
+        plugins: What to register, one per layer.
+        left_out: The labels of plugins that are not asked, by stage.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        layers: Sequence[Layer],
+        plugins: Sequence[object],
+        left_out: Mapping[str, Collection[str]],
+    ) -> None:
+        self.name = name
+        self.layers = {layer.label: layer for layer in layers}
+        self.manager = pluggy.PluginManager("anypo")
+        self.manager.add_hookspecs(Hooks)
+        for layer, plugin in zip(layers, plugins, strict=True):
+            self._register(layer, plugin)
+        self._callers = {stage: self._caller(stage, left_out.get(stage, ())) for stage in HOOKS}
+
+    def __call__(self, stage: str, **arguments: Any) -> Any:
+        """The answer to a stage: of a merged one a list, topmost plugin first.
+
+        Raises:
+            PluginError: A hook fails, or nobody answers.
+        """
+        try:
+            answer = self._callers[stage](**arguments)
+        except MissingTensorError as error:
+            raise self._failure(stage, error) from error
+        except (AnypoError, torch.OutOfMemoryError):  # they tell what to do, or the run does
+            raise
+        except Exception as error:
+            raise self._failure(stage, error) from error
+        if answer is None:
+            answered = self.answers(stage)
+            why = f"{self.blame(stage)} returned None" if answered else "no plugin answers it"
+            raise PluginError(f"{self.name} has no answer to the stage '{stage}': {why}")
+        return answer
+
+    def one_by_one(self, stage: str, **arguments: Any) -> dict[str, Any]:
+        """What every plugin says to a stage when it is asked alone, by label, topmost first."""
+        return {
+            impl.plugin_name: impl.function(*(arguments[name] for name in impl.argnames))
+            for impl in self.answers(stage)
+            if not impl.wrapper
+        }
+
+    @contextmanager
+    def leaving_out(self, stage: str, labels: Collection[str]) -> Iterator[None]:
+        """Inside the block, do not ask these plugins."""
+        before = self._callers[stage]
+        self._callers[stage] = self._caller(stage, labels)
+        try:
+            yield
+        finally:
+            self._callers[stage] = before
+
+    def answers(self, stage: str) -> list[pluggy.HookImpl]:
+        """The hook implementations of a stage, in the order in which they are called."""
+        return list(reversed(getattr(self.manager.hook, stage).get_hookimpls()))
+
+    def blame(self, stage: str, *labels: str) -> str:
+        """Who answers a stage, for an error message: the wrappers, then whom they wrap.
+
+        Args:
+            stage: Such as `clip`.
+            labels: Of the plugins that are meant, where that is known.
+        """
+        names: list[str] = []
+        for impl in self.answers(stage):
+            if not labels or impl.plugin_name in labels:
+                names.append(self.layers[impl.plugin_name].title)
+            if not impl.wrapper and stage not in MERGED:
+                break
+        return f"'{stage}' of plugin {(' or ' if stage in MERGED else ' around ').join(names)}"
+
+    def _register(self, layer: Layer, plugin: object) -> None:
+        try:
+            self.manager.register(plugin, name=layer.label)
+        except (pluggy.PluginValidationError, ValueError) as error:
+            raise PluginError(f"plugin {layer.title} does not fit: {error}") from error
+
+    def _caller(self, stage: str, left_out: Collection[str]) -> pluggy.HookCaller:
+        """Calls a stage; of a stage with one answer only the topmost plugin is asked.
+
+        pluggy would ask the next one if the answer is None, so that a forgotten `return` would
+        quietly run what `explain` says is replaced.
+        """
+        out = [self.manager.get_plugin(label) for label in left_out]
+        if stage not in MERGED:
+            out += [impl.plugin for impl in self.answers(stage) if not impl.wrapper][1:]
+        return self.manager.subset_hook_caller(stage, out)
+
+    def _failure(self, stage: str, error: Exception) -> PluginError:
+        """What to raise when a hook raised an error: which hook, whose it is, and where."""
+        what = str(error)
+        if not isinstance(error, MissingTensorError):
+            what = f"{type(error).__name__}: {error}"
+        impl = culprit(self.answers(stage), error)
+        if impl is None:
+            return PluginError(f"{self.blame(stage)} failed: {what}")
+        layer = self.layers[impl.plugin_name]
+        # A plugin of no distribution is used from Python, where the traceback shows the line.
+        where = f" ({place(impl, error)})" if layer.owner else ""
+        return PluginError(f"'{stage}' of plugin {layer.title} failed: {what}{where}")

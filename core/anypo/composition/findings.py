@@ -1,0 +1,24 @@
+"""What only a trial can tell of an algorithm."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from anypo.hooks.rollout import Inputs
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What the stages of an algorithm were seen to read and do."""
+
+    inputs: Inputs = field(default_factory=Inputs)  # what the rollout makes its samples from
+    prepare_requires: frozenset[str] = frozenset()  # what `advantage` or `weight` needs
+    loss_requires: frozenset[str] = frozenset()  # what `ratio`, `clip` or a penalty needs
+    active_knobs: frozenset[str] = frozenset()  # those that some active stage reads
+    silent: frozenset[str] = frozenset()  # plugins without a penalty of their own in the end
+    overridden: frozenset[str] = frozenset()  # those of them whose penalties others replace
+
+    @property
+    def requires(self) -> frozenset[str]:
+        """All that the core must provide; see `REQUIREMENTS`."""
+        return self.prepare_requires | self.loss_requires

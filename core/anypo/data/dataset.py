@@ -1,0 +1,115 @@
+"""What an algorithm reads of data sets: prompts to learn from, to complete, and to measure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+from transformers import PreTrainedTokenizerBase
+
+from anypo.composition.algorithm import Algorithm
+from anypo.composition.compose import compose
+from anypo.data.formats import Row, columns_in_reach, converted
+from anypo.data.prompts import Prompts, to_prompts
+from anypo.errors import DataError, KnobError, PluginError
+from anypo.hooks import registry
+from anypo.hooks.batch import Prompt
+from anypo.hooks.rollout import Inputs
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads the rows of data sets for an algorithm. All its methods raise DataError."""
+
+    algorithm: Algorithm
+    tokenizer: PreTrainedTokenizerBase
+    max_prompt_length: int  # tokens
+    max_completion_length: int  # tokens
+    note: Callable[[str], None]  # told what is lost
+
+    def to_learn_from(self, name: str, rows: Sequence[Row]) -> list[Prompt]:
+        """Prompts with all that the rollout reads."""
+        inputs = self.algorithm.inputs
+        rows = converted(rows, inputs.wanted, name)
+        there = rows[0].columns
+        missing = sorted({"prompt", *inputs.wanted} - there.keys())
+        if missing:
+            fitting = ", ".join(learning_from(there, self.algorithm))
+            raise DataError(
+                f"data set '{name}' has no column '{missing[0]}', only {', '.join(there)}; "
+                f"{fitting or 'only an algorithm that samples'} would learn from it"
+            )
+        return self._tokenised(name, rows, inputs)
+
+    def to_measure(self, name: str, rows: Sequence[Row]) -> list[Prompt]:
+        """What `to_learn_from` gives, to measure the loss on; none, if the data set lacks it."""
+        wanted = self.algorithm.inputs.wanted
+        has_all = {"prompt", *wanted} <= columns_in_reach(rows[0].columns, wanted)
+        return self.to_learn_from(name, rows) if has_all else []
+
+    def to_complete(self, name: str, rows: Sequence[Row], *, has_loss: bool) -> list[Prompt]:
+        """Prompts alone; none, if the rows have none but there is a loss to measure on them."""
+        there = rows[0].columns
+        in_conversation = "prompt" not in there and "messages" in there
+        rows = converted(rows, ["completion"] if in_conversation else [], name)
+        there = rows[0].columns
+        if "prompt" in there:
+            return self._tokenised(name, rows, Inputs())
+        lack = f"data set '{name}' has no column 'prompt', only {', '.join(there)}"
+        if not has_loss:
+            raise DataError(lack)
+        self.note(f"{lack}: its loss is measured, but no reward scores anything")
+        return []
+
+    def _tokenised(self, name: str, rows: Sequence[Row], inputs: Inputs) -> list[Prompt]:
+        limits = self.max_prompt_length, self.max_completion_length
+        found = to_prompts(name, rows, self.tokenizer, inputs, *limits)
+        for loss in _losses(name, found, self.max_completion_length):
+            self.note(loss)
+        return found.prompts
+
+
+def learning_from(columns: Collection[str], like: Algorithm) -> list[str]:
+    """The algorithms that learn from the completions of a data set with these columns.
+
+    Looked for among the plugins of the packages that an algorithm is made of: its code runs anyway.
+    """
+    packages = {type(plugin).__module__ for plugin in like.manager.get_plugins()}
+    packages = {module.partition(".")[0] for module in packages}
+    fitting = []
+    for entry in registry.entries():
+        if entry.entry_point.module.partition(".")[0] not in packages:
+            continue
+        try:
+            inputs = compose(f"{entry.distribution}:{entry.name}").inputs
+        except (PluginError, KnobError):  # broken, a modifier, or nothing without a knob
+            continue
+        if inputs.completions and inputs.wanted <= columns_in_reach(columns, inputs.wanted):
+            fitting.append(entry.name)
+    return fitting
+
+
+def _losses(name: str, found: Prompts, limit: int) -> list[str]:
+    notes = []
+    if found.identical:
+        notes.append(
+            f"{len(found.identical)} rows of '{name}' hold the same completion twice and are left "
+            f"out (row {found.identical[0]} is the first)"
+        )
+    if found.cut_alike:
+        notes.append(
+            f"the completions of {len(found.cut_alike)} rows of '{name}' differ only beyond "
+            f"max_completion_length ({limit}); the rows are left out (row {found.cut_alike[0]} is "
+            "the first)"
+        )
+    if found.only_last:
+        notes.append(
+            f"of {found.only_last} rows of '{name}' only the last reply is learnt: the chat "
+            "template renders earlier ones otherwise once later ones follow"
+        )
+    if found.cut:
+        notes.append(
+            f"{found.cut} completions of '{name}' are longer than max_completion_length ({limit}) "
+            "and were cut"
+        )
+    return notes
