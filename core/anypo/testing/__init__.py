@@ -75,11 +75,10 @@ Completions
 from anypo.testing.check import PROPERTIES, check_plugin
 from anypo.testing.conformance import Conformance
 from anypo.testing.report import Report, Result, Status
-from anypo.testing.sampler import SAMPLER_PROPERTIES, check_sampler
+from anypo.testing.sampler import check_sampler
 
 __all__ = [
     "PROPERTIES",
-    "SAMPLER_PROPERTIES",
     "Conformance",
     "Report",
     "Result",

@@ -15,13 +15,13 @@ from torch import Tensor
 
 from anypo.hooks.batch import Prompt, Sample, collate
 from anypo.hooks.runtime import Runtime
-from anypo.hooks.sampler import Engine, SamplerPlugin, SamplingRequest
+from anypo.hooks.sampler import SamplerPlugin, SamplingRequest
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
 VOCABULARY = 260
-ENDS = tuple(range(40))  # often enough that some completions end and some do not
+ENDS = tuple(range(20))  # often enough that some completions end and some do not
 MODELS_OWN_ENDS = list(range(40, 80))  # which are none of the run's
 CONTEXT = 512  # tokens
 LONGEST_COMPLETION = 12  # tokens
@@ -43,11 +43,14 @@ class Bench:
 
     Attributes:
         close: Nats by which log-probs of the same weights differ at most.
+        before: What the sampler may not change, as it was before the engine started.
     """
 
-    def __init__(self, engine: Engine, model: PreTrainedModel, runtime: Runtime) -> None:
-        self.engine, self.model, self.runtime = engine, model, runtime
+    def __init__(self, plugin: SamplerPlugin, model: PreTrainedModel, runtime: Runtime) -> None:
+        self.model, self.runtime = model, runtime
         self.close = 1e-3 if runtime.dtype == torch.float32 else 0.4
+        self.before = self.state()
+        self.engine = plugin.start(model, runtime, CONTEXT)
 
     def ask(
         self, prompts: Sequence[Prompt] = MIXED, n: int = 4, *, seed: int = 0, **parameters: Any
@@ -63,6 +66,16 @@ class Bench:
             for parameter in self.model.parameters():
                 change = 0.02 * torch.randn(parameter.shape, generator=noise)
                 parameter.add_(change.to(parameter.device))
+
+    def state(self) -> dict[str, Any]:
+        """What belongs to the trainer, in words."""
+        model = self.model
+        return {
+            "whether gradients are recorded": torch.is_grad_enabled(),
+            "the training mode of the model": [module.training for module in model.modules()],
+            "the generation settings of the model": model.generation_config.to_dict(),
+            **{f"the weights {name}": w.detach().clone() for name, w in model.named_parameters()},
+        }
 
     def replace_model(self) -> None:
         """Go on with a copy of the model, without telling."""
@@ -126,7 +139,7 @@ def bench_of(plugin: SamplerPlugin, shape: str | None, runtime: Runtime) -> Iter
         model = _random_model(config, folder)
         model.to(runtime.device)  # type: ignore[arg-type]
         with sensible_threads(model):
-            bench = Bench(plugin.start(model, runtime, CONTEXT), model, runtime)
+            bench = Bench(plugin, model, runtime)
             try:
                 yield bench
             finally:

@@ -143,12 +143,11 @@ def unknown_parameters(bench: Bench) -> None:
 
 
 def model_untouched(bench: Bench) -> None:
-    """Sampling changes neither the model nor whether gradients are recorded."""
-    before = _state(bench)
-    bench.ask()
+    """Starting, sampling and `sync` change neither the model nor whether gradients are recorded."""
     bench.engine.sync(bench.model)
-    for name, value in _state(bench).items():
-        if not _same(value, before[name]):
+    bench.ask()
+    for name, value in bench.state().items():
+        if not _same(value, bench.before[name]):
             raise Violation(f"sampling changes {name}")
 
 
@@ -221,16 +220,6 @@ def _check_cut(bench: Bench, **cut: Any) -> None:
 
 def _ids(found: Sequence[Sample]) -> list[list[int]]:
     return [sample.completion_ids for sample in found]
-
-
-def _state(bench: Bench) -> dict[str, Any]:
-    model = bench.model
-    return {
-        "whether gradients are recorded": torch.is_grad_enabled(),
-        "the training mode of the model": [module.training for module in model.modules()],
-        "the generation settings of the model": model.generation_config.to_dict(),
-        **{f"the weights {name}": w.detach().clone() for name, w in model.named_parameters()},
-    }
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -31,9 +31,8 @@ _CHECKS: tuple[Callable[[Bench], None], ...] = (
     completions.seeds,
     completions.unknown_parameters,
     completions.model_untouched,
-    completions.sync,
+    completions.sync,  # the last one, because it changes the weights
 )
-SAMPLER_PROPERTIES = {check.__name__: check for check in _CHECKS}
 
 
 def check_sampler(
