@@ -42,6 +42,7 @@ class TransformersEngine:
     @torch.no_grad()
     def sample(self, request: SamplingRequest) -> list[Sample]:
         """See `Engine`."""
+        request.refuse_all_but("temperature", "top_p", "top_k")
         prompts, n = request.prompts, request.n
         lengths = torch.tensor([len(p.ids) + request.max_completion_length for p in prompts])
         samples: dict[int, list[Sample]] = {}
