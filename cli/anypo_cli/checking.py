@@ -1,20 +1,41 @@
-"""`anypo check`: whether a plugin keeps the rules that every algorithm is held to."""
+"""`anypo check`: whether a plugin keeps the rules that all of its kind are held to."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from anypo.hooks import registry
 from anypo_cli.settings import pairs, value_of
 
+if TYPE_CHECKING:
+    from anypo.testing import Report
+
 
 def show_report(names: Sequence[str], settings: Sequence[str]) -> bool:
     """Print what the conformance kit finds, and say whether nothing failed."""
+    given = {name: value_of(text) for name, text in pairs("--set", settings).items()}
+    report = _of_sampler(names[0], given) if _is_sampler(names) else _of_stack(names, given)
+    print(report)
+    return report.ok
+
+
+def _is_sampler(names: Sequence[str]) -> bool:
+    """Whether a sampler is meant; where an algorithm has the name too, it is the algorithm."""
+    (name, *others) = names
+    return not others and registry.knows(name, "sampler") and not registry.knows(name)
+
+
+def _of_sampler(name: str, options: dict[str, Any]) -> Report:
+    registry.find(name, "sampler")  # it may be disabled, and that need not wait for torch
+    from anypo.testing import check_sampler
+
+    return check_sampler(name, options=options)
+
+
+def _of_stack(names: Sequence[str], knobs: dict[str, Any]) -> Report:
     for name in "+".join(names).split("+"):
         registry.find(name)  # a misspelt name is no finding, and need not wait for torch
     from anypo.testing import check_plugin
 
-    knobs = {name: value_of(text) for name, text in pairs("--set", settings).items()}
-    report = check_plugin(*names, knobs=knobs)
-    print(report)
-    return report.ok
+    return check_plugin(*names, knobs=knobs)

@@ -61,6 +61,7 @@ class VLLMEngine:
 
     def sample(self, request: SamplingRequest) -> list[Sample]:
         """See `anypo.Engine`."""
+        request.refuse_all_but("temperature", "top_p", "top_k")
         self._check_room(request)
         seeds = torch.randint(2**31, (len(request.prompts),)).tolist()
         requests = [

@@ -14,11 +14,12 @@ from anypo.errors import AnypoError, TrainingError
 from anypo.models.load import model_path, sensible_threads
 from anypo.runs.directory import RunDirectory
 from anypo.runs.observer import Observer
-from anypo.runs.options import RunConfig, make_config, panels, refuse_unread, resolve, unread
+from anypo.runs.options import RunConfig, make_config, panels, resolve
 from anypo.runs.provenance import describe
 from anypo.runs.recipe import Recipe
 from anypo.runs.setup import check_engines, make_trainer, set_up
 from anypo.runs.task import choose_task
+from anypo.runs.unread import refuse_unread, unread
 from anypo.training.distributed import Distributed
 from anypo.training.trainer import Report, Trainer
 

@@ -72,9 +72,9 @@ def set_up(
     model, data, eval_data = config.model, config.data, config.eval_data
     if model is None or data is None:
         made = ensure_task(task, observer.warming_up)
-        model = model or made.model
+        model = model or str(made / "model")
         if data is None:
-            data, eval_data = made.train, eval_data or made.held_out
+            data, eval_data = str(made / "train.jsonl"), eval_data or str(made / "held_out.jsonl")
             rows |= {name: load_rows(name) for name in (data, eval_data) if name not in rows}
     tokenizer = load_tokenizer(model, trust_remote_code=config.trust_remote_code)
     limits = _prompt_limit(model, config), config.max_completion_length

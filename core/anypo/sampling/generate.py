@@ -42,6 +42,7 @@ class TransformersEngine:
     @torch.no_grad()
     def sample(self, request: SamplingRequest) -> list[Sample]:
         """See `Engine`."""
+        request.refuse_all_but("temperature", "top_p", "top_k")
         prompts, n = request.prompts, request.n
         lengths = torch.tensor([len(p.ids) + request.max_completion_length for p in prompts])
         samples: dict[int, list[Sample]] = {}
@@ -136,7 +137,7 @@ class _Recorder(LogitsProcessor):
 def _left_padded(
     prompts: list[list[int]], device: torch.device
 ) -> tuple[Int[Tensor, "P L"], Int[Tensor, "P L"]]:
-    ids = [torch.tensor(prompt, device=device) for prompt in prompts]
+    ids = [torch.tensor(prompt, dtype=torch.long, device=device) for prompt in prompts]
     real = [torch.ones_like(prompt) for prompt in ids]
     pad = partial(pad_sequence, batch_first=True, padding_side="left")
     return pad(ids), pad(real)

@@ -50,10 +50,39 @@ A claim counts while the plugin answers the stage that the claim is about.
     reward_shift, reward_scale    see above; of the topmost plugin with a `rollout` or `advantage`
     stop_gradient                 a `.detach()` in `ratio`, `clip` or `regularizer` is meant
     own_gradient                  at ratio 1 the gradient shall be another than the policy gradient
+
+A sampler is held to rules of its own, on a tiny model with random weights:
+
+    anypo check my_sampler
+
+    from anypo.testing import check_sampler
+    check_sampler(MySampler).raise_if_failed()
+
+Completions
+    `samples`               n of every prompt, in order, with its ids, its group and log-probs
+    `logprobs`              the trainer's, whatever generation settings the model brings along
+    `temperature`           those of the distribution at that temperature
+    `prompt_lengths`        a prompt is answered alike beside longer and shorter ones
+    `frequencies`           tokens are drawn as often as their probabilities say
+    `top_k`, `top_p`        log-probs of what is left, renormalised, or a refusal
+    `ends`, `length_limit`  where a completion stops, and what counts as truncated
+    `seeds`                 the seed of torch decides all
+    `unknown_parameters`    refused, not ignored
+    `model_untouched`       sampling changes nothing of the model
+    `sync`                  from then on all completions are of the new weights
 """
 
 from anypo.testing.check import PROPERTIES, check_plugin
 from anypo.testing.conformance import Conformance
 from anypo.testing.report import Report, Result, Status
+from anypo.testing.sampler import check_sampler
 
-__all__ = ["PROPERTIES", "Conformance", "Report", "Result", "Status", "check_plugin"]
+__all__ = [
+    "PROPERTIES",
+    "Conformance",
+    "Report",
+    "Result",
+    "Status",
+    "check_plugin",
+    "check_sampler",
+]

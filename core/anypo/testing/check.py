@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from anypo.errors import AnypoError
 from anypo.testing import edges, gradients, invariances, runs, stages
-from anypo.testing.report import NotApplicable, Report, Result, Status, Violation
+from anypo.testing.report import NotApplicable, Report, Result, result_of
 from anypo.testing.subject import Subject
 
 Check = Callable[[Subject], None]
@@ -93,19 +90,12 @@ def report_on(subject: Subject) -> Report:
 def examine(name: str, subject: Subject) -> Result:
     """The result of one property."""
     check = PROPERTIES[name]
-    about = inspect.cleandoc(check.__doc__ or "").partition("\n")[0]
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what they warn of is found, and in other words
-            _refuse_what_cannot_be_tried(check, subject)
-            check(subject)
-    except NotApplicable as reason:
-        return Result(name, about, Status.NOT_APPLICABLE, str(reason))
-    except (Violation, AnypoError) as found:
-        return Result(name, about, Status.FAILED, str(found))
-    except Exception as error:  # the plugin may do anything, and the other properties still count
-        return Result(name, about, Status.FAILED, f"{type(error).__name__}: {error}")
-    return Result(name, about, Status.PASSED)
+
+    def attempt() -> None:
+        _refuse_what_cannot_be_tried(check, subject)
+        check(subject)
+
+    return result_of(check, attempt)
 
 
 def _refuse_what_cannot_be_tried(check: Check, subject: Subject) -> None:

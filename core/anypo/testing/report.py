@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import textwrap
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
-from anypo.errors import PluginError
+from anypo.errors import AnypoError, PluginError
 
 WIDTH = 100
 
@@ -35,6 +39,27 @@ class Result:
     about: str  # what holds, in one line
     status: Status
     detail: str = ""  # the counterexample, or why it is not applicable
+
+
+def result_of(check: Callable[..., None], attempt: Callable[[], Any]) -> Result:
+    """What becomes of an attempt at a property.
+
+    Args:
+        check: The property: its name, and what holds, in the first line of its docstring.
+        attempt: Tries it, and raises if it does not hold.
+    """
+    name, about = check.__name__, inspect.cleandoc(check.__doc__ or "").partition("\n")[0]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what they warn of is found, and in other words
+            attempt()
+    except NotApplicable as reason:
+        return Result(name, about, Status.NOT_APPLICABLE, str(reason))
+    except (Violation, AnypoError) as found:
+        return Result(name, about, Status.FAILED, str(found))
+    except Exception as error:  # the plugin may do anything, and the other properties still count
+        return Result(name, about, Status.FAILED, f"{type(error).__name__}: {error}")
+    return Result(name, about, Status.PASSED)
 
 
 @dataclass(frozen=True)
