@@ -12,8 +12,9 @@ from anypo.composition.refusals import refuse_misfits
 from anypo.composition.stack import Layer, lay, layer_of, resolve_knobs, tops_of
 from anypo.composition.trial import trial
 from anypo.errors import AnypoError, PluginError, nearest
+from anypo.functional.groups import rows_by_group
 from anypo.hooks.specs import MERGED, STAGES
-from anypo.testing.cases import Case, groups, joined, make_case, roll_out, some_rows, with_holes
+from anypo.testing.cases import Case, joined, make_case, roll_out, some_rows, with_holes
 from anypo.testing.neutral import NeutralBase
 from anypo.testing.outcome import Difference, difference, evaluate
 from anypo.testing.report import Violation
@@ -115,7 +116,7 @@ class Subject:
         on = ""
         try:
             for case in self.typical:
-                sizes = ", ".join(str(len(rows)) for rows in groups(case.batch))
+                sizes = ", ".join(str(len(rows)) for rows in rows_by_group(case.batch.group))
                 on = f"\non {len(case)} rows, in groups of {sizes}"
                 evaluate(self.algorithm, case)
         except AnypoError as error:
@@ -152,7 +153,7 @@ class Subject:
     def odd(self) -> Case:
         """A batch with an empty row and, unless groups belong together, a group of one."""
         case = self.case(3, prompts=4)
-        first = groups(case.batch)[0]
+        first = rows_by_group(case.batch.group)[0]
         others = [row for row in range(len(case)) if row not in first]
         kept = case if self.algorithm.couples_groups else case.rows([first[0], *others[:8]])
         mask = kept.batch.mask.clone()
@@ -186,15 +187,9 @@ class Subject:
         """Raise a Violation with the fewest rows of a case that fail, if the case does."""
         if fails(case) is None:
             return
-        case, found = smallest(case, fails, self.units(case))
+        case, found = smallest(case, fails, self.algorithm.units(case.batch))
         who = f"{self.algorithm.blame(found.stage)}: " if found.stage else ""
         raise Violation(f"{what}: {who}{found.text}\n{described(case)}\nusual cause: {cause}")
-
-    def units(self, case: Case) -> list[list[int]]:
-        """Rows that stay together."""
-        if self.algorithm.couples_groups:
-            return groups(case.batch)
-        return [[row] for row in range(len(case))]
 
 
 def _claims_of(layer: Layer) -> Sequence[str]:
