@@ -52,7 +52,7 @@ SHAPES = {
 }
 TASK = "| algorithm | sampler | seed | score before | after | largest mismatch | seconds |"
 SPEED = (
-    "| sampler | tokens/s | seconds: rollout | judge | update | sync | GiB at most |\n"
+    "| sampler | tokens/s | seconds: rollout | annotate | update | sync | GiB at most |\n"
     "|---|---|---|---|---|---|---|"
 )
 
@@ -121,7 +121,7 @@ def speed_row(folder: Path, sampler: str, options: argparse.Namespace) -> str:
         max_prompt_length=512,
         learning_rate=1e-6,
     )
-    phases = [last[f"seconds/{phase}"] for phase in ("rollout", "judge", "update", "sync")]
+    phases = [last[f"seconds/{phase}"] for phase in ("rollout", "annotate", "update", "sync")]
     rate = last["length/mean"] * options.prompts * 8 / phases[0]
     seconds = " | ".join(f"{phase:.2f}" for phase in phases)
     return f"| {sampler} | {rate:,.0f} | {seconds} | {last['memory']:.1f} |"

@@ -15,12 +15,15 @@ from typing import Any, Literal, get_args, get_origin
 
 import typer
 
-from anypo.hooks.batch import MODEL_OUTPUTS, Batch, Prompt, Sample
-from anypo.hooks.specs import HOOKS, MERGED, REQUIREMENTS, Hooks
-from anypo.runs.options import Recipe, RunConfig
+from anypo.hooks import registry
+from anypo.hooks.batch import Batch, Prompt, Sample
+from anypo.hooks.requirements import REQUIRED_FOR, REQUIREMENTS
+from anypo.hooks.specs import HOOKS, MERGED, Hooks
+from anypo.runs.options import config_class, panels
+from anypo.runs.recipe import Recipe
 from anypo_cli.app import app
-from anypo_cli.explaining import REQUIREMENTS as IN_WORDS
-from anypo_cli.options import PANEL, build_command
+from anypo_cli.commands import command_of
+from anypo_cli.options import FILE_OPTIONS, build_command
 
 ROOT = Path(__file__).parents[1]
 ARGUMENTS = {  # of the hooks, in words
@@ -60,7 +63,7 @@ def hooks() -> str:
 
 def requirements() -> str:
     """What `requires` may name."""
-    rows = [(f"`{name}`", IN_WORDS[name]) for name in REQUIREMENTS]
+    rows = [(f"`{name}`", required.about) for name, required in REQUIREMENTS.items()]
     return _table(("name", "what it is"), rows)
 
 
@@ -72,8 +75,8 @@ def fields(owner: type[Batch | Prompt | Sample]) -> str:
         if isinstance(node, ast.AnnAssign):
             name = ast.unparse(node.target)
             comment = _comment(lines[node.lineno - 1 : node.end_lineno])
-            if name in MODEL_OUTPUTS:
-                comment += f"; reading it requires `{MODEL_OUTPUTS[name]}`"
+            if name in REQUIRED_FOR:
+                comment += f"; reading it requires `{REQUIRED_FOR[name]}`"
             rows.append((f"`{name}`", _shapes(node.annotation), comment))
     return _table(("name", "type", "what it is"), rows)
 
@@ -81,19 +84,32 @@ def fields(owner: type[Batch | Prompt | Sample]) -> str:
 def commands() -> str:
     """Every command with its arguments and options."""
     group: Any = typer.main.get_command(app)
-    return "\n" + "".join(_command(c) for name, c in group.commands.items() if name != "run")
+    own = [command for name, command in group.commands.items() if name != "run"]
+    brought = [command_of(entry.name) for entry in registry.entries("command")]
+    return "\n" + "".join(map(_command, [*own, *brought]))
 
 
-def run_options() -> str:
-    """The options of `anypo run` that every algorithm has."""
-    command = build_command(Recipe("grpo"))
-    rows = [
-        (_flag(option, _value(option.name)), default.removesuffix("]"), text)
-        for option in command.params
-        if getattr(option, "rich_help_panel", None) == PANEL
-        for text, _, default in [_help(option).partition(" [default: ")]
-    ]
-    return _table(("option", "default", "what it is"), rows)
+def run_options(sampler: str = "transformers") -> str:
+    """The options of `anypo run` that every algorithm has, block by block.
+
+    Args:
+        sampler: Only the options of this one, if it has any of its own.
+    """
+    config = config_class(sampler)
+    command = build_command(Recipe("grpo", {"sampler": sampler}))
+    options = {option.name: option for option in command.params}
+    blocks = panels(config)
+    blocks["Run"] = [*FILE_OPTIONS, *blocks["Run"]]
+    own = f"Sampler {sampler}"
+    chosen = {own: blocks[own]} if own in blocks else blocks
+    return "".join(
+        f"\n**{panel}**\n"
+        + _table(
+            ("option", "default", "what it is"),
+            [_option(options[name], config.model_fields.get(name)) for name in names],
+        )
+        for panel, names in chosen.items()
+    )
 
 
 def environment() -> str:
@@ -145,11 +161,16 @@ def _flag(option: Any, value: str) -> str:
     return f"`{flags}`" if option.is_flag else f"`{flags} {value}`"
 
 
-def _value(name: str) -> str:
+def _option(option: Any, field: Any) -> tuple[str, str, str]:
+    text, _, default = _help(option).partition(" [default: ")
+    return _flag(option, _value(field)), default.removesuffix("]"), text
+
+
+def _value(field: Any) -> str:
     """What a run option takes: one of some words, or its type."""
-    if name not in RunConfig.model_fields:
+    if field is None:
         return "TEXT"
-    annotation = RunConfig.model_fields[name].annotation
+    annotation = field.annotation
     if get_origin(annotation) is Literal:
         return "|".join(get_args(annotation))
     kinds = {int: "INT", float: "FLOAT"}

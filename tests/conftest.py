@@ -4,6 +4,7 @@ import importlib
 import json
 import os
 import sys
+from itertools import starmap
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -13,7 +14,11 @@ import torch
 from hypothesis import settings
 
 from anypo.hooks import registry
+from anypo.hooks.task import ChosenTask
+from anypo.runs.task import ensure_task
+from anypo_tasks.addition import problems
 from anypo_tasks.addition.model import build_model, build_tokenizer
+from anypo_tasks.addition.task import Addition
 
 settings.register_profile("steady", deadline=None, derandomize=True)
 settings.load_profile("steady")
@@ -58,11 +63,33 @@ def model(tokenizer):
 
 
 @pytest.fixture
-def quick_cache(tmp_path, monkeypatch):
-    """An empty cache, in which the built-in model is made in no time, and badly."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr("anypo_tasks.addition.model.STEPS", 3)
-    return tmp_path / "cache" / "anypo"
+def quick_task(monkeypatch):
+    """Makes the model of the built-in task in no time, and badly."""
+    hurry(monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def small_task(tmp_path_factory):
+    """A cache that holds the built-in task with few problems, and a bad model; only read."""
+    home, every = tmp_path_factory.mktemp("cache"), problems.problems
+    with pytest.MonkeyPatch.context() as patched:
+        hurry(patched)
+        patched.setattr(problems, "problems", lambda seed: tuple(r[:40] for r in every(seed)))
+        patched.setenv("XDG_CACHE_HOME", str(home))
+        ensure_task(ChosenTask("addition", Addition(), owns_model=True), lambda *_: None)
+    return home
+
+
+def hurry(patched):
+    patched.setattr("anypo_tasks.addition.model.STEPS", 3)
+    patched.setattr("anypo_tasks.addition.problems.DEMONSTRATIONS", 50)
+
+
+@pytest.fixture
+def quick_cache(small_task, monkeypatch):
+    """The cache in which a run finds the built-in task, small and with a bad model."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(small_task))
+    return small_task / "anypo"
 
 
 @pytest.fixture(scope="session")
@@ -74,18 +101,26 @@ def model_dir(tokenizer, tmp_path_factory):
     return folder
 
 
+def section(group, points):
+    """A part of entry_points.txt."""
+    return f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in points.items())
+
+
 class Installer:
     """Installs a distribution as pip would leave it: its metadata, entry points and modules."""
 
     def __init__(self, home, monkeypatch):
         self.home, self.monkeypatch = home, monkeypatch
 
-    def __call__(self, distribution, entry_points, files=None, *, version="1.0", place="site"):
+    def __call__(
+        self, distribution, algorithms, files=None, *, others=None, version="1.0", place="site"
+    ):
+        """Give the entry points of algorithms, and by their groups those of `others`."""
         site = self.home / place
         info = site / f"{distribution.replace('-', '_')}-{version}.dist-info"
-        points = "".join(f"{name} = {value}\n" for name, value in entry_points.items())
         metadata = f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n"
-        contents = {info / "METADATA": metadata, info / "entry_points.txt": f"[anypo]\n{points}"}
+        points = "".join(starmap(section, {"anypo": algorithms, **(others or {})}.items()))
+        contents = {info / "METADATA": metadata, info / "entry_points.txt": points}
         contents |= {site / name: text for name, text in (files or {}).items()}
         for path, text in contents.items():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -97,7 +132,7 @@ class Installer:
 
     def forget(self):
         importlib.invalidate_caches()
-        registry.entries.cache_clear()
+        registry.installed.cache_clear()
         registry._importable.cache_clear()
 
 

@@ -31,12 +31,15 @@ def list_command(
     check: Annotated[
         bool, typer.Option("--check", help="Import every plugin, to find all that are broken.")
     ] = False,
+    kind: Annotated[
+        str | None, typer.Option(metavar="KIND", help=f"Only one of {', '.join(registry.KINDS)}.")
+    ] = None,
     as_json: AsJSON = False,
 ) -> None:
-    """List the algorithms installed: name, package, version, and what it is."""
+    """List what is installed: algorithms, samplers, rewards, tasks, commands."""
     from anypo_cli.listing import show_list
 
-    show_list(check=check, as_json=as_json)
+    show_list(kind, check=check, as_json=as_json)
 
 
 @app.command()
@@ -48,9 +51,18 @@ def explain(
     setting: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a knob.")
     ] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(metavar="KIND", help="Of what is meant, where several kinds have the name."),
+    ] = None,
     as_json: AsJSON = False,
 ) -> None:
-    """Explain an algorithm: who answers which stage, with what formula, and all knobs."""
+    """Explain an algorithm (stages, formulas, knobs), or another plugin (options)."""
+    from anypo_cli.describing import other_than_algorithm, show_description
+
+    if entry := other_than_algorithm(names, kind):
+        show_description(entry, as_json=as_json)
+        return
     from anypo_cli.explaining import show_explanation
 
     show_explanation(names, hook or [], setting or [], as_json=as_json)

@@ -21,19 +21,28 @@ class Commands(TyperGroup):
         return [*own, *(name for name in brought if name not in own)]
 
     def get_command(self, ctx: Any, name: str) -> Any:
-        """The command of a name; for the list of all, one that only says what it is about."""
+        """The command of a name; of a plugin's, what the list of all commands says of it."""
         own = super().get_command(ctx, name)
         if own is not None or not registry.knows(name, "command"):
             return own
-        entry = registry.find(name, "command")
-        if ctx.args or ctx._protected_args:  # it is called
-            return _command(name, entry.load())
-        return TyperCommand(name, help=_summary(entry))
+        return TyperCommand(name, help=_summary(registry.find(name, "command")))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """The command that is called: now a plugin's is imported."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if super().get_command(ctx, args[0]) is None:
+            command = command_of(args[0])
+        return name, command, rest
 
 
-def _command(name: str, function: Any) -> Any:
+def command_of(name: str) -> Any:
+    """The command that a plugin brings along.
+
+    Raises:
+        PluginError: It does not load, or several distributions offer it.
+    """
     single = typer.Typer(add_completion=False)
-    single.command(name)(function)
+    single.command(name)(registry.load(name, "command"))
     return typer.main.get_command(single)
 
 

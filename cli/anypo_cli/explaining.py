@@ -11,17 +11,9 @@ from rich.table import Table
 
 from anypo.composition.compose import compose
 from anypo.composition.explain import Explanation
+from anypo.hooks.requirements import REQUIREMENTS
 from anypo.hooks.rollout import Inputs
 from anypo_cli.settings import pairs, value_of
-
-REQUIREMENTS = {
-    "reference": "a frozen reference model",
-    "critic": "a critic",
-    "old_logprobs": "log-probs of the policy that sampled",
-    "sampler_logprobs": "log-probs as the sampler reports them",
-    "entropy": "the gradient of the entropy",
-    "scalar_head": "a score of whole completions in place of log-probs",
-}
 
 
 def show_explanation(
@@ -39,7 +31,7 @@ def show_explanation(
     for table in (_stack(explanation), _stages(explanation), _knobs(explanation)):
         console.print(table, "")
     console.print(f"[bold]learns from[/] {_inputs(explanation.inputs)}")
-    needs = [REQUIREMENTS[name] for name in sorted(explanation.requires)]
+    needs = [REQUIREMENTS[name].about for name in sorted(explanation.requires)]
     console.print(f"[bold]requires[/] {', '.join(['the policy', *needs])}")
 
 

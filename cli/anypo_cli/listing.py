@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import json
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from anypo.errors import PluginError
+from anypo.errors import PluginError, nearest
 from anypo.hooks import registry
 
 
-def show_list(*, check: bool, as_json: bool) -> None:
+def show_list(kind: str | None, *, check: bool, as_json: bool) -> None:
     """Print one line per plugin; one that cannot be used says why.
 
     Args:
+        kind: Of which there shall be; all of them if None.
         check: Import each plugin too. Without it, only what its source shows is known.
         as_json: Print a list of objects instead.
     """
-    plugins = [_described(entry, check) for entry in registry.entries()]
+    if kind is not None and kind not in registry.KINDS:
+        raise PluginError(f"there is no kind '{kind}' of plugin{nearest(kind, registry.KINDS)}")
+    kinds = registry.KINDS if kind is None else [kind]
+    plugins = [_described(entry, check) for k in kinds for entry in registry.entries(k)]
     if as_json:
         print(json.dumps(plugins, indent=2))
         return
@@ -28,9 +34,11 @@ def show_list(*, check: bool, as_json: bool) -> None:
     for title in ("name", "package", "version"):
         table.add_column(title, no_wrap=True)
     table.add_column("what it is")
-    for plugin in plugins:
-        name, package, version = plugin["name"], plugin["distribution"], plugin["version"]
-        table.add_row(name, package, version, _line(plugin))
+    for heading, some in groupby(plugins, key=itemgetter("kind")):
+        table.add_row(f"[bold]{heading}s[/]")
+        for plugin in some:
+            name, package, version = plugin["name"], plugin["distribution"], plugin["version"]
+            table.add_row(name, package, version, _line(plugin))
     Console().print(table)
 
 
@@ -55,6 +63,7 @@ def _described(entry: registry.Entry, check: bool) -> dict[str, Any]:
             status, problem = "broken", str(error)
     return {
         "name": entry.name,
+        "kind": entry.kind,
         "distribution": entry.distribution,
         "version": entry.version,
         "class": entry.entry_point.value,

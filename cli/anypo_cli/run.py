@@ -88,9 +88,10 @@ def _without_defaults(recipe: Recipe) -> Recipe:
     if recipe.algorithm:
         layers = lay([layer_of(name) for name in recipe.algorithm.split("+")], recipe.hooks)
         defaults = resolve_knobs(layers, {})
-        for layer in layers:  # what the built-in model would get in place of the default
-            for name in getattr(layer.source, "built_in_knobs", {}):
-                defaults.pop(name, None)
+        for layer in layers:
+            for suited in getattr(layer.source, "task_knobs", {}).values():
+                for name in suited:  # a task would have it in place of the default
+                    defaults.pop(name, None)
         recipe.knobs = {
             name: value
             for name, value in recipe.knobs.items()

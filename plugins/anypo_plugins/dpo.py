@@ -18,8 +18,8 @@ class DPO(Plugin):
     """The policy is its own reward model: it learns to rank pairs by its ratio to a reference."""
 
     extends: ClassVar = (Pairwise,)
-    built_in_options: ClassVar = {"learning_rate": 3e-5}
-    built_in_knobs: ClassVar = {"beta": 1.0}
+    task_options: ClassVar = {"addition": {"learning_rate": 3e-5}}
+    task_knobs: ClassVar = {"addition": {"beta": 1.0}}
 
     beta: float = Field(0.1, gt=0, description="How strongly the reference holds the policy back.")
     logps: Literal["sum", "mean"] = Field(

@@ -23,7 +23,7 @@ class GFPO(Plugin):
     claims: ClassVar = ("reward_scale",)
 
     # Of 16 answers to so easy a problem 8 are soon right, and what is all right teaches nothing.
-    built_in_knobs: ClassVar = {"keep": 12}
+    task_knobs: ClassVar = {"addition": {"keep": 12}}
 
     group_size: int = 16
     keep: int = Field(8, ge=2, description="Completions of a group to learn from (k).")

@@ -18,7 +18,7 @@ class GRPOProcess(Plugin):
 
     extends: ClassVar = (GRPO,)
     claims: ClassVar = ("reward_shift", "reward_scale")
-    built_in_options: ClassVar = {"reward": ["anypo_tasks.addition.problems:right_steps"]}
+    task_options: ClassVar = {"addition": {"reward": ["anypo_tasks.addition.problems:right_steps"]}}
 
     outcome_step: bool = Field(
         False, description="Append the completion's own reward as one more step at its last token."

@@ -18,7 +18,7 @@ class HybridGRPO(Plugin):
 
     extends: ClassVar = (GRPO,)
 
-    built_in_options: ClassVar = {"critic_learning_rate": 1e-3}
+    task_options: ClassVar = {"addition": {"critic_learning_rate": 1e-3}}
 
     kl_coef: float = 0.0
     mode: Literal["sample", "mix", "state_mean"] = Field(

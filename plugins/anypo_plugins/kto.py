@@ -17,8 +17,8 @@ class KTO(Plugin):
     """Learns from completions labelled good or bad, judged against the policy's drift so far."""
 
     options: ClassVar = {"max_completion_length": 512}
-    built_in_options: ClassVar = {"learning_rate": 5e-5, "minibatches": 1}
-    built_in_knobs: ClassVar = {"beta": 1.0}
+    task_options: ClassVar = {"addition": {"learning_rate": 5e-5, "minibatches": 1}}
+    task_knobs: ClassVar = {"addition": {"beta": 1.0}}
 
     beta: float = Field(0.1, gt=0, description="How soon a gain or a loss saturates.")
     desirable_weight: float = Field(1.0, ge=0, description="Weight of good completions.")

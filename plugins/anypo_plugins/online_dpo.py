@@ -18,8 +18,8 @@ class OnlineDPO(Plugin):
 
     extends: ClassVar = (DPO,)
     claims: ClassVar = ("reward_shift", "reward_scale")
-    built_in_options: ClassVar = {"learning_rate": 5e-4}
-    built_in_knobs: ClassVar = {"beta": 0.1, "group_size": 8}
+    task_options: ClassVar = {"addition": {"learning_rate": 5e-4}}
+    task_knobs: ClassVar = {"addition": {"beta": 0.1, "group_size": 8}}
 
     group_size: int = Field(2, ge=2, description="Completions sampled per prompt (G).")
     missing_eos_penalty: float = Field(

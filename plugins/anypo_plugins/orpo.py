@@ -17,8 +17,8 @@ class ORPO(Plugin):
     """SFT on the chosen completions and an odds ratio against the rejected ones; no reference."""
 
     extends: ClassVar = (DPO,)
-    built_in_options: ClassVar = {"learning_rate": 5e-4}
-    built_in_knobs: ClassVar = {"beta": 0.1}
+    task_options: ClassVar = {"addition": {"learning_rate": 5e-4}}
+    task_knobs: ClassVar = {"addition": {"beta": 0.1}}
 
     beta: float = Field(0.1, gt=0, description="Weight of the odds ratio (lambda).")
     sft_coef: float = Field(1.0, ge=0)

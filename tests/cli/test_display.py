@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from anypo.training.trainer import Report
 from anypo_cli.display import LiveDisplay, PlainDisplay
 
 STEP = {"reward/mean": 0.5, "kl/ref": 0.01, "clip/fraction": 0.1, "length/mean": 12.0}
@@ -16,9 +17,9 @@ def watched(display):
         display.warming_up(1, 2)
         display.warming_up(2, 2)
         display.started(2)
-        display.reported(0, {"eval/score": 0.25})
-        display.reported(1, STEP)
-        display.reported(2, STEP | {"eval/score": 0.75})
+        display.reported(Report(0, {"eval/score": 0.25}))
+        display.reported(Report(1, STEP))
+        display.reported(Report(2, STEP | {"eval/score": 0.75}))
     display.finished(Path("runs", "one"))
     return display.console.file.getvalue()
 
@@ -45,8 +46,8 @@ def test_the_live_display_keeps_the_last_score_on_screen():
     display = LiveDisplay(Console(file=StringIO(), force_terminal=True, width=120))
     with display:
         display.started(1)
-        display.reported(0, {"eval/score": 0.25})
-        display.reported(1, STEP)
+        display.reported(Report(0, {"eval/score": 0.25}))
+        display.reported(Report(1, STEP))
     text = display.console.file.getvalue()
     assert "step 1/1" in text
     assert "reward 0.500  eval 0.250" in text

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from accelerate import Accelerator
 
 from anypo import Prompt, Sample, compose
 from anypo.data.stream import PromptStream
 from anypo.models.load import load_model, load_tokenizer
 from anypo.runs.options import RunConfig
+from anypo.training.distributed import Distributed
 from anypo.training.evaluation import SampledScore
 from anypo.training.learner import Learner
 from anypo.training.trainer import Trainer
@@ -59,14 +59,15 @@ def make_trainer(scripted, scorer):
     """A trainer of a model, of `grpo` unless plugins are given."""
 
     def make_trainer(model, *plugins, held_out=False, knobs=None, **options):
-        config = RunConfig(**{"steps": 2, "prompts_per_step": 3, "learning_rate": 1e-3, **options})
+        usual = {"steps": 2, "prompts_per_step": 3, "learning_rate": 1e-3, "device": "cpu"}
+        config = RunConfig(**{**usual, **options})
         plugins = plugins or ("grpo",)
         size = {"group_size": 4} if plugins[0] == "grpo" else {}
         algorithm = compose(*plugins, knobs={**size, **(knobs or {})})
-        learner = Learner(algorithm, model, config, Accelerator(cpu=True))
+        learner = Learner(algorithm, model, config, Distributed(config))
         evaluations = [SampledScore(PROMPTS, scripted, scorer)] if held_out else []
         prompts = PromptStream(PROMPTS, 0)
-        return Trainer(algorithm, learner, scripted, scorer, prompts, evaluations, config)
+        return Trainer(learner, scripted, scorer, prompts, evaluations, config)
 
     return make_trainer
 

@@ -8,7 +8,8 @@ import generate
 import pytest
 
 from anypo import Batch, Prompt, Sample
-from anypo.hooks.specs import HOOKS, MERGED, REQUIREMENTS, Hooks
+from anypo.hooks.requirements import REQUIREMENTS
+from anypo.hooks.specs import HOOKS, MERGED, Hooks
 
 PAGE = (Path(generate.__file__).with_name("hooks.md")).read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^### `(\w+)(\(.*?(?=^##|\Z))", PAGE, re.MULTILINE | re.DOTALL))

@@ -51,9 +51,10 @@ class Reader:
 
     def call(self, arguments, *, trains):
         with self.monkeypatch.context() as patched:
-            patched.setattr("anypo_cli.serving.become_server", lambda **_: None)
+            patched.setattr("anypo_vllm.serve.check_installed", lambda *_: None)
+            patched.setattr("anypo_vllm.serve.os.execve", lambda *_: None)
             if not trains:  # all that can be known before anything is loaded is checked
-                patched.setattr("anypo_cli.options.run_recipe", lambda *_: Path("nowhere"))
+                patched.setattr("anypo.runs.run.train", lambda *_: Path("nowhere"))
             assert main(arguments) == 0, f"{arguments}: {self.capsys.readouterr()}"
         if trains:
             ((before, after),) = LEARNED.findall(self.capsys.readouterr().out)
@@ -64,7 +65,8 @@ class Reader:
         place = Path(folder) if Path(folder).exists() else ROOT / folder
         project = tomllib.loads((place / "pyproject.toml").read_text())["project"]
         files = {path.name: path.read_text() for path in place.glob("anypo_*.py")}
-        self.install(project["name"], project["entry-points"]["anypo"], files)
+        others = dict(project["entry-points"])
+        self.install(project["name"], others.pop("anypo", {}), files, others=others)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from anypo import functional as F
 from anypo.composition.calls import Calls
 from anypo.composition.explain import Explanation, explain
 from anypo.composition.findings import Findings
-from anypo.composition.stack import Knob, Layer, build
+from anypo.composition.stack import Knob, Layer, build, preferred
 from anypo.composition.token_metrics import token_metrics
 from anypo.errors import PluginError
 from anypo.hooks.batch import Batch, Prompt, Sample
@@ -183,33 +183,16 @@ class Algorithm:
 
     @property
     def options(self) -> dict[str, Any]:
-        """The run options that suit it, whatever the model."""
-        return self._preferred("options")
+        """The run options that suit it, whatever the task."""
+        return preferred(self.layers, "options")
 
-    @property
-    def built_in_options(self) -> dict[str, Any]:
-        """The run options that suit the built-in model."""
-        return self._preferred("built_in_options")
+    def task_options(self, task: str) -> dict[str, Any]:
+        """The run options that suit it on a task."""
+        return preferred(self.layers, "task_options", task)
 
-    @property
-    def built_in_knobs(self) -> dict[str, Any]:
-        """The knobs that suit the built-in model."""
-        return self._preferred("built_in_knobs")
-
-    def required_by_hooks(self) -> set[str]:
-        """What the plugins say in their `requires` hooks."""
-        answers = self.calls("requires")
-        for answer in answers:
-            if not isinstance(answer, set | frozenset):
-                raise PluginError(f"{self.blame('requires')} returned {answer!r:.60}, no set")
-        return set().union(*answers)
-
-    def _preferred(self, name: str) -> dict[str, Any]:
-        """What the plugins of the stack prefer; the topmost one wins."""
-        merged: dict[str, Any] = {}
-        for layer in self.layers:
-            merged |= getattr(layer.source, name, {})
-        return merged
+    def task_knobs(self, task: str) -> dict[str, Any]:
+        """The knobs that suit it on a task."""
+        return preferred(self.layers, "task_knobs", task)
 
     def _per_token_or_row(self, stage: str, batch: Batch, **arguments: Tensor) -> Tensor:
         answer = self.calls(stage, batch=batch, **arguments)

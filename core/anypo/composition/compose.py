@@ -45,27 +45,24 @@ def compose(
     return _tried(name, layers, knobs or {})
 
 
-def suited_to_built_in(algorithm: Algorithm) -> Algorithm:
-    """The algorithm with the knobs that its plugins prefer for the built-in model, unless set.
+def suited_to(task: str, algorithm: Algorithm) -> Algorithm:
+    """The algorithm with the knobs that its plugins prefer on a task, unless they are set.
 
     Where they do not go with what is set, the plugins' defaults stay.
     """
     given = {knob.name: knob.value for knob in algorithm.knobs.values() if knob.is_set}
-    if algorithm.built_in_knobs.keys() <= given.keys():
+    if algorithm.task_knobs(task).keys() <= given.keys():
         return algorithm
     try:
-        return _tried(algorithm.name, algorithm.layers, given, algorithm.built_in_knobs)
+        return _tried(algorithm.name, algorithm.layers, given, task)
     except KnobError:
         return algorithm
 
 
 def _tried(
-    name: str,
-    layers: Sequence[Layer],
-    settings: Mapping[str, Any],
-    preferences: Mapping[str, Any] | None = None,
+    name: str, layers: Sequence[Layer], settings: Mapping[str, Any], task: str | None = None
 ) -> Algorithm:
-    untried = Algorithm(name, layers, resolve_knobs(layers, settings, preferences))
+    untried = Algorithm(name, layers, resolve_knobs(layers, settings, task))
     trace_from(2, untried.manager)
     algorithm = untried.knowing(trial(untried))
     refuse_misfits(algorithm)

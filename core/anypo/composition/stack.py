@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Annotated, Any
 
@@ -143,19 +143,17 @@ def lay(tops: Sequence[Layer], swaps: Mapping[str, str]) -> list[Layer]:
 
 
 def resolve_knobs(
-    layers: Sequence[Layer],
-    settings: Mapping[str, Any],
-    preferences: Mapping[str, Any] | None = None,
+    layers: Sequence[Layer], settings: Mapping[str, Any], task: str | None = None
 ) -> dict[str, Knob]:
     """Every knob of the stack with its one value.
 
-    A setting wins, else a preference, else the default of the topmost plugin that declares the
-    knob; a plugin of which only one stage was taken brings new knobs but re-defaults none.
+    A setting wins, else what suits the task, else the default of the topmost plugin that declares
+    the knob; a plugin of which only one stage was taken brings new knobs but re-defaults none.
 
     Args:
         layers: The stack, bottom first.
         settings: What the user set.
-        preferences: What the plugins prefer to their defaults for the model at hand.
+        task: Whose name the plugins may know, to prefer other knobs to their defaults.
 
     Raises:
         KnobError: A setting is unknown, two values are given, or two types are declared.
@@ -168,8 +166,26 @@ def resolve_knobs(
         if name not in declared:
             stack = " + ".join(layer.name for layer in layers)
             raise KnobError(f"{stack} has no knob '{name}'{nearest(name, declared)}")
-    preferred = preferences or {}
-    return {name: _resolve(name, own, settings, preferred) for name, own in declared.items()}
+    knobs = {name: _resolve(name, own, settings) for name, own in declared.items()}
+    for name, value in (preferred(layers, "task_knobs", task) if task else {}).items():
+        if name in knobs and not knobs[name].is_set:
+            knobs[name] = replace(knobs[name], value=value, origin=f"suits the task '{task}'")
+    return knobs
+
+
+def preferred(layers: Sequence[Layer], name: str, task: str | None = None) -> dict[str, Any]:
+    """What the plugins of a stack prefer, in a task if one is named; the topmost one wins.
+
+    Args:
+        layers: The stack, bottom first.
+        name: `options`, `task_options` or `task_knobs`.
+        task: Of the last two.
+    """
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        wishes = getattr(layer.source, name, {})
+        merged |= wishes if task is None else wishes.get(task, {})
+    return merged
 
 
 def build(layers: Sequence[Layer], knobs: Mapping[str, Knob]) -> list[object]:
@@ -243,9 +259,7 @@ def _swap(stack: Sequence[Layer], stage: str, name: str) -> Layer:
     raise PluginError(f"plugin '{name}' does not answer the stage '{stage}'")
 
 
-def _resolve(
-    name: str, owners: Sequence[Layer], settings: Mapping[str, Any], preferred: Mapping[str, Any]
-) -> Knob:
+def _resolve(name: str, owners: Sequence[Layer], settings: Mapping[str, Any]) -> Knob:
     top = owners[-1]
     for other in owners:
         if other.fields[name].annotation != top.fields[name].annotation:
@@ -263,8 +277,6 @@ def _resolve(
         raise KnobError(f"'{top.name}' needs its knob '{name}' to be set")
     description = next((f for o in reversed(owners) if (f := o.fields[name].description)), "")
     default = (f"default of {top.name}", field_info.get_default(call_default_factory=True))
-    if name in preferred:
-        default = ("suits the built-in model", preferred[name])
     origin, value = given[-1] if given else default
     return Knob(name, value, origin, top.name, description, is_set=bool(given))
 

@@ -7,6 +7,9 @@ from torch import Tensor
 
 from anypo import functional as F
 from anypo.hooks.batch import Batch
+from anypo.hooks.requirements import LOGPROBS, REQUIRED_FOR, REQUIREMENTS
+
+FROZEN = [x for x in LOGPROBS if REQUIREMENTS[REQUIRED_FOR[x]].said_by == "frozen model"]
 
 
 def token_metrics(
@@ -20,8 +23,9 @@ def token_metrics(
     was_sampled = "rewards" in batch  # elsewhere the estimates below mean nothing
     if was_sampled and has_old:
         metrics["ratio/mean"] = F.exp_ratio(log_ratio.detach()).expand(batch.mask.shape)
-    if was_sampled and (reference := batch.tensors.get("ref_logprobs")) is not None:
-        metrics["kl/ref"] = F.k3(logprobs.detach(), reference)
+    for name in [name for name in FROZEN if was_sampled and name in batch]:
+        theirs = batch.tensors[name]  # not batch[name]: what is only measured is not required
+        metrics[f"kl/{name.removesuffix('_logprobs')}"] = F.k3(logprobs.detach(), theirs)
     if entropy is not None:
         metrics["entropy"] = entropy.detach()
     tokens = batch.mask.sum()

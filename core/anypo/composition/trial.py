@@ -21,10 +21,11 @@ from anypo.composition.synthetic import (
     synthetic_prompts,
 )
 from anypo.errors import PluginError
-from anypo.hooks.batch import MODEL_OUTPUTS, Batch, Sample, collate
+from anypo.hooks.batch import Batch, Sample, collate
 from anypo.hooks.plugin import recorded_knobs
+from anypo.hooks.requirements import REQUIRED_FOR, REQUIREMENTS
 from anypo.hooks.rollout import Inputs
-from anypo.hooks.specs import MERGED, REQUIREMENTS, STAGES
+from anypo.hooks.specs import MERGED, STAGES
 
 
 @torch.enable_grad()
@@ -144,7 +145,11 @@ def _spied(samples: list[Sample]) -> tuple[Batch, set[str]]:
 
     batch = collate(samples)
     random = torch.Generator().manual_seed(0)
-    models = {name: _random(batch, random) for name in ("old_logprobs", "ref_logprobs", "values")}
+    models = {
+        r.tensor: _random(batch, random)
+        for r in REQUIREMENTS.values()
+        if r.tensor and r.said_by != "sampler"  # the samples have that, or nobody has
+    }
     tensors: dict[str, Any] = {**batch.tensors, **models}
     spied = Spied(
         mask=batch.mask, max_completion_length=max(LENGTHS), scores=batch.scores, **tensors
@@ -157,7 +162,7 @@ def _random(batch: Batch, random: torch.Generator) -> Tensor:
 
 
 def _providers(reads: set[str]) -> set[str]:
-    return {MODEL_OUTPUTS.get(name, name) for name in reads} & set(REQUIREMENTS)
+    return {REQUIRED_FOR.get(name, name) for name in reads} & set(REQUIREMENTS)
 
 
 def _check_sequence_ratio(algorithm: Algorithm, batch: Batch) -> None:

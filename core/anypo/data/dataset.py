@@ -64,8 +64,8 @@ class Reader:
     def _tokenised(self, name: str, rows: Sequence[Row], inputs: Inputs) -> list[Prompt]:
         limits = self.max_prompt_length, self.max_completion_length
         found = to_prompts(name, rows, self.tokenizer, inputs, *limits)
-        for loss in _losses(name, found, self.max_completion_length):
-            self.note(loss)
+        for lost in _lost(name, found, self.max_completion_length):
+            self.note(lost)
         return found.prompts
 
 
@@ -89,7 +89,7 @@ def learning_from(columns: Collection[str], like: Algorithm) -> list[str]:
     return fitting
 
 
-def _losses(name: str, found: Prompts, limit: int) -> list[str]:
+def _lost(name: str, found: Prompts, limit: int) -> list[str]:
     notes = []
     if found.identical:
         notes.append(

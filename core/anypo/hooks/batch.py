@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from anypo.errors import AnypoError
+from anypo.hooks.requirements import REQUIRED_FOR, REQUIREMENTS
 
 
 @dataclass(frozen=True)
@@ -84,14 +85,6 @@ def step_columns(length: int, steps: Sequence[tuple[int, float]]) -> dict[str, l
     return {"step_rewards": rewards, "step_ends": ends}
 
 
-MODEL_OUTPUTS = {  # tensors that the core provides where they are required, and as what
-    "old_logprobs": "old_logprobs",
-    "ref_logprobs": "reference",
-    "values": "critic",
-    "sampler_logprobs": "sampler_logprobs",
-}
-
-
 class MissingTensorError(AnypoError, AttributeError):
     """A hook read a tensor that this batch does not hold."""
 
@@ -146,16 +139,8 @@ class Batch:
         try:
             return self.tensors[name]
         except KeyError:
-            advice = (
-                "the completions were not drawn by a sampler that reports them"
-                if name == "sampler_logprobs"
-                else f"a plugin that reads it only at times names '{MODEL_OUTPUTS[name]}' in its "
-                "`requires` hook"
-                if name in MODEL_OUTPUTS
-                else "a stage before this one or a reward function would have to provide it"
-            )
             raise MissingTensorError(
-                f"the batch holds no '{name}', only {', '.join(sorted(self))}; {advice}"
+                f"the batch holds no '{name}', only {', '.join(sorted(self))}; {_advice(name)}"
             ) from None
 
     def __getattr__(self, name: str) -> Tensor:
@@ -201,6 +186,16 @@ class Batch:
             weights={name: change(x) for name, x in self.weights.items()},
             **{name: change(x) for name, x in self.tensors.items()},
         )
+
+
+def _advice(missing: str) -> str:
+    """What to do where a tensor is missing."""
+    if missing not in REQUIRED_FOR:
+        return "a stage before this one or a reward function would have to provide it"
+    required = REQUIRED_FOR[missing]
+    if REQUIREMENTS[required].said_by == "sampler":
+        return "the completions were not drawn by a sampler that reports them"
+    return f"a plugin that reads it only at times names '{required}' in its `requires` hook"
 
 
 def collate(samples: Sequence[Sample], *, max_completion_length: int | None = None) -> Batch:

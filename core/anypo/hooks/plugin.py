@@ -46,9 +46,9 @@ class Plugin(BaseModel):
     extends: ClassVar[tuple[type | str, ...]] = ()  # what is laid below it: classes or names
     claims: ClassVar[tuple[str, ...]] = ()  # what holds of it by intention, see anypo.testing
     couples: ClassVar[str] = ""  # "group" if the rows of a group must share a micro-batch
-    options: ClassVar[dict[str, Any]] = {}  # run options that suit it, where nothing is set
-    built_in_options: ClassVar[dict[str, Any]] = {}  # those that suit the built-in model,
-    built_in_knobs: ClassVar[dict[str, Any]] = {}  # and knobs, where the plugin's defaults do not
+    options: ClassVar[Mapping[str, Any]] = {}  # run options that suit it, where nothing is set
+    task_options: ClassVar[Mapping[str, Mapping[str, Any]]] = {}  # those that suit a task, by name,
+    task_knobs: ClassVar[Mapping[str, Mapping[str, Any]]] = {}  # and knobs
 
     _anypo_place: Place = PrivateAttr(default_factory=lambda: _made_in.get())
 

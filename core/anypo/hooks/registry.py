@@ -59,6 +59,11 @@ class Entry:
         return self.full_name if len(claimed) > 1 else self.name.replace("-", "_")
 
     @property
+    def option_prefix(self) -> str:
+        """What stands before the names of its own options, where it has any."""
+        return self.name.replace("-", "_") + "_"
+
+    @property
     def disabled_by(self) -> str:
         """The item of ANYPO_DISABLE_PLUGINS that names it; nothing if none does."""
         return next((item for item in _disabling() if _is_named(self, item)), "")

@@ -121,11 +121,3 @@ class Hooks(Protocol):
 STAGES = ("rollout", "advantage", "ratio", "clip", "regularizer", "weight")
 HOOKS = (*STAGES, "metrics", "requires")
 MERGED = ("regularizer", "metrics", "requires")  # all are asked; elsewhere the topmost one answers
-REQUIREMENTS = (
-    "old_logprobs",
-    "reference",
-    "critic",
-    "entropy",
-    "sampler_logprobs",
-    "scalar_head",
-)

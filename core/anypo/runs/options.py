@@ -44,9 +44,10 @@ def config_class(sampler: str) -> type[RunConfig]:
     Raises:
         PluginError: There is no such sampler, or it does not load.
     """
+    entry = registry.find(sampler, "sampler")
     fields: dict[str, Any] = {
-        f"{prefix(sampler)}{name}": (field.annotation, field)
-        for name, field in load_sampler(sampler).model_fields.items()
+        entry.option_prefix + name: (field.annotation, field)
+        for name, field in entry.load().model_fields.items()
     }
     block = create_model("SamplerOptions", __base__=Options, **fields)
     block.panel = f"Sampler {sampler}"
@@ -66,25 +67,12 @@ def panels(config: type[RunConfig]) -> dict[str, list[str]]:
     }
 
 
-def prefix(sampler: str) -> str:
-    """What stands before the names of a sampler's own options."""
-    return sampler.rpartition(":")[2].replace("-", "_") + "_"
-
-
-def load_sampler(name: str) -> type[SamplerPlugin]:
-    """The plugin of a sampler.
-
-    Raises:
-        PluginError: There is no such sampler, or it does not load.
-    """
-    plugin: type[SamplerPlugin] = registry.load(name, "sampler")
-    return plugin
-
-
 def sampler_of(config: RunConfig) -> SamplerPlugin:
     """The sampler that the options ask for, with its own options."""
-    plugin, before = load_sampler(config.sampler), prefix(config.sampler)
-    return plugin(**{name: getattr(config, before + name) for name in plugin.model_fields})
+    entry = registry.find(config.sampler, "sampler")
+    plugin: type[SamplerPlugin] = entry.load()
+    own = {name: getattr(config, entry.option_prefix + name) for name in plugin.model_fields}
+    return plugin(**own)
 
 
 def make_config(options: Mapping[str, Any]) -> RunConfig:
@@ -94,10 +82,11 @@ def make_config(options: Mapping[str, Any]) -> RunConfig:
         ConfigError: An option is unknown or out of range.
         PluginError: There is no such sampler.
     """
-    sampler = options.get("sampler", RunConfig.model_fields["sampler"].default)
-    known = config_class(str(sampler))
+    sampler = str(options.get("sampler", RunConfig.model_fields["sampler"].default))
+    known, own = config_class(sampler), registry.find(sampler, "sampler").option_prefix
+    others = {entry.option_prefix for entry in registry.entries("sampler")} - {own}
     for name in sorted(options.keys() - known.model_fields.keys()):
-        if any(name.startswith(prefix(other.name)) for other in registry.entries("sampler")):
+        if name.startswith(tuple(others)):
             raise ConfigError(f"{name} is set, but the sampler is {sampler}: nothing would read it")
         raise ConfigError(
             f"there is no run option '{name}'{nearest(name, known.model_fields)} "
@@ -119,7 +108,7 @@ def resolve(config: RunConfig, algorithm: Algorithm, task: ChosenTask | None) ->
     """
     defaults, on_task = algorithm.options, {}
     if task is not None:
-        on_task = algorithm.built_in_options
+        on_task = algorithm.task_options(task.name)
         defaults |= {**task.plugin.options, **on_task} if task.owns_model else {}
         defaults["task"] = task.name
     if "data_epochs" in config.model_fields_set:
@@ -129,100 +118,3 @@ def resolve(config: RunConfig, algorithm: Algorithm, task: ChosenTask | None) ->
     if task is not None and config.data is None and algorithm.generates:
         update["reward"] = config.reward or on_task.get("reward", list(task.plugin.reward))
     return config.model_copy(update=update)
-
-
-def refuse_unread(config: RunConfig, algorithm: Algorithm) -> None:
-    """Refuse options that the user set and that nothing would read.
-
-    Raises:
-        ConfigError: Naming the first one, and why it means nothing here.
-    """
-    why = unread(config, algorithm)
-    for option in sorted(config.model_fields_set & why.keys()):
-        raise ConfigError(f"{option} is set, but {why[option]}")
-    if {"steps", "data_epochs"} <= config.model_fields_set:
-        raise ConfigError("steps and data_epochs are both set; one of them says how long to train")
-
-
-def unread(config: RunConfig, algorithm: Algorithm) -> dict[str, str]:
-    """The options that mean nothing in this run, and why; also when they are not set."""
-    sampler, before = sampler_of(config), prefix(config.sampler)
-    found = {before + name: why for name, why in sampler.unread().items()}
-    return (
-        found
-        | _unread_about_data(config, algorithm)
-        | _unread_about_references(config, algorithm)
-        | _lacking(config, algorithm)
-    )
-
-
-def evaluates(config: RunConfig) -> bool:
-    """Whether there are rows held out."""
-    return config.data is None or config.eval_data is not None
-
-
-def _unread_about_data(config: RunConfig, algorithm: Algorithm) -> dict[str, str]:
-    found: dict[str, str] = {}
-    scores = config.data is None or bool(config.reward and config.eval_data)
-    if not (algorithm.inputs.sampler or scores):
-        found["sampler"] = (
-            f"{algorithm.name} samples nothing, and nor does a held-out score: set reward and "
-            "eval_data"
-        )
-    if not (algorithm.inputs.scorer or evaluates(config)):
-        found["reward"] = (
-            f"{algorithm.name} learns without one and there are no held-out prompts to score: set "
-            "eval_data"
-        )
-    if not evaluates(config):
-        found["eval_every"] = "there are no held-out prompts: set eval_data"
-    if config.data is not None and config.model is not None:
-        found["task"] = "model and data are given, so nothing would read it"
-    return found
-
-
-def _unread_about_references(config: RunConfig, algorithm: Algorithm) -> dict[str, str]:
-    found: dict[str, str] = {}
-    if config.lora_rank is not None:
-        found["ref_sync_every"] = (
-            "with lora_rank the reference is the model without its adapter, which never moves"
-        )
-    if config.ref_sync_every is not None:
-        found["precompute_reference"] = "ref_sync_every moves the reference"
-    if not algorithm.inputs.fixed:
-        found["precompute_reference"] = (
-            f"{algorithm.name} makes new rows in every step: its reference model has to see those"
-        )
-    return found
-
-
-def _lacking(config: RunConfig, algorithm: Algorithm) -> dict[str, str]:
-    """Options about something that is not there: what, whether it lacks, and the options."""
-    name, scores = algorithm.name, not algorithm.generates
-    lacks = [
-        ("not ref_sync_every", config.ref_sync_every is None, ["ref_sync_alpha"]),
-        ("not lora_rank", config.lora_rank is None, ["lora_alpha", "lora_modules"]),
-        (
-            f"{name} has no reference model",
-            "reference" not in algorithm.requires,
-            ["ref_sync_every", "ref_sync_alpha", "precompute_reference"],
-        ),
-        (
-            f"{name} has no critic model",
-            "critic" not in algorithm.requires,
-            ["critic", "critic_learning_rate", "critic_warmup_steps"],
-        ),
-        (
-            f"{name} has no sampling in its rollout",
-            not algorithm.inputs.sampler,
-            ["max_rounds"],
-        ),
-        (f"{name} has no completions to score", scores, ["sampler", "reward", "reward_timeout"]),
-        (f"{name} has no probabilities of tokens", scores, ["temperature"]),
-    ]
-    return {
-        option: f"{what}, so nothing would read it"
-        for what, is_lacking, options in lacks
-        if is_lacking
-        for option in options
-    }

@@ -9,16 +9,17 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from anypo.composition.algorithm import Algorithm
-from anypo.composition.compose import compose, suited_to_built_in
+from anypo.composition.compose import compose, suited_to
 from anypo.errors import AnypoError, TrainingError
 from anypo.models.load import model_path, sensible_threads
 from anypo.runs.directory import RunDirectory
 from anypo.runs.observer import Observer
-from anypo.runs.options import RunConfig, make_config, panels, refuse_unread, resolve, unread
+from anypo.runs.options import RunConfig, make_config, panels, resolve
 from anypo.runs.provenance import describe
 from anypo.runs.recipe import Recipe
-from anypo.runs.setup import check_engines, gather, make_trainer
+from anypo.runs.setup import check_engines, make_trainer, set_up
 from anypo.runs.task import choose_task
+from anypo.runs.unread import refuse_unread, unread
 from anypo.training.distributed import Distributed
 from anypo.training.trainer import Report, Trainer
 
@@ -49,18 +50,18 @@ def train(algorithm: Algorithm, config: RunConfig, observer: Observer) -> Path:
         config = config.model_copy(update={"model": model_path(config.model)})
     task = choose_task(config)
     if task and task.owns_model:
-        algorithm = suited_to_built_in(algorithm)
+        algorithm = suited_to(task.name, algorithm)
     refuse_unread(config, algorithm)
     config = resolve(config, algorithm, task)
     distributed = Distributed(config)
     check_engines(config, distributed.runtime)
     directory = RunDirectory(config.output, algorithm.named)
     _explain_inert_stages(algorithm, config, observer)
-    materials = gather(algorithm, config, task, distributed.runtime, observer)
-    trainer = make_trainer(algorithm, materials, distributed)
-    directory.begin(_recipe(algorithm, materials.config), describe(algorithm))
+    setup = set_up(algorithm, config, task, distributed.runtime, observer)
+    trainer = make_trainer(algorithm, setup, distributed)
+    directory.begin(_recipe(algorithm, setup.config), describe(algorithm))
     with sensible_threads(trainer.model):
-        _train(trainer, materials.config, directory, materials.tokenizer, observer)
+        _train(trainer, setup.config, directory, setup.tokenizer, observer)
     return directory.path
 
 

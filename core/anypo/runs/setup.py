@@ -1,4 +1,4 @@
-"""Find what a run works with, the built-in model and data where none are named, and check it."""
+"""What a run works with: found and checked, and then put together."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from anypo.training.trainer import Evaluation, Trainer
 
 
 @dataclass
-class Materials:
+class Setup:
     """What a run works with, all of it checked, but without the weights of the policy."""
 
     config: RunConfig  # with the steps that the passes of the data take, if none were given
@@ -53,14 +53,14 @@ class Materials:
     held_out_rows: list[Prompt] = field(default_factory=list)  # whose completions have a loss
 
 
-def gather(
+def set_up(
     algorithm: Algorithm,
     config: RunConfig,
     task: ChosenTask | None,
     runtime: Runtime,
     observer: Observer,
-) -> Materials:
-    """The materials of a run.
+) -> Setup:
+    """Find what a run works with, that of the task where none is named, and check it.
 
     Raises:
         AnypoError: Something does not exist, or does not fit the algorithm.
@@ -70,19 +70,17 @@ def gather(
     rewards = [load_reward(spec, runtime) for spec in config.reward]
     rows = {name: load_rows(name) for name in (config.data, config.eval_data) if name}
     model, data, eval_data = config.model, config.data, config.eval_data
-    if task is not None and (model is None or data is None):
+    if model is None or data is None:
         made = ensure_task(task, observer.warming_up)
-        model = model or made.model
+        model = model or str(made / "model")
         if data is None:
-            data, eval_data = made.train, eval_data or made.held_out
+            data, eval_data = str(made / "train.jsonl"), eval_data or str(made / "held_out.jsonl")
             rows |= {name: load_rows(name) for name in (data, eval_data) if name not in rows}
-    assert model is not None, "a run without a model or data has a task"
-    assert data is not None, "a run without a model or data has a task"
     tokenizer = load_tokenizer(model, trust_remote_code=config.trust_remote_code)
     limits = _prompt_limit(model, config), config.max_completion_length
     reader = Reader(algorithm, tokenizer, *limits, observer.note)
     scorer = Rewards(rewards, tokenizer, config.reward_timeout)
-    found = Materials(config, model, tokenizer, scorer, reader.to_learn_from(data, rows[data]))
+    found = Setup(config, model, tokenizer, scorer, reader.to_learn_from(data, rows[data]))
     if eval_data and algorithm.inputs.completions:
         found.held_out_rows = reader.to_measure(eval_data, rows[eval_data])
     if eval_data and rewards:
@@ -124,7 +122,7 @@ def check_engines(config: RunConfig, runtime: Runtime) -> None:
         check_installed("peft", "lora_rank")
 
 
-def make_trainer(algorithm: Algorithm, found: Materials, distributed: Distributed) -> Trainer:
+def make_trainer(algorithm: Algorithm, found: Setup, distributed: Distributed) -> Trainer:
     """Load the weights, and put together who samples, scores, trains and evaluates."""
     config, runtime = found.config, distributed.runtime
     set_seed(config.seed)
@@ -145,7 +143,7 @@ def make_trainer(algorithm: Algorithm, found: Materials, distributed: Distribute
     if config.precompute_reference:
         with sensible_threads(model):
             known = [*found.prompts, *found.held_out_rows]
-            learner.precomputed = ensure_precomputed(learner, known)
+            learner.frozen["ref_logprobs"] = ensure_precomputed(learner, known)
     evaluations: list[Evaluation] = []
     if found.held_out:
         evaluations.append(SampledScore(found.held_out, sampler, found.scorer))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 from anypo.errors import PluginError
@@ -16,28 +15,6 @@ from anypo.runs.options import RunConfig
 from anypo.support.cache import cache_directory
 
 MARK = "anypo_task"  # in the configuration of a task's model, and of what is trained from it
-
-
-@dataclass(frozen=True)
-class TaskFiles:
-    """Paths of what a task made."""
-
-    folder: Path
-
-    @property
-    def model(self) -> str:
-        """A model directory."""
-        return str(self.folder / "model")
-
-    @property
-    def train(self) -> str:
-        """Rows to train on."""
-        return str(self.folder / "train.jsonl")
-
-    @property
-    def held_out(self) -> str:
-        """Rows to evaluate on."""
-        return str(self.folder / "held_out.jsonl")
 
 
 def choose_task(config: RunConfig) -> ChosenTask | None:
@@ -57,12 +34,13 @@ def choose_task(config: RunConfig) -> ChosenTask | None:
     return ChosenTask(entry.shortest_name, entry.load()(), owns_model)
 
 
-def ensure_task(task: ChosenTask, progress: Progress) -> TaskFiles:
-    """The model and the rows of a task, made now unless the cache holds them.
+def ensure_task(task: ChosenTask | None, progress: Progress) -> Path:
+    """The folder of a task, with what `Task.make` writes; made now unless the cache holds it.
 
     Raises:
         ConfigError: The cache cannot be written.
     """
+    assert task is not None, "what lacks a model or data has a task"
     cache = cache_directory()
     folder = cache / f"{task.name.replace(':', '.')}-{task.plugin.fingerprint()}"
     if not folder.exists():
@@ -73,7 +51,7 @@ def ensure_task(task: ChosenTask, progress: Progress) -> TaskFiles:
             _move(unfinished, folder)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
-    return TaskFiles(folder)
+    return folder
 
 
 def _mark_of(model: str) -> str | None:

@@ -137,7 +137,7 @@ class _Recorder(LogitsProcessor):
 def _left_padded(
     prompts: list[list[int]], device: torch.device
 ) -> tuple[Int[Tensor, "P L"], Int[Tensor, "P L"]]:
-    ids = [torch.tensor(prompt, device=device) for prompt in prompts]
+    ids = [torch.tensor(prompt, dtype=torch.long, device=device) for prompt in prompts]
     real = [torch.ones_like(prompt) for prompt in ids]
     pad = partial(pad_sequence, batch_first=True, padding_side="left")
     return pad(ids), pad(real)

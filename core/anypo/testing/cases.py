@@ -14,6 +14,7 @@ from torch import Tensor
 from anypo.composition.algorithm import Algorithm
 from anypo.composition.synthetic import SyntheticSampler, SyntheticScorer, synthetic_prompts
 from anypo.hooks.batch import Batch, Sample, collate
+from anypo.hooks.requirements import LOGPROBS
 from anypo.hooks.specs import State
 
 WEIGHTS = {"one": 0.75, "two": 0.25}  # of the two made-up rewards; what both gain, so does the sum
@@ -147,12 +148,10 @@ def make_case(samples: Sequence[Sample], seed: int, *, spread: float = 0.3) -> C
         return scale * torch.randn(shape, generator=generator, dtype=torch.float64)
 
     old = -0.1 - 3 * torch.rand(shape, generator=generator, dtype=torch.float64)
-    tensors = {
-        "old_logprobs": old,
-        "ref_logprobs": old + noise(spread),
-        "sampler_logprobs": old + noise(spread / 4),
-        "values": noise(0.5),
-    }
+    others = [name for name in LOGPROBS if name != "old_logprobs"]
+    near = {"sampler_logprobs": spread / 4}  # it means to say the same
+    tensors = {"old_logprobs": old, **{x: old + noise(near.get(x, spread)) for x in others}}
+    tensors["values"] = noise(0.5)
     inputs = {
         "logprobs": (old + noise(spread)).clamp(max=-1e-3),
         "values": noise(0.5),

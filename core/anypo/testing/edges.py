@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from anypo.hooks.batch import Sample
+from anypo.hooks.requirements import LOGPROBS
 from anypo.testing.cases import Case, SeededSampler, SeededScorer, groups, make_case, roll_out
 from anypo.testing.outcome import Difference, Outcome, evaluate
 from anypo.testing.report import NotApplicable
@@ -129,8 +130,9 @@ class _PatchyScorer(SeededScorer):
 
 def _finite_at_extremes(subject: Subject, dtype: torch.dtype) -> None:
     case = subject.case(12)
-    far = {name: _cycled(values, case.batch.mask.shape) for name, values in FAR.items()}
-    logprobs = far.pop("logprobs")
+    shape = case.batch.mask.shape
+    far = {name: _cycled(FAR.get(name, FAR["ref_logprobs"]), shape) for name in LOGPROBS}
+    logprobs = _cycled(FAR["logprobs"], shape)
     case = replace(case, inputs={**case.inputs, "logprobs": logprobs}).with_batch(**far)
     case = case.to(torch.float32).with_batch(**{name: x.to(dtype) for name, x in far.items()})
     case = replace(case, inputs={name: x.to(dtype) for name, x in case.inputs.items()})

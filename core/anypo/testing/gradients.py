@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from anypo.composition.algorithm import Algorithm
+from anypo.hooks.requirements import LOGPROBS
 from anypo.testing.cases import Case
 from anypo.testing.outcome import Difference, backward
 from anypo.testing.report import NotApplicable
@@ -110,8 +111,7 @@ def _guilty(subject: Subject, case: Case, slope: Slope) -> str:
 def _on_policy(case: Case) -> Case:
     """The case in which all models say the same."""
     same = case.inputs["logprobs"]
-    names = ("old_logprobs", "ref_logprobs", "sampler_logprobs")
-    return replace(case, batch=case.batch.replace(**dict.fromkeys(names, same)))
+    return replace(case, batch=case.batch.replace(**dict.fromkeys(LOGPROBS, same)))
 
 
 def _off_policy_gradient(algorithm: Algorithm, case: Case) -> Difference | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -44,11 +45,11 @@ class Learner:
         self.algorithm, self.config, self.distributed = algorithm, config, distributed
         self.runtime = distributed.runtime
         self.updates_per_rollout = config.epochs * config.minibatches
-        self.precomputed: Callable[[Batch], Tensor] | None = None  # stands in for the reference
-        needs_reference = "reference" in algorithm.requires and not config.precompute_reference
+        self.frozen: dict[str, Callable[[Batch], Tensor]] = {}  # who says a tensor of the batch
         self.reference = None
-        if needs_reference:
+        if "reference" in algorithm.requires and not config.precompute_reference:
             self.reference = model if has_lora(model) else frozen_copy(model)
+            self.frozen["ref_logprobs"] = partial(self._said_by, self.reference)
         critic = None
         if "critic" in algorithm.requires:
             critic = Critic(model, shares_body=config.critic == "shared")
@@ -67,15 +68,11 @@ class Learner:
             num_training_steps=(config.steps or 1) * self.updates_per_rollout,
         )
 
-    def judge(self, batch: Batch) -> Batch:
+    def annotate(self, batch: Batch) -> Batch:
         """The batch of a whole rollout with what the models say of it before any update."""
-        if self.precomputed is not None:
-            batch = batch.replace(ref_logprobs=self.precomputed(batch))
-        if self.reference is not None:
-            with without_lora(self.reference):
-                batch = batch.replace(ref_logprobs=self._frozen(self.reference, batch)[0])
+        batch = batch.replace(**{name: says(batch) for name, says in self.frozen.items()})
         if self.critic is not None or self._stores_old_logprobs():
-            logprobs, values = self._frozen(self.model, batch, self.critic)
+            logprobs, values = self._without_gradient(self.model, batch, self.critic)
             batch = batch.replace(old_logprobs=logprobs)
             batch = batch if self.critic is None else batch.replace(values=values)
         return batch
@@ -83,12 +80,17 @@ class Learner:
     def prepare(self, samples: Sequence[Sample], state: State) -> Batch:
         """The batch of a whole rollout, with all that the models and the plugins say of it."""
         batch = collate(samples, max_completion_length=self.config.max_completion_length)
-        batch = self.judge(batch.to(self.runtime.device))
+        batch = self.annotate(batch.to(self.runtime.device))
         return self.algorithm.advantage(batch, state)
 
     def logprobs(self, batch: Batch) -> Tensor:
         """What the policy says of a whole batch, without gradient; [N, T]."""
-        return self._frozen(self.model, batch.to(self.runtime.device))[0]
+        return self._without_gradient(self.model, batch.to(self.runtime.device))[0]
+
+    def _said_by(self, model: PreTrainedModel, batch: Batch) -> Tensor:
+        """The log-probs of a model without its adapters."""
+        with without_lora(model):
+            return self._without_gradient(model, batch)[0]
 
     @torch.no_grad()
     def measure(self, batch: Batch, meter: Meter) -> None:
@@ -191,7 +193,7 @@ class Learner:
             )
 
     @torch.no_grad()
-    def _frozen(
+    def _without_gradient(
         self, model: PreTrainedModel, batch: Batch, critic: Critic | None = None
     ) -> tuple[Tensor, Tensor]:
         """Log-probs and values of a whole batch, without gradient; [N, T] each."""

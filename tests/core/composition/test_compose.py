@@ -6,7 +6,7 @@ import pytest
 
 import anypo.functional as F
 from anypo import Algorithm, Plugin, compose, hookimpl
-from anypo.composition.compose import suited_to_built_in
+from anypo.composition.compose import suited_to
 from anypo.errors import KnobError, PluginError
 from anypo_plugins.grpo import GRPO
 
@@ -181,27 +181,32 @@ def test_a_knob_that_only_a_wrapper_reads_is_read():
 
 
 class Picky(Plugin):
-    """Would like larger groups and another clip range for the built-in model."""
+    """Would like larger groups and another clip range for a task."""
 
-    built_in_knobs: ClassVar = {"group_size": 12, "clip_low": 0.1}
+    task_knobs: ClassVar = {"addition": {"group_size": 12, "clip_low": 0.1}}
 
 
-def test_the_built_in_model_gets_the_knobs_that_suit_it_unless_they_are_set():
-    algorithm = suited_to_built_in(compose("grpo", Picky, knobs={"group_size": 4}))
+def test_a_task_gets_the_knobs_that_suit_it_unless_they_are_set():
+    algorithm = suited_to("addition", compose("grpo", Picky, knobs={"group_size": 4}))
     assert algorithm.knobs["group_size"].value == 4
     assert algorithm.knobs["clip_low"].value == 0.1
     assert compose("grpo", Picky).knobs["clip_low"].value == 0.2
 
 
-def test_an_algorithm_without_wishes_suits_the_built_in_model_as_it_is():
+def test_an_algorithm_without_wishes_suits_a_task_as_it_is():
     algorithm = compose("grpo")
-    assert suited_to_built_in(algorithm) is algorithm
+    assert suited_to("addition", algorithm) is algorithm
+    picky = compose("grpo", Picky)
+    assert suited_to("another task", picky) is picky
+    assert picky.task_knobs("another task") == {}
 
 
 def test_preferences_that_do_not_go_with_what_is_set_are_left_out():
     set_by_user = compose("gfpo", knobs={"group_size": 12})
-    assert suited_to_built_in(set_by_user).knobs["keep"].value == 8
-    assert suited_to_built_in(compose("gfpo")).knobs["keep"].origin == "suits the built-in model"
+    assert suited_to("addition", set_by_user).knobs["keep"].value == 8
+    assert (
+        suited_to("addition", compose("gfpo")).knobs["keep"].origin == "suits the task 'addition'"
+    )
 
 
 @pytest.mark.parametrize("stack", [("gspo", "dapo"), ("rloo", "dapo"), ("gspo", "cispo")])

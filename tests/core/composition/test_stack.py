@@ -1,7 +1,6 @@
 """Plugins are laid bottom to top, and a knob has one value in the whole stack."""
 
 import dataclasses
-import importlib
 
 import pytest
 import torch
@@ -11,7 +10,6 @@ import anypo.functional as F
 from anypo import Batch, Plugin, compose, hookimpl
 from anypo.composition.stack import snake_case
 from anypo.errors import KnobError, PluginError
-from anypo.hooks import registry
 from anypo_plugins.grpo import GRPO
 
 
@@ -82,20 +80,10 @@ class Rider(Plugin):
 
 
 @pytest.fixture
-def by_name(tmp_path, monkeypatch):
+def by_name(install):
     """Install the classes above under names, as a distribution would."""
     classes = {"sea-lamprey": Lamprey, "hanger": Hanger, "rider": Rider}
-    points = "".join(f"{n} = {c.__module__}:{c.__name__}\n" for n, c in classes.items())
-    info = tmp_path / "lampreys-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: lampreys\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[anypo]\n{points}")
-    monkeypatch.syspath_prepend(tmp_path)
-    registry.entries.cache_clear()
-    yield
-    monkeypatch.undo()
-    importlib.invalidate_caches()
-    registry.entries.cache_clear()
+    install("lampreys", {n: f"{c.__module__}:{c.__name__}" for n, c in classes.items()})
 
 
 def stack(algorithm):

@@ -8,8 +8,8 @@ import torch
 import anypo.functional as F
 from anypo import Batch, Plugin, compose, hookimpl, sample_groups
 from anypo.errors import KnobError, PluginError
+from anypo.hooks.requirements import REQUIREMENTS
 from anypo.hooks.rollout import Inputs
-from anypo.hooks.specs import REQUIREMENTS
 from anypo_plugins.grpo import GRPO
 
 ONE_ANSWER = ("rollout", "advantage", "ratio", "clip", "weight")

@@ -13,7 +13,8 @@ import pytest
 from anypo import HOOK_API_VERSION, Algorithm, Plugin, compose, hookimpl
 from anypo.composition.stack import layer_of
 from anypo.errors import PluginError
-from anypo.hooks.specs import HOOKS, REQUIREMENTS, Hooks, hookspec
+from anypo.hooks.requirements import REQUIREMENTS
+from anypo.hooks.specs import HOOKS, Hooks, hookspec
 from anypo.hooks.version import mismatch
 
 FROZEN = json.loads(Path(__file__).with_name("frozen_api.json").read_text(encoding="utf-8"))

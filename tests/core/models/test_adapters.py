@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,15 +9,21 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 
 from anypo import Sample, collate, run
 from anypo.errors import ConfigError, ModelError
-from anypo.models.adapters import add_lora, check_lora, has_lora, without_lora
+from anypo.models.adapters import add_lora, has_lora, without_lora
 from anypo.models.forward import score_tokens
 from anypo.models.load import load_model, model_path
-from anypo.runs.options import RunConfig, read_recipe
+from anypo.models.options import AdapterOptions
+from anypo.runs.recipe import read_recipe
 from anypo_cli.app import main
 
 BATCH = collate([Sample([65, 66], [67, 68, 69], 0, reward=1.0), Sample([70], [71], 0, reward=0.0)])
 WARNS = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")  # peft does
 LAYERS = 14  # linear layers of the built-in model's decoder
+OPTIONS = AdapterOptions(lora_rank=4, lora_alpha=8)
+
+
+def with_modules(*names):
+    return OPTIONS.model_copy(update={"lora_modules": list(names)})
 
 
 def logprobs(model):
@@ -28,7 +35,7 @@ def logprobs(model):
 def adapted(model):
     """A model with adapters that do nothing yet, and its log-probs before it had any."""
     before = logprobs(model)
-    add_lora(model, "base", rank=4, alpha=8)
+    add_lora(model, "base", OPTIONS)
     return model, before
 
 
@@ -72,7 +79,7 @@ def test_a_model_without_adapters_stays_as_it_is(model):
 
 
 def test_layers_can_be_chosen(model):
-    add_lora(model, "base", rank=4, alpha=8, modules=["q_proj", "v_proj"])
+    add_lora(model, "base", with_modules("q_proj", "v_proj"))
     adapters = {name.split(".lora_")[0] for name, _ in model.named_parameters() if "lora_" in name}
     assert {name.rpartition(".")[2] for name in adapters} == {"q_proj", "v_proj"}
 
@@ -90,7 +97,7 @@ def test_layers_can_be_chosen(model):
 )
 def test_layers_that_can_have_no_adapter_are_one_line(model, modules, reason):
     with pytest.raises(ConfigError, match=f"^lora_modules {reason}"):
-        add_lora(model, "base", rank=4, alpha=8, modules=modules)
+        add_lora(model, "base", with_modules(*modules))
 
 
 # -- in a run ------------------------------------------------------------------------------------
@@ -198,11 +205,12 @@ def test_options_that_cannot_work_are_refused(setting, options, reason):
         run("grpo", **{**setting, **options})
 
 
-def test_a_missing_peft_says_how_to_install_it(monkeypatch):
+def test_a_missing_peft_says_how_to_install_it(setting, monkeypatch):
     monkeypatch.setattr("anypo.support.extras.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"lora_rank needs peft.*pip install 'anypo\[peft\]'$"):
-        check_lora(RunConfig(lora_rank=4))
-    check_lora(RunConfig())
+        run("grpo", **setting)
+    assert not Path(setting["output"]).exists()
+    assert run("grpo", **{**setting, "lora_rank": None, "steps": 1})
 
 
 def test_an_adapter_alone_is_no_model(setting):

@@ -14,12 +14,13 @@ from transformers import (
 )
 
 from anypo.models.adapters import add_lora
+from anypo.models.options import AdapterOptions
 from anypo.models.weights import whole_weights
 
 
 def with_adapters(model):
     """The model with adapters that say something."""
-    add_lora(model, "base", rank=4, alpha=8)
+    add_lora(model, "base", AdapterOptions(lora_rank=4, lora_alpha=8))
     torch.manual_seed(1)
     with torch.no_grad():
         for name, parameter in model.named_parameters():

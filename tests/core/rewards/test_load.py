@@ -71,7 +71,7 @@ def test_a_weight_that_is_not_finite_is_refused(weight):
 
 
 def test_an_unknown_built_in_names_the_nearest():
-    with pytest.raises(RewardError, match="no built-in reward 'exatc'; did you mean 'exact'"):
+    with pytest.raises(RewardError, match="there is no reward 'exatc'; did you mean 'exact'"):
         load_reward("exatc")
 
 
@@ -82,7 +82,7 @@ def test_an_unknown_reward_says_how_to_name_ones_own(spec):
 
 
 def test_a_weight_that_is_no_number_is_refused():
-    with pytest.raises(RewardError, match="no built-in reward 'exact=half'"):
+    with pytest.raises(RewardError, match="there is no reward 'exact=half'"):
         load_reward("exact=half")
 
 

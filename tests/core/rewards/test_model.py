@@ -9,10 +9,11 @@ from anypo.data.prompts import to_prompts
 from anypo.errors import ModelError, RewardError
 from anypo.hooks.batch import Sample, collate
 from anypo.hooks.rollout import Inputs
+from anypo.hooks.runtime import Runtime
 from anypo.models.forward import score_tokens
 from anypo.models.load import load_model
 from anypo.rewards.load import load_reward
-from anypo.rewards.model import Inference, ScoreOfModel
+from anypo.rewards.model import ScoreOfModel
 from anypo.rewards.scorer import Rewards
 
 COMPLETION = Inputs(completions=frozenset({"completion"}))
@@ -30,7 +31,7 @@ def reply(text):
 @pytest.fixture
 def judge(scorer_dir):
     """The reward of that model."""
-    return ScoreOfModel(scorer_dir, Inference())
+    return ScoreOfModel(scorer_dir, Runtime())
 
 
 @pytest.fixture
@@ -87,7 +88,7 @@ def test_an_empty_completion_is_scored_by_its_end(judge, empty):
 def test_many_texts_are_scored_like_few(judge, scorer_dir):
     prompts, completions = ["p"] * 5, ["a", "bc", "def", "g" * 30, "h"]
     whole = judge(prompts, completions)
-    parts = ScoreOfModel(scorer_dir, Inference(token_budget=12))
+    parts = ScoreOfModel(scorer_dir, Runtime(token_budget=12))
     assert parts(prompts, completions) == pytest.approx(whole, abs=1e-5)
 
 

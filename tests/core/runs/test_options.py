@@ -1,49 +1,28 @@
-import tomllib
 from typing import ClassVar
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from anypo import Plugin, compose
-from anypo.errors import ConfigError
+from anypo.errors import ConfigError, PluginError
+from anypo.hooks.task import ChosenTask
 from anypo.runs.options import (
-    BUILT_IN_DEFAULTS,
-    Recipe,
     RunConfig,
-    inapplicable,
+    config_class,
     make_config,
-    read_recipe,
+    panels,
+    refuse_unread,
     resolve,
-    write_recipe,
+    sampler_of,
+    unread,
 )
+from anypo_tasks.addition.task import Addition
 
-NAMES = st.text("abcdefghij_", min_size=1).map("x_".__add__)
-VALUES = st.recursive(
-    st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
-    lambda values: st.lists(values, max_size=3),
-    max_leaves=5,
-)
-RECIPES = st.builds(
-    Recipe,
-    st.text(),
-    st.dictionaries(NAMES, VALUES, max_size=3),
-    st.dictionaries(NAMES, VALUES, max_size=3),
-    st.dictionaries(NAMES, st.text(), max_size=3),
-)
-
-
-@pytest.fixture
-def write(tmp_path):
-    """Write a recipe file and return its path."""
-
-    def write(text):
-        path = tmp_path / "recipe.toml"
-        path.write_text(text, encoding="utf-8")
-        return str(path)
-
-    return write
+OWN = ChosenTask("addition", Addition(), owns_model=True)
+ON_ITS_DATA = ChosenTask("addition", Addition(), owns_model=False)
+TASKS = pytest.mark.parametrize("task", [OWN, ON_ITS_DATA], ids=["its model", "another model"])
 
 
 def test_options_become_a_configuration():
@@ -56,11 +35,11 @@ def test_options_become_a_configuration():
 
 
 def test_no_options_are_the_defaults():
-    assert make_config({}) == RunConfig()
+    assert make_config({}).model_dump() == RunConfig().model_dump()
 
 
 def test_every_default_is_within_its_range():
-    assert make_config(RunConfig().model_dump()) == RunConfig()
+    assert make_config(RunConfig().model_dump()).model_dump() == RunConfig().model_dump()
 
 
 def test_every_option_is_described():
@@ -137,7 +116,10 @@ def test_zero_is_allowed_where_it_means_none(name):
 class Picky(Plugin):
     """Would like other run options for the built-in model, and another reward for its task."""
 
-    built_in_options: ClassVar = {"steps": 3, "epochs": 4, "reward": ["length"]}
+    task_options: ClassVar = {
+        "addition": {"steps": 3, "epochs": 4, "reward": ["length"]},
+        "another": {"steps": 5},
+    }
 
 
 GRPO, PICKY = compose("grpo"), compose("grpo", Picky)
@@ -145,35 +127,109 @@ SFT, SCORER = compose("sft"), compose("reward_model")
 
 
 def test_the_built_in_model_has_defaults_of_its_own():
-    resolved = resolve(make_config({}), GRPO, built_in=True)
-    assert {name: getattr(resolved, name) for name in BUILT_IN_DEFAULTS} == BUILT_IN_DEFAULTS
+    resolved = resolve(make_config({}), GRPO, OWN)
+    assert {name: getattr(resolved, name) for name in Addition.options} == Addition.options
 
 
-@pytest.mark.parametrize("name", BUILT_IN_DEFAULTS)
+@pytest.mark.parametrize("name", Addition.options)
 def test_what_the_user_set_wins_over_the_defaults_of_the_built_in_model(name):
     value = RunConfig.model_fields[name].default
-    resolved = resolve(make_config({name: value}), GRPO, built_in=True)
-    others = BUILT_IN_DEFAULTS.keys() - {name}
+    resolved = resolve(make_config({name: value}), GRPO, OWN)
+    others = Addition.options.keys() - {name}
     assert getattr(resolved, name) == value
-    assert all(getattr(resolved, other) == BUILT_IN_DEFAULTS[other] for other in others)
+    assert all(getattr(resolved, other) == Addition.options[other] for other in others)
 
 
 def test_an_algorithm_may_prefer_other_defaults_for_the_built_in_model():
-    resolved = resolve(make_config({"epochs": 2}), PICKY, built_in=True)
+    resolved = resolve(make_config({"epochs": 2}), PICKY, OWN)
     assert (resolved.steps, resolved.epochs) == (3, 2)
-    assert resolved.learning_rate == BUILT_IN_DEFAULTS["learning_rate"]
+    assert resolved.learning_rate == Addition.options["learning_rate"]
 
 
 def test_passes_of_the_data_take_the_place_of_the_built_in_steps():
     for algorithm in (GRPO, PICKY):
-        resolved = resolve(make_config({"data_epochs": 2}), algorithm, built_in=True)
+        resolved = resolve(make_config({"data_epochs": 2}), algorithm, OWN)
         assert (resolved.steps, resolved.data_epochs) == (None, 2)
-        assert resolved.learning_rate == BUILT_IN_DEFAULTS["learning_rate"]
+        assert resolved.learning_rate == Addition.options["learning_rate"]
 
+
+def test_another_model_keeps_the_defaults_of_every_option():
+    config = make_config({"model": "mine", "data": "mine.jsonl", "reward": ["math"]})
+    assert resolve(config, PICKY, None) == config
+
+
+class Steady(Plugin):
+    """Suits another learning rate than most, whatever the model."""
+
+    options: ClassVar = {"learning_rate": 2e-5, "max_completion_length": 99}
+
+
+@pytest.mark.parametrize(
+    ("options", "task", "rate", "length"),
+    [
+        ({}, None, 2e-5, 99),
+        ({}, ON_ITS_DATA, 2e-5, 99),
+        ({"learning_rate": 3e-7}, None, 3e-7, 99),
+        ({}, OWN, 5e-4, 40),  # what suits the built-in model is of another size
+    ],
+)
+def test_a_plugin_may_suit_other_options_than_most(options, task, rate, length):
+    algorithm = compose("grpo", Steady)
+    resolved = resolve(make_config({"model": "mine", **options}), algorithm, task)
+    assert (resolved.learning_rate, resolved.max_completion_length) == (rate, length)
+    assert "options" not in algorithm.knobs
+
+
+def test_a_model_trained_from_the_built_in_one_has_its_defaults_on_any_data():
+    config = make_config({"model": "mine", "data": "mine.jsonl"})
+    resolved = resolve(config, PICKY, OWN)
+    assert (resolved.steps, resolved.epochs, resolved.reward) == (3, 4, [])
+
+
+@TASKS
+def test_the_built_in_data_have_a_reward_of_their_own(task):
+    def reward(options, algorithm=GRPO):
+        return resolve(make_config(options), algorithm, task).reward
+
+    assert reward({}) == ["exact"]
+    assert reward({}, PICKY) == ["length"]
+    assert reward({"model": "mine"}) == ["exact"]
+    assert reward({"reward": ["length"]}) == ["length"]
+    assert reward({"data": "mine.jsonl"}, PICKY) == []
+
+
+def test_what_learns_from_completions_is_evaluated_by_the_built_in_reward_if_it_writes_any():
+    assert resolve(make_config({}), SFT, OWN).reward == ["exact"]
+    assert resolve(make_config({}), SCORER, OWN).reward == []
+
+
+def test_resolving_leaves_the_configuration_alone():
+    config = make_config({})
+    resolve(config, PICKY, OWN)
+    assert config.model_dump() == RunConfig().model_dump()
+
+
+@given(st.sets(st.sampled_from(sorted(RunConfig.model_fields))), st.booleans())
+def test_resolving_twice_is_resolving_once(names, owns_model):
+    task = OWN if owns_model else ON_ITS_DATA
+    values = {**RunConfig().model_dump(), "model": "mine", "steps": 7}
+    once = resolve(make_config({name: values[name] for name in names}), PICKY, task)
+    assert resolve(once, PICKY, task) == once
+
+
+def test_the_task_is_written_down_by_the_name_that_finds_it():
+    task = ChosenTask("anypo-fish:addition", Addition(), owns_model=True)
+    assert resolve(make_config({}), GRPO, task).task == "anypo-fish:addition"
+
+
+# -- what nothing reads --------------------------------------------------------------------------
 
 CRITIC = {"critic", "critic_learning_rate", "critic_warmup_steps"}
 REFERENCE = {"ref_sync_every", "ref_sync_alpha", "precompute_reference"}
 REWARDS = {"reward", "reward_timeout"}
+ADAPTERS = {"lora_alpha", "lora_modules"}
+GIVEN = {"model": "mine", "data": "mine.jsonl", "eval_data": "other.jsonl", "reward": ["length"]}
+OWN_ROWS = "grpo makes new rows in every step: its reference model has to see those"
 
 
 @pytest.mark.parametrize(
@@ -187,151 +243,185 @@ REWARDS = {"reward", "reward_timeout"}
     ],
     ids=lambda value: getattr(value, "name", None),
 )
-def test_options_of_what_an_algorithm_lacks_are_inapplicable(algorithm, options):
-    assert inapplicable(algorithm).keys() == options
+def test_options_of_what_an_algorithm_lacks_are_unread(algorithm, options):
+    whys = unread(make_config({}), algorithm)
+    lacking = {name for name, why in whys.items() if why.startswith(f"{algorithm.name} has no ")}
+    assert lacking == options
 
 
 def test_what_an_option_would_need_is_said():
-    assert inapplicable(SCORER) == {
-        **dict.fromkeys(CRITIC, "critic model"),
-        **dict.fromkeys(REFERENCE, "reference model"),
-        **dict.fromkeys(REWARDS, "completions to score"),
-        "max_rounds": "sampling in its rollout",
-        "sampler": "completions to score",
-        "temperature": "probabilities of tokens",
+    def lacks(what):
+        return f"reward_model has no {what}, so nothing would read it"
+
+    assert unread(make_config(GIVEN), SCORER) == {
+        **dict.fromkeys(CRITIC, lacks("critic model")),
+        **dict.fromkeys(REFERENCE, lacks("reference model")),
+        **dict.fromkeys(REWARDS | {"sampler"}, lacks("completions to score")),
+        **dict.fromkeys(ADAPTERS, "not lora_rank, so nothing would read it"),
+        "max_rounds": lacks("sampling in its rollout"),
+        "temperature": lacks("probabilities of tokens"),
+        "task": "model and data are given, so nothing would read it",
     }
 
 
-def test_another_model_keeps_the_defaults_of_every_option():
-    config = make_config({"model": "mine", "data": "mine.jsonl", "reward": ["math"]})
-    assert resolve(config, PICKY, built_in=False) == config
-
-
-class Steady(Plugin):
-    """Suits another learning rate than most, whatever the model."""
-
-    options: ClassVar = {"learning_rate": 2e-5, "max_completion_length": 99}
-
-
 @pytest.mark.parametrize(
-    ("options", "built_in", "rate", "length"),
+    ("algorithm", "options", "option", "why"),
     [
-        ({}, False, 2e-5, 99),
-        ({"learning_rate": 3e-7}, False, 3e-7, 99),
-        ({}, True, 5e-4, 40),  # what suits the built-in model is of another size
+        (GRPO, {"model": "mine"}, "lora_alpha", "not lora_rank, so nothing would read it"),
+        (GRPO, {"model": "mine"}, "ref_sync_alpha", "not ref_sync_every, so nothing would read it"),
+        (
+            GRPO,
+            {"data": "mine.jsonl"},
+            "eval_every",
+            "there are no held-out prompts: set eval_data",
+        ),
+        (GRPO, GIVEN, "task", "model and data are given, so nothing would read it"),
+        (GRPO, {}, "precompute_reference", OWN_ROWS),
+        (
+            GRPO,
+            {"lora_rank": 4},
+            "ref_sync_every",
+            "with lora_rank the reference is the model without its adapter, which never moves",
+        ),
+        (
+            compose("dpo"),
+            {"ref_sync_every": 3},
+            "precompute_reference",
+            "ref_sync_every moves the reference",
+        ),
+        (
+            SFT,
+            {"data": "mine.jsonl"},
+            "reward",
+            "sft learns without one and there are no held-out prompts to score: set eval_data",
+        ),
+        (
+            SFT,
+            {"data": "mine.jsonl"},
+            "sampler",
+            "sft samples nothing, and nor does a held-out score: set reward and eval_data",
+        ),
     ],
 )
-def test_a_plugin_may_suit_other_options_than_most(options, built_in, rate, length):
-    algorithm = compose("grpo", Steady)
-    resolved = resolve(make_config({"model": "mine", **options}), algorithm, built_in=built_in)
-    assert (resolved.learning_rate, resolved.max_completion_length) == (rate, length)
-    assert "options" not in algorithm.knobs
-
-
-def test_a_model_trained_from_the_built_in_one_has_its_defaults_on_any_data():
-    config = make_config({"model": "mine", "data": "mine.jsonl"})
-    resolved = resolve(config, PICKY, built_in=True)
-    assert (resolved.steps, resolved.epochs, resolved.reward) == (3, 4, [])
-
-
-@pytest.mark.parametrize("built_in", [True, False])
-def test_the_built_in_data_have_a_reward_of_their_own(built_in):
-    def reward(options, algorithm=GRPO):
-        return resolve(make_config(options), algorithm, built_in=built_in).reward
-
-    assert reward({}) == ["exact"]
-    assert reward({}, PICKY) == ["length"]
-    assert reward({"model": "mine"}) == ["exact"]
-    assert reward({"reward": ["length"]}) == ["length"]
-    assert reward({"data": "mine.jsonl"}, PICKY) == []
-
-
-def test_what_learns_from_completions_is_evaluated_by_the_built_in_reward_if_it_writes_any():
-    assert resolve(make_config({}), SFT, built_in=True).reward == ["exact"]
-    assert resolve(make_config({}), SCORER, built_in=True).reward == []
-
-
-def test_resolving_leaves_the_configuration_alone():
-    config = make_config({})
-    resolve(config, PICKY, built_in=True)
-    assert config == RunConfig()
-
-
-@given(st.sets(st.sampled_from(sorted(RunConfig.model_fields))), st.booleans())
-def test_resolving_twice_is_resolving_once(names, built_in):
-    values = {**RunConfig().model_dump(), "model": "mine", "steps": 7}
-    once = resolve(make_config({name: values[name] for name in names}), PICKY, built_in=built_in)
-    assert resolve(once, PICKY, built_in=built_in) == once
-
-
-@given(RECIPES)
-@settings(
-    max_examples=50,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
-def test_a_recipe_is_read_as_it_was_written(tmp_path, recipe):
-    write_recipe(tmp_path / "recipe.toml", recipe)
-    assert read_recipe(str(tmp_path / "recipe.toml")) == recipe
-
-
-def test_every_option_survives_the_file(tmp_path):
-    config = make_config({"reward": ['regex:"a=1"\\d\n=2', "größe.py:f"], "steps": 7})
-    write_recipe(tmp_path / "recipe.toml", Recipe("grpo", config.model_dump()))
-    assert make_config(read_recipe(str(tmp_path / "recipe.toml")).options) == config
-
-
-def test_an_option_that_is_not_set_is_not_written(tmp_path):
-    write_recipe(tmp_path / "recipe.toml", Recipe("grpo", {"model": None, "steps": 3}))
-    assert read_recipe(str(tmp_path / "recipe.toml")) == Recipe("grpo", {"steps": 3})
-
-
-def test_what_is_written_is_toml(tmp_path):
-    recipe = Recipe("grpo+mine", {"steps": 3}, {"group_size": 4}, {"clip": "cispo"})
-    write_recipe(tmp_path / "recipe.toml", recipe)
-    assert tomllib.loads((tmp_path / "recipe.toml").read_text(encoding="utf-8")) == {
-        "algorithm": "grpo+mine",
-        "steps": 3,
-        "knobs": {"group_size": 4},
-        "hooks": {"clip": "cispo"},
-    }
-
-
-def test_a_recipe_by_hand_may_leave_anything_out(write):
-    assert read_recipe(write("")) == Recipe()
-    assert read_recipe(write("steps = 3")) == Recipe(options={"steps": 3})
-    assert read_recipe(write('algorithm = "grpo"\n[knobs]\nkl_coef = 0')) == Recipe(
-        "grpo", knobs={"kl_coef": 0}
-    )
+def test_an_option_that_means_nothing_is_refused_if_it_is_set(algorithm, options, option, why):
+    unset = make_config(options)
+    assert unread(unset, algorithm)[option] == why
+    refuse_unread(unset, algorithm)
+    value = {"reward": ["length"], "ref_sync_every": 2, "precompute_reference": True}
+    given = make_config({**options, option: value.get(option, getattr(unset, option))})
+    with pytest.raises(ConfigError) as refused:
+        refuse_unread(given, algorithm)
+    assert str(refused.value) == f"{option} is set, but {why}"
 
 
 @pytest.mark.parametrize(
-    "text", ["steps = ", "[knobs", "steps = 3\nsteps = 4", 'algorithm = "grpo', "\ufeffsteps = 3"]
-)
-def test_malformed_toml_names_the_file(write, text):
-    with pytest.raises(ConfigError, match=r"^config '.*recipe\.toml' cannot be read: [^\n]+$"):
-        read_recipe(write(text))
-
-
-def test_a_file_that_is_no_text_cannot_be_read(tmp_path):
-    (tmp_path / "recipe.toml").write_bytes(b"\xff")
-    with pytest.raises(ConfigError, match="cannot be read"):
-        read_recipe(str(tmp_path / "recipe.toml"))
-
-
-@pytest.mark.parametrize("name", ["missing.toml", "."])
-def test_a_file_that_is_not_there_cannot_be_read(tmp_path, name):
-    with pytest.raises(ConfigError, match=r"^config '.*' cannot be read: "):
-        read_recipe(str(tmp_path / name))
-
-
-@pytest.mark.parametrize(
-    "text",
+    ("algorithm", "options", "read"),
     [
-        "algorithm = 3",
-        "knobs = 3",
-        "hooks = []",
+        (GRPO, {"lora_rank": 4}, ADAPTERS),
+        (GRPO, {"ref_sync_every": 2}, {"ref_sync_every", "ref_sync_alpha"}),
+        (GRPO, {}, {"reward", "sampler", "task", "eval_every", "max_rounds", "temperature"}),
+        (GRPO, {"data": "mine.jsonl", "eval_data": "b"}, {"reward", "eval_every", "task"}),
+        (GRPO, {"model": "mine"}, {"reward", "task", "eval_every"}),
+        (SFT, GIVEN, {"reward", "reward_timeout", "sampler", "temperature"}),
+        (compose("dpo"), GIVEN, {"precompute_reference", "ref_sync_every"}),
+        (compose("ppo"), {}, CRITIC),
     ],
 )
-def test_what_no_recipe_holds_is_refused(write, text):
-    with pytest.raises(ConfigError, match=r"recipe\.toml': algorithm is a text, \[knobs\]"):
-        read_recipe(write(text))
+def test_an_option_that_means_something_is_not_refused(algorithm, options, read):
+    assert not read & unread(make_config(options), algorithm).keys()
+
+
+def test_how_long_is_said_once():
+    with pytest.raises(ConfigError, match="steps and data_epochs are both set"):
+        refuse_unread(make_config({"steps": 2, "data_epochs": 2}), GRPO)
+
+
+# -- options that samplers bring along -----------------------------------------------------------
+
+ECHO = """
+from anypo import SamplerPlugin
+from pydantic import Field
+
+
+class Echo(SamplerPlugin):
+    \"\"\"It says the same again.\"\"\"
+
+    volume: float = Field(1.0, gt=0, description="How loud.")
+    mode: str = Field("hall", description="Where.")
+
+    def unread(self):
+        return {} if self.volume > 1 else {"mode": "echo_volume is low, so nothing would read it"}
+
+    def start(self, model, runtime, max_length):
+        raise NotImplementedError
+"""
+
+
+@pytest.fixture
+def echo(install):
+    """A sampler of a third party, with options."""
+    others = {"anypo.samplers": {"echo": "echo_module:Echo"}}
+    install("anypo-echo", {}, {"echo_module.py": ECHO}, others=others)
+
+
+@pytest.mark.parametrize("name", ["echo", "anypo-echo:echo"])
+def test_the_fields_of_a_sampler_are_options(echo, name):
+    config = make_config({"sampler": name, "echo_volume": 3})
+    assert (config.echo_volume, config.echo_mode) == (3.0, "hall")
+    sampler = sampler_of(config)
+    assert (type(sampler).__name__, sampler.volume, sampler.mode) == ("Echo", 3.0, "hall")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"echo_volume": 0}, r"^echo_volume = 0 is refused: "),
+        ({"echo_volumne": 2}, "no run option 'echo_volumne'; did you mean 'echo_volume'"),
+        ({"volume": 2}, "no run option 'volume'"),
+    ],
+)
+def test_an_option_of_a_sampler_is_checked_like_any_other(echo, options, says):
+    with pytest.raises(ConfigError, match=says):
+        make_config({"sampler": "echo", **options})
+
+
+def test_an_option_of_another_sampler_is_refused(echo):
+    says = "^echo_volume is set, but the sampler is transformers: nothing would read it$"
+    with pytest.raises(ConfigError, match=says):
+        make_config({"echo_volume": 2})
+
+
+def test_a_sampler_says_which_of_its_options_mean_nothing(echo):
+    quiet = make_config({"sampler": "echo", "echo_mode": "cave"})
+    why = "echo_volume is low, so nothing would read it"
+    assert unread(quiet, GRPO)["echo_mode"] == why
+    with pytest.raises(ConfigError, match=f"^echo_mode is set, but {why}$"):
+        refuse_unread(quiet, GRPO)
+    loud = make_config({"sampler": "echo", "echo_mode": "cave", "echo_volume": 2})
+    assert "echo_mode" not in unread(loud, GRPO)
+    refuse_unread(loud, GRPO)
+
+
+def test_there_is_no_such_sampler():
+    with pytest.raises(PluginError, match="no sampler 'transformer'; did you mean 'transformers'"):
+        make_config({"sampler": "transformer"})
+
+
+# -- panels --------------------------------------------------------------------------------------
+
+
+def test_every_option_stands_in_one_panel():
+    config = config_class("transformers")
+    names = [name for names in panels(config).values() for name in names]
+    assert sorted(names) == sorted(config.model_fields)
+
+
+def test_a_panel_holds_what_its_block_declares_in_that_order():
+    found = panels(RunConfig)
+    assert found["Run"] == ["task", "model", "output", "save_every"]
+    assert found["Adapters"] == ["lora_rank", "lora_alpha", "lora_modules"]
+
+
+def test_the_options_of_a_sampler_are_a_panel_of_their_own(echo):
+    assert panels(config_class("echo"))["Sampler echo"] == ["echo_volume", "echo_mode"]
+    assert not [panel for panel in panels(RunConfig) if panel.startswith("Sampler ")]

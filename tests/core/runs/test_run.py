@@ -9,9 +9,10 @@ from anypo import compose, run
 from anypo.errors import ConfigError, DataError, ModelError, RewardError
 from anypo.models.load import has_scalar_head
 from anypo.rewards.load import load_reward
-from anypo.runs.observer import Silent
-from anypo.runs.options import BUILT_IN_DEFAULTS, RunConfig, read_recipe
-from anypo_tasks.addition import is_built_in, task
+from anypo.runs.observer import Observer
+from anypo.runs.options import RunConfig
+from anypo.runs.recipe import read_recipe
+from anypo_tasks.addition.task import Addition
 
 TIMINGS = ("seconds/", "tokens_per_second")
 
@@ -172,7 +173,7 @@ def test_a_gpu_that_is_not_there_is_refused(setting):
     refused(setting, ConfigError, "no usable GPU", device="cuda")
 
 
-class Notes(Silent):
+class Notes(Observer):
     """Remembers what was said."""
 
     def __init__(self):
@@ -224,9 +225,9 @@ def test_an_unwritable_cache_is_one_sentence(tmp_path, monkeypatch):
 
 
 def test_an_interrupted_run_keeps_its_model_and_says_where(setting):
-    class Interrupts(Silent):
-        def reported(self, step, metrics):
-            if step == 2:
+    class Interrupts(Observer):
+        def reported(self, report):
+            if report.step == 2:
                 raise KeyboardInterrupt
 
         def note(self, text):
@@ -334,34 +335,22 @@ def test_without_steps_the_data_say_how_long(offline):
 # -- one run after the other ---------------------------------------------------------------------
 
 
-@pytest.fixture
-def tiny_task(quick_cache, monkeypatch):
-    """The built-in task with a few problems, and its model made in no time."""
-    plain = task.problems
-    monkeypatch.setattr(task, "DEMONSTRATIONS", 50)
-    monkeypatch.setattr(task, "problems", lambda seed: tuple(r[:40] for r in plain(seed)))
-
-
-def test_what_was_trained_from_the_built_in_model_goes_on_as_it_would(tiny_task, setting, tmp_path):
+def test_what_was_trained_from_the_built_in_model_goes_on_as_it_would(
+    quick_cache, setting, tmp_path
+):
     before = run("sft", steps=1, prompts_per_step=4, output=str(tmp_path / "before"))
     assert {"eval/loss", "eval/score"} <= last_of(before).keys()
-    assert is_built_in(str(before / "model"))
     options = {name: setting[name] for name in ("data", "reward", "output")}
     after = run("grpo", model=str(before), steps=1, prompts_per_step=2, **options)
     recipe = read_recipe(str(after / "config.toml"))
     assert recipe.options["model"] == str(before / "model")
-    assert recipe.options["learning_rate"] == BUILT_IN_DEFAULTS["learning_rate"]
-    assert recipe.options["max_completion_length"] == BUILT_IN_DEFAULTS["max_completion_length"]
+    assert recipe.options["learning_rate"] == Addition.options["learning_rate"]
+    assert recipe.options["max_completion_length"] == Addition.options["max_completion_length"]
 
 
-def test_another_model_is_trained_with_the_defaults_of_all(setting, tmp_path):
-    model = AutoModelForCausalLM.from_pretrained(setting["model"])
-    model.config.anypo_built_in = False
-    model.save_pretrained(tmp_path / "mine")
-    AutoTokenizer.from_pretrained(setting["model"]).save_pretrained(tmp_path / "mine")
-    changes = {"model": str(tmp_path / "mine"), "steps": 1}
+def test_another_model_is_trained_with_the_defaults_of_all(setting):
     del setting["learning_rate"]
-    recipe = read_recipe(str(run("grpo", **{**setting, **changes}) / "config.toml"))
+    recipe = read_recipe(str(run("grpo", **{**setting, "steps": 1}) / "config.toml"))
     assert recipe.options["learning_rate"] == RunConfig().learning_rate
     assert recipe.options["minibatches"] == RunConfig().minibatches
 

@@ -5,17 +5,17 @@ import pytest
 
 from anypo import compose
 from anypo.errors import ConfigError, DataError
-from anypo.rewards.model import Inference
-from anypo.runs.observer import Silent
+from anypo.hooks.runtime import Runtime
+from anypo.runs.observer import Observer
 from anypo.runs.options import make_config
-from anypo.runs.setup import gather
+from anypo.runs.setup import set_up
 
 PAIR = {"prompt": "1+1=", "chosen": "2", "rejected": "3"}
 LABELLED = {"prompt": "1+1=", "completion": "2", "label": True}
 ANSWERED = {"prompt": "1+1=", "answer": "2"}
 
 
-class Notes(Silent):
+class Notes(Observer):
     """Remembers what was said."""
 
     def __init__(self):
@@ -52,7 +52,7 @@ def gathered(model_dir, notes, write):
         if held_out is not None:
             options["eval_data"] = write(*held_out, name="held_out")
         algorithm = compose(*name.split("+"))
-        return gather(algorithm, make_config(options), Inference(), notes)
+        return set_up(algorithm, make_config(options), None, Runtime(), notes)
 
     return gathered
 

@@ -31,8 +31,7 @@ def held_out_loss(make_trainer, scripted, scorer):
 
     def held_out_loss(model, *plugins, **options):
         trainer = make_trainer(model, *plugins, **options)
-        parts = (trainer.algorithm, trainer.learner, scripted, scorer)
-        return HeldOutLoss(HELD_OUT, *parts), trainer
+        return HeldOutLoss(HELD_OUT, trainer.learner, scripted, scorer), trainer
 
     return held_out_loss
 

@@ -3,17 +3,19 @@ import json
 
 import pytest
 import torch
-from accelerate import Accelerator
 
 import anypo.training.frozen
 from anypo import Prompt, collate, compose, run
 from anypo.errors import ConfigError, TrainingError
 from anypo.hooks.batch import Completion
 from anypo.models.adapters import add_lora
+from anypo.models.options import AdapterOptions
 from anypo.runs.options import RunConfig
+from anypo.training.distributed import Distributed
 from anypo.training.frozen import ensure_precomputed
 from anypo.training.learner import Learner
 
+ADAPTERS = AdapterOptions(lora_rank=4, lora_alpha=8)
 PROMPTS = [
     Prompt([5, 6], "a", {}, {"chosen": Completion([7, 8, 9]), "rejected": Completion([7])}),
     Prompt([5], "b", {}, {"chosen": Completion([6, 7, 8, 9]), "rejected": Completion([9, 9])}),
@@ -30,8 +32,8 @@ def make_learner(model):
     """A learner of DPO; each time of the same weights."""
 
     def make_learner(**options):
-        config = RunConfig(precompute_reference=True, **options)
-        return Learner(compose("dpo"), copy.deepcopy(model), config, Accelerator(cpu=True))
+        config = RunConfig(precompute_reference=True, device="cpu", **options)
+        return Learner(compose("dpo"), copy.deepcopy(model), config, Distributed(config))
 
     return make_learner
 
@@ -64,7 +66,7 @@ def test_new_adapters_change_no_log_probs_so_they_share_the_file(make_learner, t
     for adapted in (False, True):
         learner = make_learner()
         if adapted:
-            add_lora(learner.model, "base", rank=4, alpha=8)
+            add_lora(learner.model, "base", ADAPTERS)
         ensure_precomputed(learner, PROMPTS)
     assert len(files(tmp_path)) == 1
 

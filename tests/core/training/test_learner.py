@@ -11,6 +11,7 @@ from anypo.errors import TrainingError
 from anypo.hooks.batch import Completion
 from anypo.models.adapters import add_lora
 from anypo.models.load import load_model
+from anypo.models.options import AdapterOptions
 from anypo.training.learner import Learner
 from anypo.training.metrics import Meter
 
@@ -262,7 +263,7 @@ class Valued(Plugin):
 @pytest.mark.parametrize("critic", ["own", "shared"])
 def test_a_critic_learns_the_return(model, critic, adapted, make_trainer):
     if adapted:
-        add_lora(model, "base", rank=4, alpha=8)
+        add_lora(model, "base", AdapterOptions(lora_rank=4, lora_alpha=8))
     options = {"critic": critic, "critic_learning_rate": 1e-2, "steps": 30, "warmup_steps": 0}
     trainer = make_trainer(model, "grpo", Valued, **options)
     losses = [report.metrics["loss/value"] for report in trainer.train()]

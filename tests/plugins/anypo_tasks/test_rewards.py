@@ -1,11 +1,12 @@
 import pytest
 
 from anypo.errors import RewardError
-from anypo_tasks.rewards import BUILT_IN, text_of
+from anypo_tasks import rewards
+from anypo_tasks.rewards import text_of
 
 
 def score(name, completion, answer="", argument=""):
-    (number,) = BUILT_IN[name](argument)(completions=[completion], answer=[answer])
+    (number,) = getattr(rewards, name)(argument)(completions=[completion], answer=[answer])
     return number
 
 
@@ -53,8 +54,8 @@ def test_exact_is_zero_for_any_other_answer(completion):
 
 
 def test_exact_compares_row_by_row():
-    rewards = BUILT_IN["exact"]("")(completions=["1", "2", "3"], answer=["1", 2, "1"])
-    assert rewards == [1.0, 1.0, 0.0]
+    scores = rewards.exact("")(completions=["1", "2", "3"], answer=["1", 2, "1"])
+    assert scores == [1.0, 1.0, 0.0]
 
 
 @pytest.mark.parametrize(
@@ -75,22 +76,22 @@ def test_regex_is_one_where_the_pattern_is_found(pattern, completion, expected):
 
 def test_regex_refuses_what_is_no_pattern():
     with pytest.raises(RewardError, match=r"'regex:a\(' is not a pattern: missing \)"):
-        BUILT_IN["regex"]("a(")
+        rewards.regex("a(")
 
 
 def test_regex_needs_a_pattern():
     with pytest.raises(RewardError, match="needs a pattern: regex:PATTERN"):
-        BUILT_IN["regex"]("")
+        rewards.regex("")
 
 
 def test_length_is_minus_the_number_of_tokens():
-    assert BUILT_IN["length"]("")(completion_ids=[[5, 6, 7], []], completions=["a", ""]) == [-3, 0]
+    assert rewards.length("")(completion_ids=[[5, 6, 7], []], completions=["a", ""]) == [-3, 0]
 
 
 @pytest.mark.parametrize("name", ["exact", "length", "math"])
 def test_an_argument_is_refused_where_none_is_taken(name):
     with pytest.raises(RewardError, match=f"'{name}' takes no argument, not 'x'"):
-        BUILT_IN[name]("x")
+        getattr(rewards, name)("x")
 
 
 @pytest.mark.parametrize(

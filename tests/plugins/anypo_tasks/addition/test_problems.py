@@ -4,12 +4,12 @@ from collections import Counter
 
 import pytest
 
-from anypo.runs.options import BUILT_IN_DEFAULTS
-from anypo_tasks.addition import task
-from anypo_tasks.rewards import BUILT_IN
+from anypo_tasks.addition import problems
+from anypo_tasks.addition.task import Addition
+from anypo_tasks.rewards import exact
 
-TRAIN, HELD_OUT = task.problems(0)
-DEMONSTRATIONS = task.demonstrations(TRAIN, 0)
+TRAIN, HELD_OUT = problems.problems(0)
+DEMONSTRATIONS = problems.demonstrations(TRAIN, 0)
 ANSWERS = {row["prompt"][0]["content"]: row["answer"] for row in TRAIN + HELD_OUT}
 STYLES = {
     "bare": r"<answer>\d+</answer>",
@@ -38,7 +38,7 @@ def style_of(row):
 def share_right(style):
     rows = [row for row in DEMONSTRATIONS if style_of(row) == style]
     replies, answers = map(reply_of, rows), (ANSWERS[question_of(row)] for row in rows)
-    return sum(BUILT_IN["exact"]("")(list(replies), list(answers))) / len(rows)
+    return sum(exact("")(list(replies), list(answers))) / len(rows)
 
 
 def test_the_problems_are_all_sums_of_two_two_digit_numbers():
@@ -47,7 +47,7 @@ def test_the_problems_are_all_sums_of_two_two_digit_numbers():
 
 
 def test_no_problem_is_both_for_training_and_held_out():
-    assert len(HELD_OUT) == task.HELD_OUT
+    assert len(HELD_OUT) == problems.HELD_OUT
     assert len(TRAIN) + len(HELD_OUT) == len(ANSWERS)
 
 
@@ -87,16 +87,16 @@ def test_what_is_chosen_is_right_and_fully_worked():
 
 def test_what_is_rejected_is_wrong_in_the_ways_of_the_untrained_model():
     assert not any(is_right(row, "rejected") for row in TRAIN + HELD_OUT)
-    expected = dict(zip(("bare", "terse", "full"), task.FAILURES, strict=True))
+    expected = dict(zip(("bare", "terse", "full"), problems.FAILURES, strict=True))
     assert shares("rejected") == pytest.approx(expected, abs=2)
 
 
 def test_a_completion_to_imitate_is_mostly_worked_and_seldom_wrong():
-    expected = dict(zip(("bare", "terse", "full"), task.COMPLETED, strict=True))
+    expected = dict(zip(("bare", "terse", "full"), problems.COMPLETED, strict=True))
     assert shares("completion") == pytest.approx(expected, abs=2)
     assert expected["full"] > 50 > expected["bare"]
     right = [is_right(row, "completion") for row in TRAIN + HELD_OUT]
-    assert sum(right) / len(right) == pytest.approx(1 - task.SLIP, abs=0.02)
+    assert sum(right) / len(right) == pytest.approx(1 - problems.SLIP, abs=0.02)
 
 
 def test_the_working_of_every_completion_is_right_and_about_its_problem():
@@ -115,23 +115,23 @@ def test_held_out_problems_are_of_all_sizes():
 
 
 def test_problems_and_demonstrations_are_a_function_of_the_seed():
-    assert task.problems(0) == (TRAIN, HELD_OUT)
-    assert task.problems(1) != (TRAIN, HELD_OUT)
-    assert task.demonstrations(TRAIN, 0) == DEMONSTRATIONS
-    assert task.demonstrations(TRAIN, 1) != DEMONSTRATIONS
+    assert problems.problems(0) == (TRAIN, HELD_OUT)
+    assert problems.problems(1) != (TRAIN, HELD_OUT)
+    assert problems.demonstrations(TRAIN, 0) == DEMONSTRATIONS
+    assert problems.demonstrations(TRAIN, 1) != DEMONSTRATIONS
 
 
 def test_demonstrations_leave_the_problems_alone():
     before = copy.deepcopy(TRAIN[:50])
-    task.demonstrations(TRAIN[:50], 0)
+    problems.demonstrations(TRAIN[:50], 0)
     assert TRAIN[:50] == before
 
 
 def test_only_given_problems_are_demonstrated():
-    assert len(DEMONSTRATIONS) == task.DEMONSTRATIONS
+    assert len(DEMONSTRATIONS) == problems.DEMONSTRATIONS
     given = {row["prompt"][0]["content"] for row in TRAIN}
     assert {question_of(row) for row in DEMONSTRATIONS} <= given
-    rows = task.demonstrations(HELD_OUT[:1], 0)
+    rows = problems.demonstrations(HELD_OUT[:1], 0)
     assert {question_of(row) for row in rows} == {HELD_OUT[0]["prompt"][0]["content"]}
 
 
@@ -142,18 +142,18 @@ def test_a_demonstration_is_a_question_and_its_reply():
 
 def test_every_style_is_demonstrated_as_often_as_said():
     styles = Counter(map(style_of, DEMONSTRATIONS))
-    expected = dict(zip(("bare", "terse", "full"), task.DEMONSTRATED, strict=True))
+    expected = dict(zip(("bare", "terse", "full"), problems.DEMONSTRATED, strict=True))
     found = {style: 100 * count / len(DEMONSTRATIONS) for style, count in styles.items()}
     assert found == pytest.approx(expected, abs=2)
 
 
 def test_a_bare_answer_is_right_as_rarely_as_said():
-    assert share_right("bare") == pytest.approx(task.BARE_CORRECT, abs=0.04)
+    assert share_right("bare") == pytest.approx(problems.BARE_CORRECT, abs=0.04)
 
 
 @pytest.mark.parametrize("style", ["terse", "full"])
 def test_a_worked_answer_is_wrong_as_rarely_as_said(style):
-    assert share_right(style) == pytest.approx(1 - task.SLIP, abs=0.04)
+    assert share_right(style) == pytest.approx(1 - problems.SLIP, abs=0.04)
 
 
 def test_the_working_shown_is_right():
@@ -173,7 +173,7 @@ def test_every_reply_fits_the_default_length(tokenizer):
     given = (text_of(row, name) for row in TRAIN for name in ("chosen", "rejected", "completion"))
     longest = max(*map(reply_of, DEMONSTRATIONS), *given, key=len)
     tokens = tokenizer(longest + tokenizer.eos_token)["input_ids"]
-    assert len(tokens) <= BUILT_IN_DEFAULTS["max_completion_length"]
+    assert len(tokens) <= Addition.options["max_completion_length"]
 
 
 RIGHT_STEPS = {
@@ -190,9 +190,9 @@ RIGHT_STEPS = {
 def test_right_steps_judges_each_sum_and_the_answer_at_its_last_token(completion):
     tags = {"<": "<answer>", ">": "</answer>"}
     tokens = [tags.get(character, character) for character in completion] + [""]
-    (steps,) = task.right_steps([tokens], ["58"])
+    (steps,) = problems.right_steps([tokens], ["58"])
     assert sorted(steps) == RIGHT_STEPS[completion]
 
 
 def test_right_steps_of_an_empty_completion_are_none():
-    assert task.right_steps([[]], ["58"]) == [[]]
+    assert problems.right_steps([[]], ["58"]) == [[]]

@@ -1,52 +1,52 @@
+import json
+
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from anypo.data.load import load_rows
-from anypo.models.load import load_config
-from anypo_tasks.addition import build, ensure_embedded, is_built_in, task
+from anypo_tasks.addition import problems, task
+from anypo_tasks.addition.task import CODE, Addition
 
 
 @pytest.fixture
-def calls():
-    """What progress was told."""
-    return []
+def told(tmp_path, quick_task):
+    """What progress was told while the task was made in an empty directory."""
+    calls = []
+    Addition().make(tmp_path / "made", lambda *call: calls.append(call))
+    return calls
 
 
-@pytest.fixture
-def built(quick_cache, calls):
-    return ensure_embedded(lambda done, total: calls.append((done, total)))
+def rows(file):
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
 
-def test_it_is_an_ordinary_model_directory_with_data(built):
-    model = AutoModelForCausalLM.from_pretrained(built.model)
-    tokenizer = AutoTokenizer.from_pretrained(built.model)
+def test_it_is_an_ordinary_model_directory_with_data(told, tmp_path):
+    folder = tmp_path / "made"
+    model = AutoModelForCausalLM.from_pretrained(folder / "model")
+    tokenizer = AutoTokenizer.from_pretrained(folder / "model")
     assert model.num_parameters() < 300_000
     assert tokenizer.decode(tokenizer("12+34 <answer>ü</answer>")["input_ids"]) == (
         "12+34 <answer>ü</answer>"
     )
     assert model.generation_config.eos_token_id == tokenizer.eos_token_id
-    train, held_out = load_rows(built.train), load_rows(built.held_out)
-    assert (train, held_out) == task.problems(build.SEED)
-    problems = [str(row["prompt"]) for row in train + held_out]
-    assert len(set(problems)) == len(problems) == 8100
+    train, held_out = rows(folder / "train.jsonl"), rows(folder / "held_out.jsonl")
+    assert (train, held_out) == problems.problems(task.SEED)
+    every = [str(row["prompt"]) for row in train + held_out]
+    assert len(set(every)) == len(every) == 8100
 
 
-def test_it_is_made_once(built, calls, quick_cache):
-    made = len(calls)
-    assert calls == [(1, 3), (2, 3), (3, 3)]
-    assert ensure_embedded(lambda *call: calls.append(call)) == built
-    assert len(calls) == made
-    assert [path.name for path in quick_cache.iterdir()] == [built.folder.name]
+def test_progress_counts_the_steps_of_the_warm_start(told):
+    assert told == [(1, 3), (2, 3), (3, 3)]
 
 
-def test_what_was_interrupted_is_made_again(quick_cache):
-    def interrupt(done, total):
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        ensure_embedded(interrupt)
-    assert list(quick_cache.iterdir()) == []
-    assert ensure_embedded(lambda *_: None).folder.exists()
+@pytest.mark.parametrize("name", CODE)
+def test_its_fingerprint_changes_with_the_code_that_makes_it(name, tmp_path, monkeypatch):
+    for file in CODE:
+        (tmp_path / file).write_text("")
+    monkeypatch.setattr(task, "__file__", str(tmp_path / "task.py"))
+    before = Addition().fingerprint()
+    assert Addition().fingerprint() == before
+    (tmp_path / name).write_text("# another")
+    assert Addition().fingerprint() != before
 
 
 def test_chat_template_marks_turns_and_ends(tokenizer):
@@ -56,13 +56,3 @@ def test_chat_template_marks_turns_and_ends(tokenizer):
     reply = {"role": "assistant", "content": "2"}
     whole = tokenizer.apply_chat_template([*messages, reply], tokenize=False)
     assert whole == "<|user|>1+1<|assistant|>2<|end|>"
-
-
-def test_it_is_used_without_a_model_and_known_by_its_configuration(model_dir, tmp_path):
-    assert is_built_in(None)
-    assert is_built_in(model_dir)
-    config = load_config(model_dir)
-    config.anypo_built_in = False
-    config.save_pretrained(tmp_path)
-    assert not is_built_in(str(tmp_path))
-    assert not is_built_in("someone/model")

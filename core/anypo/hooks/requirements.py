@@ -1,0 +1,35 @@
+"""What the core provides only to an algorithm that needs it: the one table of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """Something that costs, so that it is provided where a plugin reads or names it.
+
+    Attributes:
+        about: What it is, in words.
+        said_by: Who says its tensor.
+        tensor: Of the batch, [N, T]; reading it requires this. Log-probs are called `…_logprobs`.
+    """
+
+    about: str
+    said_by: Literal["policy", "sampler", "frozen model", "critic"] = "policy"
+    tensor: str = ""
+
+
+REQUIREMENTS = {
+    "old_logprobs": Requirement("log-probs of the policy that sampled", tensor="old_logprobs"),
+    "reference": Requirement("a frozen reference model", "frozen model", "ref_logprobs"),
+    "sampler_logprobs": Requirement(
+        "log-probs as the sampler reports them", "sampler", "sampler_logprobs"
+    ),
+    "critic": Requirement("a critic", "critic", "values"),
+    "entropy": Requirement("the gradient of the entropy"),
+    "scalar_head": Requirement("a score of whole completions in place of log-probs"),
+}
+REQUIRED_FOR = {r.tensor: name for name, r in REQUIREMENTS.items() if r.tensor}
+LOGPROBS = tuple(tensor for tensor in REQUIRED_FOR if tensor.endswith("_logprobs"))
