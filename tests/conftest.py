@@ -147,3 +147,20 @@ def install(tmp_path, monkeypatch):
             del sys.modules[name]
     monkeypatch.undo()
     installer.forget()
+
+
+@pytest.fixture
+def letters(tmp_path):
+    """Options of a task that is learnt in seconds: letters of the first half of the alphabet."""
+    (tmp_path / "train.jsonl").write_text('{"prompt": "ab"}\n{"prompt": "cd"}\n')
+    (tmp_path / "reward.py").write_text(
+        "def score(completions, **_):\n"
+        "    return [sum(byte < 'n' for byte in text) / 8 for text in completions]\n"
+    )
+    return {
+        "data": str(tmp_path / "train.jsonl"),
+        "reward": [f"{tmp_path / 'reward.py'}:score"],
+        "prompts_per_step": 4,
+        "max_completion_length": 8,
+        "output": str(tmp_path / "run"),
+    }

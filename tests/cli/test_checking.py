@@ -26,3 +26,15 @@ def test_a_finding_is_shown_and_is_the_exit_status(capsys):
 def test_a_misspelt_name_is_an_error(capsys):
     assert main(["check", "grpp"]) == 1
     assert "did you mean 'grpo'" in capsys.readouterr().err
+
+
+def test_a_sampler_is_held_to_the_rules_of_samplers(capsys):
+    assert main(["check", "transformers"]) == 0
+    output = capsys.readouterr().out
+    assert "conformance of transformers" in output
+    assert "sync                passed" in output
+
+
+def test_the_options_of_a_sampler_are_checked(capsys):
+    assert main(["check", "transformers", "--set", "memory=0.5"]) == 1
+    assert "memory = 0.5 is refused" in capsys.readouterr().err

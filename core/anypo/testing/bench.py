@@ -34,6 +34,7 @@ def prompts_of(*lengths: int) -> list[Prompt]:
 
 
 ALIKE = prompts_of(4, 4, 4, 4, 4)
+ONE_TOKEN = prompts_of(1, 1)
 MIXED = prompts_of(4, 1, 7, 2, 3)
 LONG = prompts_of(300, 256, 40)  # longer than the blocks in which engines cache prefixes
 

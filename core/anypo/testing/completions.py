@@ -20,6 +20,7 @@ from anypo.testing.bench import (
     LONGEST_COMPLETION,
     MIXED,
     MODELS_OWN_ENDS,
+    ONE_TOKEN,
     Bench,
     plain_request,
 )
@@ -59,8 +60,8 @@ def temperature(bench: Bench) -> None:
 
 def prompt_lengths(bench: Bench) -> None:
     """A prompt is answered alike beside longer and shorter ones."""
-    _check_trainers(bench, MIXED, temperature=1.0)
-    _check_trainers(bench, [*LONG, *MIXED], temperature=1.0)
+    for prompts in (MIXED, [*LONG, *MIXED], ONE_TOKEN):
+        _check_trainers(bench, prompts, temperature=1.0)
 
 
 def frequencies(bench: Bench) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from anypo.errors import SamplerError
+from anypo import SamplerError
 from anypo_vllm.engine import check_unchanged
 
 

@@ -4,17 +4,24 @@ import pytest
 import torch
 
 import anypo_vllm
-from anypo import run
-from anypo.errors import ConfigError, SamplerError
-from anypo.runs.options import RunConfig
-from anypo.sampling.make import check_sampler, unread_options
+from anypo import ConfigError, Runtime, SamplerError, SamplingRequest, compose, run
+from anypo.runs.options import make_config, refuse_unread, sampler_of, unread
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 URL = "http://127.0.0.1:9"
 
 
-def check(device=CPU, **options):
-    check_sampler(RunConfig(**options), device)
+@pytest.fixture(scope="module")
+def grpo():
+    return compose("grpo")
+
+
+def check(grpo, device=CPU, **options):
+    """As a run does before anything is loaded."""
+    config = make_config(options)
+    refuse_unread(config, grpo)
+    request = SamplingRequest(temperature=config.temperature)
+    sampler_of(config).check(request, Runtime(device))
 
 
 @pytest.fixture
@@ -35,8 +42,8 @@ def test_a_missing_vllm_says_how_to_install_it(missing, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_servers_need_no_vllm_here(missing):
-    check(sampler="vllm", vllm_url=URL)
+def test_servers_need_no_vllm_here(missing, grpo):
+    check(grpo, sampler="vllm", vllm_url=URL)
 
 
 @pytest.mark.parametrize(
@@ -44,32 +51,37 @@ def test_servers_need_no_vllm_here(missing):
     [
         ({"vllm_memory": 0.5}, "vllm_memory is set, but the sampler is transformers"),
         ({"vllm_url": URL}, "vllm_url is set, but the sampler is transformers"),
-        ({"sampler": "vllm", "vllm_timeout": 3.0}, "vllm_timeout is set, but the sampler is vllm,"),
+        ({"sampler": "vllm", "vllm_timeout": 3.0}, "vllm_timeout is set, but vllm_url is not,"),
         (
             {"sampler": "vllm", "vllm_url": URL, "vllm_eager": True},
             "vllm_eager is set, but the sampler is vllm servers, .*anypo serve",
         ),
         ({"sampler": "vllm", "vllm_sleep": True}, "vllm_sleep is set, but it is about GPUs"),
         ({"sampler": "vllm", "vllm_tensor_parallel": 2}, "it is about GPUs"),
+        ({"sampler": "vllm", "vllm_memory": 2}, "vllm_memory = 2 is refused"),
         ({"sampler": "vllm", "temperature": 0.001}, r"vLLM samples at 0\.01 or more"),
     ],
 )
-def test_options_that_mean_nothing_are_refused(installed, options, reason):
+def test_options_that_mean_nothing_are_refused(installed, grpo, options, reason):
     with pytest.raises(ConfigError, match=reason):
-        check(**options)
+        check(grpo, **options)
 
 
-def test_options_that_mean_something_are_not(installed):
-    check(sampler="vllm", vllm_memory=0.5, vllm_eager=True, vllm_max_length=100)
-    check(GPU, sampler="vllm", vllm_sleep=True, vllm_tensor_parallel=2)
-    check(sampler="vllm", vllm_url=URL, vllm_timeout=3.0, vllm_exchange="/tmp")
-    check(sampler="transformers", temperature=0.001)
+def test_options_that_mean_something_are_not(installed, grpo):
+    check(grpo, sampler="vllm", vllm_memory=0.5, vllm_eager=True, vllm_max_length=100)
+    check(grpo, GPU, sampler="vllm", vllm_sleep=True, vllm_tensor_parallel=2)
+    check(grpo, sampler="vllm", vllm_url=URL, vllm_timeout=3.0, vllm_exchange="/tmp")
+    check(grpo, sampler="transformers", temperature=0.001)
 
 
-def test_what_is_written_down_is_what_was_read():
-    assert "vllm_url" in unread_options(RunConfig())
-    assert "vllm_memory" not in unread_options(RunConfig(sampler="vllm"))
-    assert "vllm_memory" in unread_options(RunConfig(sampler="vllm", vllm_url=URL))
+def test_what_is_written_down_is_what_was_read(grpo):
+    in_process = unread(make_config({"sampler": "vllm"}), grpo)
+    assert "vllm_url" not in in_process
+    assert "vllm_memory" not in in_process
+    assert "vllm_timeout" in in_process
+    on_servers = unread(make_config({"sampler": "vllm", "vllm_url": URL}), grpo)
+    assert "vllm_memory" in on_servers
+    assert "vllm_timeout" not in on_servers
 
 
 def test_a_server_that_is_not_there_ends_the_run_before_it_begins(model_dir, tmp_path, monkeypatch):

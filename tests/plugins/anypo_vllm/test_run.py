@@ -7,10 +7,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from anypo import compose, run
-from anypo.errors import SamplerError
-from anypo.runs.observer import Silent
-from anypo.runs.options import read_recipe
+from anypo import Observer, SamplerError, compose, run
+from anypo.runs.recipe import read_recipe
 from anypo_cli.app import main
 from anypo_vllm.servers import Servers
 
@@ -73,14 +71,14 @@ def test_a_correction_for_the_sampler_runs_from_the_command_line(setting, way):
     assert main(["run", "dapo+tis", *options]) == 0
 
 
-class Kills(Silent):
+class Kills(Observer):
     """Kills the server after a step."""
 
     def __init__(self, server, step):
         self.server, self.step = server, step
 
-    def reported(self, step, metrics):
-        if step == self.step:
+    def reported(self, report):
+        if report.step == self.step:
             self.server.kill()
 
 
@@ -107,9 +105,9 @@ def test_a_server_that_is_stopped_while_it_samples_ends_the_run(setting, vllm_se
 
 def test_a_server_that_was_restarted_is_never_sampled_from(setting, vllm_server):
     class Restarts(Kills):
-        def reported(self, step, metrics):
-            super().reported(step, metrics)
-            if step == self.step:
+        def reported(self, report):
+            super().reported(report)
+            if report.step == self.step:
                 self.server.start()
 
     setting["vllm_url"] = vllm_server.url
@@ -118,8 +116,8 @@ def test_a_server_that_was_restarted_is_never_sampled_from(setting, vllm_server)
 
 
 def test_two_runs_on_one_server_notice_each_other(setting, vllm_server, model):
-    class Interferes(Silent):
-        def reported(self, step, metrics):
+    class Interferes(Observer):
+        def reported(self, report):
             other = Servers([vllm_server.url], model.config, timeout=60)
             other.load(model)
             other.close()

@@ -8,14 +8,21 @@ import pytest
 import torch
 from transformers import Qwen3ForCausalLM
 
-from anypo import Prompt, collate
-from anypo.errors import ConfigError, SamplerError
+from anypo import (
+    ConfigError,
+    Prompt,
+    Runtime,
+    SamplerError,
+    SamplingRequest,
+    collate,
+    score_tokens,
+)
 from anypo.models.adapters import add_lora
-from anypo.models.forward import score_tokens
-from anypo.sampling.transformers import TransformersSampler
+from anypo.models.options import AdapterOptions
+from anypo.testing import Status, check_sampler
 from anypo_tasks.addition.model import build_model
 from anypo_vllm.engine import LocalEngine
-from anypo_vllm.sampler import VLLMSampler
+from anypo_vllm.sampler import VLLMEngine
 from anypo_vllm.servers import Servers
 
 pytest.importorskip("vllm")
@@ -25,7 +32,7 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 DTYPE = os.environ.get("ANYPO_TEST_DTYPE", "bfloat16" if DEVICE == "cuda" else "float32")
 CLOSE, FAR = (1e-4, 0.1) if DTYPE == "float32" else (0.4, 0.6)  # nats
 
-ENDS = list(range(40))  # often enough that some completions end and some do not
+ENDS = tuple(range(40))  # often enough that some completions end and some do not
 PROMPTS = [Prompt(list(range(50, 50 + n)), "") for n in (4, 1, 7, 2, 3)]
 BLOCK = 128  # tokens of a block of the prefix cache on a CPU
 
@@ -68,7 +75,7 @@ def engine_and_model(request, tokenizer, tmp_path_factory):
     else:
         engine = local_engine(model, tmp_path_factory.mktemp("engine"))
         if "adapted" in request.param:
-            add_lora(model, "base", rank=4, alpha=8)
+            add_lora(model, "base", AdapterOptions(lora_rank=4, lora_alpha=8))
     engine.load(model)
     yield engine, model
     engine.close()
@@ -93,15 +100,10 @@ def policy(engine_and_model):
             parameter.copy_(value)
 
 
-def make_sampler(engine, temperature=0.7, end_tokens=ENDS, length=12):
-    return VLLMSampler(
-        engine, end_tokens=end_tokens, temperature=temperature, max_completion_length=length
-    )
-
-
-def sampled(sampler, n=4, prompts=PROMPTS, seed=0):
+def sampled(engine, temperature=0.7, n=4, prompts=PROMPTS, seed=0, length=12):
     torch.manual_seed(seed)
-    return sampler.sample(prompts, n)
+    request = SamplingRequest(prompts, n, ENDS, length, temperature)
+    return VLLMEngine(engine).sample(request)
 
 
 def mismatch(policy, samples, temperature):
@@ -113,9 +115,20 @@ def mismatch(policy, samples, temperature):
     return (logprobs - batch.sampler_logprobs).abs().max().item()
 
 
+@pytest.mark.parametrize("on_a_server", [False, True], ids=["in process", "server"])
+def test_it_keeps_the_rules_of_all_samplers(on_a_server, model_dir, request):
+    options, shape = {}, None
+    if on_a_server:
+        options, shape = {"url": request.getfixturevalue("vllm_server").url}, model_dir
+    runtime = Runtime(torch.device(DEVICE), getattr(torch, DTYPE))
+    report = check_sampler("vllm", options=options, model=shape, runtime=runtime)
+    report.raise_if_failed()
+    assert {result.status for result in report.results} == {Status.PASSED}
+
+
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
 def test_log_probs_are_those_of_the_distribution_sampled_from(engine, policy, temperature):
-    samples = sampled(make_sampler(engine, temperature))
+    samples = sampled(engine, temperature)
     assert mismatch(policy, samples, temperature) < CLOSE
     assert mismatch(policy, samples, temperature + 0.3) > FAR
 
@@ -130,64 +143,23 @@ def move(policy):
 
 def test_log_probs_follow_every_one_of_20_updates(engine, policy):
     """On prompts longer than a block of the prefix cache, which an update makes worthless."""
-    sampler = make_sampler(engine, temperature=1.0)
     prompts = long_prompts()
     for update in range(20):
-        samples = sampled(sampler, prompts=prompts, seed=update)
+        samples = sampled(engine, 1.0, prompts=prompts, seed=update)
         assert mismatch(policy, samples, 1.0) < CLOSE
         move(policy)
         assert mismatch(policy, samples, 1.0) > FAR, "the update is too small to prove anything"
-        sampler.sync(policy)
+        engine.load(policy)
 
 
 def test_without_a_sync_the_samples_are_of_the_old_weights(engine, policy):
     move(policy)
-    assert mismatch(policy, sampled(make_sampler(engine), prompts=long_prompts()), 0.7) > FAR
-
-
-def test_samples_come_prompt_by_prompt(engine):
-    samples = sampled(make_sampler(engine), n=3)
-    assert [s.group for s in samples] == [g for g in range(len(PROMPTS)) for _ in range(3)]
-    assert all(s.prompt_ids == PROMPTS[s.group].ids for s in samples)
-
-
-def test_a_completion_stops_at_its_first_end_token_and_keeps_it(engine, check_ends):
-    check_ends(sampled(make_sampler(engine)), ENDS, limit=12)
-
-
-def test_no_end_token_but_those_of_the_run_ends_a_completion(engine, policy):
-    own = policy.config.eos_token_id
-    first = [token for s in sampled(make_sampler(engine)) for token in s.completion_ids]
-    with torch.no_grad():  # make the model's own end token as likely as the likeliest
-        policy.lm_head.weight[own] = policy.lm_head.weight[max(set(first), key=first.count)]
-    engine.load(policy)
-    samples = sampled(make_sampler(engine, end_tokens=[262], length=40), n=16)
-    assert any(own in sample.completion_ids[:-1] for sample in samples)
-
-
-def test_the_same_seed_gives_the_same_samples_and_copies_differ(engine):
-    first, second, other = (sampled(make_sampler(engine), seed=seed) for seed in (0, 0, 1))
-    assert [s.completion_ids for s in first] == [s.completion_ids for s in second]
-    assert [s.completion_ids for s in first] != [s.completion_ids for s in other]
-    assert len({tuple(s.completion_ids) for s in first[:4]}) > 1
-
-
-def test_tokens_are_drawn_as_often_as_with_transformers(engine, policy):
-    ours = make_sampler(engine, length=1)
-    theirs = TransformersSampler(
-        policy, end_tokens=ENDS, temperature=0.7, max_completion_length=1, token_budget=10_000
-    )
-    counts = []
-    for sampler in (ours, theirs):
-        samples = sampled(sampler, n=4000, prompts=[Prompt([65], "")])
-        drawn = torch.tensor([s.completion_ids[0] for s in samples])
-        counts.append(torch.bincount(drawn, minlength=263) / 4000)
-    torch.testing.assert_close(*counts, rtol=0, atol=0.04)
+    assert mismatch(policy, sampled(engine, prompts=long_prompts()), 0.7) > FAR
 
 
 def test_a_prompt_without_room_is_refused(engine):
     with pytest.raises(ConfigError, match=r"vLLM takes .* together"):
-        sampled(make_sampler(engine, length=300), prompts=[Prompt([65] * 250, "")])
+        sampled(engine, length=300, prompts=[Prompt([65] * 250, "")])
 
 
 def test_weights_that_do_not_arrive_are_noticed(engine, policy, monkeypatch):
@@ -218,12 +190,11 @@ def test_an_engine_that_keeps_its_prefix_cache_is_refused(engine, policy, monkey
 
 
 def test_a_prefix_cache_that_is_not_emptied_would_be_noticed(engine, policy, monkeypatch):
-    sampler = make_sampler(engine)
-    sampled(sampler, prompts=long_prompts())
+    sampled(engine, prompts=long_prompts())
     move(policy)
     pretend_to_reset(engine, monkeypatch, success=True)
-    sampler.sync(policy)
-    assert mismatch(policy, sampled(sampler, prompts=long_prompts()), 0.7) > FAR
+    engine.load(policy)
+    assert mismatch(policy, sampled(engine, prompts=long_prompts()), 0.7) > FAR
 
 
 def test_the_process_is_left_as_it_was(tokenizer, tmp_path):

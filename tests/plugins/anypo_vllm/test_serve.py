@@ -1,5 +1,8 @@
+import os
+
 import pytest
 
+from anypo_cli.app import main
 from anypo_vllm.serve import serve_command
 
 
@@ -41,3 +44,30 @@ def test_what_is_not_given_is_left_to_vllm():
     assert value(arguments, "--max-model-len") == "512"
     assert value(arguments, "--gpu-memory-utilization") == "0.5"
     assert value(arguments, "--tensor-parallel-size") == "2"
+
+
+@pytest.fixture
+def executed(monkeypatch):
+    """What the process would have become."""
+    calls = []
+    monkeypatch.setattr("anypo_vllm.serve.os.execve", lambda *arguments: calls.append(arguments))
+    return calls
+
+
+def test_a_missing_vllm_says_how_to_install_it(monkeypatch, capsys, executed):
+    monkeypatch.setattr("anypo.support.extras.find_spec", lambda name: None)
+    assert main(["serve", "a/model"]) == 1
+    assert "pip install 'anypo[vllm]'" in capsys.readouterr().err
+    assert not executed
+
+
+def test_the_process_becomes_the_server_and_keeps_the_users_environment(monkeypatch, executed):
+    monkeypatch.setattr("anypo.support.extras.find_spec", lambda name: object())
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert main(["serve", "a/model", "--port", "8123", "--max-length", "64"]) == 0
+    ((program, arguments, environment),) = executed
+    assert program == arguments[0]
+    assert {"a/model", "8123", "64"} <= {*arguments}
+    assert environment["OMP_NUM_THREADS"] == "3"
+    assert environment["VLLM_SERVER_DEV_MODE"] == "1"
+    assert environment["PATH"] == os.environ["PATH"]

@@ -14,9 +14,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from anypo import Prompt
-from anypo.errors import ConfigError, SamplerError
-from anypo_vllm.sampler import VLLMSampler
+from anypo import ConfigError, Prompt, SamplerError, SamplingRequest
+from anypo_vllm.sampler import VLLMEngine
 from anypo_vllm.servers import PAUSES, Servers
 from anypo_vllm.worker import shape
 
@@ -159,8 +158,8 @@ def engine(fakes, model):
 
 def sampled(engine, n=2, seed=0):
     torch.manual_seed(seed)
-    sampler = VLLMSampler(engine, end_tokens=[END], temperature=0.7, max_completion_length=9)
-    return sampler.sample(PROMPTS, n)
+    request = SamplingRequest(PROMPTS, n, (END,), max_completion_length=9, temperature=0.7)
+    return VLLMEngine(engine).sample(request)
 
 
 def test_the_servers_share_the_prompts_and_samples_come_in_order(engine, fakes):
