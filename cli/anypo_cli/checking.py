@@ -34,9 +34,8 @@ def _of_sampler(name: str, options: dict[str, Any]) -> Report:
 
 
 def _of_stack(names: Sequence[str], knobs: dict[str, Any]) -> Report:
-    stack = [name for joined in names for name in joined.split("+")]
-    for name in stack:
+    for name in "+".join(names).split("+"):
         registry.find(name)  # a misspelt name is no finding, and need not wait for torch
     from anypo.testing import check_plugin
 
-    return check_plugin(*stack, knobs=knobs)
+    return check_plugin(*names, knobs=knobs)

@@ -17,7 +17,7 @@ class Commands(TyperGroup):
     def list_commands(self, ctx: Any) -> list[str]:
         """All names."""
         own = super().list_commands(ctx)
-        brought = [entry.shortest_name for entry in registry.entries("command")]
+        brought = [e.shortest_name for e in registry.entries("command") if not e.disabled_by]
         return [*own, *(name for name in brought if name not in own)]
 
     def get_command(self, ctx: Any, name: str) -> Any:

@@ -15,7 +15,7 @@ SAME = "they answer every stage alike, with the same knobs"
 
 def show_difference(one: str, other: str) -> None:
     """Print the stages, knobs and required models in which two stacks differ."""
-    pair = [compose(*stack.split("+")).explain() for stack in (one, other)]
+    pair = [compose(stack).explain() for stack in (one, other)]
     console = Console(highlight=False)
     rows = [*_stage_rows(pair), *_knob_rows(pair), *_requirement_rows(pair)]
     if not rows:

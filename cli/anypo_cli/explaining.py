@@ -20,9 +20,8 @@ def show_explanation(
     names: Sequence[str], hooks: Sequence[str], settings: Sequence[str], *, as_json: bool
 ) -> None:
     """Print the stack, the stages, the knobs and the models of an algorithm."""
-    stack = [name for joined in names for name in joined.split("+")]
     knobs = {name: value_of(text) for name, text in pairs("--set", settings).items()}
-    explanation = compose(*stack, knobs=knobs, hooks=pairs("--hook", hooks)).explain()
+    explanation = compose(*names, knobs=knobs, hooks=pairs("--hook", hooks)).explain()
     if as_json:
         print(json.dumps(explanation.as_dict(), indent=2, default=str))
         return

@@ -10,7 +10,7 @@ import typer
 
 from anypo.composition.compose import compose
 from anypo.composition.explain import first_line
-from anypo.composition.stack import Knob, Layer, lay, layer_of, resolve_knobs
+from anypo.composition.stack import Knob, Layer, lay, resolve_knobs, tops_of
 from anypo.errors import ConfigError
 from anypo.hooks import registry
 from anypo.runs.options import RunConfig, RunOptions, config_class, make_config, panels
@@ -33,7 +33,7 @@ def build_command(recipe: Recipe) -> Any:
         PluginError: A name is unknown or a plugin does not load.
         ConfigError: A knob is called like a run option.
     """
-    layers = lay([layer_of(name) for name in recipe.algorithm.split("+")], recipe.hooks)
+    layers = lay(tops_of([recipe.algorithm]), recipe.hooks)
     knobs = resolve_knobs(layers, {})
     config = config_class(recipe.options.get("sampler", SAMPLER))
     taken = knobs.keys() & {*config.model_fields, *FILE_OPTIONS}
@@ -68,9 +68,7 @@ def _execute(recipe: Recipe, given: dict[str, Any]) -> None:
     options = {k: v for k, v in given.items() if k in known}
     knobs = {k: v for k, v in given.items() if k not in options}
     config = make_config({**recipe.options, **options})
-    algorithm = compose(
-        *recipe.algorithm.split("+"), knobs={**recipe.knobs, **knobs}, hooks=recipe.hooks
-    )
+    algorithm = compose(recipe.algorithm, knobs={**recipe.knobs, **knobs}, hooks=recipe.hooks)
     from transformers.utils.logging import disable_progress_bar
 
     from anypo.runs.provenance import changes

@@ -83,10 +83,10 @@ def _without_defaults(recipe: Recipe) -> Recipe:
     A run writes down all its knobs. Those that nobody chose must not count as set: another option
     may make one of them irrelevant, or another algorithm have its own default.
     """
-    from anypo.composition.stack import lay, layer_of, resolve_knobs
+    from anypo.composition.stack import lay, resolve_knobs, tops_of
 
     if recipe.algorithm:
-        layers = lay([layer_of(name) for name in recipe.algorithm.split("+")], recipe.hooks)
+        layers = lay(tops_of([recipe.algorithm]), recipe.hooks)
         defaults = resolve_knobs(layers, {})
         for layer in layers:
             for suited in getattr(layer.source, "task_knobs", {}).values():

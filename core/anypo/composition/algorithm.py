@@ -21,6 +21,7 @@ from anypo.composition.findings import Findings
 from anypo.composition.stack import Knob, Layer, build, preferred
 from anypo.composition.token_metrics import token_metrics
 from anypo.errors import PluginError
+from anypo.functional.groups import rows_by_group
 from anypo.hooks.batch import Batch, Prompt, Sample
 from anypo.hooks.plugin import recorded_knobs
 from anypo.hooks.rollout import Sampler, Scorer
@@ -180,6 +181,12 @@ class Algorithm:
     def couples_groups(self) -> bool:
         """Whether the rows of a group must share a micro-batch."""
         return any(getattr(layer.source, "couples", "") == "group" for layer in self.layers)
+
+    def units(self, batch: Batch) -> list[list[int]]:
+        """Rows that no split may separate."""
+        if self.couples_groups:
+            return rows_by_group(batch.group)
+        return [[row] for row in range(len(batch))]
 
     @property
     def options(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from anypo.composition.algorithm import Algorithm
 from anypo.composition.refusals import refuse_misfits
-from anypo.composition.stack import Layer, lay, layer_of, resolve_knobs
+from anypo.composition.stack import Layer, lay, resolve_knobs, tops_of
 from anypo.composition.tracing import trace_from
 from anypo.composition.trial import trial
 from anypo.errors import KnobError, PluginError
@@ -22,11 +22,13 @@ def compose(
     """The algorithm of a stack of plugins, bottom first, checked on a made-up batch.
 
         compose("grpo", knobs={"group_size": 4})
+        compose("dapo+gfpo+dual_clip")
         compose("dapo", GFPO(keep=8), MyClip())
         compose("grpo", clip="cispo")            # one stage from another plugin
 
     Args:
-        plugins: Names, plugin classes or instances. What a plugin extends is laid below it.
+        plugins: Names, also several joined by `+`, plugin classes or instances. What a plugin
+            extends is laid below it.
         knobs: Values by name, for the whole stack.
         hooks: For one stage, the plugin that answers it, whatever else the stack says.
         stages: The same as keywords.
@@ -38,7 +40,7 @@ def compose(
     for stage in stages.keys() & (hooks or {}).keys():
         raise PluginError(f"'{stage}' is taken from '{(hooks or {})[stage]}' and '{stages[stage]}'")
     swaps = {**(hooks or {}), **stages}
-    tops = [layer_of(plugin) for plugin in plugins]
+    tops = tops_of(plugins)
     layers = lay(tops, swaps)
     name = "+".join(layer.name for layer in tops)
     name += "".join(f"[{stage}={donor}]" for stage, donor in swaps.items())

@@ -122,6 +122,19 @@ def layer_of(item: Any) -> Layer:
     return _layer(item, None)
 
 
+def tops_of(plugins: Iterable[Any]) -> list[Layer]:
+    """The layers of plugins as they are named, without what they extend.
+
+    Args:
+        plugins: Classes, instances and names; a text may be several names joined by `+`.
+
+    Raises:
+        PluginError: A name is unknown, or something is no plugin.
+    """
+    parts = [item.split("+") if isinstance(item, str) else [item] for item in plugins]
+    return [layer_of(part) for item in parts for part in item]
+
+
 def lay(tops: Sequence[Layer], swaps: Mapping[str, str]) -> list[Layer]:
     """The layers of a stack, bottom first; `swaps` puts one stage of a plugin on top of all.
 

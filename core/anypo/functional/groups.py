@@ -15,6 +15,14 @@ def group_index(group: Int[Tensor, " N"]) -> Int[Tensor, " N"]:
     return index
 
 
+def rows_by_group(group: Int[Tensor, " N"]) -> list[list[int]]:
+    """The rows of each group, groups in the order of their first rows."""
+    found: dict[int, list[int]] = {}
+    for row, name in enumerate(group.tolist()):
+        found.setdefault(name, []).append(row)
+    return list(found.values())
+
+
 def group_sum(x: Float[Tensor, " N"], group: Int[Tensor, " N"]) -> Float[Tensor, " N"]:
     """For each row, the sum of `x` over the rows of its group."""
     index = group_index(group)

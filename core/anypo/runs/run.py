@@ -40,7 +40,7 @@ def run(algorithm: str | Algorithm, *, observer: Observer | None = None, **optio
         AnypoError: With one sentence on what is wrong. What was trained by then is saved.
     """
     if isinstance(algorithm, str):
-        algorithm = compose(*algorithm.split("+"))
+        algorithm = compose(algorithm)
     return train(algorithm, make_config(options), observer or Observer())
 
 

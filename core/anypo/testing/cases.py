@@ -13,6 +13,7 @@ from torch import Tensor
 
 from anypo.composition.algorithm import Algorithm
 from anypo.composition.synthetic import SyntheticSampler, SyntheticScorer, synthetic_prompts
+from anypo.functional.groups import rows_by_group
 from anypo.hooks.batch import Batch, Sample, collate
 from anypo.hooks.requirements import LOGPROBS
 from anypo.hooks.specs import State
@@ -176,18 +177,10 @@ def some_rows(case: Case, couples_groups: bool, seed: int) -> Case:
         return case
     draw = random.Random(seed)
     kept: list[int] = []
-    for rows in groups(case.batch):
+    for rows in rows_by_group(case.batch.group):
         count = draw.randint(min(2, len(rows)), min(5, len(rows)))
         kept += sorted(draw.sample(rows, count))
     return case.rows(kept)
-
-
-def groups(batch: Batch) -> list[list[int]]:
-    """The rows of each group."""
-    found: dict[int, list[int]] = {}
-    for row, group in enumerate(batch.group.tolist()):
-        found.setdefault(group, []).append(row)
-    return list(found.values())
 
 
 def joined(units: Iterable[list[int]]) -> list[int]:

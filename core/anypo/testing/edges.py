@@ -8,9 +8,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from anypo.functional.groups import rows_by_group
 from anypo.hooks.batch import Sample
 from anypo.hooks.requirements import LOGPROBS
-from anypo.testing.cases import Case, SeededSampler, SeededScorer, groups, make_case, roll_out
+from anypo.testing.cases import Case, SeededSampler, SeededScorer, make_case, roll_out
 from anypo.testing.outcome import Difference, Outcome, evaluate
 from anypo.testing.report import NotApplicable
 from anypo.testing.subject import Subject
@@ -40,7 +41,7 @@ def group_of_one(subject: Subject) -> None:
     if subject.algorithm.couples_groups:
         raise NotApplicable("the rows of a group belong together")
     case = subject.case(6)
-    firsts = case.rows([rows[0] for rows in groups(case.batch)])
+    firsts = case.rows([rows[0] for rows in rows_by_group(case.batch.group)])
     cause = (
         "the standard deviation of one number is NaN, or n - 1 divides; anypo.functional."
         "group_standardize gives such a group 0"

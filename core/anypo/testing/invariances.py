@@ -97,7 +97,7 @@ def micro_batch_split(subject: Subject) -> None:
     for what, parts in (("one by one", _singly), ("in two halves", _halves)):
 
         def change(case: Case, parts: Callable[..., Parts] = parts) -> Change:
-            return Change(case, parts(subject.units(case)))
+            return Change(case, parts(subject.algorithm.units(case.batch)))
 
         _hold(subject, change, f"with the loss taken {what}", cause)
 
@@ -106,7 +106,7 @@ def rank_split(subject: Subject) -> None:
     """Shared out unevenly among ranks, gathered and padded anew, a batch comes to the same."""
 
     def change(case: Case) -> Change:
-        units = subject.units(case)
+        units = subject.algorithm.units(case.batch)
         shards = [_share(units, rank) for rank in range(3)]
         order = joined(shards)
         ends = [sum(map(len, shards[: rank + 1])) for rank in range(3)]

@@ -9,11 +9,12 @@ from typing import Any
 
 from anypo.composition.algorithm import Algorithm
 from anypo.composition.refusals import refuse_misfits
-from anypo.composition.stack import Layer, lay, layer_of, resolve_knobs
+from anypo.composition.stack import Layer, lay, layer_of, resolve_knobs, tops_of
 from anypo.composition.trial import trial
 from anypo.errors import AnypoError, PluginError, nearest
+from anypo.functional.groups import rows_by_group
 from anypo.hooks.specs import MERGED, STAGES
-from anypo.testing.cases import Case, groups, joined, make_case, roll_out, some_rows, with_holes
+from anypo.testing.cases import Case, joined, make_case, roll_out, some_rows, with_holes
 from anypo.testing.neutral import NeutralBase
 from anypo.testing.outcome import Difference, difference, evaluate
 from anypo.testing.report import Violation
@@ -42,14 +43,12 @@ class Subject:
     def __init__(
         self, plugins: Sequence[Any], knobs: Mapping[str, Any], claims: Sequence[str] | None
     ) -> None:
-        parted = [p.split("+") if isinstance(p, str) else [p] for p in plugins]
-        self.plugins: list[Any] = [plugin for part in parted for plugin in part]
-        self.knobs, self.given_claims = knobs, claims
+        self.plugins, self.knobs, self.given_claims = plugins, knobs, claims
 
     @cached_property
     def layers(self) -> list[Layer]:
         """The stack, bottom first. Raises AnypoError if it cannot be laid."""
-        layers = lay([layer_of(plugin) for plugin in self.plugins], {})
+        layers = lay(tops_of(self.plugins), {})
         answered = {stage for layer in layers for stage in layer.replaces()}
         if set(STAGES) - set(MERGED) <= answered:
             return layers
@@ -69,7 +68,7 @@ class Subject:
             return untried
 
     def _untried(self) -> Algorithm:
-        name = "+".join(layer_of(plugin).name for plugin in self.plugins)
+        name = "+".join(layer.name for layer in tops_of(self.plugins))
         return Algorithm(name, self.layers, resolve_knobs(self.layers, self.knobs))
 
     @cached_property
@@ -117,7 +116,7 @@ class Subject:
         on = ""
         try:
             for case in self.typical:
-                sizes = ", ".join(str(len(rows)) for rows in groups(case.batch))
+                sizes = ", ".join(str(len(rows)) for rows in rows_by_group(case.batch.group))
                 on = f"\non {len(case)} rows, in groups of {sizes}"
                 evaluate(self.algorithm, case)
         except AnypoError as error:
@@ -154,7 +153,7 @@ class Subject:
     def odd(self) -> Case:
         """A batch with an empty row and, unless groups belong together, a group of one."""
         case = self.case(3, prompts=4)
-        first = groups(case.batch)[0]
+        first = rows_by_group(case.batch.group)[0]
         others = [row for row in range(len(case)) if row not in first]
         kept = case if self.algorithm.couples_groups else case.rows([first[0], *others[:8]])
         mask = kept.batch.mask.clone()
@@ -188,15 +187,9 @@ class Subject:
         """Raise a Violation with the fewest rows of a case that fail, if the case does."""
         if fails(case) is None:
             return
-        case, found = smallest(case, fails, self.units(case))
+        case, found = smallest(case, fails, self.algorithm.units(case.batch))
         who = f"{self.algorithm.blame(found.stage)}: " if found.stage else ""
         raise Violation(f"{what}: {who}{found.text}\n{described(case)}\nusual cause: {cause}")
-
-    def units(self, case: Case) -> list[list[int]]:
-        """Rows that stay together."""
-        if self.algorithm.couples_groups:
-            return groups(case.batch)
-        return [[row] for row in range(len(case))]
 
 
 def _claims_of(layer: Layer) -> Sequence[str]:

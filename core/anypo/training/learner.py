@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -136,15 +135,6 @@ class Learner:
             parts["reference"] = self.reference.state_dict()
         return parts
 
-    def units(self, batch: Batch) -> list[list[int]]:
-        """Rows that no split may separate."""
-        if not self.algorithm.couples_groups:
-            return [[row] for row in range(len(batch))]
-        groups: dict[int, list[int]] = defaultdict(list)
-        for row, group in enumerate(batch.group.tolist()):
-            groups[group].append(row)
-        return list(groups.values())
-
     def _stores_old_logprobs(self) -> bool:
         """Whether the policy's log-probs at rollout time need a forward pass of their own."""
         early = "old_logprobs" in self.algorithm.prepare_requires
@@ -160,7 +150,7 @@ class Learner:
         """The units with a weight somewhere: the others have no part in the loss."""
         counts = torch.stack([weights.any(-1) for weights in batch.weights.values()]).any(0)
         counting = counts.tolist()
-        return [unit for unit in self.units(batch) if any(counting[row] for row in unit)]
+        return [unit for unit in self.algorithm.units(batch) if any(counting[row] for row in unit)]
 
     def _loss(self, batch: Batch, meter: Meter) -> Loss:
         with_gradient = "entropy" in self.algorithm.requires
@@ -209,7 +199,7 @@ class Learner:
     def _micro_batches(
         self, batch: Batch, units: Sequence[Sequence[int]] | None = None
     ) -> Iterator[Tensor]:
-        units = self.units(batch) if units is None else units
+        units = self.algorithm.units(batch) if units is None else units
         return micro_batches(batch.sequence_lengths, self.runtime.token_budget, units)
 
     def _clip_gradients(self, part: nn.Module, meter: Meter) -> float:

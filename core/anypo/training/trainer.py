@@ -126,7 +126,7 @@ class Trainer:
 
     def _minibatches(self, batch: Batch, step: int) -> Iterator[Tensor]:
         """Row indices of every optimizer step, shuffled anew in each epoch."""
-        units = self.learner.units(batch)
+        units = self.algorithm.units(batch)
         random = torch.Generator().manual_seed(self._derived_seed(step, purpose=1))
         for _ in range(self.config.epochs):
             order = torch.randperm(len(units), generator=random)

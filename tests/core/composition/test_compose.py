@@ -78,6 +78,14 @@ def test_a_plain_object_keeps_its_state():
     assert counting.calls == 1
 
 
+def test_a_text_may_name_several_plugins():
+    joined = compose("grpo+dapo", "dual_clip", knobs={"group_size": 4})
+    assert joined.layers == compose("grpo", "dapo", "dual_clip", knobs={"group_size": 4}).layers
+    assert joined.name == "grpo+dapo+dual_clip"
+    with pytest.raises(PluginError, match="no plugin 'dapoo'"):
+        compose("grpo+dapoo")
+
+
 def test_an_algorithm_is_called_by_the_plugins_named():
     assert compose("grpo", TokenMean, Scaled).name == "grpo+token_mean+scaled"
     assert compose(Wider).name == "wider"

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anypo import functional as F
+from anypo.functional.groups import rows_by_group
 
 PRECISIONS = pytest.mark.parametrize(
     ("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 1e-5)], ids=["f64", "f32"]
@@ -25,6 +26,11 @@ def grad_of(loss, x):
 
 
 # -- groups --------------------------------------------------------------------------------------
+
+
+def test_rows_are_found_by_group_in_the_order_in_which_groups_begin():
+    assert rows_by_group(torch.tensor([7, 2, 7, 5, 2])) == [[0, 2], [1, 4], [3]]
+
 
 UNEQUAL = {
     "advantages": {},

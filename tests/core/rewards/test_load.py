@@ -2,7 +2,7 @@ import importlib
 
 import pytest
 
-from anypo.errors import RewardError
+from anypo.errors import PluginError, RewardError
 from anypo.rewards.load import load_reward
 
 
@@ -120,3 +120,90 @@ def test_a_directory_of_the_same_name_does_not_hide_a_built_in(folder, monkeypat
     (folder / name.partition("=")[0]).mkdir()
     monkeypatch.chdir(folder)
     assert load_reward(name).name == name.partition("=")[0]
+
+
+# -- of a third party ----------------------------------------------------------------------------
+
+SHOUT = """
+from anypo import RewardError
+
+
+def shout(argument):
+    \"\"\"How often the argument is shouted.\"\"\"
+    if argument == "=":
+        raise RewardError("reward 'shout' counts no '='")
+
+    def counted(completions, **_):
+        return [float(text.count(argument or "!")) for text in completions]
+
+    return counted
+"""
+TEXTS = {"completions": ["a! b! a:b", "?"]}
+
+
+@pytest.fixture
+def shout(install):
+    """Install a reward of a third party, and perhaps one of the same name of another."""
+
+    def shout(*distributions):
+        for distribution in distributions or ("anypo-shout",):
+            module = distribution.replace("-", "_")
+            others = {"anypo.rewards": {"shout": f"{module}:shout"}}
+            install(distribution, {}, {f"{module}.py": SHOUT}, others=others)
+
+    return shout
+
+
+@pytest.mark.parametrize(
+    ("spec", "scores", "weight"),
+    [
+        ("shout", [2.0, 0.0], 1.0),
+        ("shout=0.5", [2.0, 0.0], 0.5),
+        ("shout:?", [0.0, 1.0], 1.0),
+        ("shout:a:b", [1.0, 0.0], 1.0),
+        ("Shout:?=2", [0.0, 1.0], 2.0),
+        ("anypo-shout:shout", [2.0, 0.0], 1.0),
+        ("anypo_shout:shout:?", [0.0, 1.0], 1.0),
+        ("anypo-shout:shout:a:b=-1", [1.0, 0.0], -1.0),
+    ],
+)
+def test_a_reward_of_a_third_party_is_found_by_its_name(shout, spec, scores, weight):
+    shout()
+    reward = load_reward(spec)
+    assert (reward.name, reward.weight) == ("shout", weight)
+    assert reward.function(**TEXTS) == scores
+
+
+def test_of_two_with_one_name_the_full_one_chooses(shout):
+    shout("anypo-shout", "anypo-cry")
+    offered = "reward 'shout' is offered by anypo-cry 1.0 and anypo-shout 1.0; choose with 'anypo-c"
+    with pytest.raises(PluginError, match=offered):
+        load_reward("shout:?")
+    assert load_reward("anypo-cry:shout:?").function(**TEXTS) == [0.0, 1.0]
+
+
+def test_what_a_reward_says_of_its_argument_is_said(shout):
+    shout()
+    with pytest.raises(RewardError, match=r"^reward 'shout' counts no '='$"):
+        load_reward("shout:=")
+
+
+def test_a_misspelt_reward_of_a_third_party_names_the_nearest(shout):
+    shout()
+    with pytest.raises(RewardError, match="there is no reward 'shuot'; did you mean 'shout'"):
+        load_reward("shuot")
+
+
+def test_a_broken_or_disabled_reward_says_so(install, shout, monkeypatch):
+    others = {"anypo.rewards": {"whisper": "nowhere:whisper"}}
+    install("anypo-whisper", {}, {}, others=others)
+    with pytest.raises(
+        PluginError, match=r"^reward 'whisper' of anypo-whisper 1\.0 is broken: Mod"
+    ):
+        load_reward("whisper:x")
+    shout()
+    monkeypatch.setenv("ANYPO_DISABLE_PLUGINS", "shout")
+    with pytest.raises(
+        PluginError, match=r"reward 'shout' of anypo-shout 1\.0 is disabled by 'shout'"
+    ):
+        load_reward("shout")

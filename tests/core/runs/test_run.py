@@ -90,7 +90,7 @@ def test_config_toml_repeats_the_run(setting, tmp_path):
     recipe = read_recipe(str(first / "config.toml"))
     assert "output" not in recipe.options
     repeated = run(
-        compose(*recipe.algorithm.split("+"), knobs=recipe.knobs, hooks=recipe.hooks),
+        compose(recipe.algorithm, knobs=recipe.knobs, hooks=recipe.hooks),
         **recipe.options,
         output=str(tmp_path / "again"),
     )

@@ -51,7 +51,7 @@ def gathered(model_dir, notes, write):
         options = {"model": model_dir, "data": write(*rows), **options}
         if held_out is not None:
             options["eval_data"] = write(*held_out, name="held_out")
-        algorithm = compose(*name.split("+"))
+        algorithm = compose(name)
         return set_up(algorithm, make_config(options), None, Runtime(), notes)
 
     return gathered
