@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from anypo.runs.observer import Observer
     from anypo.runs.options import RunConfig
     from anypo.runs.run import run
+    from anypo.sampling.transformers import Transformers
     from anypo.support.extras import check_installed
     from anypo.support.functions import load_function
     from anypo.training.trainer import Report
@@ -60,6 +61,7 @@ _PUBLIC = {
     "runs.observer": "Observer",
     "runs.options": "RunConfig",
     "runs.run": "run",
+    "sampling.transformers": "Transformers",
     "support.extras": "check_installed",
     "support.functions": "load_function",
     "training.trainer": "Report",

@@ -1,5 +1,6 @@
 """Packages of others work: the example and what `anypo new` writes, installed by pip and used."""
 
+import json
 import re
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SAPO = ROOT / "docs/examples/anypo-sapo"
+SAPO, RECORDER = (ROOT / "docs/examples" / name for name in ("anypo-sapo", "anypo-recorder"))
 ANYPO = "from anypo_cli import main; raise SystemExit(main())"
 SITES = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
 
@@ -68,6 +69,26 @@ def test_the_example_is_installed_and_used(environment, model_dir):
 
 def test_the_example_needs_no_more_than_thirty_lines():
     assert code_lines(SAPO / "anypo_sapo.py") <= 30
+
+
+def test_a_sampler_of_somebody_else_is_installed_and_used(environment, model_dir):
+    environment.install(RECORDER)
+    (line,) = (x for x in environment.anypo("list").splitlines() if x.startswith("recorder "))
+    assert line.split()[1:3] == ["anypo-recorder", "0.1.0"]
+    (environment.folder / "train.jsonl").write_text('{"prompt": "ab"}\n{"prompt": "cd"}\n')
+    options = ["--prompts-per-step=2", "--max-completion-length=6", "--device=cpu", "--output=run"]
+    own = [f"--model={model_dir}", "--data=train.jsonl", "--reward=length", "--steps=2"]
+    sampler = ["--sampler=recorder", "--recorder-file=drawn.jsonl"]
+    environment.anypo("run", "grpo", "--group-size=3", *sampler, *own, *options)
+    assert 'recorder_file = "drawn.jsonl"' in (environment.folder / "run/config.toml").read_text()
+    drawn = [json.loads(x) for x in (environment.folder / "drawn.jsonl").read_text().splitlines()]
+    assert [line["updates"] for line in drawn] == [0] * 6 + [1] * 6
+    # Its tests hold it to `check_sampler`.
+    assert passed(environment.python("-m", "pytest", "-p", "no:cacheprovider", RECORDER)) == 2
+
+
+def test_the_example_of_a_sampler_needs_no_more_than_forty_lines():
+    assert code_lines(RECORDER / "anypo_recorder.py") <= 40
 
 
 def test_what_anypo_new_writes_is_installed_and_used(environment):

@@ -5,7 +5,8 @@ import torch
 
 import anypo_vllm
 from anypo import ConfigError, Runtime, SamplerError, SamplingRequest, compose, run
-from anypo.runs.options import make_config, refuse_unread, sampler_of, unread
+from anypo.runs.options import make_config, sampler_of
+from anypo.runs.unread import refuse_unread, unread
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 URL = "http://127.0.0.1:9"
