@@ -156,7 +156,7 @@ def test_a_plugin_that_does_not_import_is_a_finding(tmp_path, monkeypatch):
     (tmp_path / "kit_broken.py").write_text(BROKEN)
     monkeypatch.syspath_prepend(tmp_path)
     point = registry.EntryPoint("mine", "kit_broken:Mine", "anypo")
-    entry = registry.Entry("mine", "anypo-mine", "1.0", point)
+    entry = registry.Entry("algorithm", "mine", "anypo-mine", "1.0", point)
     monkeypatch.setattr(registry, "find", lambda name: entry)
     report = check_plugin("mine")
     assert (
