@@ -10,7 +10,8 @@ import typer
 
 from anypo.composition.compose import compose
 from anypo.composition.explain import first_line
-from anypo.composition.stack import Knob, Layer, lay, resolve_knobs, tops_of
+from anypo.composition.knobs import Knob, resolve_knobs
+from anypo.composition.stack import Layer, lay, tops_of
 from anypo.errors import ConfigError
 from anypo.hooks import registry
 from anypo.runs.options import RunConfig, RunOptions, config_class, make_config, panels

@@ -83,7 +83,8 @@ def _without_defaults(recipe: Recipe) -> Recipe:
     A run writes down all its knobs. Those that nobody chose must not count as set: another option
     may make one of them irrelevant, or another algorithm have its own default.
     """
-    from anypo.composition.stack import lay, resolve_knobs, tops_of
+    from anypo.composition.knobs import resolve_knobs
+    from anypo.composition.stack import lay, tops_of
 
     if recipe.algorithm:
         layers = lay(tops_of([recipe.algorithm]), recipe.hooks)

@@ -18,7 +18,8 @@ from anypo import functional as F
 from anypo.composition.calls import Calls
 from anypo.composition.explain import Explanation, explain
 from anypo.composition.findings import Findings
-from anypo.composition.stack import Knob, Layer, build, preferred
+from anypo.composition.knobs import Knob, build, preferred
+from anypo.composition.stack import Layer
 from anypo.composition.token_metrics import token_metrics
 from anypo.errors import PluginError
 from anypo.functional.groups import rows_by_group

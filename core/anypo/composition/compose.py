@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from anypo.composition.algorithm import Algorithm
+from anypo.composition.knobs import resolve_knobs
 from anypo.composition.refusals import refuse_misfits
-from anypo.composition.stack import Layer, lay, resolve_knobs, tops_of
+from anypo.composition.stack import Layer, lay, tops_of
 from anypo.composition.tracing import trace_from
 from anypo.composition.trial import trial
 from anypo.errors import KnobError, PluginError

@@ -12,7 +12,7 @@ import pluggy
 from anypo.composition.blame import code_of, location
 from anypo.composition.calls import Calls
 from anypo.composition.findings import Findings
-from anypo.composition.stack import Knob
+from anypo.composition.knobs import Knob
 from anypo.hooks.rollout import Inputs
 from anypo.hooks.specs import MERGED, STAGES
 

@@ -1,18 +1,18 @@
-"""Lay the plugins of an algorithm bottom to top, and give every knob its one value."""
+"""Lay the plugins of an algorithm bottom to top."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from anypo.errors import KnobError, PluginError, nearest
 from anypo.hooks import registry
-from anypo.hooks.plugin import Place, Plugin, check_hooks, hook_options, placed
+from anypo.hooks.plugin import Plugin, check_hooks, hook_options
 from anypo.hooks.specs import HOOKS, MERGED, STAGES
 from anypo.support.validation import refusal
 
@@ -97,18 +97,6 @@ class _Answers:
         vars(self).update(hooks)
 
 
-@dataclass(frozen=True)
-class Knob:
-    """A knob and the one value it has in the whole stack."""
-
-    name: str
-    value: Any
-    origin: str  # "set by you", or whose default it is
-    declared_by: str
-    description: str
-    is_set: bool
-
-
 def snake_case(name: str) -> str:
     """`HybridGRPO` is `hybrid_grpo`, as the file and the plugin are called."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
@@ -153,69 +141,6 @@ def lay(tops: Sequence[Layer], swaps: Mapping[str, str]) -> list[Layer]:
         raise PluginError("no plugin named: an algorithm is a stack of at least one")
     stack = list(layers.values())
     return stack + [_swap(stack, stage, name) for stage, name in swaps.items()]
-
-
-def resolve_knobs(
-    layers: Sequence[Layer], settings: Mapping[str, Any], task: str | None = None
-) -> dict[str, Knob]:
-    """Every knob of the stack with its one value.
-
-    A setting wins, else what suits the task, else the default of the topmost plugin that declares
-    the knob; a plugin of which only one stage was taken brings new knobs but re-defaults none.
-
-    Args:
-        layers: The stack, bottom first.
-        settings: What the user set.
-        task: Whose name the plugins may know, to prefer other knobs to their defaults.
-
-    Raises:
-        KnobError: A setting is unknown, two values are given, or two types are declared.
-    """
-    declared: dict[str, list[Layer]] = {}
-    for layer in sorted(layers, key=lambda layer: layer.stage is None):
-        for name in layer.fields:
-            declared.setdefault(name, []).append(layer)
-    for name in settings:
-        if name not in declared:
-            stack = " + ".join(layer.name for layer in layers)
-            raise KnobError(f"{stack} has no knob '{name}'{nearest(name, declared)}")
-    knobs = {name: _resolve(name, own, settings) for name, own in declared.items()}
-    for name, value in (preferred(layers, "task_knobs", task) if task else {}).items():
-        if name in knobs and not knobs[name].is_set:
-            knobs[name] = replace(knobs[name], value=value, origin=f"suits the task '{task}'")
-    return knobs
-
-
-def preferred(layers: Sequence[Layer], name: str, task: str | None = None) -> dict[str, Any]:
-    """What the plugins of a stack prefer, in a task if one is named; the topmost one wins.
-
-    Args:
-        layers: The stack, bottom first.
-        name: `options`, `task_options` or `task_knobs`.
-        task: Of the last two.
-    """
-    merged: dict[str, Any] = {}
-    for layer in layers:
-        wishes = getattr(layer.source, name, {})
-        merged |= wishes if task is None else wishes.get(task, {})
-    return merged
-
-
-def build(layers: Sequence[Layer], knobs: Mapping[str, Knob]) -> list[object]:
-    """The plugins of a stack, bottom first, each with the values of its knobs and those below it.
-
-    The bounds of a knob are those of the topmost plugin that declares some; one of which only a
-    stage was taken keeps to its own.
-    """
-    values = {knob.name: knob.value for knob in knobs.values()}
-    plugins, below = [], dict[str, Any]()
-    for i, layer in enumerate(layers):
-        above = [layer for layer in layers[i + 1 :] if layer.stage is None]
-        bounded = {name for other in above for name, f in other.fields.items() if f.metadata}
-        with placed(Place(dict(below), bounded if layer.stage is None else ())):
-            plugins.append(layer.build(values))
-        below |= {name: values[name] for name in layer.fields}
-    return plugins
 
 
 def _is_plugin(source: Any) -> bool:
@@ -270,33 +195,3 @@ def _swap(stack: Sequence[Layer], stage: str, name: str) -> Layer:
                 )
             return Layer(layer.name, layer.source, layer.given, stage)
     raise PluginError(f"plugin '{name}' does not answer the stage '{stage}'")
-
-
-def _resolve(name: str, owners: Sequence[Layer], settings: Mapping[str, Any]) -> Knob:
-    top = owners[-1]
-    for other in owners:
-        if other.fields[name].annotation != top.fields[name].annotation:
-            raise KnobError(f"'{other.name}' and '{top.name}' declare '{name}' with other types")
-    given = [(f"set on {layer.name}", layer.given[name]) for layer in owners if name in layer.given]
-    if name in settings:
-        given.append(("set by you", _validated(top, name, settings[name])))
-    for origin, value in given:
-        if value != given[0][1]:
-            raise KnobError(
-                f"'{name}' is given twice: {given[0][1]!r} ({given[0][0]}), {value!r} ({origin})"
-            )
-    field_info = top.fields[name]
-    if not given and field_info.is_required():
-        raise KnobError(f"'{top.name}' needs its knob '{name}' to be set")
-    description = next((f for o in reversed(owners) if (f := o.fields[name].description)), "")
-    default = (f"default of {top.name}", field_info.get_default(call_default_factory=True))
-    origin, value = given[-1] if given else default
-    return Knob(name, value, origin, top.name, description, is_set=bool(given))
-
-
-def _validated(layer: Layer, name: str, value: Any) -> Any:
-    declared: Any = Annotated[layer.fields[name].annotation, layer.fields[name]]
-    try:
-        return TypeAdapter(declared).validate_python(value)
-    except ValidationError as error:
-        raise KnobError(f"{layer.name}: {refusal(error, name)}") from error

@@ -8,8 +8,9 @@ from functools import cached_property
 from typing import Any
 
 from anypo.composition.algorithm import Algorithm
+from anypo.composition.knobs import resolve_knobs
 from anypo.composition.refusals import refuse_misfits
-from anypo.composition.stack import Layer, lay, layer_of, resolve_knobs, tops_of
+from anypo.composition.stack import Layer, lay, layer_of, tops_of
 from anypo.composition.trial import trial
 from anypo.errors import AnypoError, PluginError, nearest
 from anypo.functional.groups import rows_by_group
