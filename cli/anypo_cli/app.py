@@ -86,7 +86,7 @@ def check(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a knob.")
     ] = None,
 ) -> None:
-    """Check a plugin on generated batches, property by property; status 1 if one fails."""
+    """Check an algorithm or a sampler, property by property; status 1 if one fails."""
     from anypo_cli.checking import show_report
 
     if not show_report(names, setting or []):

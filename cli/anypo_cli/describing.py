@@ -84,6 +84,7 @@ def _described(entry: registry.Entry) -> dict[str, Any]:
         "declares": {
             name: value
             for name, value in own.items()
-            if not name.startswith("_") and isinstance(value, str | int | float | list | dict)
+            if not name.startswith(("_", "model_"))
+            and isinstance(value, str | int | float | list | dict)
         },
     }

@@ -75,6 +75,7 @@ def test_a_sampler_of_somebody_else_is_installed_and_used(environment, model_dir
     environment.install(RECORDER)
     (line,) = (x for x in environment.anypo("list").splitlines() if x.startswith("recorder "))
     assert line.split()[1:3] == ["anypo-recorder", "0.1.0"]
+    assert "recorder_file  completions.jsonl" in environment.anypo("explain", "recorder")
     (environment.folder / "train.jsonl").write_text('{"prompt": "ab"}\n{"prompt": "cd"}\n')
     options = ["--prompts-per-step=2", "--max-completion-length=6", "--device=cpu", "--output=run"]
     own = [f"--model={model_dir}", "--data=train.jsonl", "--reward=length", "--steps=2"]
