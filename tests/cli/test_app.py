@@ -223,6 +223,7 @@ import shutil
 class Letters:
     reward = ["length"]
     options = {"steps": 1, "learning_rate": 0.25}
+    knobs = {"group_size": 3}
 
     def fingerprint(self):
         return "one"

@@ -25,6 +25,7 @@ class Letters:
 
     reward = ["length=0.5"]
     options = {"steps": 1, "learning_rate": 0.25}
+    knobs = {"group_size": 3}
 
     def fingerprint(self):
         return "one"
@@ -199,6 +200,7 @@ def test_a_run_of_a_third_partys_task(letters, tmp_path):
     assert recipe.options["task"] == "letters"
     assert (recipe.options["steps"], recipe.options["learning_rate"]) == (1, 0.25)
     assert recipe.options["reward"] == ["length=0.5"]
+    assert recipe.knobs["group_size"] == 3
     assert observer.made == [(1, 2), (2, 2)]
     metrics = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in metrics] == [0, 1]
