@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
-from anypo.composition.compose import compose
+from anypo.composition.compose import assemble
 from anypo.composition.explain import first_line
 from anypo.composition.knobs import Knob, resolve_knobs
-from anypo.composition.stack import Layer, lay, tops_of
-from anypo.errors import ConfigError
+from anypo.composition.stack import Stack, lay
+from anypo.errors import ConfigError, PluginError
 from anypo.hooks import registry
 from anypo.runs.options import RunConfig, RunOptions, config_class, make_config, panels
 from anypo.runs.recipe import Recipe
@@ -27,15 +28,24 @@ FILE_OPTIONS = {
 }
 
 
-def build_command(recipe: Recipe) -> Any:
+def build_command(recipe: Recipe, file: str = "", written: Recipe | None = None) -> Any:
     """The command that runs the recipe's algorithm, with an option for every knob.
+
+    Args:
+        recipe: What is known before the options are read.
+        file: With which it began, if there is one.
+        written: What that says.
 
     Raises:
         PluginError: A name is unknown or a plugin does not load.
         ConfigError: A knob is called like a run option.
     """
-    layers = lay(tops_of([recipe.algorithm]), recipe.hooks)
-    knobs = resolve_knobs(layers, {})
+    stack = _laid(recipe, file)
+    knobs = resolve_knobs(stack, {})
+    if written is not None and written.algorithm:
+        same = (written.algorithm, written.hooks) == (recipe.algorithm, recipe.hooks)
+        own = stack if same else _laid(written, file)
+        recipe = replace(recipe, knobs=_chosen(written.knobs, own))
     config = config_class(recipe.options.get("sampler", SAMPLER))
     taken = knobs.keys() & {*config.model_fields, *FILE_OPTIONS}
     if taken:
@@ -45,17 +55,43 @@ def build_command(recipe: Recipe) -> Any:
         )
 
     def command(**given: Any) -> None:
-        _execute(recipe, given)
+        _execute(recipe, stack, given)
 
-    parameters = [_knob_option(knob, layers) for knob in knobs.values()]
-    parameters += _run_options(config, recipe, layers)
+    parameters = [_knob_option(knob, stack.layers) for knob in knobs.values()]
+    parameters += _run_options(config, recipe, stack)
     _sign(command, parameters)
     app = typer.Typer(add_completion=False)
-    app.command(recipe.algorithm, help="\n\n".join(map(_about, layers)))(command)
+    app.command(recipe.algorithm, help="\n\n".join(map(_about, stack.layers)))(command)
     return typer.main.get_command(app)
 
 
-def _execute(recipe: Recipe, given: dict[str, Any]) -> None:
+def _laid(recipe: Recipe, file: str) -> Stack:
+    """The stack of a recipe; if it lacks a plugin, the error tells what the file was made with."""
+    try:
+        return lay([recipe.algorithm], recipe.hooks)
+    except PluginError as error:
+        if not file:
+            raise
+        from anypo.runs.provenance import uninstalled
+
+        raise PluginError(f"{error}{uninstalled(file)}") from error
+
+
+def _chosen(knobs: Mapping[str, Any], stack: Stack) -> dict[str, Any]:
+    """Of the knobs that a run wrote down, those that differ from what its stack has by itself.
+
+    A run writes down all its knobs. Those that nobody chose must not count as set: another option
+    may make one of them irrelevant, or another algorithm have its own default.
+    """
+    defaults = {name: knob.value for name, knob in resolve_knobs(stack, {}).items()}
+    for layer in stack.layers:
+        for suited in getattr(layer.source, "task_knobs", {}).values():
+            for name in suited:  # a task would have it in place of the default
+                defaults.pop(name, None)
+    return {k: v for k, v in knobs.items() if k not in defaults or defaults[k] != v}
+
+
+def _execute(recipe: Recipe, stack: Stack, given: dict[str, Any]) -> None:
     """Run the recipe; what is given on the command line overrides what the file says."""
     config_file = given.pop("config")
     given.pop("hook")  # read before the options were built, as the file was
@@ -69,7 +105,7 @@ def _execute(recipe: Recipe, given: dict[str, Any]) -> None:
     options = {k: v for k, v in given.items() if k in known}
     knobs = {k: v for k, v in given.items() if k not in options}
     config = make_config({**recipe.options, **options})
-    algorithm = compose(recipe.algorithm, knobs={**recipe.knobs, **knobs}, hooks=recipe.hooks)
+    algorithm = assemble(stack, {**recipe.knobs, **knobs})
     from transformers.utils.logging import disable_progress_bar
 
     from anypo.runs.provenance import changes
@@ -84,11 +120,9 @@ def _execute(recipe: Recipe, given: dict[str, Any]) -> None:
     display.finished(folder)
 
 
-def _run_options(
-    config: type[RunConfig], recipe: Recipe, layers: Sequence[Layer]
-) -> list[Parameter]:
+def _run_options(config: type[RunConfig], recipe: Recipe, stack: Stack) -> list[Parameter]:
     """The options of a run, block by block."""
-    suited = {k: v for layer in layers for k, v in getattr(layer.source, "options", {}).items()}
+    suited = stack.preferred("options")
     task = recipe.options.get("task", RunConfig.model_fields["task"].default)
     on_task = registry.load(task, "task").options
 

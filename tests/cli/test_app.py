@@ -1,9 +1,8 @@
 import json
-import subprocess
-import sys
 
 import pytest
 
+from anypo.errors import PluginError
 from anypo_cli.app import main
 
 
@@ -136,12 +135,11 @@ def test_bad_data_are_one_line(capsys, own, tmp_path):
     assert "no column 'prompt', only question" in error_of(capsys, "run", "grpo", *own)
 
 
-def test_debug_shows_the_traceback():
-    command = [sys.executable, "-c", "from anypo_cli.app import main; main()", "run", "gropo"]
-    plain = subprocess.run(command, capture_output=True, text=True)
-    debug = subprocess.run([*command, "--debug"], capture_output=True, text=True)
-    assert "Traceback" not in plain.stderr
-    assert "Traceback" in debug.stderr
+def test_debug_lets_python_show_the_traceback(capsys):
+    assert "Traceback" not in error_of(capsys, "run", "gropo")
+    for arguments in (["run", "gropo", "--debug"], ["--debug", "run", "gropo"]):
+        with pytest.raises(PluginError, match="did you mean 'grpo'"):
+            main(arguments)
 
 
 def quick(tmp_path):
@@ -213,3 +211,105 @@ def test_a_modifier_alone_says_how_it_is_used(capsys):
 def test_a_swapped_stage_is_shown_in_the_title(capsys):
     assert main(["explain", "grpo", "--hook", "clip=cispo"]) == 0
     assert "grpo[clip=cispo]" in capsys.readouterr().out
+
+
+# -- samplers and tasks of a third party ---------------------------------------------------------
+
+LETTERS = """
+import json
+import shutil
+
+
+class Letters:
+    reward = ["length"]
+    options = {"steps": 1, "learning_rate": 0.25}
+
+    def fingerprint(self):
+        return "one"
+
+    def make(self, folder, progress):
+        shutil.copytree(MODEL, folder / "model")
+        for name in ("train", "held_out"):
+            (folder / f"{name}.jsonl").write_text(json.dumps({"prompt": name}) + "\\n")
+"""
+AGAIN = """
+from pydantic import Field
+
+from anypo import SamplerPlugin
+from anypo.sampling.generate import TransformersEngine
+
+
+class Again(SamplerPlugin):
+    volume: float = Field(1.0, gt=0, description="How loud.")
+
+    def start(self, model, runtime, max_length):
+        return TransformersEngine(model, runtime)
+"""
+
+
+@pytest.fixture
+def letters(install, model_dir, tmp_path, monkeypatch):
+    """A task and a sampler of a third party, and an empty cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    files = {"letters_module.py": LETTERS.replace("MODEL", repr(model_dir)), "again.py": AGAIN}
+    others = {
+        "anypo.tasks": {"letters": "letters_module:Letters"},
+        "anypo.samplers": {"again": "again:Again"},
+    }
+    install("anypo-letters", {}, files, others=others)
+
+
+@pytest.mark.parametrize(
+    "option", [["--task", "letters"], ["--task=letters"], ["--set", "task=letters"]]
+)
+def test_a_task_is_chosen_by_its_name(letters, tmp_path, capsys, option):
+    short = ["--prompts-per-step", "1", "--max-completion-length", "4", "--device", "cpu"]
+    assert main(["run", "grpo", *option, *short, "--output", str(tmp_path / "run")]) == 0
+    config = (tmp_path / "run" / "config.toml").read_text()
+    assert 'task = "letters"' in config
+    assert "learning_rate = 0.25" in config
+    assert "step 1/1" in capsys.readouterr().out
+
+
+def test_the_help_of_a_task_shows_what_suits_it(letters, capsys):
+    assert main(["run", "grpo", "--task", "letters", "--help"]) == 0
+    output = " ".join(capsys.readouterr().out.replace("│", "").split())
+    assert "1e-06; letters: 0.25" in output
+    assert "addition: " not in output
+
+
+def test_a_misspelt_task_is_one_line(letters, capsys):
+    assert "there is no task 'lettres'; did you mean 'letters'" in error_of(
+        capsys, "run", "grpo", "--task", "lettres"
+    )
+
+
+def test_a_sampler_brings_its_options(letters, own, tmp_path, capsys):
+    assert main(["run", "grpo", "--sampler", "again", "--help"]) == 0
+    output = capsys.readouterr().out
+    assert "Sampler again" in output
+    assert "--again-volume" in output
+    assert main(["run", "grpo", *own, "--sampler", "again", "--again-volume", "2"]) == 0
+    config = tmp_path / "run" / "config.toml"
+    assert "again_volume = 2.0" in config.read_text()
+    assert main(["run", "--config", str(config), "--output", str(tmp_path / "again")]) == 0
+    assert (tmp_path / "again" / "config.toml").read_text() == config.read_text()
+
+
+def test_without_its_sampler_an_option_means_nothing(letters, capsys):
+    assert main(["run", "grpo", "--help"]) == 0
+    assert "again" not in capsys.readouterr().out
+    assert "--again-volume" in error_of(capsys, "run", "grpo", "--again-volume", "2")
+    says = error_of(capsys, "run", "grpo", "--sampler", "again", "--again-volume", "0")
+    assert "again_volume = 0.0 is refused" in says
+
+
+def test_the_help_has_a_panel_per_block_and_the_knobs_first(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    assert main(["run", "grpo", "--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    titles = [line.strip("╭╮─ ") for line in lines if line.startswith("╭")]
+    assert titles[:2] == ["Options", "Knobs of grpo"]  # the first has --help alone
+    assert {"Run", "Steps", "Optimizer", "Sampling", "Adapters", "Machine"} <= {*titles}
+    assert "Sampler transformers" not in titles
+    assert len(lines) < 100

@@ -1,9 +1,6 @@
 """Whatever else is installed, every command works, and what is wrong is named."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -149,28 +146,17 @@ def test_a_rival_may_extend_what_it_rivals_and_its_run_can_be_repeated(
     assert Path("again/config.toml").read_text() == config.read_text()
 
 
-def test_installing_a_plugin_runs_none_of_its_code_until_it_is_named(install, tmp_path):
+def test_installing_a_plugin_runs_none_of_its_code_until_it_is_named(install, tmp_path, capsys):
     ran = tmp_path / "ran"
     module = f"from pathlib import Path\n\nPath({str(ran)!r}).touch()\n{PLUGIN}"
     files = {"lamprey/__init__.py": module, "lamprey/swim.py": module}
     install("anypo-lamprey", {"lamprey": "lamprey.swim:Lamprey"}, files)
-    path = os.pathsep.join([str(tmp_path / "site"), *os.environ.get("PYTHONPATH", "").split(":")])
-
-    def call(*arguments):
-        code = f"from anypo_cli.app import main; raise SystemExit(main({arguments!r}))"
-        environment = os.environ | {"PYTHONPATH": path}
-        done = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, env=environment
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    assert "lamprey" in call("list")
-    assert "anypo-lamprey" in call("list", "--json")
-    for others in (["explain", "rloo"], ["run", "rloo", "--help"], ["run", "--help"]):
-        call(*others)
+    assert "lamprey" in output(capsys, "list")
+    assert "anypo-lamprey" in output(capsys, "list", "--json")
+    for others in (["explain", "rloo"], ["run", "rloo", "--help"], ["run", "--help"], ["--help"]):
+        assert output(capsys, *others)
     assert not ran.exists()
-    call("explain", "rloo", "lamprey")
+    assert output(capsys, "explain", "rloo", "lamprey")
     assert ran.exists()
 
 
@@ -178,6 +164,7 @@ def test_the_json_of_the_list_tells_all_that_the_list_does(capsys):
     (plugin,) = listed(capsys, "dapo")
     assert plugin == {
         "name": "dapo",
+        "kind": "algorithm",
         "distribution": "anypo",
         "version": "0.1.0",
         "class": "anypo_plugins.dapo:DAPO",

@@ -18,8 +18,8 @@ from anypo import functional as F
 from anypo.composition.calls import Calls
 from anypo.composition.explain import Explanation, explain
 from anypo.composition.findings import Findings
-from anypo.composition.knobs import Knob, build, preferred
-from anypo.composition.stack import Layer
+from anypo.composition.knobs import Knob, build
+from anypo.composition.stack import Stack
 from anypo.composition.token_metrics import token_metrics
 from anypo.errors import PluginError
 from anypo.functional.groups import rows_by_group
@@ -53,12 +53,12 @@ class Algorithm:
 
     def __init__(
         self,
-        name: str,
-        layers: Sequence[Layer],
+        stack: Stack,
         knobs: Mapping[str, Knob],
         findings: Findings = UNTRIED,
     ) -> None:
-        self.name, self.layers, self.knobs = name, tuple(layers), dict(knobs)
+        self.stack, self.name, self.layers = stack, stack.name, stack.layers
+        self.knobs = dict(knobs)
         self.findings = findings
         self.inputs, self.requires = findings.inputs, findings.requires
         self.prepare_requires, self.loss_requires = (
@@ -67,11 +67,11 @@ class Algorithm:
         )
         self.active_knobs = findings.active_knobs
         left_out = {"regularizer": findings.overridden}
-        self.calls = Calls(name, layers, build(layers, knobs), left_out)
+        self.calls = Calls(self.name, self.layers, build(self.layers, knobs), left_out)
 
     def knowing(self, findings: Findings) -> Algorithm:
         """The same stack and knobs, made anew with what a trial found."""
-        return Algorithm(self.name, self.layers, self.knobs, findings)
+        return Algorithm(self.stack, self.knobs, findings)
 
     def rollout(
         self, prompts: Sequence[Prompt], sampler: Sampler, scorer: Scorer, state: State
@@ -192,15 +192,11 @@ class Algorithm:
     @property
     def options(self) -> dict[str, Any]:
         """The run options that suit it, whatever the task."""
-        return preferred(self.layers, "options")
+        return self.stack.preferred("options")
 
     def task_options(self, task: str) -> dict[str, Any]:
         """The run options that suit it on a task."""
-        return preferred(self.layers, "task_options", task)
-
-    def task_knobs(self, task: str) -> dict[str, Any]:
-        """The knobs that suit it on a task."""
-        return preferred(self.layers, "task_knobs", task)
+        return self.stack.preferred("task_options", task)
 
     def _per_token_or_row(self, stage: str, batch: Batch, **arguments: Tensor) -> Tensor:
         answer = self.calls(stage, batch=batch, **arguments)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from anypo.composition.algorithm import Algorithm
-from anypo.composition.knobs import resolve_knobs
+from anypo.composition.knobs import resolve_knobs, suiting
 from anypo.composition.refusals import refuse_misfits
-from anypo.composition.stack import Layer, lay, tops_of
+from anypo.composition.stack import Stack, lay
 from anypo.composition.tracing import trace_from
 from anypo.composition.trial import trial
 from anypo.errors import KnobError, PluginError
+from anypo.hooks.task import ChosenTask
 
 
 def compose(
@@ -41,31 +42,28 @@ def compose(
     for stage in stages.keys() & (hooks or {}).keys():
         raise PluginError(f"'{stage}' is taken from '{(hooks or {})[stage]}' and '{stages[stage]}'")
     swaps = {**(hooks or {}), **stages}
-    tops = tops_of(plugins)
-    layers = lay(tops, swaps)
-    name = "+".join(layer.name for layer in tops)
-    name += "".join(f"[{stage}={donor}]" for stage, donor in swaps.items())
-    return _tried(name, layers, knobs or {})
+    return assemble(lay(plugins, swaps), knobs or {})
 
 
-def suited_to(task: str, algorithm: Algorithm) -> Algorithm:
-    """The algorithm with the knobs that its plugins prefer on a task, unless they are set.
+def suited_to(task: ChosenTask, algorithm: Algorithm) -> Algorithm:
+    """The algorithm with the knobs that suit a task, unless they are set.
 
     Where they do not go with what is set, the plugins' defaults stay.
     """
     given = {knob.name: knob.value for knob in algorithm.knobs.values() if knob.is_set}
-    if algorithm.task_knobs(task).keys() <= given.keys():
+    if suiting(algorithm.stack, task).keys() & algorithm.knobs.keys() <= given.keys():
         return algorithm
     try:
-        return _tried(algorithm.name, algorithm.layers, given, task)
+        return assemble(algorithm.stack, given, task)
     except KnobError:
         return algorithm
 
 
-def _tried(
-    name: str, layers: Sequence[Layer], settings: Mapping[str, Any], task: str | None = None
+def assemble(
+    stack: Stack, settings: Mapping[str, Any], task: ChosenTask | None = None
 ) -> Algorithm:
-    untried = Algorithm(name, layers, resolve_knobs(layers, settings, task))
+    """The algorithm of a stack that is laid; see `compose`."""
+    untried = Algorithm(stack, resolve_knobs(stack, settings, task))
     trace_from(2, untried.manager)
     algorithm = untried.knowing(trial(untried))
     refuse_misfits(algorithm)

@@ -8,9 +8,10 @@ from typing import Annotated, Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from anypo.composition.stack import Layer
+from anypo.composition.stack import Layer, Stack
 from anypo.errors import KnobError, nearest
 from anypo.hooks.plugin import Place, placed
+from anypo.hooks.task import ChosenTask
 from anypo.support.validation import refusal
 
 
@@ -27,7 +28,7 @@ class Knob:
 
 
 def resolve_knobs(
-    layers: Sequence[Layer], settings: Mapping[str, Any], task: str | None = None
+    stack: Stack, settings: Mapping[str, Any], task: ChosenTask | None = None
 ) -> dict[str, Knob]:
     """Every knob of the stack with its one value.
 
@@ -35,41 +36,33 @@ def resolve_knobs(
     the knob; a plugin of which only one stage was taken brings new knobs but re-defaults none.
 
     Args:
-        layers: The stack, bottom first.
+        stack: Of plugins.
         settings: What the user set.
-        task: Whose name the plugins may know, to prefer other knobs to their defaults.
+        task: Which may prefer other knobs to the defaults, and whose name the plugins may know.
 
     Raises:
         KnobError: A setting is unknown, two values are given, or two types are declared.
     """
     declared: dict[str, list[Layer]] = {}
-    for layer in sorted(layers, key=lambda layer: layer.stage is None):
+    for layer in sorted(stack.layers, key=lambda layer: layer.stage is None):
         for name in layer.fields:
             declared.setdefault(name, []).append(layer)
     for name in settings:
         if name not in declared:
-            stack = " + ".join(layer.name for layer in layers)
-            raise KnobError(f"{stack} has no knob '{name}'{nearest(name, declared)}")
+            named = " + ".join(layer.name for layer in stack.layers)
+            raise KnobError(f"{named} has no knob '{name}'{nearest(name, declared)}")
     knobs = {name: _resolve(name, own, settings) for name, own in declared.items()}
-    for name, value in (preferred(layers, "task_knobs", task) if task else {}).items():
-        if name in knobs and not knobs[name].is_set:
-            knobs[name] = replace(knobs[name], value=value, origin=f"suits the task '{task}'")
+    if task is not None:
+        origin = f"suits the task '{task.name}'"
+        for name, value in suiting(stack, task).items():
+            if name in knobs and not knobs[name].is_set:
+                knobs[name] = replace(knobs[name], value=value, origin=origin)
     return knobs
 
 
-def preferred(layers: Sequence[Layer], name: str, task: str | None = None) -> dict[str, Any]:
-    """What the plugins of a stack prefer, in a task if one is named; the topmost one wins.
-
-    Args:
-        layers: The stack, bottom first.
-        name: `options`, `task_options` or `task_knobs`.
-        task: Of the last two.
-    """
-    merged: dict[str, Any] = {}
-    for layer in layers:
-        wishes = getattr(layer.source, name, {})
-        merged |= wishes if task is None else wishes.get(task, {})
-    return merged
+def suiting(stack: Stack, task: ChosenTask) -> dict[str, Any]:
+    """The knobs that a task, or a plugin on it, prefers to the defaults."""
+    return {**task.plugin.knobs, **stack.preferred("task_knobs", task.name)}
 
 
 def build(layers: Sequence[Layer], knobs: Mapping[str, Knob]) -> list[object]:

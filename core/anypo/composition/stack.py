@@ -110,25 +110,39 @@ def layer_of(item: Any) -> Layer:
     return _layer(item, None)
 
 
-def tops_of(plugins: Iterable[Any]) -> list[Layer]:
-    """The layers of plugins as they are named, without what they extend.
+@dataclass(frozen=True)
+class Stack:
+    """Plugins laid bottom to top, before their knobs have values."""
+
+    name: str  # the named plugins joined by `+`, then the swapped stages
+    layers: tuple[Layer, ...]
+
+    def preferred(self, wish: str, task: str | None = None) -> dict[str, Any]:
+        """What the plugins prefer, in a task if one is named; the topmost one wins.
+
+        Args:
+            wish: `options`, `task_options` or `task_knobs`.
+            task: Of the last two.
+        """
+        merged: dict[str, Any] = {}
+        for layer in self.layers:
+            wishes = getattr(layer.source, wish, {})
+            merged |= wishes if task is None else wishes.get(task, {})
+        return merged
+
+
+def lay(plugins: Iterable[Any], swaps: Mapping[str, str]) -> Stack:
+    """The stack of plugins, bottom first, each on what it extends.
 
     Args:
         plugins: Classes, instances and names; a text may be several names joined by `+`.
+        swaps: For a stage, the plugin whose answer is put on top of all.
 
     Raises:
-        PluginError: A name is unknown, or something is no plugin.
+        PluginError: A name is unknown, something is no plugin, or stands in the stack already.
     """
     parts = [item.split("+") if isinstance(item, str) else [item] for item in plugins]
-    return [layer_of(part) for item in parts for part in item]
-
-
-def lay(tops: Sequence[Layer], swaps: Mapping[str, str]) -> list[Layer]:
-    """The layers of a stack, bottom first; `swaps` puts one stage of a plugin on top of all.
-
-    Raises:
-        PluginError: A name is unknown, or a plugin stands in the stack already.
-    """
+    tops = [layer_of(part) for item in parts for part in item]
     layers: dict[int, Layer] = {}  # by identity of the source, which need not be hashable
     for top in tops:
         if id(top.source) in layers:
@@ -139,8 +153,10 @@ def lay(tops: Sequence[Layer], swaps: Mapping[str, str]) -> list[Layer]:
             layers.setdefault(id(layer.source), layer)
     if not layers:
         raise PluginError("no plugin named: an algorithm is a stack of at least one")
-    stack = list(layers.values())
-    return stack + [_swap(stack, stage, name) for stage, name in swaps.items()]
+    laid = tuple(layers.values())
+    name = "+".join(layer.name for layer in tops)
+    name += "".join(f"[{stage}={donor}]" for stage, donor in swaps.items())
+    return Stack(name, laid + tuple(_swap(laid, stage, donor) for stage, donor in swaps.items()))
 
 
 def _is_plugin(source: Any) -> bool:

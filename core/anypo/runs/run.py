@@ -50,7 +50,7 @@ def train(algorithm: Algorithm, config: RunConfig, observer: Observer) -> Path:
         config = config.model_copy(update={"model": model_path(config.model)})
     task = choose_task(config)
     if task and task.owns_model:
-        algorithm = suited_to(task.name, algorithm)
+        algorithm = suited_to(task, algorithm)
     refuse_unread(config, algorithm)
     config = resolve(config, algorithm, task)
     distributed = Distributed(config)

@@ -26,7 +26,7 @@ def hooks_and_signatures(subject: Subject) -> None:
     """Every hook is named like a stage, marked, and asks for arguments that the stage has."""
     if subject.misfit:
         raise Violation(subject.misfit)
-    for layer in subject.layers:
+    for layer in subject.stack.layers:
         _find_misspelt(layer)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from anypo.composition.algorithm import Algorithm
 from anypo.composition.knobs import resolve_knobs
 from anypo.composition.refusals import refuse_misfits
-from anypo.composition.stack import Layer, lay, layer_of, tops_of
+from anypo.composition.stack import Layer, Stack, lay, layer_of
 from anypo.composition.trial import trial
 from anypo.errors import AnypoError, PluginError, nearest
 from anypo.functional.groups import rows_by_group
@@ -47,13 +47,13 @@ class Subject:
         self.plugins, self.knobs, self.given_claims = plugins, knobs, claims
 
     @cached_property
-    def layers(self) -> list[Layer]:
-        """The stack, bottom first. Raises AnypoError if it cannot be laid."""
-        layers = lay(tops_of(self.plugins), {})
-        answered = {stage for layer in layers for stage in layer.replaces()}
+    def stack(self) -> Stack:
+        """The stack. Raises AnypoError if it cannot be laid."""
+        stack = lay(self.plugins, {})
+        answered = {stage for layer in stack.layers for stage in layer.replaces()}
         if set(STAGES) - set(MERGED) <= answered:
-            return layers
-        return [layer_of(NeutralBase), *layers]
+            return stack
+        return replace(stack, layers=(layer_of(NeutralBase), *stack.layers))
 
     @cached_property
     def algorithm(self) -> Algorithm:
@@ -69,8 +69,7 @@ class Subject:
             return untried
 
     def _untried(self) -> Algorithm:
-        name = "+".join(layer.name for layer in tops_of(self.plugins))
-        return Algorithm(name, self.layers, resolve_knobs(self.layers, self.knobs))
+        return Algorithm(self.stack, resolve_knobs(self.stack, self.knobs))
 
     @cached_property
     def without_penalties(self) -> Algorithm:
@@ -84,7 +83,7 @@ class Subject:
         """What the report calls it."""
         if self.misfit:
             return "+".join(p if isinstance(p, str) else _name(p) for p in self.plugins)
-        neutral = self.layers[0].source is NeutralBase
+        neutral = self.stack.layers[0].source is NeutralBase
         return f"{self.algorithm.name}{' on a neutral base' * neutral}"
 
     @cached_property
@@ -92,7 +91,7 @@ class Subject:
         """Why the plugins cannot be put together; empty if they can."""
         try:
             _refuse_unknown(self.given_claims or (), "you")
-            for layer in self.layers:
+            for layer in self.stack.layers:
                 _refuse_unknown(_claims_of(layer), f"'{layer.name}'")
             _ = self.algorithm
         except AnypoError as error:

@@ -1,5 +1,6 @@
 """`compose` makes one whole algorithm, and nothing that was set is ignored."""
 
+from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
@@ -8,6 +9,7 @@ import anypo.functional as F
 from anypo import Algorithm, Plugin, compose, hookimpl
 from anypo.composition.compose import suited_to
 from anypo.errors import KnobError, PluginError
+from anypo.hooks.task import ChosenTask
 from anypo_plugins.grpo import GRPO
 
 
@@ -188,6 +190,10 @@ def test_a_knob_that_only_a_wrapper_reads_is_read():
     assert "factor" in algorithm.active_knobs
 
 
+def task(name, knobs=()):
+    return ChosenTask(name, SimpleNamespace(knobs=dict(knobs)), owns_model=True)
+
+
 class Picky(Plugin):
     """Would like larger groups and another clip range for a task."""
 
@@ -195,7 +201,7 @@ class Picky(Plugin):
 
 
 def test_a_task_gets_the_knobs_that_suit_it_unless_they_are_set():
-    algorithm = suited_to("addition", compose("grpo", Picky, knobs={"group_size": 4}))
+    algorithm = suited_to(task("addition"), compose("grpo", Picky, knobs={"group_size": 4}))
     assert algorithm.knobs["group_size"].value == 4
     assert algorithm.knobs["clip_low"].value == 0.1
     assert compose("grpo", Picky).knobs["clip_low"].value == 0.2
@@ -203,17 +209,26 @@ def test_a_task_gets_the_knobs_that_suit_it_unless_they_are_set():
 
 def test_an_algorithm_without_wishes_suits_a_task_as_it_is():
     algorithm = compose("grpo")
-    assert suited_to("addition", algorithm) is algorithm
+    assert suited_to(task("addition"), algorithm) is algorithm
     picky = compose("grpo", Picky)
-    assert suited_to("another task", picky) is picky
-    assert picky.task_knobs("another task") == {}
+    assert suited_to(task("another task"), picky) is picky
+    assert suited_to(task("another task", knobs={"no knob of it": 1}), picky) is picky
+
+
+def test_a_task_may_have_wishes_of_its_own_and_the_algorithm_knows_better():
+    algorithm = suited_to(
+        task("addition", knobs={"group_size": 3, "kl_coef": 0.5}), compose("grpo", Picky)
+    )
+    assert algorithm.knobs["group_size"].value == 12
+    assert algorithm.knobs["kl_coef"].value == 0.5
 
 
 def test_preferences_that_do_not_go_with_what_is_set_are_left_out():
     set_by_user = compose("gfpo", knobs={"group_size": 12})
-    assert suited_to("addition", set_by_user).knobs["keep"].value == 8
+    assert suited_to(task("addition"), set_by_user).knobs["keep"].value == 8
     assert (
-        suited_to("addition", compose("gfpo")).knobs["keep"].origin == "suits the task 'addition'"
+        suited_to(task("addition"), compose("gfpo")).knobs["keep"].origin
+        == "suits the task 'addition'"
     )
 
 

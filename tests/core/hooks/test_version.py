@@ -11,7 +11,7 @@ from typing import Protocol
 import pytest
 
 from anypo import HOOK_API_VERSION, Algorithm, Plugin, compose, hookimpl
-from anypo.composition.stack import layer_of
+from anypo.composition.stack import Stack, layer_of
 from anypo.errors import PluginError
 from anypo.hooks import registry
 from anypo.hooks.requirements import REQUIREMENTS
@@ -144,7 +144,7 @@ def test_a_plugin_keeps_working_when_hooks_get_more_arguments(monkeypatch):
 
     monkeypatch.setattr("anypo.composition.calls.Hooks", Grown)
     for plugin, answer in ((Old, "weights of it"), (New, "weights in epoch 3")):
-        algorithm = Algorithm("grown", [layer_of(plugin)], {})
+        algorithm = Algorithm(Stack("grown", (layer_of(plugin),)), {})
         assert algorithm.manager.hook.weight(batch="it", epoch=3) == answer
 
 

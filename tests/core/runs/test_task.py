@@ -64,7 +64,7 @@ def made(**options):
 @pytest.fixture
 def copied(letters, model_dir, tmp_path):
     """A copy of a model of the task, as a run of it would leave."""
-    shutil.copytree(made(task="letters").model, tmp_path / "trained")
+    shutil.copytree(made(task="letters") / "model", tmp_path / "trained")
     return str(tmp_path / "trained")
 
 
@@ -122,8 +122,8 @@ def test_a_task_whose_name_two_offer_is_known_by_its_full_one(letters, install, 
     with pytest.raises(PluginError, match=r"task 'letters' is offered by anypo-letters 1\.0 and"):
         chosen(task="letters")
     one = made(task="anypo-runes:letters")
-    assert one.folder.name == "anypo-runes.letters-one"
-    assert chosen(model=one.model).name == "anypo-runes:letters"
+    assert one.name == "anypo-runes.letters-one"
+    assert chosen(model=str(one / "model")).name == "anypo-runes:letters"
 
 
 def test_there_is_no_such_task():
@@ -137,14 +137,14 @@ def test_there_is_no_such_task():
 def test_it_is_made_once_and_marked(letters, cache, model_dir):
     calls = []
     task = chosen(task="letters")
-    files = ensure_task(task, lambda *call: calls.append(call))
+    folder = ensure_task(task, lambda *call: calls.append(call))
     assert calls == [(1, 2), (2, 2)]
-    assert ensure_task(task, lambda *call: calls.append(call)) == files
+    assert ensure_task(task, lambda *call: calls.append(call)) == folder
     assert len(calls) == 2
     assert [path.name for path in cache.iterdir()] == ["letters-one"]
-    assert getattr(AutoConfig.from_pretrained(files.model), MARK) == "letters"
+    assert getattr(AutoConfig.from_pretrained(folder / "model"), MARK) == "letters"
     assert not hasattr(AutoConfig.from_pretrained(model_dir), MARK)
-    assert AutoModelForCausalLM.from_pretrained(files.model).num_parameters()
+    assert AutoModelForCausalLM.from_pretrained(folder / "model").num_parameters()
 
 
 def test_what_was_interrupted_is_made_again(letters, cache):
@@ -155,7 +155,7 @@ def test_what_was_interrupted_is_made_again(letters, cache):
     with pytest.raises(KeyboardInterrupt):
         ensure_task(task, interrupt)
     assert list(cache.iterdir()) == []
-    assert ensure_task(task, lambda *_: None).folder.exists()
+    assert ensure_task(task, lambda *_: None).exists()
 
 
 def test_another_fingerprint_makes_it_anew(letters, cache, monkeypatch):
@@ -174,7 +174,7 @@ def test_that_another_run_made_it_meanwhile_is_no_error(letters, cache):
             (cache / "letters-one").mkdir()
             (cache / "letters-one" / "theirs").touch()
 
-    assert (ensure_task(task, meanwhile).folder / "theirs").exists()
+    assert (ensure_task(task, meanwhile) / "theirs").exists()
     assert [path.name for path in cache.iterdir()] == ["letters-one"]
 
 

@@ -264,7 +264,7 @@ class Valued(Plugin):
 def test_a_critic_learns_the_return(model, critic, adapted, make_trainer):
     if adapted:
         add_lora(model, "base", AdapterOptions(lora_rank=4, lora_alpha=8))
-    options = {"critic": critic, "critic_learning_rate": 1e-2, "steps": 30, "warmup_steps": 0}
+    options = {"critic": critic, "critic_learning_rate": 2e-2, "steps": 12, "warmup_steps": 0}
     trainer = make_trainer(model, "grpo", Valued, **options)
     losses = [report.metrics["loss/value"] for report in trainer.train()]
     assert losses[0] == pytest.approx((1 + 4 + 9 + 16) / 4, rel=0.05)
