@@ -5,10 +5,13 @@ import re
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import venv
 from pathlib import Path
 
 import pytest
+
+from anypo_cli.app import main
 
 ROOT = Path(__file__).parents[2]
 SAPO, RECORDER = (ROOT / "docs/examples" / name for name in ("anypo-sapo", "anypo-recorder"))
@@ -52,10 +55,12 @@ def environment(tmp_path):
     return Environment(tmp_path)
 
 
-def test_the_example_is_installed_and_used(environment, model_dir):
-    environment.install(SAPO)
-    (line,) = (x for x in environment.anypo("list").splitlines() if x.startswith("sapo "))
-    assert line.split()[1:3] == ["anypo-sapo", "0.1.0"]
+def test_the_examples_are_installed_and_used(environment, model_dir):
+    environment.install(SAPO, RECORDER)
+    lines = environment.anypo("list").splitlines()
+    for name in ("sapo", "recorder"):
+        (line,) = (line for line in lines if line.startswith(f"{name} "))
+        assert line.split()[1:3] == [f"anypo-{name}", "0.1.0"]
     assert "FAILED" not in environment.anypo("check", "sapo")
     (environment.folder / "train.jsonl").write_text('{"prompt": "ab"}\n{"prompt": "cd"}\n')
     options = ["--prompts-per-step=2", "--max-completion-length=6", "--device=cpu", "--output=run"]
@@ -64,28 +69,33 @@ def test_the_example_is_installed_and_used(environment, model_dir):
     assert "step 2/2" in output
     assert "tau_neg = 1.1" in (environment.folder / "run/config.toml").read_text()
     assert "anypo-sapo" in (environment.folder / "run/plugins.lock.json").read_text()
-    assert passed(environment.python("-m", "pytest", "-p", "no:cacheprovider", SAPO)) > 20
+    tests = ["-p", "no:cacheprovider", "-c", SAPO / "pyproject.toml", SAPO, RECORDER]
+    output = environment.python("-m", "pytest", "-v", *tests)
+    assert passed(output) > 20
+    assert "test_it_keeps_the_rules_of_samplers PASSED" in output
 
 
 def test_the_example_needs_no_more_than_thirty_lines():
     assert code_lines(SAPO / "anypo_sapo.py") <= 30
 
 
-def test_a_sampler_of_somebody_else_is_installed_and_used(environment, model_dir):
-    environment.install(RECORDER)
-    (line,) = (x for x in environment.anypo("list").splitlines() if x.startswith("recorder "))
-    assert line.split()[1:3] == ["anypo-recorder", "0.1.0"]
-    assert "recorder_file  completions.jsonl" in environment.anypo("explain", "recorder")
-    (environment.folder / "train.jsonl").write_text('{"prompt": "ab"}\n{"prompt": "cd"}\n')
+def test_the_example_of_a_sampler_is_explained_and_used(
+    install, capsys, model_dir, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    project = tomllib.loads((RECORDER / "pyproject.toml").read_text())["project"]
+    code = {"anypo_recorder.py": (RECORDER / "anypo_recorder.py").read_text()}
+    install(project["name"], {}, code, others=project["entry-points"])
+    assert main(["explain", "recorder"]) == 0
+    assert "recorder_file  completions.jsonl" in capsys.readouterr().out
+    Path("train.jsonl").write_text('{"prompt": "ab"}\n{"prompt": "cd"}\n')
     options = ["--prompts-per-step=2", "--max-completion-length=6", "--device=cpu", "--output=run"]
     own = [f"--model={model_dir}", "--data=train.jsonl", "--reward=length", "--steps=2"]
     sampler = ["--sampler=recorder", "--recorder-file=drawn.jsonl"]
-    environment.anypo("run", "grpo", "--group-size=3", *sampler, *own, *options)
-    assert 'recorder_file = "drawn.jsonl"' in (environment.folder / "run/config.toml").read_text()
-    drawn = [json.loads(x) for x in (environment.folder / "drawn.jsonl").read_text().splitlines()]
+    assert main(["run", "grpo", "--group-size=3", *sampler, *own, *options]) == 0
+    assert 'recorder_file = "drawn.jsonl"' in Path("run/config.toml").read_text()
+    drawn = [json.loads(line) for line in Path("drawn.jsonl").read_text().splitlines()]
     assert [line["updates"] for line in drawn] == [0] * 6 + [1] * 6
-    # Its tests hold it to `check_sampler`.
-    assert passed(environment.python("-m", "pytest", "-p", "no:cacheprovider", RECORDER)) == 2
 
 
 def test_the_example_of_a_sampler_needs_no_more_than_forty_lines():
