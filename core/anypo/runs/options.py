@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from pydantic import Field, ValidationError, create_model
 
 from anypo.composition.algorithm import Algorithm
-from anypo.errors import ConfigError, nearest
+from anypo.errors import ConfigError, PluginError, nearest
 from anypo.hooks import registry
 from anypo.hooks.sampler import SamplerPlugin
 from anypo.hooks.task import ChosenTask
@@ -44,10 +44,10 @@ def config_class(sampler: str) -> type[RunConfig]:
     Raises:
         PluginError: There is no such sampler, or it does not load.
     """
-    entry = registry.find(sampler, "sampler")
+    entry, plugin = _sampler(sampler)
     fields: dict[str, Any] = {
         entry.option_prefix + name: (field.annotation, field)
-        for name, field in entry.load().model_fields.items()
+        for name, field in plugin.model_fields.items()
     }
     block = create_model("SamplerOptions", __base__=Options, **fields)
     block.panel = f"Sampler {sampler}"
@@ -69,8 +69,7 @@ def panels(config: type[RunConfig]) -> dict[str, list[str]]:
 
 def sampler_of(config: RunConfig) -> SamplerPlugin:
     """The sampler that the options ask for, with its own options."""
-    entry = registry.find(config.sampler, "sampler")
-    plugin: type[SamplerPlugin] = entry.load()
+    entry, plugin = _sampler(config.sampler)
     own = {name: getattr(config, entry.option_prefix + name) for name in plugin.model_fields}
     return plugin(**own)
 
@@ -118,3 +117,11 @@ def resolve(config: RunConfig, algorithm: Algorithm, task: ChosenTask | None) ->
     if task is not None and config.data is None and algorithm.generates:
         update["reward"] = config.reward or on_task.get("reward", list(task.plugin.reward))
     return config.model_copy(update=update)
+
+
+def _sampler(name: str) -> tuple[registry.Entry, type[SamplerPlugin]]:
+    entry = registry.find(name, "sampler")
+    plugin = entry.load()
+    if not (isinstance(plugin, type) and issubclass(plugin, SamplerPlugin)):
+        raise PluginError(f"{entry} is no anypo.SamplerPlugin, but {plugin!r:.60}")
+    return entry, plugin

@@ -14,6 +14,7 @@ from anypo.models.load import load_config
 from anypo.runs.options import RunConfig
 from anypo.support.cache import cache_directory
 
+MEMBERS = ("reward", "options", "knobs", "fingerprint", "make")
 MARK = "anypo_task"  # in the configuration of a task's model, and of what is trained from it
 
 
@@ -30,8 +31,11 @@ def choose_task(config: RunConfig) -> ChosenTask | None:
         return None
     name = mark if mark and "task" not in config.model_fields_set else config.task
     entry = registry.find(name, "task")
+    plugin = entry.load()()
+    if missing := [member for member in MEMBERS if not hasattr(plugin, member)]:
+        raise PluginError(f"{entry} is no anypo.Task: it lacks '{missing[0]}'")
     owns_model = config.model is None or mark == entry.shortest_name
-    return ChosenTask(entry.shortest_name, entry.load()(), owns_model)
+    return ChosenTask(entry.shortest_name, plugin, owns_model)
 
 
 def ensure_task(task: ChosenTask | None, progress: Progress) -> Path:

@@ -273,3 +273,10 @@ def test_a_panel_holds_what_its_block_declares_in_that_order():
 def test_the_options_of_a_sampler_are_a_panel_of_their_own(echo):
     assert panels(config_class("echo"))["Sampler echo"] == ["echo_volume", "echo_mode"]
     assert not [panel for panel in panels(RunConfig) if panel.startswith("Sampler ")]
+
+
+@pytest.mark.parametrize("source", ["class Wrong:\n    pass\n", "Wrong = 3\n"])
+def test_what_is_no_sampler_is_refused(install, source):
+    install("anypo-x", {}, {"wrong.py": source}, others={"anypo.samplers": {"x": "wrong:Wrong"}})
+    with pytest.raises(PluginError, match=r"^sampler 'x' of anypo-x 1.0 is no anypo.SamplerPlugin"):
+        make_config({"sampler": "x"})

@@ -127,6 +127,13 @@ def test_a_task_whose_name_two_offer_is_known_by_its_full_one(letters, install, 
     assert chosen(model=str(one / "model")).name == "anypo-runes:letters"
 
 
+def test_what_is_no_whole_task_is_refused(install):
+    source = "class Half:\n    reward, options = [], {}\n"
+    install("anypo-half", {}, {"half.py": source}, others={"anypo.tasks": {"half": "half:Half"}})
+    with pytest.raises(PluginError, match=r"^task 'half' of anypo-half 1.0 .*lacks 'knobs'$"):
+        chosen(task="half")
+
+
 def test_there_is_no_such_task():
     with pytest.raises(PluginError, match="there is no task 'adition'; did you mean 'addition'"):
         chosen(task="adition")
