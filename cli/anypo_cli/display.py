@@ -54,7 +54,7 @@ class PlainDisplay(Observer):
     def warming_up(self, done: int, total: int) -> None:
         """See `Observer`."""
         if done == 1:
-            self.note("making the built-in model, once; it is kept in the cache")
+            self.note("making the model of the task, once; it is kept in the cache")
 
     def started(self, steps: int) -> None:
         """See `Observer`."""
@@ -112,7 +112,7 @@ class LiveDisplay(PlainDisplay):
     def warming_up(self, done: int, total: int) -> None:
         """See `Observer`."""
         if done == 1:
-            self._begin("making the built-in model, once", total)
+            self._begin("making the model of the task, once", total)
         self._advance(done)
 
     def started(self, steps: int) -> None:

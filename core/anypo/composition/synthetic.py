@@ -56,7 +56,7 @@ class SyntheticScorer:
     def scored(self, sample: Sample, i: int) -> Sample:
         """The i-th sample with its reward."""
         reward = float(i % 2)
-        return replace(sample, reward=reward, scores={"made_up": reward})
+        return replace(sample, reward=reward, scores={"synthetic": reward})
 
     def step_reward(self, i: int, step: int) -> float:
         """The reward of a step of the i-th sample."""
