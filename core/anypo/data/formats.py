@@ -115,9 +115,7 @@ def _split_shared_start(chosen: Any, rejected: Any) -> list[Columns]:
             f"'chosen' is {chosen!r:.40} and 'rejected' is {rejected!r:.40}: both have to be "
             "texts, or both lists of messages"
         )
-    return [
-        {"chosen": chosen[shared:], "rejected": rejected[shared:], "prompt": chosen[:shared]},
-    ]
+    return [{"chosen": chosen[shared:], "rejected": rejected[shared:], "prompt": chosen[:shared]}]
 
 
 def _shared_text(chosen: str, rejected: str) -> int:

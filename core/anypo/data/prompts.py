@@ -30,7 +30,7 @@ class Prompts:
     only_last: int = 0  # rows of whose completions only the last reply is learnt
 
     def add(self, number: int, parts: Sequence[tuple[Prompt, Example]]) -> None:
-        """Add a row's prompts, each beside what it was uncut, unless two completions are the same."""
+        """Add a row's prompts, each given with what it was uncut, unless completions are alike."""
         left = [(prompt, c) for prompt, _ in parts for c in prompt.completions.values()]
         if _has_same(one.prompt + c.ids for _, one in parts for c in one.completions.values()):
             self.identical.append(number)
