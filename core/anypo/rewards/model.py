@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 from anypo.data.tokens import Tokens
 from anypo.errors import ModelError, RewardError
 from anypo.hooks.runtime import Runtime
+from anypo.models.forward import text_scores
 from anypo.models.load import (
     context_length,
     has_scalar_head,
@@ -22,7 +23,6 @@ from anypo.models.load import (
     model_path,
 )
 from anypo.models.micro_batches import micro_batches
-from anypo.models.scalar_head import text_scores
 
 
 class ScoreOfModel:
@@ -32,7 +32,7 @@ class ScoreOfModel:
 
     Args:
         path: A model directory or hub name, or the directory of a run that trained one.
-        runtime: How it is run.
+        runtime: See `Runtime`.
 
     Raises:
         ModelError: There is no such model.
@@ -42,20 +42,20 @@ class ScoreOfModel:
     def __init__(self, path: str, runtime: Runtime) -> None:
         self.path, self.runtime = model_path(path), runtime
         trusted = runtime.trust_remote_code
-        if not has_scalar_head(self.path, trust_remote_code=trusted):
+        config = load_config(self.path, trust_remote_code=trusted)
+        if not has_scalar_head(config):
             raise RewardError(
                 f"reward '{path}' is a model that does not score texts: it is no sequence "
                 "classifier with one label"
             )
         self.tokens = Tokens(load_tokenizer(self.path, trust_remote_code=trusted))
-        self.limit = context_length(load_config(self.path, trust_remote_code=trusted))
+        self.limit = context_length(config)
 
     @cached_property
     def model(self) -> PreTrainedModel:
         """The model itself."""
-        model = load_model(
-            self.path, scalar_head=True, trust_remote_code=self.runtime.trust_remote_code
-        )
+        trusted = self.runtime.trust_remote_code
+        model = load_model(self.path, scalar_head=True, trust_remote_code=trusted)
         model.to(self.runtime.device)  # type: ignore[arg-type]
         return model
 

@@ -10,13 +10,12 @@ the tokens, a function may name an argument `completion_tokens`: each token as t
 from __future__ import annotations
 
 import copy
-import inspect
 import math
 import traceback
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from inspect import Parameter
+from inspect import Parameter, signature
 from itertools import product
 from numbers import Real
 from pathlib import Path
@@ -65,7 +64,7 @@ class Rewards:
         """
         given = {"prompts", "completions", "completion_ids", TOKENS}
         for reward in self.rewards:
-            named = [p for p in _parameters(reward.function) if p.kind in NAMED]
+            named = [p for p in signature(reward.function).parameters.values() if p.kind in NAMED]
             demanded = [p.name for p in named if p.default is p.empty and p.name not in given]
             for column, (number, prompt) in product(demanded, enumerate(prompts, 1)):
                 if column not in prompt.columns:
@@ -130,22 +129,18 @@ class Rewards:
             ],
             "completion_ids": ids,
         }
-        if any(p.name == TOKENS for r in self.rewards for p in _parameters(r.function)):
+        if any(TOKENS in signature(reward.function).parameters for reward in self.rewards):
             decode = partial(self.tokenizer.batch_decode, skip_special_tokens=True)
             arguments[TOKENS] = [decode([[token] for token in row]) for row in ids]
         return arguments
 
 
-def _parameters(function: Callable[..., Any]) -> Collection[Parameter]:
-    return inspect.signature(function).parameters.values()
-
-
 def _call(reward: Reward, arguments: dict[str, Any], timeout: float) -> list[Answer]:
     rows = len(arguments["completions"])
     arguments = copy.deepcopy(arguments)  # what a function does to them is its own affair
-    parameters = _parameters(reward.function)
-    if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-        arguments = {p.name: arguments[p.name] for p in parameters if p.name in arguments}
+    parameters = signature(reward.function).parameters
+    if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        arguments = {name: value for name, value in arguments.items() if name in parameters}
     try:
         with deadline(timeout):
             answer = reward.function(**arguments)

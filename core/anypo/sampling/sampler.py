@@ -14,12 +14,7 @@ from anypo.models.load import sensible_threads
 
 
 class PolicySampler:
-    """Draws completions from the policy, as every rollout of a run does.
-
-    Args:
-        engine: Asked for them.
-        request: How, whatever the prompts.
-    """
+    """Has an engine draw completions of any prompts, as the run's request says."""
 
     def __init__(self, engine: Engine, request: SamplingRequest) -> None:
         self.engine, self.request = engine, request
