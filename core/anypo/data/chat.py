@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import accumulate, pairwise
 from typing import Any, cast
 
@@ -43,13 +43,6 @@ class Encoded:
 
     ids: list[int]
     ends: list[int]
-
-    def until(self, character: int) -> int:
-        """How many tokens end at or before a character.
-
-        Where they begin would not do: some tokenizers do not count the space of a word.
-        """
-        return bisect_right(self.ends, character)
 
 
 class Chat:
@@ -164,16 +157,17 @@ class Chat:
 
     def _completion(self, said: Conversation, encoded: Encoded, start: int) -> Completion:
         ids, mask = encoded.ids, [False] * len(encoded.ids)
+        # By where tokens end: where they begin, some tokenizers do not count the space of a word.
+        tokens_until = partial(bisect_right, encoded.ends)
         first = start
         for before, after in said.turns:
             if said.text.startswith(before):
-                begin = encoded.until(len(before))
+                begin = tokens_until(len(before))
             else:
                 begin = shared_start(self.encoded(before).ids, encoded.ids)
-            first = max(start, begin)
-            until = encoded.until(len(after))
-            mask[first:until] = [True] * (until - first)
-        closing = max(first, encoded.until(self._end_of_content(said.text)))
+            first, last = max(start, begin), tokens_until(len(after))
+            mask[first:last] = [True] * (last - first)
+        closing = max(first, tokens_until(self._end_of_content(said.text)))
         marks = [i for i in range(closing, len(ids)) if ids[i] in self.special]
         if marks:
             ids, mask = ids[: marks[-1] + 1], mask[: marks[-1] + 1]
@@ -192,10 +186,9 @@ class Chat:
     @cached_property
     def _closing(self) -> str:
         """What the chat template puts after a reply."""
-        question = {"role": "user", "content": SOMETHING}
-        reply = {"role": "assistant", "content": SOMETHING}
+        messages = [{"role": role, "content": SOMETHING} for role in ("user", "assistant")]
         try:
-            return self.rendered([question, reply], {}, reply=False).rpartition(SOMETHING)[2]
+            return self.rendered(messages, {}, reply=False).rpartition(SOMETHING)[2]
         except DataError:  # it demands more of a conversation
             return ""
 

@@ -40,19 +40,18 @@ class TransformersEngine:
         request.refuse_all_but("temperature", "top_p", "top_k")
         prompts, n = request.prompts, request.n
         lengths = torch.tensor([len(p.ids) + request.max_completion_length for p in prompts])
-        samples: dict[int, list[Sample]] = {}
+        samples = []
         for index in micro_batches(lengths, max(1, self.runtime.token_budget // n)):
             chosen = index.tolist()
-            samples |= {group: [] for group in chosen}
             with self.runtime.autocast():
                 completions = self._complete([prompts[i].ids for i in chosen], request)
             for position, (ids, logprobs) in enumerate(completions):
                 group = chosen[position // n]
                 ended = bool(ids) and ids[-1] in request.end_tokens
-                samples[group].append(
+                samples.append(
                     Sample(prompts[group].ids, ids, group, logprobs=logprobs, truncated=not ended)
                 )
-        return [sample for group in range(len(prompts)) for sample in samples[group]]
+        return sorted(samples, key=lambda sample: sample.group)
 
     def sync(self, model: Any) -> None:
         """Use `model` from now on."""

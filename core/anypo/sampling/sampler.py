@@ -8,9 +8,7 @@ from dataclasses import replace
 from transformers import PreTrainedModel
 
 from anypo.hooks.batch import Prompt, Sample
-from anypo.hooks.runtime import Runtime
-from anypo.hooks.sampler import Engine, SamplerPlugin, SamplingRequest
-from anypo.models.load import sensible_threads
+from anypo.hooks.sampler import Engine, SamplingRequest
 
 
 class PolicySampler:
@@ -35,15 +33,3 @@ class PolicySampler:
     def close(self) -> None:
         """Release what the engine holds."""
         self.engine.close()
-
-
-def start_sampler(
-    plugin: SamplerPlugin,
-    request: SamplingRequest,
-    model: PreTrainedModel,
-    runtime: Runtime,
-    max_length: int,
-) -> PolicySampler:
-    """The sampler of a run, with the weights of the policy; see `SamplerPlugin.start`."""
-    with sensible_threads(model):
-        return PolicySampler(plugin.start(model, runtime, max_length), request)
