@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import accumulate, pairwise
 from typing import Any, cast
 
@@ -32,15 +32,9 @@ class Example:
 class Conversation:
     """A conversation as its chat template renders it, up to its last reply."""
 
-    opening: str  # the prompt, and the beginning of a reply
     text: str
     turns: list[tuple[str, str]]  # of replies that are learnt: what is rendered before and after
     only_last: bool
-
-    @property
-    def continues(self) -> bool:
-        """Whether it begins as the sampler would."""
-        return self.text.startswith(self.opening)
 
 
 @dataclass(frozen=True)
@@ -49,13 +43,6 @@ class Encoded:
 
     ids: list[int]
     ends: list[int]
-
-    def until(self, character: int) -> int:
-        """How many tokens end at or before a character.
-
-        Where they begin would not do: some tokenizers do not count the space of a word.
-        """
-        return bisect_right(self.ends, character)
 
 
 class Chat:
@@ -76,28 +63,39 @@ class Chat:
         self.special = set(tokenizer.all_special_ids)
         self.end = cast(int, tokenizer.eos_token_id)
 
-    def opening(self, prompt: Sequence[Any], options: Mapping[str, Any]) -> str:
-        """A prompt, and the beginning of a reply to it.
+    def rendered(
+        self, messages: Sequence[Any], options: Mapping[str, Any], *, reply: bool = True
+    ) -> str:
+        """Messages as a text, and with `reply` the beginning of a reply to them.
 
         Raises:
-            DataError: What the prompt holds are no messages, or do not fit the chat template.
+            DataError: They are no messages, or do not fit the chat template.
         """
-        return self._rendered(prompt, options, reply=True)
+        if not messages:
+            raise DataError("'prompt' is empty: a conversation needs a message before the reply")
+        if not all(map(_is_message, messages)):
+            raise DataError(f"a message needs a role and content: {messages!r:.80}")
+        if self.tokenizer.chat_template is None:
+            raise DataError("it is a conversation, but the tokenizer has no chat template")
+        arguments = {**options, "add_generation_prompt": reply, "tokenize": False}
+        try:
+            return cast(str, self.tokenizer.apply_chat_template(list(messages), **arguments))
+        except Exception as error:
+            raise DataError(f"it does not fit the chat template: {error}") from error
 
-    def encoded(self, text: str, cuts: Sequence[int] = ()) -> Encoded:
-        """The tokens of a rendered text.
+    def encoded(self, text: str, cuts: Sequence[int] = (), start: int = 0) -> Encoded:
+        """The tokens of a rendered text, from a character on.
 
-        Args:
-            text: With the marks of the conversation in it.
-            cuts: Characters at which a token has to end if the tokenizer cannot tell where they do.
+        Where the tokenizer cannot tell where tokens end, they are made to end at the `cuts`.
         """
         if self.tokenizer.is_fast:
-            found = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-            ends = list(accumulate((end for _, end in found["offset_mapping"]), max))
+            rest = text[start:]
+            found = self.tokenizer(rest, add_special_tokens=False, return_offsets_mapping=True)
+            ends = list(accumulate((start + end for _, end in found["offset_mapping"]), max))
             return Encoded(list(found["input_ids"]), ends)
         ids, ends = [], []
-        for start, end in pairwise(sorted({0, *cuts, len(text)})):
-            part = self.tokenizer(text[start:end], add_special_tokens=False)["input_ids"]
+        for begin, end in pairwise(sorted({start, *(c for c in cuts if c > start), len(text)})):
+            part = self.tokenizer(text[begin:end], add_special_tokens=False)["input_ids"]
             ids += part
             ends += [end] * len(part)
         return Encoded(ids, ends)
@@ -114,71 +112,62 @@ class Chat:
         if not answers:
             raise DataError("holds no message of the assistant")
         messages = [*prompt, *replies][: answers[-1] + 1]
-        text = self._rendered(messages, options, reply=False)
+        text = self.rendered(messages, options, reply=False)
         if answers[0] > len(prompt) and not text.startswith(opening):
             raise DataError("does not continue the prompt: it begins with no reply")
-
-        def rendered(count: int, *, reply: bool) -> str:
-            return self._rendered(messages[:count], options, reply=reply)
-
-        after = [*(rendered(i + 1, reply=False) for i in answers[:-1]), text]
+        earlier = [messages[: i + 1] for i in answers[:-1]]
+        after = [*(self.rendered(told, options, reply=False) for told in earlier), text]
         only_last = not all(map(text.startswith, after))
         learnt = list(zip(answers, after, strict=True))[-1 if only_last else 0 :]
         turns = []
         for i, until in learnt:
-            before = opening if i == len(prompt) else rendered(i, reply=True)
+            before = opening if i == len(prompt) else self.rendered(messages[:i], options)
             if not text.startswith(before):
-                asked = rendered(i, reply=False)
+                asked = self.rendered(messages[:i], options, reply=False)
                 if not (text.startswith(asked) and before.startswith(asked)):
                     raise DataError(
                         "does not continue the prompt: the chat template renders earlier messages "
                         "otherwise once a reply follows"
                     )
             turns.append((before, until))
-        return Conversation(opening, text, turns, only_last)
+        return Conversation(text, turns, only_last)
 
     def example(self, opening: str, told: Mapping[str, Conversation]) -> Example:
         """The tokens of conversations that have their prompt in common."""
-        prompt = self.encoded(opening)
-        if all(conversation.continues for conversation in told.values()):
-            encoded = {c: self._continued(prompt.ids, said) for c, said in told.items()}
-            start = len(prompt.ids)
+        prompt = self.encoded(opening).ids
+        encoded = {c: self.encoded(said.text, self._cuts(said)) for c, said in told.items()}
+        if all(said.text.startswith(opening) for said in told.values()):
+            start = len(prompt)
+            for column, whole in encoded.items():
+                if whole.ids[:start] != prompt:  # a token spans both; no sampler would see it so
+                    rest = self.encoded(told[column].text, self._cuts(told[column]), len(opening))
+                    ends = [len(opening)] * start + rest.ends
+                    encoded[column] = Encoded(prompt + rest.ids, ends)
         else:
-            encoded = {c: self.encoded(said.text, self._cuts(said)) for c, said in told.items()}
-            start = shared_start(prompt.ids, *(each.ids for each in encoded.values()))
+            start = shared_start(prompt, *(whole.ids for whole in encoded.values()))
         return Example(
-            prompt.ids[:start],
+            prompt[:start],
             {c: self._completion(said, encoded[c], start) for c, said in told.items()},
-            any(conversation.only_last for conversation in told.values()),
+            any(said.only_last for said in told.values()),
         )
-
-    def _continued(self, prompt_ids: list[int], said: Conversation) -> Encoded:
-        whole = self.encoded(said.text, self._cuts(said))
-        if whole.ids[: len(prompt_ids)] == prompt_ids:
-            return whole
-        skipped = len(said.opening)  # a token spans both; the sampler would not have seen it so
-        rest = self.encoded(
-            said.text[skipped:], [cut - skipped for cut in self._cuts(said) if cut > skipped]
-        )
-        ends = [skipped] * len(prompt_ids) + [skipped + end for end in rest.ends]
-        return Encoded(prompt_ids + rest.ids, ends)
 
     def _cuts(self, said: Conversation) -> list[int]:
         lengths = [len(text) for turn in said.turns for text in turn if said.text.startswith(text)]
-        return [*lengths, self._end_of_content(said)]
+        return [*lengths, self._end_of_content(said.text)]
 
     def _completion(self, said: Conversation, encoded: Encoded, start: int) -> Completion:
         ids, mask = encoded.ids, [False] * len(encoded.ids)
+        # By where tokens end: where they begin, some tokenizers do not count the space of a word.
+        tokens_until = partial(bisect_right, encoded.ends)
         first = start
         for before, after in said.turns:
             if said.text.startswith(before):
-                begin = encoded.until(len(before))
+                begin = tokens_until(len(before))
             else:
                 begin = shared_start(self.encoded(before).ids, encoded.ids)
-            first = max(start, begin)
-            until = encoded.until(len(after)) if after != said.text else len(ids)
-            mask[first:until] = [True] * (until - first)
-        closing = max(first, encoded.until(self._end_of_content(said)))
+            first, last = max(start, begin), tokens_until(len(after))
+            mask[first:last] = [True] * (last - first)
+        closing = max(first, tokens_until(self._end_of_content(said.text)))
         marks = [i for i in range(closing, len(ids)) if ids[i] in self.special]
         if marks:
             ids, mask = ids[: marks[-1] + 1], mask[: marks[-1] + 1]
@@ -186,36 +175,22 @@ class Chat:
             ids, mask = [*ids, self.end], [*mask, True]
         return Completion(ids[start:], None if all(mask[start:]) else mask[start:])
 
-    def _end_of_content(self, said: Conversation) -> int:
+    def _end_of_content(self, text: str) -> int:
         """The character at which the last reply ends and what closes it begins, if that is known.
 
         A special token before it is one that the reply is about; else the last one closes it.
         """
-        text, closing = said.text, self._closing
+        closing = self._closing
         return len(text) - len(closing) if closing and text.endswith(closing) else 0
 
     @cached_property
     def _closing(self) -> str:
         """What the chat template puts after a reply."""
-        question = {"role": "user", "content": SOMETHING}
-        reply = {"role": "assistant", "content": SOMETHING}
+        messages = [{"role": role, "content": SOMETHING} for role in ("user", "assistant")]
         try:
-            return self._rendered([question, reply], {}, reply=False).rpartition(SOMETHING)[2]
+            return self.rendered(messages, {}, reply=False).rpartition(SOMETHING)[2]
         except DataError:  # it demands more of a conversation
             return ""
-
-    def _rendered(self, messages: Sequence[Any], options: Mapping[str, Any], *, reply: bool) -> str:
-        if not messages:
-            raise DataError("'prompt' is empty: a conversation needs a message before the reply")
-        if not all(map(_is_message, messages)):
-            raise DataError(f"a message needs a role and content: {messages!r:.80}")
-        if self.tokenizer.chat_template is None:
-            raise DataError("it is a conversation, but the tokenizer has no chat template")
-        arguments = {**options, "add_generation_prompt": reply, "tokenize": False}
-        try:
-            return cast(str, self.tokenizer.apply_chat_template(list(messages), **arguments))
-        except Exception as error:
-            raise DataError(f"it does not fit the chat template: {error}") from error
 
 
 def _is_message(message: Any) -> bool:

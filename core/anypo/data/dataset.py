@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
@@ -62,9 +62,9 @@ class Reader:
         return []
 
     def _tokenised(self, name: str, rows: Sequence[Row], inputs: Inputs) -> list[Prompt]:
-        limits = self.max_prompt_length, self.max_completion_length
-        found = to_prompts(name, rows, self.tokenizer, inputs, *limits)
-        for lost in _lost(name, found, self.max_completion_length):
+        limit = self.max_completion_length
+        found = to_prompts(name, rows, self.tokenizer, inputs, self.max_prompt_length, limit)
+        for lost in _lost(name, found, limit):
             self.note(lost)
         return found.prompts
 
@@ -74,8 +74,8 @@ def learning_from(columns: Collection[str], like: Algorithm) -> list[str]:
 
     Looked for among the plugins of the packages that an algorithm is made of: its code runs anyway.
     """
-    packages = {type(plugin).__module__ for plugin in like.manager.get_plugins()}
-    packages = {module.partition(".")[0] for module in packages}
+    plugins = like.manager.get_plugins()
+    packages = {type(plugin).__module__.partition(".")[0] for plugin in plugins}
     fitting = []
     for entry in registry.entries():
         if entry.entry_point.module.partition(".")[0] not in packages:
@@ -89,27 +89,25 @@ def learning_from(columns: Collection[str], like: Algorithm) -> list[str]:
     return fitting
 
 
-def _lost(name: str, found: Prompts, limit: int) -> list[str]:
-    notes = []
+def _lost(name: str, found: Prompts, limit: int) -> Iterator[str]:
     if found.identical:
-        notes.append(
+        yield (
             f"{len(found.identical)} rows of '{name}' hold the same completion twice and are left "
             f"out (row {found.identical[0]} is the first)"
         )
     if found.cut_alike:
-        notes.append(
+        yield (
             f"the completions of {len(found.cut_alike)} rows of '{name}' differ only beyond "
             f"max_completion_length ({limit}); the rows are left out (row {found.cut_alike[0]} is "
             "the first)"
         )
     if found.only_last:
-        notes.append(
+        yield (
             f"of {found.only_last} rows of '{name}' only the last reply is learnt: the chat "
             "template renders earlier ones otherwise once later ones follow"
         )
     if found.cut:
-        notes.append(
+        yield (
             f"{found.cut} completions of '{name}' are longer than max_completion_length ({limit}) "
             "and were cut"
         )
-    return notes

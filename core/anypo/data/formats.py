@@ -41,16 +41,11 @@ class Converter:
 
     takes: tuple[str, ...]  # columns
     makes: tuple[str, ...]  # and is needed where the last of them is wanted but not there
-    convert: Callable[[Columns], list[Columns]]
+    convert: Callable[..., list[Columns]]  # of what the columns hold that it takes
 
 
 def converted(rows: Sequence[Row], wanted: Collection[str], name: str = "") -> list[Row]:
-    """The rows, in the format that has the wanted columns where there is a way to it.
-
-    Args:
-        rows: Of a data set; the first tells its format.
-        wanted: Columns that an algorithm reads beside the prompt.
-        name: What to call the data set in an error.
+    """The rows of a data set, in the format that has the wanted columns where there is a way to it.
 
     Raises:
         DataError: A row is not of the format that the first one has.
@@ -84,19 +79,19 @@ def _converted(way: Converter, row: Row, name: str) -> list[Row]:
                 raise DataError(f"there is no '{column}', only {', '.join(columns)}")
             if columns[column] is None:
                 raise DataError(f"'{column}' is null")
-        return [Row(row.number, new) for new in way.convert(columns)]
+        rest = {name: value for name, value in columns.items() if name not in way.takes}
+        made = way.convert(*(columns[name] for name in way.takes))
+        return [Row(row.number, rest | new) for new in made]
     except DataError as error:
         raise DataError(f"row {row.number} of '{name}': {error}") from error
 
 
-def _split_conversation(row: Columns) -> list[Columns]:
+def _split_conversation(messages: Any) -> list[Columns]:
     """All from the first reply on is the completion."""
-    rest = {name: value for name, value in row.items() if name != "messages"}
-    messages = row["messages"]
     if not isinstance(messages, list):
         raise DataError(f"'messages' is {messages!r:.60}, not a list of messages")
     before = list(takewhile(lambda message: not is_reply(message), messages))
-    return [{**rest, "prompt": before, "completion": messages[len(before) :]}]
+    return [{"prompt": before, "completion": messages[len(before) :]}]
 
 
 def is_reply(message: Any) -> bool:
@@ -104,15 +99,13 @@ def is_reply(message: Any) -> bool:
     return isinstance(message, dict) and message.get("role") == "assistant"
 
 
-def _complete_nothing(row: Columns) -> list[Columns]:
+def _complete_nothing(text: Any) -> list[Columns]:
     """A text is the completion of an empty prompt."""
-    rest = {name: value for name, value in row.items() if name != "text"}
-    return [{**rest, "prompt": "", "completion": row["text"]}]
+    return [{"prompt": "", "completion": text}]
 
 
-def _split_shared_start(row: Columns) -> list[Columns]:
+def _split_shared_start(chosen: Any, rejected: Any) -> list[Columns]:
     """What chosen and rejected begin with is the prompt; of neither it takes all."""
-    chosen, rejected = row["chosen"], row["rejected"]
     if isinstance(chosen, str) and isinstance(rejected, str):
         shared = _shared_text(chosen, rejected)
     elif isinstance(chosen, list) and isinstance(rejected, list):
@@ -122,32 +115,22 @@ def _split_shared_start(row: Columns) -> list[Columns]:
             f"'chosen' is {chosen!r:.40} and 'rejected' is {rejected!r:.40}: both have to be "
             "texts, or both lists of messages"
         )
-    split = {"prompt": chosen[:shared], "chosen": chosen[shared:], "rejected": rejected[shared:]}
-    return [{**row, **split}]
+    return [{"chosen": chosen[shared:], "rejected": rejected[shared:], "prompt": chosen[:shared]}]
 
 
 def _shared_text(chosen: str, rejected: str) -> int:
     shared = shared_start(chosen, rejected)
     used_up = [text for text in (chosen, rejected) if not text[shared:].strip()]
     if used_up:
-        return min(shared, *map(_last_word, used_up))
+        last_words = [re.search(r"\s\S+\s*\Z", text) for text in used_up]
+        return min(shared, *(found.start() if found else 0 for found in last_words))
     ends_in_space = chosen[:shared].endswith(" ")
     return shared - ends_in_space  # tokenizers keep a space with the word that follows it
 
 
-def _last_word(text: str) -> int:
-    """Where the last word begins, with the space before it."""
-    found = re.search(r"\s\S+\s*\Z", text)
-    return found.start() if found else 0
-
-
-def _unpair(row: Columns) -> list[Columns]:
+def _unpair(chosen: Any, rejected: Any) -> list[Columns]:
     """Two labelled rows of one pair."""
-    rest = {name: value for name, value in row.items() if name not in ("chosen", "rejected")}
-    return [
-        {**rest, "completion": row["chosen"], "label": True},
-        {**rest, "completion": row["rejected"], "label": False},
-    ]
+    return [{"completion": chosen, "label": True}, {"completion": rejected, "label": False}]
 
 
 _CONVERTERS = (

@@ -30,12 +30,7 @@ class Prompts:
     only_last: int = 0  # rows of whose completions only the last reply is learnt
 
     def add(self, number: int, parts: Sequence[tuple[Prompt, Example]]) -> None:
-        """Add what became of one row, unless it holds the same completion twice.
-
-        Args:
-            number: Of the row.
-            parts: Its prompts, each with all that it had before anything was cut.
-        """
+        """Add a row's prompts, each given with what it was uncut, unless completions are alike."""
         left = [(prompt, c) for prompt, _ in parts for c in prompt.completions.values()]
         if _has_same(one.prompt + c.ids for _, one in parts for c in one.completions.values()):
             self.identical.append(number)
@@ -62,11 +57,11 @@ def to_prompts(
 
     Args:
         name: What to call the data set in an error.
-        rows: See `load_rows`; those that one became have its number, and follow each other.
+        rows: Those that one row became follow each other.
         tokenizer: Of the model that will complete the prompts.
         inputs: What of a row is read beside its prompt.
-        max_prompt_length: In tokens; a longer prompt is an error, never cut in silence.
-        max_completion_length: In tokens.
+        max_prompt_length: Tokens; a longer prompt is an error, never cut in silence.
+        max_completion_length: Tokens; what is longer is cut.
 
     Raises:
         DataError: A row lacks a column, or its content is unusable.
@@ -78,26 +73,22 @@ def to_prompts(
         except DataError as error:
             raise DataError(f"row {number} of '{name}': {error}") from error
         found.add(number, read)
-    if not found.prompts:
-        raise DataError(_nothing_left(name, found, max_completion_length))
-    return found
+    if found.prompts:
+        return found
+    if not found.cut_alike:
+        raise DataError(f"every row of '{name}' holds the same completion twice")
+    beyond = f"differ only beyond max_completion_length ({max_completion_length}): raise it"
+    if not found.identical:
+        raise DataError(f"the completions of every row of '{name}' {beyond}")
+    raise DataError(
+        f"no row of '{name}' is left: {len(found.identical)} hold the same completion twice, "
+        f"those of {len(found.cut_alike)} {beyond}"
+    )
 
 
 def _has_same(rows: Iterable[list[int]]) -> bool:
     keys = [tuple(row) for row in rows]
     return len(set(keys)) < len(keys)
-
-
-def _nothing_left(name: str, found: Prompts, limit: int) -> str:
-    if not found.cut_alike:
-        return f"every row of '{name}' holds the same completion twice"
-    beyond = f"differ only beyond max_completion_length ({limit}): raise it"
-    if not found.identical:
-        return f"the completions of every row of '{name}' {beyond}"
-    return (
-        f"no row of '{name}' is left: {len(found.identical)} hold the same completion twice, "
-        f"those of {len(found.cut_alike)} {beyond}"
-    )
 
 
 def _read(
@@ -113,8 +104,9 @@ def _read(
         whole = tokens.example(row["prompt"], held, options)
     else:
         whole = Example(tokens.prompt(row["prompt"], options=options))
-    if empty := [column for column, content in held.items() if tokens.says_nothing(content)]:
-        raise DataError(f"'{empty[0]}' is empty")
+    for column, content in held.items():
+        if tokens.says_nothing(content):
+            raise DataError(f"'{column}' is empty")
     if len(whole.prompt) > max_prompt:
         raise DataError(
             f"the prompt has {len(whole.prompt)} tokens, the limit is {max_prompt}; "
@@ -122,10 +114,10 @@ def _read(
         )
     ids = whole.prompt
     completions = {c: _cut(c, completion, max_new) for c, completion in whole.completions.items()}
-    if not ids:  # nothing predicts the first token, so it is not learnt
+    if not ids:
         ids, completions = _first_as_prompt(completions)
-    columns = {column: value for column, value in row.items() if column != "prompt"}
-    columns |= {c: CHECKS[c](c, row[c]) for c in inputs.columns if c in CHECKS}
+    checked = {c: CHECKS[c](c, row[c]) for c in inputs.columns & CHECKS.keys()}
+    columns = {c: value for c, value in row.items() if c != "prompt"} | checked
     return Prompt(ids, row["prompt"], columns, completions), whole
 
 
@@ -157,16 +149,12 @@ def _template_options(row: Columns) -> Mapping[str, Any]:
     return {**(further or {}), **({"tools": tools} if tools else {})}
 
 
-def _first_as_prompt(
-    completions: dict[str, Completion],
-) -> tuple[list[int], dict[str, Completion]]:
-    firsts = {completion.ids[0] for completion in completions.values()}
-    if len(firsts) > 1 or any(len(completion.ids) < 2 for completion in completions.values()):
+def _first_as_prompt(held: dict[str, Completion]) -> tuple[list[int], dict[str, Completion]]:
+    """Nothing predicts the first token, so it is not learnt."""
+    firsts = {c.ids[0] for c in held.values()}
+    if len(firsts) > 1 or any(len(c.ids) < 2 for c in held.values()):
         raise DataError("the prompt is empty, and the completions begin with different tokens")
-    rest = {
-        name: Completion(c.ids[1:], c.mask and c.mask[1:], c.truncated)
-        for name, c in completions.items()
-    }
+    rest = {k: Completion(c.ids[1:], c.mask and c.mask[1:], c.truncated) for k, c in held.items()}
     return list(firsts), rest
 
 

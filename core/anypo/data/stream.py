@@ -16,21 +16,18 @@ class PromptStream:
     """
 
     def __init__(self, prompts: Sequence[Prompt], seed: int) -> None:
-        self.prompts = prompts
-        self.seed = seed
-        self.drawn = 0
+        self.prompts, self.seed, self.drawn = prompts, seed, 0
         self._epoch, self._order = -1, list[int]()
 
     def draw(self, n: int) -> list[Prompt]:
         """The next `n` prompts."""
-        drawn = [self._at(i) for i in range(self.drawn, self.drawn + n)]
-        self.drawn += n
-        return drawn
+        return [self._next() for _ in range(n)]
 
-    def _at(self, i: int) -> Prompt:
-        epoch, position = divmod(i, len(self.prompts))
+    def _next(self) -> Prompt:
+        epoch, position = divmod(self.drawn, len(self.prompts))
         if epoch != self._epoch:
             random = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
             self._order = torch.randperm(len(self.prompts), generator=random).tolist()
             self._epoch = epoch
-        return self.prompts[int(self._order[position])]
+        self.drawn += 1
+        return self.prompts[self._order[position]]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, TypeVar, cast
 
 from transformers import PreTrainedTokenizerBase
 
-from anypo.data.chat import Chat, Conversation, Example
+from anypo.data.chat import Chat, Example
 from anypo.data.formats import is_reply
 from anypo.errors import DataError
 from anypo.hooks.batch import Completion
@@ -27,11 +28,7 @@ class Tokens:
         self.end = self.chat.end
 
     def prompt(
-        self,
-        content: Any,
-        *,
-        may_be_empty: bool = False,
-        options: Mapping[str, Any] | None = None,
+        self, content: Any, *, may_be_empty: bool = False, options: Mapping[str, Any] | None = None
     ) -> list[int]:
         """The tokens of a prompt, for somebody to continue.
 
@@ -46,7 +43,7 @@ class Tokens:
         if isinstance(content, str) and (content or may_be_empty):
             return list(self.tokenizer(content)["input_ids"])
         if isinstance(content, list) and content:
-            return self.chat.encoded(self.chat.opening(content, options or {})).ids
+            return self.chat.encoded(self.chat.rendered(content, options or {})).ids
         raise DataError(f"'prompt' is {content!r:.60}, not a text or a list of messages")
 
     def example(
@@ -57,18 +54,18 @@ class Tokens:
         Args:
             prompt: A text, which may be empty, or a list of messages.
             contents: The completions by column, of the same kind as the prompt.
-            options: See `prompt`.
+            options: As of `prompt`.
 
         Raises:
             DataError: As `prompt` does; or a completion, whose column is named, is empty, of
                 another kind than the prompt, or does not follow it.
         """
-        if not isinstance(prompt, list):
-            ids = self.prompt(prompt, may_be_empty=True)
-            return Example(ids, _each(contents, lambda held: self._text(prompt, ids, held)))
-        opening = self.chat.opening(prompt, options)
-        told = _each(contents, lambda held: self._told(prompt, opening, held, options))
-        return self.chat.example(opening, told)
+        if isinstance(prompt, list):
+            opening = self.chat.rendered(prompt, options)
+            continued = partial(self.chat.conversation, prompt, opening, options=options)
+            return self.chat.example(opening, _each(contents, list, continued))
+        ids = self.prompt(prompt, may_be_empty=True)
+        return Example(ids, _each(contents, str, partial(self._text, prompt, ids)))
 
     def says_nothing(self, content: str | list[Any]) -> bool:
         """Whether a completion does nothing but end."""
@@ -77,20 +74,7 @@ class Tokens:
         said = [m.get("tool_calls") or m["content"] for m in content if is_reply(m)]
         return all(isinstance(text, str) and self.says_nothing(text) for text in said)
 
-    def _told(
-        self, prompt: list[Any], opening: str, content: Any, options: Mapping[str, Any]
-    ) -> Conversation:
-        if not content:
-            raise DataError("is empty")
-        if not isinstance(content, list):
-            raise DataError(_unfitting(content, "a list of messages"))
-        return self.chat.conversation(prompt, opening, content, options)
-
-    def _text(self, prompt: str, prompt_ids: list[int], content: Any) -> Completion:
-        if not content or (isinstance(content, str) and not content.strip()):
-            raise DataError("is empty")
-        if not isinstance(content, str):
-            raise DataError(_unfitting(content, "a text"))
+    def _text(self, prompt: str, prompt_ids: list[int], content: str) -> Completion:
         whole = list(self.tokenizer(prompt + content)["input_ids"])
         if whole[: len(prompt_ids)] == prompt_ids and len(whole) > len(prompt_ids):
             following = whole[len(prompt_ids) :]
@@ -98,20 +82,22 @@ class Tokens:
             following = list(self.tokenizer(content, add_special_tokens=False)["input_ids"])
         if not following:
             raise DataError("is empty: the tokenizer makes nothing of it")
-        ended = following[-1] == self.end
-        return Completion(following if ended else [*following, self.end])
+        return Completion(following if following[-1] == self.end else [*following, self.end])
 
 
-def _each(contents: Mapping[str, Any], make: Callable[[Any], T]) -> dict[str, T]:
-    """What is made of each content; an error names its column."""
+def _each(contents: Mapping[str, Any], kind: type, make: Callable[[Any], T]) -> dict[str, T]:
+    """What is made of each content, of the prompt's kind; an error names its column."""
     made = {}
     for column, content in contents.items():
         try:
+            if not content or (kind is str and not str(content).strip()):
+                raise DataError("is empty")
+            if not isinstance(content, kind):
+                prompt = "a text" if kind is str else "a list of messages"
+                raise DataError(
+                    f"is {content!r:.60}, which does not follow a prompt that is {prompt}"
+                )
             made[column] = make(content)
         except DataError as error:
             raise DataError(f"'{column}' {error}") from error
     return made
-
-
-def _unfitting(content: Any, kind: str) -> str:
-    return f"is {content!r:.60}, which does not follow a prompt that is {kind}"

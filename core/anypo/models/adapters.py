@@ -50,14 +50,11 @@ def add_lora(model: PreTrainedModel, base: str, options: AdapterOptions) -> None
         task_type="SEQ_CLS" if scores else "CAUSAL_LM",
         base_model_name_or_path=str(Path(base).resolve()) if Path(base).is_dir() else base,
     )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what peft adapts itself to
-        try:
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of what peft adapts itself to
             inject_adapter_in_model(adapter, model, ADAPTER)
-        except ValueError as error:
-            raise ConfigError(
-                f"peft makes no adapters for this model: {one_line(error)}"
-            ) from error
+    except ValueError as error:
+        raise ConfigError(f"peft makes no adapters for this model: {one_line(error)}") from error
 
 
 def has_lora(model: nn.Module) -> bool:
@@ -68,7 +65,7 @@ def has_lora(model: nn.Module) -> bool:
 @contextmanager
 def without_lora(model: nn.Module) -> Iterator[None]:
     """What the model was before it had adapters, as long as the block runs."""
-    layers = _layers(model) if has_lora(model) else []
+    layers = _layers(model)
     for layer in layers:
         layer.enable_adapters(False)
     try:
@@ -80,8 +77,6 @@ def without_lora(model: nn.Module) -> Iterator[None]:
 
 def adapters_by_weight(model: nn.Module) -> dict[int, Any]:
     """The adapters, under the identity of the weight that each of them updates."""
-    if not has_lora(model):
-        return {}
     return {
         id(getattr(layer.get_base_layer(), getattr(layer, "parameter_name", "weight"))): layer
         for layer in _layers(model)
@@ -113,11 +108,8 @@ def _heads(model: PreTrainedModel) -> list[str]:
 
 
 def _check_modules(model: PreTrainedModel, modules: Sequence[str]) -> None:
-    linear = [
-        name
-        for name, layer in model.base_model.named_modules()
-        if isinstance(layer, nn.Linear | Conv1D)
-    ]
+    layers = model.base_model.named_modules()
+    linear = [name for name, layer in layers if isinstance(layer, nn.Linear | Conv1D)]
     for wanted in modules:
         if not any(f".{name}".endswith(f".{wanted}") for name in linear):
             known = {name.rpartition(".")[2] for name in linear}
@@ -128,6 +120,8 @@ def _check_modules(model: PreTrainedModel, modules: Sequence[str]) -> None:
 
 
 def _layers(model: nn.Module) -> list[BaseTunerLayer]:
+    if not has_lora(model):
+        return []
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     return [module for module in model.modules() if isinstance(module, BaseTunerLayer)]

@@ -23,7 +23,8 @@ class Critic(nn.Module):
 
     def __init__(self, model: PreTrainedModel, *, shares_body: bool) -> None:
         super().__init__()
-        self.body = None if shares_body else _to_train(model.get_decoder())
+        frozen = {id(weight): weight for weight in model.parameters() if not weight.requires_grad}
+        self.body = None if shares_body else copy.deepcopy(model.get_decoder(), frozen)
         hidden_size = model.config.get_text_config().hidden_size
         self.head = nn.Linear(hidden_size, 1, bias=False, device=model.device)
         nn.init.zeros_(self.head.weight)
@@ -31,20 +32,9 @@ class Critic(nn.Module):
     def forward(
         self, batch: Batch, positions: TokenPositions, policy_states: Float[Tensor, "M H"]
     ) -> Float[Tensor, " M"]:
-        """The value before each of the M unmasked tokens.
-
-        Args:
-            batch: The rows to judge.
-            positions: Where their unmasked tokens are.
-            policy_states: What the policy's decoder made of them.
-        """
+        """The value before each of the M unmasked tokens; the states are those of the policy."""
         states = policy_states
         if self.body is not None:
             states = hidden_states(self.body, batch, positions)
         values: Tensor = self.head(states).float().squeeze(-1)
         return values
-
-
-def _to_train(decoder: nn.Module) -> nn.Module:
-    frozen = {id(weight): weight for weight in decoder.parameters() if not weight.requires_grad}
-    return copy.deepcopy(decoder, frozen)

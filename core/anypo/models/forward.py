@@ -1,4 +1,4 @@
-"""Log-probs and entropies of completion tokens under a model.
+"""Log-probs and entropies of completion tokens under a model, or its score of a text.
 
 The logits of a whole batch, [N, T, V], never exist: the language-model head is applied to the
 unmasked tokens a chunk at a time, and applied again in the backward pass.
@@ -17,7 +17,6 @@ from transformers import PreTrainedModel
 from anypo.errors import ModelError
 from anypo.functional import at_last_token
 from anypo.hooks.batch import Batch
-from anypo.models.scalar_head import text_scores
 
 CHUNK = 2**24  # logits at a time: 64 MiB in float32
 
@@ -84,6 +83,25 @@ def hidden_states(
         input_ids=input_ids, attention_mask=real.long(), use_cache=False
     ).last_hidden_state
     return states[positions.rows, positions.columns - 1]
+
+
+def text_scores(
+    model: nn.Module, input_ids: Int[Tensor, "N L"], lengths: Int[Tensor, " N"]
+) -> Float[Tensor, " N"]:
+    """The score of each row, by the model's own reading of its last token.
+
+    Args:
+        model: A sequence classifier of transformers with one label.
+        input_ids: Padded on the right, with anything.
+        lengths: Of the rows, without padding.
+    """
+    length = int(lengths.max())
+    real = torch.arange(length, device=input_ids.device) < lengths.unsqueeze(-1)
+    # The model finds the last token by looking for padding, so padding must be what it looks for.
+    padding = model.config.get_text_config().pad_token_id  # type: ignore[union-attr, operator]
+    filled = torch.where(real, input_ids[:, :length], padding)
+    logits: Tensor = model(input_ids=filled, attention_mask=real.long()).logits
+    return logits.squeeze(-1).float()
 
 
 def check_head(model: PreTrainedModel) -> None:

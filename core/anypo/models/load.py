@@ -95,36 +95,23 @@ def load_model(
     """
     auto_class = AutoModelForSequenceClassification if scalar_head else AutoModelForCausalLM
     options: dict[str, Any] = {"num_labels": 1} if scalar_head else {}
-    if not scalar_head and has_scalar_head(path, trust_remote_code=trust_remote_code):
+    if not scalar_head and has_scalar_head(load_config(path, trust_remote_code=trust_remote_code)):
         raise ModelError(f"model '{path}' scores texts, but one that continues them is needed here")
     with _errors_of("model", path), _quiet() if scalar_head else nullcontext():
         model: PreTrainedModel = auto_class.from_pretrained(
             path, dtype=torch.float32, trust_remote_code=trust_remote_code, **options
         )
-    if scalar_head:
-        _ensure_padding_token(model, load_tokenizer(path, trust_remote_code=trust_remote_code))
+    if scalar_head:  # if it pads with ends, scores are read before the end, now and ever after
+        tokenizer = load_tokenizer(path, trust_remote_code=trust_remote_code)
+        text = model.config.get_text_config()
+        padding = text.pad_token_id, tokenizer.pad_token_id, tokenizer.eos_token_id
+        text.pad_token_id = next(token for token in padding if token is not None)
     model.eval()  # log-probs must be the same whoever computes them: never with dropout
     return model
 
 
-def _ensure_padding_token(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Give a model without a padding token that of its tokenizer, or its end-of-sequence token.
-
-    With the latter the score is read before the end, now and by whoever loads the model.
-    """
-    config = model.config.get_text_config()
-    if config.pad_token_id is None:
-        own = tokenizer.pad_token_id
-        config.pad_token_id = tokenizer.eos_token_id if own is None else own
-
-
-def has_scalar_head(path: str, *, trust_remote_code: bool = False) -> bool:
-    """Whether a model directory or hub name holds a model that gives a text one score.
-
-    Raises:
-        ModelError: There is no such model.
-    """
-    config = load_config(path, trust_remote_code=trust_remote_code)
+def has_scalar_head(config: PreTrainedConfig) -> bool:
+    """Whether the model gives a text one score."""
     kinds = getattr(config, "architectures", None) or []
     return config.num_labels == 1 and any("SequenceClassification" in kind for kind in kinds)
 
@@ -137,7 +124,7 @@ def frozen_copy(model: PreTrainedModel) -> PreTrainedModel:
 def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """Every token id that ends a completion: chat models often have several."""
     generation = getattr(model, "generation_config", None)  # a model that scores texts has none
-    configured = generation.eos_token_id if generation else None
+    configured = getattr(generation, "eos_token_id", None)
     several = configured if isinstance(configured, list) else [configured]
     return sorted({token for token in [*several, tokenizer.eos_token_id] if token is not None})
 
@@ -173,15 +160,10 @@ def _quiet() -> Iterator[None]:
         logging.set_verbosity(before)
 
 
-class _errors_of:  # noqa: N801 -- a context manager, used like a function
+@contextmanager
+def _errors_of(what: str, path: str) -> Iterator[None]:
     """Turn what transformers raises for a bad path into one line that names it."""
-
-    def __init__(self, what: str, path: str) -> None:
-        self.subject = f"{what} '{path}'"
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, _: Any, error: BaseException | None, __: Any) -> None:
-        if isinstance(error, OSError | ValueError | KeyError | ImportError | RuntimeError):
-            raise ModelError(f"{self.subject} does not load: {one_line(error)}") from error
+    try:
+        yield
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        raise ModelError(f"{what} '{path}' does not load: {one_line(error)}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
 
 import torch
 from jaxtyping import Int
@@ -26,14 +27,14 @@ def micro_batches(
     """
     units = [[row] for row in range(len(lengths))] if units is None else units
     sizes = lengths.tolist()
-    width = {id(unit): max(sizes[row] for row in unit) for unit in units}
+    sized = [(max(sizes[row] for row in unit), unit) for unit in units]
     chosen: list[int] = []
     longest = 0
-    for unit in sorted(units, key=lambda unit: width[id(unit)], reverse=True):
-        longest = longest or width[id(unit)]
+    for size, unit in sorted(sized, key=itemgetter(0), reverse=True):
         if chosen and (len(chosen) + len(unit)) * longest > token_budget:
             yield torch.tensor(chosen)
-            chosen, longest = [], width[id(unit)]
+            chosen = []
+        longest = longest if chosen else size
         chosen.extend(unit)
     if chosen:
         yield torch.tensor(chosen)

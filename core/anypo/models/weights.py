@@ -16,12 +16,9 @@ def whole_weights(
 ) -> Iterator[tuple[str, Tensor]]:
     """Every weight under its name in a model directory: adapters merged in, shards put together.
 
-    One is made whole at a time, so this takes no more memory than the largest of them. Processes
-    that share the shards must all go through all of them.
-
-    Args:
-        model: Tied weights come once.
-        dtype: To give parameters in; as they are if None.
+    Tied weights come once, parameters in `dtype` if it is given. One is made whole at a time, so
+    this takes no more memory than the largest of them. Processes that share the shards must all go
+    through all of them.
     """
     adapters = adapters_by_weight(model)
     seen: set[int] = set()

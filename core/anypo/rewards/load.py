@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,8 +71,7 @@ def _split_argument(source: str) -> tuple[str, str]:
 
 def _split_weight(spec: str) -> tuple[str, float]:
     source, separator, weight = spec.rpartition("=")
-    try:
-        number = float(weight) if separator else math.nan
-    except ValueError:  # the `=` belongs to the name or argument
-        number = math.nan
-    return (source, number) if math.isfinite(number) else (spec, 1.0)
+    with suppress(ValueError):  # the `=` belongs to the name or argument
+        if separator and math.isfinite(float(weight)):
+            return source, float(weight)
+    return spec, 1.0

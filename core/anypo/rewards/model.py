@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 from anypo.data.tokens import Tokens
 from anypo.errors import ModelError, RewardError
 from anypo.hooks.runtime import Runtime
+from anypo.models.forward import text_scores
 from anypo.models.load import (
     context_length,
     has_scalar_head,
@@ -22,17 +23,13 @@ from anypo.models.load import (
     model_path,
 )
 from anypo.models.micro_batches import micro_batches
-from anypo.models.scalar_head import text_scores
 
 
 class ScoreOfModel:
     """A reward function: the score that a model gives to prompt and completion.
 
+    The model is that of a directory, of a hub name, or of the directory of a run that trained one.
     Its weights are loaded when it is first called: a run may turn out to be impossible before.
-
-    Args:
-        path: A model directory or hub name, or the directory of a run that trained one.
-        runtime: How it is run.
 
     Raises:
         ModelError: There is no such model.
@@ -42,20 +39,20 @@ class ScoreOfModel:
     def __init__(self, path: str, runtime: Runtime) -> None:
         self.path, self.runtime = model_path(path), runtime
         trusted = runtime.trust_remote_code
-        if not has_scalar_head(self.path, trust_remote_code=trusted):
+        config = load_config(self.path, trust_remote_code=trusted)
+        if not has_scalar_head(config):
             raise RewardError(
                 f"reward '{path}' is a model that does not score texts: it is no sequence "
                 "classifier with one label"
             )
         self.tokens = Tokens(load_tokenizer(self.path, trust_remote_code=trusted))
-        self.limit = context_length(load_config(self.path, trust_remote_code=trusted))
+        self.limit = context_length(config)
 
     @cached_property
     def model(self) -> PreTrainedModel:
         """The model itself."""
-        model = load_model(
-            self.path, scalar_head=True, trust_remote_code=self.runtime.trust_remote_code
-        )
+        trusted = self.runtime.trust_remote_code
+        model = load_model(self.path, scalar_head=True, trust_remote_code=trusted)
         model.to(self.runtime.device)  # type: ignore[arg-type]
         return model
 
@@ -72,9 +69,12 @@ class ScoreOfModel:
                 f"'{self.path}' attends to {self.limit} tokens, but is to score a text of {longest}"
             )
         lengths = torch.tensor([len(row) for row in rows])
-        scores = torch.zeros(len(rows))
+        scores, device = torch.zeros(len(rows)), self.runtime.device
         for index in micro_batches(lengths, self.runtime.token_budget):
-            scores[index] = self._scores([rows[i] for i in index.tolist()], lengths[index]).cpu()
+            padded = pad_sequence([torch.tensor(rows[i]) for i in index], batch_first=True)
+            given = padded.to(device), lengths[index].to(device)
+            with torch.no_grad(), self.runtime.autocast():
+                scores[index] = text_scores(self.model, *given).cpu()
         return scores.tolist()
 
     def _ids(self, prompt: Any, completion: Any) -> list[int]:
@@ -83,10 +83,3 @@ class ScoreOfModel:
             return [*self.tokens.prompt(prompt), self.tokens.end]
         example = self.tokens.example(prompt, {"completion": completion}, {})
         return example.prompt + example.completions["completion"].ids
-
-    @torch.no_grad()
-    def _scores(self, rows: Sequence[list[int]], lengths: torch.Tensor) -> torch.Tensor:
-        padded = pad_sequence([torch.tensor(row) for row in rows], batch_first=True)
-        device = self.runtime.device
-        with self.runtime.autocast():
-            return text_scores(self.model, padded.to(device), lengths.to(device))

@@ -10,12 +10,13 @@ the tokens, a function may name an argument `completion_tokens`: each token as t
 from __future__ import annotations
 
 import copy
-import inspect
 import math
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from inspect import Parameter, signature
+from itertools import product
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from anypo.rewards.deadline import DeadlineError, deadline
 from anypo.rewards.load import Reward
 
 TOKENS = "completion_tokens"
+NAMED = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
 MEAN = "mean"  # what the metric of their sum is called
 Answer = float | list[tuple[int, float]]  # a score, or the rewards of steps
 
@@ -36,26 +38,23 @@ class Rewards:
     """Scores samples with several reward functions; the reward is their weighted sum.
 
     Args:
-        rewards: With different names.
+        rewards: With different names, or sources.
         tokenizer: Turns completion ids into the text that the functions see.
         timeout: Seconds that one call of a function may take; 0 for no limit.
 
     Raises:
-        RewardError: Two have the same name.
+        RewardError: Two are the same.
     """
 
     def __init__(
         self, rewards: Sequence[Reward], tokenizer: PreTrainedTokenizerBase, timeout: float
     ) -> None:
-        names = [reward.name for reward in rewards]
-        if len({*names, MEAN}) <= len(names):
+        if len({MEAN, *(reward.name for reward in rewards)}) <= len(rewards):
             rewards = [replace(reward, name=reward.source) for reward in rewards]
-            names = [reward.name for reward in rewards]
+        names = [reward.name for reward in rewards]
         if len(set(names)) < len(names):
             raise RewardError(f"rewards must be different: {names}")
-        self.rewards = list(rewards)
-        self.tokenizer = tokenizer
-        self.timeout = timeout
+        self.rewards, self.tokenizer, self.timeout = list(rewards), tokenizer, timeout
 
     def check_columns(self, prompts: Sequence[Prompt]) -> None:
         """Refuse data of which a row lacks a column that a function demands.
@@ -65,19 +64,14 @@ class Rewards:
         """
         given = {"prompts", "completions", "completion_ids", TOKENS}
         for reward in self.rewards:
-            for parameter in _parameters(reward.function):
-                demanded = parameter.default is parameter.empty and parameter.kind in (
-                    parameter.POSITIONAL_OR_KEYWORD,
-                    parameter.KEYWORD_ONLY,
-                )
-                if not demanded or parameter.name in given:
-                    continue
-                for number, prompt in enumerate(prompts, 1):
-                    if parameter.name not in prompt.columns:
-                        raise DataError(
-                            f"reward '{reward.name}' needs a column '{parameter.name}'; row "
-                            f"{number} has {', '.join(prompt.columns) or 'none besides prompt'}"
-                        )
+            named = [p for p in signature(reward.function).parameters.values() if p.kind in NAMED]
+            demanded = [p.name for p in named if p.default is p.empty and p.name not in given]
+            for column, (number, prompt) in product(demanded, enumerate(prompts, 1)):
+                if column not in prompt.columns:
+                    raise DataError(
+                        f"reward '{reward.name}' needs a column '{column}'; row {number} has "
+                        f"{', '.join(prompt.columns) or 'none besides prompt'}"
+                    )
 
     def __call__(self, prompts: Sequence[Prompt], samples: Sequence[Sample]) -> list[Sample]:
         """See `anypo.hooks.rollout.Scorer`. A reward that does not apply is a score of NaN.
@@ -89,10 +83,8 @@ class Rewards:
         arguments = self._arguments(prompts, samples)
         answers = [_call(reward, arguments, self.timeout) for reward in self.rewards]
         stepwise = any(isinstance(answer, list) for column in answers for answer in column)
-        return [
-            self._scored(sample, row, stepwise)
-            for sample, row in zip(samples, zip(*answers, strict=True), strict=True)
-        ]
+        rows = zip(samples, zip(*answers, strict=True), strict=True)
+        return [self._scored(sample, row, stepwise) for sample, row in rows]
 
     def _scored(self, sample: Sample, answers: Sequence[Answer], stepwise: bool) -> Sample:
         scores = [sum(r for _, r in a) if isinstance(a, list) else a for a in answers]
@@ -137,22 +129,18 @@ class Rewards:
             ],
             "completion_ids": ids,
         }
-        if any(p.name == TOKENS for r in self.rewards for p in _parameters(r.function)):
+        if any(TOKENS in signature(reward.function).parameters for reward in self.rewards):
             decode = partial(self.tokenizer.batch_decode, skip_special_tokens=True)
             arguments[TOKENS] = [decode([[token] for token in row]) for row in ids]
         return arguments
 
 
-def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
-    return list(inspect.signature(function).parameters.values())
-
-
 def _call(reward: Reward, arguments: dict[str, Any], timeout: float) -> list[Answer]:
     rows = len(arguments["completions"])
     arguments = copy.deepcopy(arguments)  # what a function does to them is its own affair
-    parameters = _parameters(reward.function)
-    if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-        arguments = {p.name: arguments[p.name] for p in parameters if p.name in arguments}
+    parameters = signature(reward.function).parameters
+    if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        arguments = {name: value for name, value in arguments.items() if name in parameters}
     try:
         with deadline(timeout):
             answer = reward.function(**arguments)

@@ -31,7 +31,7 @@ from anypo.rewards.scorer import Rewards
 from anypo.runs.observer import Observer
 from anypo.runs.options import RunConfig, sampler_of
 from anypo.runs.task import ensure_task
-from anypo.sampling.sampler import start_sampler
+from anypo.sampling.sampler import PolicySampler
 from anypo.support.extras import check_installed
 from anypo.training.distributed import Distributed, set_seed
 from anypo.training.evaluation import HeldOutLoss, SampledScore
@@ -138,7 +138,8 @@ def make_trainer(algorithm: Algorithm, found: Setup, distributed: Distributed) -
     request = _request(config, tuple(end_tokens(model, found.tokenizer)))
     longest = config.max_prompt_length + config.max_completion_length
     longest = min(longest, context_length(model.config) or longest)
-    sampler = start_sampler(sampler_of(config), request, model, runtime, longest)
+    with sensible_threads(model):
+        sampler = PolicySampler(sampler_of(config).start(model, runtime, longest), request)
     learner = Learner(algorithm, model, config, distributed)
     if config.precompute_reference:
         with sensible_threads(model):

@@ -28,12 +28,7 @@ from anypo.models.micro_batches import micro_batches
 
 
 class TransformersEngine:
-    """Samples from a transformers model; what it draws is what a request says, and no more.
-
-    Args:
-        model: The policy; it always samples with its current weights.
-        runtime: How it is run.
-    """
+    """Samples from a transformers model, always with its current weights, as requests say."""
 
     def __init__(self, model: Any, runtime: Runtime) -> None:
         self.model: PreTrainedModel = model
@@ -45,19 +40,18 @@ class TransformersEngine:
         request.refuse_all_but("temperature", "top_p", "top_k")
         prompts, n = request.prompts, request.n
         lengths = torch.tensor([len(p.ids) + request.max_completion_length for p in prompts])
-        samples: dict[int, list[Sample]] = {}
+        samples = []
         for index in micro_batches(lengths, max(1, self.runtime.token_budget // n)):
             chosen = index.tolist()
-            samples |= {group: [] for group in chosen}
             with self.runtime.autocast():
                 completions = self._complete([prompts[i].ids for i in chosen], request)
             for position, (ids, logprobs) in enumerate(completions):
                 group = chosen[position // n]
                 ended = bool(ids) and ids[-1] in request.end_tokens
-                samples[group].append(
+                samples.append(
                     Sample(prompts[group].ids, ids, group, logprobs=logprobs, truncated=not ended)
                 )
-        return [sample for group in range(len(prompts)) for sample in samples[group]]
+        return sorted(samples, key=lambda sample: sample.group)
 
     def sync(self, model: Any) -> None:
         """Use `model` from now on."""
@@ -70,21 +64,24 @@ class TransformersEngine:
         self, prompts: list[list[int]], request: SamplingRequest
     ) -> list[tuple[list[int], list[float]]]:
         n, end_tokens = request.n, list(request.end_tokens)
-        input_ids, attention_mask = _left_padded(prompts, self.model.device)
-        cache = _prefilled(self.model, input_ids[:, :-1], attention_mask[:, :-1], n)
+        ids = [torch.tensor(prompt, dtype=torch.long) for prompt in prompts]
+        pad = partial(pad_sequence, batch_first=True, padding_side="left")
+        input_ids = pad(ids).to(self.model.device)
+        attention_mask = pad(list(map(torch.ones_like, ids))).to(self.model.device)
         recorder = _Recorder(request)
+        settings = GenerationConfig(
+            do_sample=True,
+            top_k=0,
+            max_new_tokens=request.max_completion_length,
+            eos_token_id=end_tokens,
+            pad_token_id=end_tokens[0],
+        )
         with _neutral_generation(self.model):
             sequences: Tensor = self.model.generate(  # type: ignore[operator]
                 input_ids.repeat_interleave(n, 0),
                 attention_mask=attention_mask.repeat_interleave(n, 0),
-                past_key_values=cache,
-                generation_config=GenerationConfig(
-                    do_sample=True,
-                    top_k=0,
-                    max_new_tokens=request.max_completion_length,
-                    eos_token_id=end_tokens,
-                    pad_token_id=end_tokens[0],
-                ),
+                past_key_values=self._prefilled(input_ids[:, :-1], attention_mask[:, :-1], n),
+                generation_config=settings,
                 logits_processor=LogitsProcessorList([recorder]),
             )
         completions = sequences[:, input_ids.shape[1] :]
@@ -97,6 +94,22 @@ class TransformersEngine:
             for row, length in enumerate(lengths.tolist())
         ]
 
+    def _prefilled(
+        self, input_ids: Int[Tensor, "P L"], attention_mask: Int[Tensor, "P L"], n: int
+    ) -> DynamicCache:
+        """The cache of all prompt tokens but the last, computed once and repeated n times."""
+        cache = DynamicCache(config=self.model.config)
+        if input_ids.shape[1]:
+            self.model.get_decoder()(
+                input_ids=input_ids,
+                attention_mask=attention_mask,
+                position_ids=(attention_mask.cumsum(-1) - 1).clamp(min=0),
+                past_key_values=cache,
+                use_cache=True,
+            )
+            cache.batch_repeat_interleave(n)
+        return cache
+
 
 class _Recorder(LogitsProcessor):
     """Makes the distribution asked for, and remembers the log-prob of each token drawn from it.
@@ -106,11 +119,9 @@ class _Recorder(LogitsProcessor):
 
     def __init__(self, request: SamplingRequest) -> None:
         self.temperature = request.temperature
-        self.cuts: list[LogitsProcessor] = []
-        if request.top_k:
-            self.cuts.append(TopKLogitsWarper(request.top_k))
-        if request.top_p < 1:
-            self.cuts.append(TopPLogitsWarper(request.top_p))
+        top_k = [TopKLogitsWarper(request.top_k)] if request.top_k else []
+        top_p = [TopPLogitsWarper(request.top_p)] if request.top_p < 1 else []
+        self.cuts: list[LogitsProcessor] = [*top_k, *top_p]
         self.last: Tensor | None = None
         self.steps: list[Tensor] = []
 
@@ -132,36 +143,6 @@ class _Recorder(LogitsProcessor):
     def _record(self, input_ids: Tensor) -> None:
         if self.last is not None:
             self.steps.append(self.last.gather(-1, input_ids[:, -1:]).squeeze(-1))
-
-
-def _left_padded(
-    prompts: list[list[int]], device: torch.device
-) -> tuple[Int[Tensor, "P L"], Int[Tensor, "P L"]]:
-    ids = [torch.tensor(prompt, dtype=torch.long, device=device) for prompt in prompts]
-    real = [torch.ones_like(prompt) for prompt in ids]
-    pad = partial(pad_sequence, batch_first=True, padding_side="left")
-    return pad(ids), pad(real)
-
-
-def _prefilled(
-    model: PreTrainedModel,
-    input_ids: Int[Tensor, "P L"],
-    attention_mask: Int[Tensor, "P L"],
-    n: int,
-) -> DynamicCache:
-    """The cache of all prompt tokens but the last, computed once and repeated n times."""
-    cache = DynamicCache(config=model.config)
-    if input_ids.shape[1]:
-        positions = (attention_mask.cumsum(-1) - 1).clamp(min=0)
-        model.get_decoder()(
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=True,
-        )
-        cache.batch_repeat_interleave(n)
-    return cache
 
 
 @contextmanager

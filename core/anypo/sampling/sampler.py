@@ -8,18 +8,11 @@ from dataclasses import replace
 from transformers import PreTrainedModel
 
 from anypo.hooks.batch import Prompt, Sample
-from anypo.hooks.runtime import Runtime
-from anypo.hooks.sampler import Engine, SamplerPlugin, SamplingRequest
-from anypo.models.load import sensible_threads
+from anypo.hooks.sampler import Engine, SamplingRequest
 
 
 class PolicySampler:
-    """Draws completions from the policy, as every rollout of a run does.
-
-    Args:
-        engine: Asked for them.
-        request: How, whatever the prompts.
-    """
+    """Has an engine draw completions of any prompts, as the run's request says."""
 
     def __init__(self, engine: Engine, request: SamplingRequest) -> None:
         self.engine, self.request = engine, request
@@ -40,15 +33,3 @@ class PolicySampler:
     def close(self) -> None:
         """Release what the engine holds."""
         self.engine.close()
-
-
-def start_sampler(
-    plugin: SamplerPlugin,
-    request: SamplingRequest,
-    model: PreTrainedModel,
-    runtime: Runtime,
-    max_length: int,
-) -> PolicySampler:
-    """The sampler of a run, with the weights of the policy; see `SamplerPlugin.start`."""
-    with sensible_threads(model):
-        return PolicySampler(plugin.start(model, runtime, max_length), request)

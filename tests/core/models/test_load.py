@@ -137,8 +137,8 @@ def test_a_model_that_scores_texts_loads_as_such_and_not_as_another(model_dir, t
 
 def test_a_scalar_head_shows_in_the_configuration(model_dir, tmp_path):
     load_model(model_dir, scalar_head=True).save_pretrained(tmp_path)
-    assert has_scalar_head(str(tmp_path))
-    assert not has_scalar_head(model_dir)
+    assert has_scalar_head(load_config(str(tmp_path)))
+    assert not has_scalar_head(load_config(model_dir))
 
 
 @pytest.mark.parametrize(("pad", "expected"), [("<|pad|>", "<|pad|>"), (None, "<|end|>")])

@@ -7,7 +7,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from anypo import compose, run
 from anypo.errors import ConfigError, DataError, ModelError, RewardError
-from anypo.models.load import has_scalar_head
+from anypo.models.load import has_scalar_head, load_config
 from anypo.rewards.load import load_reward
 from anypo.runs.observer import Observer
 from anypo.runs.options import RunConfig
@@ -357,7 +357,7 @@ def test_another_model_is_trained_with_the_defaults_of_all(setting):
 
 def test_a_trained_reward_model_rewards_another_run(offline, tmp_path):
     judge = run("reward_model", **{**offline, "output": str(tmp_path / "judge")})
-    assert has_scalar_head(str(judge / "model"))
+    assert has_scalar_head(load_config(str(judge / "model")))
     folder = run("grpo", **{**offline, "reward": [f"{judge}=2"], "steps": 1})
     metrics = rows(folder / "metrics.jsonl")
     assert metrics[1]["reward/mean"] == pytest.approx(2 * metrics[1]["reward/judge"], rel=1e-4)
