@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase, set_seed
 
 from anypo.composition.algorithm import Algorithm
 from anypo.data.dataset import Reader
@@ -33,7 +33,7 @@ from anypo.runs.options import RunConfig, sampler_of
 from anypo.runs.task import ensure_task
 from anypo.sampling.sampler import start_sampler
 from anypo.support.extras import check_installed
-from anypo.training.distributed import Distributed, set_seed
+from anypo.training.distributed import Distributed
 from anypo.training.evaluation import HeldOutLoss, SampledScore
 from anypo.training.frozen import ensure_precomputed
 from anypo.training.learner import Learner

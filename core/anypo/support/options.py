@@ -20,4 +20,5 @@ class Options(BaseModel):
 
     def __init_subclass__(cls, panel: str = "", **config: Any) -> None:
         super().__init_subclass__(**config)
-        cls.panel = panel or cls.panel
+        if panel:
+            cls.panel = panel

@@ -53,18 +53,16 @@ class Meter:
 
     def means(self) -> dict[str, float]:
         """Losses per update, and metrics per token."""
-        updates = max(self.updates, 1)
-        largest = self.largest_mismatch
+        updates, largest = max(self.updates, 1), self.largest_mismatch
         return {
-            "grad_norm": self.norm / updates,
-            **{_key(name): term / updates for name, term in self.terms.items()},
+            **({"grad_norm": self.norm / updates} if self.updates else {}),
+            **{
+                name if name == "loss" else f"loss/{name}": term / updates
+                for name, term in self.terms.items()
+            },
             **{name: total / max(count, 1.0) for name, (total, count) in self.sums.items()},
             **({} if largest is None else {"mismatch/max": largest}),
         }
-
-
-def _key(term: str) -> str:
-    return term if term == "loss" else f"loss/{term}"
 
 
 def sample_metrics(samples: Sequence[Sample]) -> dict[str, float]:
@@ -90,23 +88,9 @@ def _mean(values: Sequence[float]) -> float:
     return sum(known) / max(len(known), 1)
 
 
-class Clock:
-    """Seconds per phase of a step."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Time the block."""
-        start = time.perf_counter()
-        yield
-        self.seconds[name] = time.perf_counter() - start
-
-    def total(self) -> float:
-        """Seconds of all phases."""
-        return sum(self.seconds.values())
-
-    def metrics(self) -> dict[str, float]:
-        """Seconds by phase, as metrics."""
-        return {f"seconds/{name}": seconds for name, seconds in self.seconds.items()}
+@contextmanager
+def timed(seconds: dict[str, float], phase: str) -> Iterator[None]:
+    """Note the seconds that the block takes, as `seconds/PHASE`."""
+    start = time.perf_counter()
+    yield
+    seconds[f"seconds/{phase}"] = time.perf_counter() - start
