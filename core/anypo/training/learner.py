@@ -98,7 +98,7 @@ class Learner:
             self.distributed.backward(loss.total)
             meter.add(loss)
         norm = self._clip_gradients(self.model, meter)
-        meter.end_update(norm)
+        meter.norms.append(norm)
         if self.critic is not None:
             self._clip_gradients(self.critic, meter)
         if only_critic or norm == 0:  # without a gradient, momentum would move the weights
@@ -140,7 +140,7 @@ class Learner:
         if "old_logprobs" in self.algorithm.requires and "old_logprobs" not in batch:
             # The policy has not moved since the rollout, so its old log-probs are these.
             batch = batch.replace(old_logprobs=scores.logprobs.detach())
-        if "sampler_logprobs" in batch and ("old_logprobs" in batch or not meter.updates):
+        if "sampler_logprobs" in batch and ("old_logprobs" in batch or not meter.norms):
             ours = batch.tensors.get("old_logprobs", scores.logprobs.detach())
             meter.compare(ours, batch.sampler_logprobs, batch.mask)
         return self.algorithm.loss(
