@@ -98,10 +98,7 @@ def make_config(options: Mapping[str, Any]) -> RunConfig:
 def resolve(config: RunConfig, algorithm: Algorithm, task: ChosenTask | None) -> RunConfig:
     """The configuration with the defaults that suit its model and data.
 
-    Args:
-        config: As the user made it.
-        algorithm: Whose plugins may prefer other options.
-        task: Of the run, if it has one; its options suit its model alone.
+    The plugins of the algorithm may prefer other ones, and so may the task for its own model.
     """
     defaults, on_task = algorithm.options, {}
     if task is not None:

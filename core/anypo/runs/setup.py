@@ -47,6 +47,7 @@ class Setup:
     config: RunConfig  # with the steps that the passes of the data take, if none were given
     model: str
     tokenizer: PreTrainedTokenizerBase
+    max_length: int  # of a prompt and its completion, in tokens
     scorer: Rewards
     prompts: list[Prompt]
     held_out: list[Prompt] = field(default_factory=list)  # to complete and score
@@ -79,8 +80,9 @@ def set_up(
     tokenizer = load_tokenizer(model, trust_remote_code=config.trust_remote_code)
     limits = _prompt_limit(model, config), config.max_completion_length
     reader = Reader(algorithm, tokenizer, *limits, observer.note)
+    prompts = reader.to_learn_from(data, rows[data])
     scorer = Rewards(rewards, tokenizer, config.reward_timeout)
-    found = Setup(config, model, tokenizer, scorer, reader.to_learn_from(data, rows[data]))
+    found = Setup(config, model, tokenizer, sum(limits), scorer, prompts)
     if eval_data and algorithm.inputs.completions:
         found.held_out_rows = reader.to_measure(eval_data, rows[eval_data])
     if eval_data and rewards:
@@ -136,9 +138,7 @@ def make_trainer(algorithm: Algorithm, found: Setup, distributed: Distributed) -
     if config.lora_rank is not None:
         add_lora(model, found.model, config)
     request = _request(config, tuple(end_tokens(model, found.tokenizer)))
-    longest = config.max_prompt_length + config.max_completion_length
-    longest = min(longest, context_length(model.config) or longest)
-    sampler = start_sampler(sampler_of(config), request, model, runtime, longest)
+    sampler = start_sampler(sampler_of(config), request, model, runtime, found.max_length)
     learner = Learner(algorithm, model, config, distributed)
     if config.precompute_reference:
         with sensible_threads(model):
