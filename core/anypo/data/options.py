@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from pydantic import Field
 
 from anypo.support.options import Options
 
 
-class DataOptions(Options):
+class DataOptions(Options, panel="Data"):
     """What is learnt from, and how long it may be."""
-
-    panel: ClassVar = "Data"
 
     data: str | None = Field(None, description="File, directory or hub name. Without it, the task.")
     max_prompt_length: int = Field(512, ge=1, description="Tokens; longer is an error.")

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from anypo.support.options import Options
 
 
-class RuntimeOptions(Options):
+class RuntimeOptions(Options, panel="Machine"):
     """Where and how models are run."""
-
-    panel: ClassVar = "Machine"
 
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where the models live.")
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
@@ -22,10 +20,8 @@ class RuntimeOptions(Options):
     trust_remote_code: bool = Field(False, description="Run Python code that comes with a model.")
 
 
-class AdapterOptions(Options):
+class AdapterOptions(Options, panel="Adapters"):
     """Low-rank adapters."""
-
-    panel: ClassVar = "Adapters"
 
     lora_rank: int | None = Field(
         None, ge=1, description="Train low-rank adapters of this rank (peft), not all weights."
@@ -36,10 +32,8 @@ class AdapterOptions(Options):
     )
 
 
-class CriticOptions(Options):
+class CriticOptions(Options, panel="Critic"):
     """The critic, where the algorithm has one."""
-
-    panel: ClassVar = "Critic"
 
     critic: Literal["own", "shared"] = Field(
         "own", description="With a decoder of its own, or a head on the policy's."

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from pydantic import Field
 
 from anypo.support.options import Options
 
 
-class RewardOptions(Options):
+class RewardOptions(Options, panel="Rewards"):
     """What scores completions."""
-
-    panel: ClassVar = "Rewards"
 
     reward: list[str] = Field(
         [],

@@ -73,21 +73,24 @@ class RunDirectory:
         """Append a step to metrics.jsonl and, every few steps, rows to samples.jsonl."""
         rounded = {name: float(f"{value:.6g}") for name, value in report.metrics.items()}
         self._append("metrics.jsonl", {"step": report.step, **rounded})
-        if report.step % SAMPLES_EVERY == 1:
-            for row in _sample_rows(report, tokenizer):
-                self._append("samples.jsonl", row)
+        if report.step % SAMPLES_EVERY != 1:
+            return
+        for sample in report.samples[:SAMPLES_KEPT]:
+            scores = {k: None if math.isnan(v) else v for k, v in sample.scores.items()}
+            row = {
+                "step": report.step,
+                "prompt": report.prompts[sample.group].content,
+                "completion": tokenizer.decode(sample.completion_ids),
+                "reward": sample.reward,
+                "scores": scores,
+                "truncated": sample.truncated,
+            }
+            self._append("samples.jsonl", row)
 
-    def save(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Path:
-        """Save the model and its tokenizer."""
-        return self._save("model", model, tokenizer)
-
-    def checkpoint(self, step: int, trainer: Trainer, tokenizer: PreTrainedTokenizerBase) -> None:
-        """Save the model, its tokenizer, and what else the trainer remembers."""
-        folder = self._save(f"checkpoints/step-{step:06d}", trainer.model, tokenizer)
-        torch.save(trainer.checkpoint(), folder / "state.pt")
-        shutil.copy(self.path / LOCK, folder)
-
-    def _save(self, name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Path:
+    def save(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str = "model"
+    ) -> Path:
+        """Save the model, adapters merged into it, and its tokenizer in a folder of that name."""
         folder = self.path / name
         if has_lora(model):
             merged = {name: weight.cpu() for name, weight in whole_weights(model)}
@@ -98,20 +101,12 @@ class RunDirectory:
         tokenizer.save_pretrained(folder)
         return folder
 
+    def checkpoint(self, step: int, trainer: Trainer, tokenizer: PreTrainedTokenizerBase) -> None:
+        """Save the model, its tokenizer, and what else the trainer remembers."""
+        folder = self.save(trainer.model, tokenizer, f"checkpoints/step-{step:06d}")
+        torch.save(trainer.checkpoint(), folder / "state.pt")
+        shutil.copy(self.path / LOCK, folder)
+
     def _append(self, name: str, row: dict[str, Any]) -> None:
         with (self.path / name).open("a", encoding="utf-8") as file:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
-
-
-def _sample_rows(report: Report, tokenizer: PreTrainedTokenizerBase) -> list[dict[str, Any]]:
-    return [
-        {
-            "step": report.step,
-            "prompt": report.prompts[sample.group].content,
-            "completion": tokenizer.decode(sample.completion_ids),
-            "reward": sample.reward,
-            "scores": {k: None if math.isnan(v) else v for k, v in sample.scores.items()},
-            "truncated": sample.truncated,
-        }
-        for sample in report.samples[:SAMPLES_KEPT]
-    ]

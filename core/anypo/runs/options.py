@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from pydantic import Field, ValidationError, create_model
 
@@ -20,10 +20,8 @@ from anypo.support.validation import refusal
 from anypo.training.options import TrainerOptions
 
 
-class RunOptions(Options):
+class RunOptions(Options, panel="Run"):
     """What a run starts from, and what it leaves."""
-
-    panel: ClassVar = "Run"
 
     task: str = Field("addition", description="What to train on without data; see anypo list.")
     model: str | None = Field(None, description="Directory or hub name. Without it, the task's.")
@@ -49,8 +47,8 @@ def config_class(sampler: str) -> type[RunConfig]:
         entry.option_prefix + name: (field.annotation, field)
         for name, field in plugin.model_fields.items()
     }
-    block = create_model("SamplerOptions", __base__=Options, **fields)
-    block.panel = f"Sampler {sampler}"
+    panel = {"panel": f"Sampler {sampler}"}
+    block = create_model("SamplerOptions", __base__=Options, __cls_kwargs__=panel, **fields)
     bases: Any = (RunConfig, block)
     config: type[RunConfig] = create_model("RunConfig", __base__=bases)
     return config
@@ -58,13 +56,12 @@ def config_class(sampler: str) -> type[RunConfig]:
 
 def panels(config: type[RunConfig]) -> dict[str, list[str]]:
     """The names of all options, by the block that they stand in."""
-    declared = {block: inspect.get_annotations(block) for block in config.__mro__}
-    return {
-        block.panel: names
-        for block in config.__mro__
-        if issubclass(block, Options)
-        and (names := [name for name in declared[block] if name in config.model_fields])
-    }
+    found: dict[str, list[str]] = {}
+    for block in config.__mro__:
+        names = [name for name in inspect.get_annotations(block) if name in config.model_fields]
+        if names and issubclass(block, Options):
+            found[block.panel] = names
+    return found
 
 
 def sampler_of(config: RunConfig) -> SamplerPlugin:
@@ -100,10 +97,7 @@ def make_config(options: Mapping[str, Any]) -> RunConfig:
 def resolve(config: RunConfig, algorithm: Algorithm, task: ChosenTask | None) -> RunConfig:
     """The configuration with the defaults that suit its model and data.
 
-    Args:
-        config: As the user made it.
-        algorithm: Whose plugins may prefer other options.
-        task: Of the run, if it has one; its options suit its model alone.
+    The plugins of the algorithm may prefer other ones, and so may the task for its own model.
     """
     defaults, on_task = algorithm.options, {}
     if task is not None:

@@ -25,14 +25,11 @@ Lock = dict[str, Any]
 
 def describe(algorithm: Algorithm) -> Lock:
     """The plugins of a stack, bottom first, and the versions of what they run on."""
-    versions = {name: _version(name) for name in LIBRARIES}
+    libraries = {name: _version(name) for name in LIBRARIES}
+    python = platform.python_version()
     return {
         "algorithm": algorithm.name,
-        "versions": {
-            "python": platform.python_version(),
-            **versions,
-            "hook API": HOOK_API_VERSION,
-        },
+        "versions": {"python": python, **libraries, "hook API": HOOK_API_VERSION},
         "plugins": [_plugin(i, layer, algorithm) for i, layer in enumerate(algorithm.layers)],
     }
 
@@ -47,7 +44,7 @@ def changes(config: str, algorithm: Algorithm) -> list[str]:
     """What has changed since the run whose config.toml this is; nothing if it left no lock."""
     path = Path(config).with_name(LOCK)
     try:
-        old = _read(path)
+        old = json.loads(path.read_text(encoding="utf-8"))
         return [f"since '{path.parent}': {text}" for text in differences(old, describe(algorithm))]
     except FileNotFoundError:
         return []
@@ -59,7 +56,8 @@ def uninstalled(config: str) -> str:
     """What to install to repeat the run whose config.toml this is, as part of a sentence."""
     path = Path(config).with_name(LOCK)
     try:
-        wanted = {p["distribution"]: p["version"] for p in _read(path)["plugins"]}
+        plugins = json.loads(path.read_text(encoding="utf-8"))["plugins"]
+        wanted = {plugin["distribution"]: plugin["version"] for plugin in plugins}
     except Exception:  # that it cannot be told is not what is wrong
         return ""
     absent = [f"{name} {wanted[name]}" for name in wanted if name and not _version(name)]
@@ -69,9 +67,7 @@ def uninstalled(config: str) -> str:
 def differences(old: Lock, new: Lock) -> list[str]:
     """What is other code now, a sentence each; knobs are the user's to change.
 
-    Args:
-        old: As `describe` gave it for the earlier run.
-        new: As it gives it now. If the algorithm is another one, its stack may well be.
+    Of another algorithm, the stack may well be another one, too.
     """
     was, now = ({_label(plugin): plugin for plugin in lock["plugins"]} for lock in (old, new))
     found = [_change(was[name], now[name]) for name in now if name in was]
@@ -80,33 +76,25 @@ def differences(old: Lock, new: Lock) -> list[str]:
         found += [f"{_title(now[name])} is new in the stack" for name in now if name not in was]
         if was.keys() == now.keys() and list(was) != list(now):
             found.append(f"the stack is {' + '.join(now)}, it was {' + '.join(was)}")
-    before, after = old["versions"], new["versions"]
-    found += [
-        f"{name} is {after.get(name) or 'absent'}, it was {before.get(name) or 'absent'}"
-        for name in dict.fromkeys([*before, *after])
-        if before.get(name) != after.get(name)
-    ]
+    for name in {**old["versions"], **new["versions"]}:
+        before, after = (lock["versions"].get(name) or "absent" for lock in (old, new))
+        found += [f"{name} is {after}, it was {before}"] if before != after else []
     return list(filter(None, found))
 
 
-def _read(path: Path) -> Lock:
-    lock: Lock = json.loads(path.read_text(encoding="utf-8"))
-    return lock
-
-
 def _plugin(position: int, layer: Layer, algorithm: Algorithm) -> dict[str, Any]:
-    owner, definition = layer.owner, layer.definition
-    described = {
+    owner, qualified = layer.owner, getattr(layer.definition, "__qualname__", "")
+    return {
         "position": position,
         "name": layer.name,
         "distribution": owner.distribution if owner else None,
         "version": owner.version if owner else None,
-        "class": ":".join(filter(None, (layer.module, getattr(definition, "__qualname__", "")))),
-        "sha256": _sha256(definition),
+        "class": f"{layer.module}:{qualified}".rstrip(":"),
+        "sha256": _sha256(layer.definition),
         "stage": layer.stage,  # the only one taken from it; null: all that it answers
         "knobs": {name: algorithm.knobs[name].value for name in layer.fields},
+        **({} if owner else {"note": "of no installed distribution"}),
     }
-    return described if owner else described | {"note": "of no installed distribution"}
 
 
 def _sha256(definition: Any) -> str | None:

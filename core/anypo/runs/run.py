@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedTokenizerBase
 
 from anypo.composition.algorithm import Algorithm
 from anypo.composition.compose import compose, suited_to
@@ -17,7 +16,7 @@ from anypo.runs.observer import Observer
 from anypo.runs.options import RunConfig, make_config, panels, resolve
 from anypo.runs.provenance import describe
 from anypo.runs.recipe import Recipe
-from anypo.runs.setup import check_engines, make_trainer, set_up
+from anypo.runs.setup import Setup, check_engines, make_trainer, set_up
 from anypo.runs.task import choose_task
 from anypo.runs.unread import refuse_unread, unread
 from anypo.training.distributed import Distributed
@@ -61,20 +60,14 @@ def train(algorithm: Algorithm, config: RunConfig, observer: Observer) -> Path:
     trainer = make_trainer(algorithm, setup, distributed)
     directory.begin(_recipe(algorithm, setup.config), describe(algorithm))
     with sensible_threads(trainer.model):
-        _train(trainer, setup.config, directory, setup.tokenizer, observer)
+        _train(trainer, setup, directory, observer)
     return directory.path
 
 
-def _train(
-    trainer: Trainer,
-    config: RunConfig,
-    directory: RunDirectory,
-    tokenizer: PreTrainedTokenizerBase,
-    observer: Observer,
-) -> None:
+def _train(trainer: Trainer, setup: Setup, directory: RunDirectory, observer: Observer) -> None:
     """Train and write down every step; whatever happens, the model trained so far is saved."""
-    done = 0
-    told = False
+    config, tokenizer = setup.config, setup.tokenizer
+    done, told = 0, False
     observer.started(trainer.steps)
     try:
         for report in trainer.train():
@@ -109,8 +102,7 @@ def _shortage(report: Report, config: RunConfig) -> str:
 
 
 def _explain_inert_stages(algorithm: Algorithm, config: RunConfig, observer: Observer) -> None:
-    one_update = config.epochs * config.minibatches == 1
-    if one_update and "old_logprobs" in algorithm.loss_requires:
+    if config.epochs * config.minibatches == 1 and "old_logprobs" in algorithm.loss_requires:
         observer.note(
             "one update per rollout: every importance ratio is 1, so clipping has no effect "
             "(--minibatches or --epochs above 1 make it matter)"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase, set_seed
 
 from anypo.composition.algorithm import Algorithm
 from anypo.data.dataset import Reader
@@ -33,7 +33,7 @@ from anypo.runs.options import RunConfig, sampler_of
 from anypo.runs.task import ensure_task
 from anypo.sampling.sampler import PolicySampler
 from anypo.support.extras import check_installed
-from anypo.training.distributed import Distributed, set_seed
+from anypo.training.distributed import Distributed
 from anypo.training.evaluation import HeldOutLoss, SampledScore
 from anypo.training.frozen import ensure_precomputed
 from anypo.training.learner import Learner
@@ -47,6 +47,7 @@ class Setup:
     config: RunConfig  # with the steps that the passes of the data take, if none were given
     model: str
     tokenizer: PreTrainedTokenizerBase
+    max_length: int  # of a prompt and its completion, in tokens
     scorer: Rewards
     prompts: list[Prompt]
     held_out: list[Prompt] = field(default_factory=list)  # to complete and score
@@ -79,8 +80,9 @@ def set_up(
     tokenizer = load_tokenizer(model, trust_remote_code=config.trust_remote_code)
     limits = _prompt_limit(model, config), config.max_completion_length
     reader = Reader(algorithm, tokenizer, *limits, observer.note)
+    prompts = reader.to_learn_from(data, rows[data])
     scorer = Rewards(rewards, tokenizer, config.reward_timeout)
-    found = Setup(config, model, tokenizer, scorer, reader.to_learn_from(data, rows[data]))
+    found = Setup(config, model, tokenizer, sum(limits), scorer, prompts)
     if eval_data and algorithm.inputs.completions:
         found.held_out_rows = reader.to_measure(eval_data, rows[eval_data])
     if eval_data and rewards:
@@ -136,10 +138,9 @@ def make_trainer(algorithm: Algorithm, found: Setup, distributed: Distributed) -
     if config.lora_rank is not None:
         add_lora(model, found.model, config)
     request = _request(config, tuple(end_tokens(model, found.tokenizer)))
-    longest = config.max_prompt_length + config.max_completion_length
-    longest = min(longest, context_length(model.config) or longest)
     with sensible_threads(model):
-        sampler = PolicySampler(sampler_of(config).start(model, runtime, longest), request)
+        engine = sampler_of(config).start(model, runtime, found.max_length)
+    sampler = PolicySampler(engine, request)
     learner = Learner(algorithm, model, config, distributed)
     if config.precompute_reference:
         with sensible_threads(model):

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from anypo.errors import PluginError
 from anypo.hooks import registry
@@ -48,13 +47,15 @@ def ensure_task(task: ChosenTask | None, progress: Progress) -> Path:
     cache = cache_directory()
     folder = cache / f"{task.name.replace(':', '.')}-{task.plugin.fingerprint()}"
     if not folder.exists():
-        unfinished = Path(tempfile.mkdtemp(dir=cache, prefix=".unfinished-"))
-        try:
-            task.plugin.make(unfinished, progress)
-            _mark(unfinished / "model" / "config.json", task.name)
-            _move(unfinished, folder)
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
+        where = {"dir": cache, "prefix": ".unfinished-"}
+        with TemporaryDirectory(**where, ignore_cleanup_errors=True) as unfinished:
+            task.plugin.make(Path(unfinished), progress)
+            _mark(Path(unfinished, "model", "config.json"), task.name)
+            try:
+                Path(unfinished).rename(folder)
+            except OSError:
+                if not folder.exists():  # otherwise another run made the same meanwhile
+                    raise
     return folder
 
 
@@ -72,11 +73,3 @@ def _mark_of(model: str) -> str | None:
 def _mark(file: Path, name: str) -> None:
     config = json.loads(file.read_text(encoding="utf-8"))
     file.write_text(json.dumps({**config, MARK: name}, indent=2), encoding="utf-8")
-
-
-def _move(source: Path, target: Path) -> None:
-    try:
-        source.rename(target)
-    except OSError:
-        if not target.exists():  # otherwise another run made the same meanwhile
-            raise

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
-
 from anypo.composition.algorithm import Algorithm
 from anypo.errors import ConfigError
 from anypo.hooks import registry
 from anypo.runs.options import RunConfig, sampler_of
 
+Rule = tuple[str, bool, str]  # options, whether they mean nothing, and why: the last one counts
+
 NOBODY = ", so nothing would read it"
+NOT_HELD_OUT = "there are no held-out prompts"
 
 
 def refuse_unread(config: RunConfig, algorithm: Algorithm) -> None:
@@ -29,85 +29,50 @@ def refuse_unread(config: RunConfig, algorithm: Algorithm) -> None:
 def unread(config: RunConfig, algorithm: Algorithm) -> dict[str, str]:
     """The options that mean nothing in this run, and why; also when they are not set."""
     before = registry.find(config.sampler, "sampler").option_prefix
-    of_sampler = {before + name: why for name, why in sampler_of(config).unread().items()}
-    return of_sampler | {
-        option: rule.why.format(name=algorithm.name)
-        for rule in _RULES
-        if rule.applies(config, algorithm)
-        for option in rule.options.split()
-    }
+    found = {before + name: why for name, why in sampler_of(config).unread().items()}
+    for options, is_unread, why in (*_beside_others(config), *_by(algorithm, config)):
+        found |= dict.fromkeys(options.split(), why) if is_unread else {}
+    return found
+
+
+def _beside_others(run: RunConfig) -> tuple[Rule, ...]:
+    """What other options leave without meaning."""
+    moves, rank = run.ref_sync_every is not None, run.lora_rank is not None
+    never = "with lora_rank the reference is the model without its adapter, which never moves"
+    return (
+        ("eval_every", not _evaluates(run), f"{NOT_HELD_OUT}: set eval_data"),
+        ("task", bool(run.data and run.model), f"model and data are given{NOBODY}"),
+        ("ref_sync_every", rank, never),
+        ("precompute_reference", moves, "ref_sync_every moves the reference"),
+        ("ref_sync_alpha", not moves, f"not ref_sync_every{NOBODY}"),
+        ("lora_alpha lora_modules", not rank, f"not lora_rank{NOBODY}"),
+    )
+
+
+def _by(algorithm: Algorithm, run: RunConfig) -> tuple[Rule, ...]:
+    """What the algorithm has no use for."""
+    name, inputs, requires = algorithm.name, algorithm.inputs, algorithm.requires
+    scores = run.data is None or bool(run.reward and run.eval_data)
+    unscored = f"{name} samples nothing, and nor does a held-out score: set reward and eval_data"
+    unrated = f"{name} learns without one and {NOT_HELD_OUT} to score: set eval_data"
+    new_rows = f"{name} makes new rows in every step: its reference model has to see those"
+
+    def lacks(what: str) -> str:
+        return f"{name} has no {what}{NOBODY}"
+
+    reference = "ref_sync_every ref_sync_alpha precompute_reference"
+    critic = "critic critic_learning_rate critic_warmup_steps"
+    return (
+        ("sampler", not (inputs.sampler or scores), unscored),
+        ("reward", not (inputs.scorer or _evaluates(run)), unrated),
+        ("precompute_reference", not inputs.fixed, new_rows),
+        (reference, "reference" not in requires, lacks("reference model")),
+        (critic, "critic" not in requires, lacks("critic model")),
+        ("max_rounds", not inputs.sampler, lacks("sampling in its rollout")),
+        ("sampler reward reward_timeout", not algorithm.generates, lacks("completions to score")),
+        ("temperature", not algorithm.generates, lacks("probabilities of tokens")),
+    )
 
 
 def _evaluates(run: RunConfig) -> bool:
     return run.data is None or run.eval_data is not None
-
-
-def _scores(run: RunConfig) -> bool:
-    return run.data is None or bool(run.reward and run.eval_data)
-
-
-class Rule(NamedTuple):
-    """When some options mean nothing, and why."""
-
-    options: str
-    applies: Callable[[RunConfig, Algorithm], bool]
-    why: str  # the algorithm is {name}
-
-
-_HELD_OUT = "there are no held-out prompts"
-_RULES = (  # of several about one option the last counts
-    Rule(
-        "sampler",
-        lambda run, of: not (of.inputs.sampler or _scores(run)),
-        "{name} samples nothing, and nor does a held-out score: set reward and eval_data",
-    ),
-    Rule(
-        "reward",
-        lambda run, of: not (of.inputs.scorer or _evaluates(run)),
-        "{name} learns without one and " + _HELD_OUT + " to score: set eval_data",
-    ),
-    Rule("eval_every", lambda run, _: not _evaluates(run), _HELD_OUT + ": set eval_data"),
-    Rule("task", lambda run, _: bool(run.data and run.model), "model and data are given" + NOBODY),
-    Rule(
-        "ref_sync_every",
-        lambda run, _: run.lora_rank is not None,
-        "with lora_rank the reference is the model without its adapter, which never moves",
-    ),
-    Rule(
-        "precompute_reference",
-        lambda run, _: run.ref_sync_every is not None,
-        "ref_sync_every moves the reference",
-    ),
-    Rule(
-        "precompute_reference",
-        lambda _, of: not of.inputs.fixed,
-        "{name} makes new rows in every step: its reference model has to see those",
-    ),
-    Rule("ref_sync_alpha", lambda run, _: not run.ref_sync_every, "not ref_sync_every" + NOBODY),
-    Rule("lora_alpha lora_modules", lambda run, _: not run.lora_rank, "not lora_rank" + NOBODY),
-    Rule(
-        "ref_sync_every ref_sync_alpha precompute_reference",
-        lambda _, of: "reference" not in of.requires,
-        "{name} has no reference model" + NOBODY,
-    ),
-    Rule(
-        "critic critic_learning_rate critic_warmup_steps",
-        lambda _, of: "critic" not in of.requires,
-        "{name} has no critic model" + NOBODY,
-    ),
-    Rule(
-        "max_rounds",
-        lambda _, of: not of.inputs.sampler,
-        "{name} has no sampling in its rollout" + NOBODY,
-    ),
-    Rule(
-        "sampler reward reward_timeout",
-        lambda _, of: not of.generates,
-        "{name} has no completions to score" + NOBODY,
-    ),
-    Rule(
-        "temperature",
-        lambda _, of: not of.generates,
-        "{name} has no probabilities of tokens" + NOBODY,
-    ),
-)

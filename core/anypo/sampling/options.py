@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from pydantic import Field
 
 from anypo.support.options import Options
 
 
-class SamplingOptions(Options):
+class SamplingOptions(Options, panel="Sampling"):
     """Who samples, and from which distribution."""
-
-    panel: ClassVar = "Sampling"
 
     sampler: str = Field("transformers", description="What samples completions; see anypo list.")
     temperature: float = Field(1.0, gt=0, description="Of sampling and of every log-prob.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -11,8 +11,14 @@ class Options(BaseModel):
     """Base of the blocks that the options of a run are made of: frozen, and strict about names.
 
     A block stands beside what reads it, in a file that imports nothing heavy: `--help` needs it.
+    It shows the options in the panel that the block names: `class Mine(Options, panel="Mine")`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    panel: ClassVar[str] = ""  # of `--help`, in which its options are shown
+    panel: ClassVar[str] = ""
+
+    def __init_subclass__(cls, panel: str = "", **config: Any) -> None:
+        super().__init_subclass__(**config)
+        if panel:
+            cls.panel = panel

@@ -8,21 +8,15 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import set_seed
 from torch import Tensor
 
 from anypo.errors import ConfigError
 from anypo.hooks.runtime import Runtime
 from anypo.models.options import RuntimeOptions
 
-__all__ = ["Distributed", "set_seed"]
-
 
 class Distributed:
     """Where a run trains: one process so far.
-
-    Args:
-        options: What device and precision are asked for.
 
     Raises:
         ConfigError: The device is not there, or several processes were started.

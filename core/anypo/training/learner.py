@@ -25,14 +25,7 @@ from anypo.training.options import LearnerOptions
 
 
 class Learner:
-    """The policy, and the reference and critic that the algorithm requires.
-
-    Args:
-        algorithm: What to optimise.
-        model: The policy.
-        config: With `steps`.
-        distributed: Where it is trained.
-    """
+    """The policy, and the reference and critic that the algorithm requires, and their optimizer."""
 
     def __init__(
         self,
@@ -67,20 +60,18 @@ class Learner:
             num_training_steps=(config.steps or 1) * self.updates_per_rollout,
         )
 
-    def annotate(self, batch: Batch) -> Batch:
-        """The batch of a whole rollout with what the models say of it before any update."""
-        batch = batch.replace(**{name: says(batch) for name, says in self.frozen.items()})
-        if self.critic is not None or self._stores_old_logprobs():
-            logprobs, values = self._without_gradient(self.model, batch, self.critic)
-            batch = batch.replace(old_logprobs=logprobs)
-            batch = batch if self.critic is None else batch.replace(values=values)
-        return batch
-
     def prepare(self, samples: Sequence[Sample], state: State) -> Batch:
         """The batch of a whole rollout, with all that the models and the plugins say of it."""
         batch = collate(samples, max_completion_length=self.config.max_completion_length)
-        batch = self.annotate(batch.to(self.runtime.device))
-        return self.algorithm.advantage(batch, state)
+        batch = batch.to(self.runtime.device)
+        said = {name: says(batch) for name, says in self.frozen.items()}
+        one_update = self.updates_per_rollout == 1  # whose own log-probs are the old ones
+        needed = self.algorithm.prepare_requires if one_update else self.algorithm.requires
+        if self.critic is not None or "old_logprobs" in needed:
+            said["old_logprobs"], values = self._without_gradient(self.model, batch, self.critic)
+            if self.critic is not None:
+                said["values"] = values
+        return self.algorithm.advantage(batch.replace(**said), state)
 
     def logprobs(self, batch: Batch) -> Tensor:
         """What the policy says of a whole batch, without gradient; [N, T]."""
@@ -107,7 +98,7 @@ class Learner:
             self.distributed.backward(loss.total)
             meter.add(loss)
         norm = self._clip_gradients(self.model, meter)
-        meter.end_update(norm)
+        meter.norms.append(norm)
         if self.critic is not None:
             self._clip_gradients(self.critic, meter)
         if only_critic or norm == 0:  # without a gradient, momentum would move the weights
@@ -119,11 +110,10 @@ class Learner:
     @torch.no_grad()
     def refresh_reference(self) -> None:
         """Move the reference towards the policy, by the share that the configuration says."""
-        if self.reference is None:
-            return
-        pairs = zip(self.reference.parameters(), self.model.parameters(), strict=True)
-        for reference, policy in pairs:
-            reference.lerp_(policy, self.config.ref_sync_alpha)
+        if self.reference is not None:
+            pairs = zip(self.reference.parameters(), self.model.parameters(), strict=True)
+            for reference, policy in pairs:
+                reference.lerp_(policy, self.config.ref_sync_alpha)
 
     def checkpoint(self) -> dict[str, Any]:
         """The weights that are not the policy's and cannot be made again from where it began."""
@@ -135,50 +125,35 @@ class Learner:
             parts["reference"] = self.reference.state_dict()
         return parts
 
-    def _stores_old_logprobs(self) -> bool:
-        """Whether the policy's log-probs at rollout time need a forward pass of their own."""
-        early = "old_logprobs" in self.algorithm.prepare_requires
-        needed = "old_logprobs" in self.algorithm.requires
-        return needed and (early or self.updates_per_rollout > 1)
-
     def _losses(self, batch: Batch, meter: Meter) -> Iterator[Loss]:
         """The losses of the micro-batches of a weighed batch."""
-        for index in self._micro_batches(batch, self._counting_units(batch)):
-            yield self._loss(batch.rows(index.to(self.runtime.device)), meter)
+        for rows in self._micro_batches(batch, self._counting_units(batch)):
+            yield self._loss(batch.rows(rows), meter)
 
     def _counting_units(self, batch: Batch) -> list[list[int]]:
         """The units with a weight somewhere: the others have no part in the loss."""
-        counts = torch.stack([weights.any(-1) for weights in batch.weights.values()]).any(0)
-        counting = counts.tolist()
+        counting = torch.stack([w.any(-1) for w in batch.weights.values()]).any(0).tolist()
         return [unit for unit in self.algorithm.units(batch) if any(counting[row] for row in unit)]
 
     def _loss(self, batch: Batch, meter: Meter) -> Loss:
-        with_gradient = "entropy" in self.algorithm.requires
-        scores = self._score(self.model, batch, self.critic, with_entropy_gradient=with_gradient)
+        scores = self._score(self.model, batch, self.critic)
         if "old_logprobs" in self.algorithm.requires and "old_logprobs" not in batch:
             # The policy has not moved since the rollout, so its old log-probs are these.
             batch = batch.replace(old_logprobs=scores.logprobs.detach())
-        if "sampler_logprobs" in batch and ("old_logprobs" in batch or not meter.updates):
-            ours = batch.old_logprobs if "old_logprobs" in batch else scores.logprobs.detach()
+        if "sampler_logprobs" in batch and ("old_logprobs" in batch or not meter.norms):
+            ours = batch.tensors.get("old_logprobs", scores.logprobs.detach())
             meter.compare(ours, batch.sampler_logprobs, batch.mask)
         return self.algorithm.loss(
             scores.logprobs, batch, values=scores.values, entropy=scores.entropy
         )
 
-    def _score(
-        self,
-        model: PreTrainedModel,
-        batch: Batch,
-        critic: Critic | None = None,
-        *,
-        with_entropy_gradient: bool = False,
-    ) -> TokenScores:
+    def _score(self, model: PreTrainedModel, batch: Batch, critic: Critic | None) -> TokenScores:
         with self.runtime.autocast():
             return score_tokens(
                 model,
                 batch,
                 temperature=self.config.temperature,
-                with_entropy_gradient=with_entropy_gradient,
+                with_entropy_gradient="entropy" in self.algorithm.requires,
                 critic=critic,
             )
 
@@ -188,19 +163,16 @@ class Learner:
     ) -> tuple[Tensor, Tensor]:
         """Log-probs and values of a whole batch, without gradient; [N, T] each."""
         logprobs, values = torch.zeros((2, *batch.mask.shape), device=self.runtime.device)
-        for index in self._micro_batches(batch):
-            rows = index.to(self.runtime.device)
+        for rows in self._micro_batches(batch, self.algorithm.units(batch)):
             scores = self._score(model, batch.rows(rows), critic)
             logprobs[rows] = scores.logprobs
             if scores.values is not None:
                 values[rows] = scores.values
         return logprobs, values
 
-    def _micro_batches(
-        self, batch: Batch, units: Sequence[Sequence[int]] | None = None
-    ) -> Iterator[Tensor]:
-        units = self.algorithm.units(batch) if units is None else units
-        return micro_batches(batch.sequence_lengths, self.runtime.token_budget, units)
+    def _micro_batches(self, batch: Batch, units: list[list[int]]) -> Iterator[Tensor]:
+        for rows in micro_batches(batch.sequence_lengths, self.runtime.token_budget, units):
+            yield rows.to(self.runtime.device)
 
     def _clip_gradients(self, part: nn.Module, meter: Meter) -> float:
         norm = self.distributed.clip_gradients(part.parameters(), self.config.max_grad_norm)

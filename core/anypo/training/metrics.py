@@ -21,9 +21,8 @@ class Meter:
     def __init__(self) -> None:
         self.terms: dict[str, float] = defaultdict(float)
         self.sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
-        self.largest_mismatch: float | None = None
-        self.updates = 0
-        self.norm = 0.0
+        self.largest_mismatches: list[float] = []  # of each micro-batch
+        self.norms: list[float] = []  # of the gradient of each update
 
     def add(self, loss: Loss) -> None:
         """Count a micro-batch."""
@@ -39,13 +38,7 @@ class Meter:
         for name, value in (("mean", gap.abs()), ("ratio", F.exp_ratio(gap))):
             self.sums[f"mismatch/{name}"][0] += float(value.sum())
             self.sums[f"mismatch/{name}"][1] += gap.numel()
-        largest = float(gap.abs().max()) if gap.numel() else 0.0
-        self.largest_mismatch = max(self.largest_mismatch or 0.0, largest)
-
-    def end_update(self, norm: float) -> None:
-        """Count an optimizer step and the norm of its gradient."""
-        self.updates += 1
-        self.norm += norm
+        self.largest_mismatches.append(float(gap.abs().max()) if gap.numel() else 0.0)
 
     def latest(self) -> dict[str, float]:
         """The sums of the loss terms so far."""
@@ -53,18 +46,16 @@ class Meter:
 
     def means(self) -> dict[str, float]:
         """Losses per update, and metrics per token."""
-        updates = max(self.updates, 1)
-        largest = self.largest_mismatch
+        updates, gaps = max(len(self.norms), 1), self.largest_mismatches
         return {
-            "grad_norm": self.norm / updates,
-            **{_key(name): term / updates for name, term in self.terms.items()},
+            **({"grad_norm": sum(self.norms) / updates} if self.norms else {}),
+            **{
+                name if name == "loss" else f"loss/{name}": term / updates
+                for name, term in self.terms.items()
+            },
             **{name: total / max(count, 1.0) for name, (total, count) in self.sums.items()},
-            **({} if largest is None else {"mismatch/max": largest}),
+            **({"mismatch/max": max(gaps)} if gaps else {}),
         }
-
-
-def _key(term: str) -> str:
-    return term if term == "loss" else f"loss/{term}"
 
 
 def sample_metrics(samples: Sequence[Sample]) -> dict[str, float]:
@@ -90,23 +81,9 @@ def _mean(values: Sequence[float]) -> float:
     return sum(known) / max(len(known), 1)
 
 
-class Clock:
-    """Seconds per phase of a step."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Time the block."""
-        start = time.perf_counter()
-        yield
-        self.seconds[name] = time.perf_counter() - start
-
-    def total(self) -> float:
-        """Seconds of all phases."""
-        return sum(self.seconds.values())
-
-    def metrics(self) -> dict[str, float]:
-        """Seconds by phase, as metrics."""
-        return {f"seconds/{name}": seconds for name, seconds in self.seconds.items()}
+@contextmanager
+def timed(seconds: dict[str, float], phase: str) -> Iterator[None]:
+    """Note the seconds that the block takes, as `seconds/PHASE`."""
+    start = time.perf_counter()
+    yield
+    seconds[f"seconds/{phase}"] = time.perf_counter() - start

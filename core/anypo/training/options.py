@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -12,10 +12,8 @@ from anypo.sampling.options import SamplingOptions
 from anypo.support.options import Options
 
 
-class StepOptions(Options):
+class StepOptions(Options, panel="Steps"):
     """How long to train, and what a step is."""
-
-    panel: ClassVar = "Steps"
 
     steps: int | None = Field(
         None, ge=1, description="Rollouts. Without it, what data_epochs says."
@@ -30,10 +28,8 @@ class StepOptions(Options):
     seed: int = Field(0, ge=0, lt=2**32, description="Of sampling and shuffling.")
 
 
-class OptimizerOptions(Options):
+class OptimizerOptions(Options, panel="Optimizer"):
     """How an optimizer step is made."""
-
-    panel: ClassVar = "Optimizer"
 
     learning_rate: float = Field(1e-6, gt=0, description="Peak learning rate of AdamW.")
     warmup_steps: int = Field(10, ge=0, description="Steps over which the learning rate rises.")
@@ -44,10 +40,8 @@ class OptimizerOptions(Options):
     max_grad_norm: float = Field(1.0, gt=0, description="Gradients are clipped to this norm.")
 
 
-class ReferenceOptions(Options):
+class ReferenceOptions(Options, panel="Reference model"):
     """The reference model, where the algorithm has one."""
-
-    panel: ClassVar = "Reference model"
 
     ref_sync_every: int | None = Field(
         None, ge=1, description="Steps between its updates from the policy."
@@ -60,10 +54,8 @@ class ReferenceOptions(Options):
     )
 
 
-class EvaluationOptions(Options):
+class EvaluationOptions(Options, panel="Evaluation"):
     """What is measured on held-out rows, and when."""
-
-    panel: ClassVar = "Evaluation"
 
     eval_data: str | None = Field(None, description="Held-out rows, like --data.")
     eval_every: int = Field(50, ge=1, description="Steps between evaluations.")

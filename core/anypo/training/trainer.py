@@ -19,7 +19,7 @@ from anypo.hooks.rollout import Scorer
 from anypo.hooks.specs import State
 from anypo.sampling.sampler import PolicySampler
 from anypo.training.learner import Learner
-from anypo.training.metrics import Clock, Meter, sample_metrics
+from anypo.training.metrics import Meter, sample_metrics, timed
 from anypo.training.options import TrainerOptions
 
 Evaluation = Callable[[], dict[str, float]]
@@ -37,16 +37,7 @@ class Report:
 
 
 class Trainer:
-    """Trains a model by an algorithm.
-
-    Args:
-        learner: What is trained, and by which algorithm.
-        sampler: Draws completions from the policy.
-        scorer: Rewards them.
-        prompts: To train on.
-        evaluations: What to measure before, now and then, and after; each returns metrics.
-        config: With `steps`.
-    """
+    """Trains what a learner holds; evaluates before, after, and now and then in between."""
 
     def __init__(
         self,
@@ -80,23 +71,24 @@ class Trainer:
 
     def step(self, step: int) -> Report:
         """One rollout and the updates made with it."""
-        clock, meter = Clock(), Meter()
-        with clock.phase("rollout"):
+        seconds: dict[str, float] = {}
+        meter = Meter()
+        with timed(seconds, "rollout"):
             report = self._roll_out(step)
         if not report.samples:  # all were dropped: there is nothing to learn from
             return report
-        with clock.phase("annotate"):
+        with timed(seconds, "annotate"):
             batch = self.learner.prepare(report.samples, self.state)
-        with clock.phase("update"):
+        with timed(seconds, "update"):
             only_critic = step <= self.config.critic_warmup_steps
             for index in self._minibatches(batch, step):
                 self.learner.update(batch.rows(index), meter, only_critic=only_critic)
-        with clock.phase("sync"):
+        with timed(seconds, "sync"):
             self.sampler.sync(self.model)
             if self.config.ref_sync_every and step % self.config.ref_sync_every == 0:
                 self.learner.refresh_reference()
-        report.metrics |= meter.means() | sample_metrics(report.samples) | clock.metrics()
-        report.metrics["tokens_per_second"] = int(batch.lengths.sum()) / clock.total()
+        report.metrics |= meter.means() | sample_metrics(report.samples) | seconds
+        report.metrics["tokens_per_second"] = int(batch.lengths.sum()) / sum(seconds.values())
         return report
 
     def checkpoint(self) -> dict[str, Any]:

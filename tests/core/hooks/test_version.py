@@ -48,8 +48,10 @@ def members(name, owner):
 
 def public(module):
     found = {}
-    for name in module.__all__:
+    for name in dir(module):
         item, full = getattr(module, name), f"{module.__name__}.{name}"
+        if name.startswith("_") or inspect.ismodule(item):
+            continue
         found |= parameters(full, item) if inspect.isfunction(item) else {full: ""}
         if name in GIVEN_TO_PLUGINS:
             found |= members(full, item)
