@@ -47,12 +47,11 @@ def ensure_task(task: ChosenTask | None, progress: Progress) -> Path:
     cache = cache_directory()
     folder = cache / f"{task.name.replace(':', '.')}-{task.plugin.fingerprint()}"
     if not folder.exists():
-        where = {"dir": cache, "prefix": ".unfinished-"}
-        with TemporaryDirectory(**where, ignore_cleanup_errors=True) as unfinished:
-            task.plugin.make(Path(unfinished), progress)
-            _mark(Path(unfinished, "model", "config.json"), task.name)
+        with TemporaryDirectory(dir=cache, prefix=".unfinished-", ignore_cleanup_errors=True) as at:
+            task.plugin.make(Path(at), progress)
+            _mark(Path(at, "model", "config.json"), task.name)
             try:
-                Path(unfinished).rename(folder)
+                Path(at).rename(folder)
             except OSError:
                 if not folder.exists():  # otherwise another run made the same meanwhile
                     raise

@@ -5,7 +5,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from anypo import compose, run
+from anypo import Transformers, compose, run
 from anypo.errors import ConfigError, DataError, ModelError, RewardError
 from anypo.models.load import has_scalar_head, load_config
 from anypo.rewards.load import load_reward
@@ -378,3 +378,20 @@ def test_a_run_that_saved_no_model_is_no_model(setting, tmp_path):
     match = "holds no model: the run ended before it saved one"
     refused(setting, ModelError, match, model=str(tmp_path / "broken"))
     refused(setting, ModelError, match, reward=[str(tmp_path / "broken")])
+
+
+def test_a_sampler_of_a_tiny_model_starts_on_one_thread(setting, monkeypatch):
+    started, start = [], Transformers.start
+
+    def watched(self, model, runtime, max_length):
+        started.append((torch.get_num_threads(), max_length))
+        return start(self, model, runtime, max_length)
+
+    monkeypatch.setattr(Transformers, "start", watched)
+    torch.set_num_threads(2)
+    try:
+        run("grpo", **setting, max_prompt_length=500)
+        assert started == [(1, 508)]
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
