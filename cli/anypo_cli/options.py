@@ -13,7 +13,7 @@ from anypo.composition.compose import assemble
 from anypo.composition.explain import first_line
 from anypo.composition.knobs import Knob, resolve_knobs
 from anypo.composition.stack import Stack, lay
-from anypo.errors import ConfigError, PluginError
+from anypo.errors import ConfigError
 from anypo.hooks import registry
 from anypo.runs.options import RunConfig, RunOptions, config_class, make_config, panels
 from anypo.runs.recipe import Recipe
@@ -28,23 +28,22 @@ FILE_OPTIONS = {
 }
 
 
-def build_command(recipe: Recipe, file: str = "", written: Recipe | None = None) -> Any:
+def build_command(recipe: Recipe, written: Recipe | None = None) -> Any:
     """The command that runs the recipe's algorithm, with an option for every knob.
 
     Args:
         recipe: What is known before the options are read.
-        file: With which it began, if there is one.
-        written: What that says.
+        written: What the file says with which it began, if there is one.
 
     Raises:
         PluginError: A name is unknown or a plugin does not load.
         ConfigError: A knob is called like a run option.
     """
-    stack = _laid(recipe, file)
+    stack = lay([recipe.algorithm], recipe.hooks)
     knobs = resolve_knobs(stack, {})
     if written is not None and written.algorithm:
         same = (written.algorithm, written.hooks) == (recipe.algorithm, recipe.hooks)
-        own = stack if same else _laid(written, file)
+        own = stack if same else lay([written.algorithm], written.hooks)
         recipe = replace(recipe, knobs=_chosen(written.knobs, own))
     config = config_class(recipe.options.get("sampler", SAMPLER))
     taken = knobs.keys() & {*config.model_fields, *FILE_OPTIONS}
@@ -63,18 +62,6 @@ def build_command(recipe: Recipe, file: str = "", written: Recipe | None = None)
     app = typer.Typer(add_completion=False)
     app.command(recipe.algorithm, help="\n\n".join(map(_about, stack.layers)))(command)
     return typer.main.get_command(app)
-
-
-def _laid(recipe: Recipe, file: str) -> Stack:
-    """The stack of a recipe; if it lacks a plugin, the error tells what the file was made with."""
-    try:
-        return lay([recipe.algorithm], recipe.hooks)
-    except PluginError as error:
-        if not file:
-            raise
-        from anypo.runs.provenance import uninstalled
-
-        raise PluginError(f"{error}{uninstalled(file)}") from error
 
 
 def _chosen(knobs: Mapping[str, Any], stack: Stack) -> dict[str, Any]:
@@ -114,7 +101,7 @@ def _execute(recipe: Recipe, stack: Stack, given: dict[str, Any]) -> None:
 
     disable_progress_bar()  # of transformers: a run shows one bar, its own
     with make_display() as display:
-        for change in changes(config_file, algorithm) if config_file else ():
+        for change in changes(config_file, algorithm, config) if config_file else ():
             display.note(change)
         folder = train(algorithm, config, display)
     display.finished(folder)

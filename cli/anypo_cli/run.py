@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from typer.core import TyperGroup
 
-from anypo.errors import ConfigError
+from anypo.errors import ConfigError, PluginError
 from anypo.hooks import registry
 
 if TYPE_CHECKING:
@@ -37,7 +37,10 @@ class RunGroup(TyperGroup):
         recipe = _told_before_options(names, rest, written)
         from anypo_cli.options import build_command  # imports torch, which takes a second
 
-        return recipe.algorithm, build_command(recipe, file, written), rest
+        try:
+            return recipe.algorithm, build_command(recipe, written), rest
+        except PluginError as error:
+            raise PluginError(f"{error}{_uninstalled(file)}") from error
 
 
 def _leading_names(args: Sequence[str]) -> list[str]:
@@ -47,6 +50,12 @@ def _leading_names(args: Sequence[str]) -> list[str]:
             break
         names.append(argument)
     return names
+
+
+def _uninstalled(file: str) -> str:
+    from anypo.runs.provenance import uninstalled
+
+    return uninstalled(file) if file else ""
 
 
 def _file(args: Sequence[str]) -> tuple[str, Recipe]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from anypo.errors import ConfigError, RewardError, nearest
+from anypo.errors import AnypoError, ConfigError, PluginError, RewardError, nearest
 from anypo.hooks import registry
 from anypo.hooks.runtime import Runtime
 from anypo.rewards.model import ScoreOfModel
@@ -39,10 +39,9 @@ def load_reward(spec: str, runtime: Runtime | None = None) -> Reward:
         PluginError: It is disabled or broken, or several distributions offer it.
     """
     source, weight = _split_weight(spec)
-    name, argument = _split_argument(source)
-    if registry.knows(name, "reward"):
-        entry = registry.find(name, "reward")
-        return Reward(entry.name, entry.load()(argument), weight, source)
+    if found := installed_reward(spec):
+        entry, argument = found
+        return Reward(entry.name, _made(entry, argument), weight, source)
     if source and (Path(source).is_dir() or ("/" in source and ":" not in source)):
         if not Path(source).exists() and Path(source).parent.is_dir():
             raise RewardError(f"there is no model directory '{source}' to score with")
@@ -50,8 +49,8 @@ def load_reward(spec: str, runtime: Runtime | None = None) -> Reward:
     if ":" not in source:
         known = [entry.name for entry in registry.entries("reward")]
         raise RewardError(
-            f"there is no reward '{name}'{nearest(name, known)}; name your own as file.py:function "
-            "or package.module:function, or a model directory"
+            f"there is no reward '{source}'{nearest(source, known)}; name your own as "
+            "file.py:function or package.module:function, or a model directory"
         )
     try:
         function = load_function(source)
@@ -60,13 +59,28 @@ def load_reward(spec: str, runtime: Runtime | None = None) -> Reward:
     return Reward(source.rpartition(":")[2], function, weight, source)
 
 
-def _split_argument(source: str) -> tuple[str, str]:
-    """The name, which may be `DISTRIBUTION:NAME`, and what follows it."""
-    first, _, rest = source.partition(":")
+def installed_reward(spec: str) -> tuple[registry.Entry, str] | None:
+    """The installed reward that is named, by `NAME` or `DISTRIBUTION:NAME`, and its argument."""
+    first, _, rest = _split_weight(spec)[0].partition(":")
     second, _, argument = rest.partition(":")
-    if not registry.knows(first, "reward") and registry.knows(f"{first}:{second}", "reward"):
-        return f"{first}:{second}", argument
-    return first, rest
+    for name, following in ((first, rest), (f"{first}:{second}", argument)):
+        if registry.knows(name, "reward"):
+            return registry.find(name, "reward"), following
+    return None
+
+
+def _made(entry: registry.Entry, argument: str) -> Callable[..., Any]:
+    """The function that a plugin makes of an argument."""
+    make = entry.load()
+    try:
+        function = make(argument)
+    except AnypoError:
+        raise
+    except Exception as error:
+        raise PluginError(f"{entry} is broken: {type(error).__name__}: {error}") from error
+    if not callable(function):
+        raise PluginError(f"{entry} is broken: it makes {function!r:.60}, which is no function")
+    return function  # type: ignore[no-any-return]
 
 
 def _split_weight(spec: str) -> tuple[str, float]:

@@ -11,11 +11,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from anypo.hooks import registry
 from anypo.hooks.version import HOOK_API_VERSION
+from anypo.rewards.load import installed_reward
 
 if TYPE_CHECKING:
     from anypo.composition.algorithm import Algorithm
     from anypo.composition.stack import Layer
+    from anypo.runs.options import RunConfig
 
 LOCK = "plugins.lock.json"
 LIBRARIES = ("anypo", "torch", "transformers", "accelerate", "pluggy", "pydantic")
@@ -23,14 +26,18 @@ LIBRARIES = ("anypo", "torch", "transformers", "accelerate", "pluggy", "pydantic
 Lock = dict[str, Any]
 
 
-def describe(algorithm: Algorithm) -> Lock:
-    """The plugins of a stack, bottom first, and the versions of what they run on."""
+def describe(algorithm: Algorithm, config: RunConfig | None = None) -> Lock:
+    """The plugins of a stack, bottom first, and the versions of what they run on.
+
+    With the options of a run, also the sampler, rewards and task that they name.
+    """
     libraries = {name: _version(name) for name in LIBRARIES}
     python = platform.python_version()
     return {
         "algorithm": algorithm.name,
         "versions": {"python": python, **libraries, "hook API": HOOK_API_VERSION},
         "plugins": [_plugin(i, layer, algorithm) for i, layer in enumerate(algorithm.layers)],
+        "used": [_used(entry) for entry in _named(config)] if config else [],
     }
 
 
@@ -40,12 +47,13 @@ def write_lock(folder: Path, lock: Mapping[str, Any]) -> None:
     (folder / LOCK).write_text(text + "\n", encoding="utf-8")
 
 
-def changes(config: str, algorithm: Algorithm) -> list[str]:
+def changes(file: str, algorithm: Algorithm, config: RunConfig) -> list[str]:
     """What has changed since the run whose config.toml this is; nothing if it left no lock."""
-    path = Path(config).with_name(LOCK)
+    path = Path(file).with_name(LOCK)
     try:
         old = json.loads(path.read_text(encoding="utf-8"))
-        return [f"since '{path.parent}': {text}" for text in differences(old, describe(algorithm))]
+        found = differences(old, describe(algorithm, config))
+        return [f"since '{path.parent}': {text}" for text in found]
     except FileNotFoundError:
         return []
     except Exception as error:  # a damaged file must not stop the run
@@ -56,7 +64,8 @@ def uninstalled(config: str) -> str:
     """What to install to repeat the run whose config.toml this is, as part of a sentence."""
     path = Path(config).with_name(LOCK)
     try:
-        plugins = json.loads(path.read_text(encoding="utf-8"))["plugins"]
+        lock = json.loads(path.read_text(encoding="utf-8"))
+        plugins = [*lock["plugins"], *lock.get("used", [])]
         wanted = {plugin["distribution"]: plugin["version"] for plugin in plugins}
     except Exception:  # that it cannot be told is not what is wrong
         return ""
@@ -76,6 +85,8 @@ def differences(old: Lock, new: Lock) -> list[str]:
         found += [f"{_title(now[name])} is new in the stack" for name in now if name not in was]
         if was.keys() == now.keys() and list(was) != list(now):
             found.append(f"the stack is {' + '.join(now)}, it was {' + '.join(was)}")
+    used, using = ({(u["kind"], u["name"]): u for u in lock.get("used", [])} for lock in (old, new))
+    found += [_change(used[name], using[name]) for name in using if name in used]
     for name in {**old["versions"], **new["versions"]}:
         before, after = (lock["versions"].get(name) or "absent" for lock in (old, new))
         found += [f"{name} is {after}, it was {before}"] if before != after else []
@@ -97,6 +108,25 @@ def _plugin(position: int, layer: Layer, algorithm: Algorithm) -> dict[str, Any]
     }
 
 
+def _named(config: RunConfig) -> list[registry.Entry]:
+    """The plugins that options name."""
+    rewards = [found[0] for spec in config.reward if (found := installed_reward(spec))]
+    needs_task = config.model is None or config.data is None
+    task = [registry.find(config.task, "task")] if needs_task else []
+    return [registry.find(config.sampler, "sampler"), *rewards, *task]
+
+
+def _used(entry: registry.Entry) -> dict[str, Any]:
+    return {
+        "kind": entry.kind,
+        "name": entry.name,
+        "distribution": entry.distribution,
+        "version": entry.version,
+        "class": entry.entry_point.value,
+        "sha256": _sha256(entry.load()),
+    }
+
+
 def _sha256(definition: Any) -> str | None:
     """Of the file; None where there is none, as in an interactive session."""
     try:
@@ -113,11 +143,11 @@ def _version(distribution: str) -> str | None:
 
 
 def _label(plugin: Mapping[str, Any]) -> str:
-    return ".".join(filter(None, (plugin["name"], plugin["stage"])))
+    return ".".join(filter(None, (plugin["name"], plugin.get("stage"))))
 
 
 def _title(plugin: Mapping[str, Any]) -> str:
-    return f"plugin '{_label(plugin)}' of {_origin(plugin)}"
+    return f"{plugin.get('kind', 'plugin')} '{_label(plugin)}' of {_origin(plugin)}"
 
 
 def _origin(plugin: Mapping[str, Any]) -> str:

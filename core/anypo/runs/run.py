@@ -58,7 +58,7 @@ def train(algorithm: Algorithm, config: RunConfig, observer: Observer) -> Path:
     _explain_inert_stages(algorithm, config, observer)
     setup = set_up(algorithm, config, task, distributed.runtime, observer)
     trainer = make_trainer(algorithm, setup, distributed)
-    directory.begin(_recipe(algorithm, setup.config), describe(algorithm))
+    directory.begin(_recipe(algorithm, setup.config), describe(algorithm, setup.config))
     with sensible_threads(trainer.model):
         _train(trainer, setup, directory, observer)
     return directory.path

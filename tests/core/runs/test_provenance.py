@@ -11,8 +11,10 @@ import pytest
 
 import anypo_plugins.cispo
 from anypo import HOOK_API_VERSION, Plugin, compose, hookimpl, run
+from anypo.runs.options import make_config
 from anypo.runs.provenance import changes, describe, differences, uninstalled, write_lock
 
+OPTIONS = make_config({})
 LAMPREY = '''\
 from anypo import Plugin, hookimpl
 
@@ -176,11 +178,11 @@ def test_other_versions_are_named(lock):
 
 def test_a_changed_file_is_seen_beside_an_old_config(tmp_path, lamprey):
     config, algorithm = str(tmp_path / "config.toml"), compose("grpo", "lamprey")
-    assert changes(config, algorithm) == []
+    assert changes(config, algorithm, OPTIONS) == []
     write_lock(tmp_path, describe(algorithm))
-    assert changes(config, algorithm) == []
+    assert changes(config, algorithm, OPTIONS) == []
     lamprey.write_text(LAMPREY + "# another\n")
-    (change,) = changes(config, algorithm)
+    (change,) = changes(config, algorithm, OPTIONS)
     assert change.startswith(f"since '{tmp_path}': plugin 'lamprey' of anypo-lamprey 1.0: the file")
 
 
@@ -188,7 +190,7 @@ def test_a_changed_file_is_seen_beside_an_old_config(tmp_path, lamprey):
 def test_a_damaged_lock_is_said_and_stops_nothing(tmp_path, text):
     (tmp_path / "plugins.lock.json").write_text(text)
     config = str(tmp_path / "config.toml")
-    (change,) = changes(config, compose("grpo"))
+    (change,) = changes(config, compose("grpo"), OPTIONS)
     assert "plugins.lock.json' is damaged" in change
     assert uninstalled(config) == ""
 
@@ -217,4 +219,47 @@ def test_a_run_and_its_checkpoints_hold_the_lock(tmp_path, model_dir):
         **options,
     )
     locks = [folder / "plugins.lock.json", folder / "checkpoints/step-000001/plugins.lock.json"]
-    assert [json.loads(path.read_text()) for path in locks] == [describe(algorithm)] * 2
+    config = make_config({"model": model_dir, "data": data, "reward": ["length"]})
+    expected = [describe(algorithm, config)] * 2
+    assert [json.loads(path.read_text()) for path in locks] == expected
+
+
+ECHO = """
+from anypo import Transformers
+
+class Echo(Transformers):
+    loud: bool = False
+
+def polite(argument):
+    def polite(completions, **_):
+        return [1.0 for _ in completions]
+    return polite
+"""
+
+
+def test_whatever_else_the_options_name_is_described_and_compared(tmp_path, install):
+    code = {"echo_module.py": ECHO}
+    others = {
+        "anypo.samplers": {"echo": "echo_module:Echo"},
+        "anypo.rewards": {"polite": "echo_module:polite"},
+    }
+    info = install("anypo-echo", {}, code, others=others)
+    config = make_config({"sampler": "echo", "reward": ["polite=0.5", "regex:a=1", "mine.py:f"]})
+    lock = describe(compose("grpo"), config)
+    names = [(used["kind"], used["name"], used["distribution"]) for used in lock["used"]]
+    assert names == [
+        ("sampler", "echo", "anypo-echo"),
+        ("reward", "polite", "anypo-echo"),
+        ("reward", "regex", "anypo"),
+        ("task", "addition", "anypo"),
+    ]
+    write_lock(tmp_path, lock)
+    file = str(tmp_path / "config.toml")
+    assert changes(file, compose("grpo"), config) == []
+    (info.parent / "echo_module.py").write_text(ECHO + "# another\n")
+    first, second = changes(file, compose("grpo"), config)
+    assert first.startswith(f"since '{tmp_path}': sampler 'echo' of anypo-echo 1.0: the file")
+    assert second.startswith(f"since '{tmp_path}': reward 'polite' of anypo-echo 1.0: the file")
+    lock["used"][0]["distribution"] = "anypo-gone"
+    write_lock(tmp_path, lock)
+    assert uninstalled(file) == f"; '{tmp_path}' was made with anypo-gone 1.0"
