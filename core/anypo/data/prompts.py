@@ -53,18 +53,12 @@ def to_prompts(
     """The tokenised prompts of the rows of a data set, each with its other columns.
 
     A prompt is a string, or a list of messages that goes through the tokenizer's chat template.
-    So is a completion. It gets an end-of-sequence token, and is cut where it is too long.
-
-    Args:
-        name: What to call the data set in an error.
-        rows: Those that one row became follow each other.
-        tokenizer: Of the model that will complete the prompts.
-        inputs: What of a row is read beside its prompt.
-        max_prompt_length: Tokens; a longer prompt is an error, never cut in silence.
-        max_completion_length: Tokens; what is longer is cut.
+    So is a completion. It gets an end-of-sequence token, and is cut at `max_completion_length`
+    tokens. Rows that one row became follow each other.
 
     Raises:
-        DataError: A row lacks a column, or its content is unusable.
+        DataError: A row lacks a column, its content is unusable, or its prompt has more than
+            `max_prompt_length` tokens: a prompt is never cut. The data set is called `name`.
     """
     tokens, limits, found = Tokens(tokenizer), (max_prompt_length, max_completion_length), Prompts()
     for number, parts in groupby(rows, lambda row: row.number):

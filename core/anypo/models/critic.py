@@ -33,8 +33,6 @@ class Critic(nn.Module):
         self, batch: Batch, positions: TokenPositions, policy_states: Float[Tensor, "M H"]
     ) -> Float[Tensor, " M"]:
         """The value before each of the M unmasked tokens; the states are those of the policy."""
-        states = policy_states
-        if self.body is not None:
-            states = hidden_states(self.body, batch, positions)
+        states = policy_states if self.body is None else hidden_states(self.body, batch, positions)
         values: Tensor = self.head(states).float().squeeze(-1)
         return values

@@ -29,10 +29,8 @@ class Reward:
 def load_reward(spec: str, runtime: Runtime | None = None) -> Reward:
     """The reward that a specification names.
 
-    Args:
-        spec: `NAME` or `NAME:ARGUMENT` of one that is installed, `file.py:function`,
-            `package.module:function`, or a model directory or hub name; `=WEIGHT` may follow.
-        runtime: How a model is run.
+    That is `NAME` or `NAME:ARGUMENT` of one that is installed, `file.py:function`,
+    `package.module:function`, or a model directory or hub name; `=WEIGHT` may follow.
 
     Raises:
         RewardError: It cannot be imported or is not callable, or the model scores no texts.

@@ -69,20 +69,17 @@ class TransformersEngine:
         input_ids = pad(ids).to(self.model.device)
         attention_mask = pad(list(map(torch.ones_like, ids))).to(self.model.device)
         recorder = _Recorder(request)
-        settings = GenerationConfig(
-            do_sample=True,
-            top_k=0,
-            max_new_tokens=request.max_completion_length,
-            eos_token_id=end_tokens,
-            pad_token_id=end_tokens[0],
-        )
         with _neutral_generation(self.model):
             sequences: Tensor = self.model.generate(  # type: ignore[operator]
                 input_ids.repeat_interleave(n, 0),
                 attention_mask=attention_mask.repeat_interleave(n, 0),
                 past_key_values=self._prefilled(input_ids[:, :-1], attention_mask[:, :-1], n),
-                generation_config=settings,
                 logits_processor=LogitsProcessorList([recorder]),
+                do_sample=True,
+                top_k=0,
+                max_new_tokens=request.max_completion_length,
+                eos_token_id=end_tokens,
+                pad_token_id=end_tokens[0],
             )
         completions = sequences[:, input_ids.shape[1] :]
         logprobs = recorder.logprobs(sequences)
