@@ -1,7 +1,5 @@
 """Conversations as tokens: what a chat template makes of them, and which of it are replies."""
 
-from __future__ import annotations
-
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -8,8 +8,6 @@ unpaired preferences      prompt, completion, label   or pairs: chosen is true, 
 A prompt and what follows it are texts or lists of messages.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Turn the rows of a data set into prompts, and the completions that they hold into tokens."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """A critic: what return is expected before each token."""
 
-from __future__ import annotations
-
 import copy
 
 from jaxtyping import Float

@@ -4,8 +4,6 @@ The logits of a whole batch, [N, T, V], never exist: the language-model head is 
 unmasked tokens a chunk at a time, and applied again in the backward pass.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

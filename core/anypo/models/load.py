@@ -1,7 +1,5 @@
 """Load models and tokenizers, and what a run must know of them."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext

@@ -1,7 +1,5 @@
 """Cut a batch into parts that fit into the memory."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from operator import itemgetter
 

@@ -1,7 +1,5 @@
 """Find reward functions by what the user calls them."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """Options about rewards."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 from pydantic import Field

@@ -7,8 +7,6 @@ of the last token, reward) pairs rewards the steps of a completion; its score is
 the tokens, a function may name an argument `completion_tokens`: each token as text.
 """
 
-from __future__ import annotations
-
 import copy
 import math
 import traceback

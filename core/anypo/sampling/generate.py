@@ -1,7 +1,5 @@
 """Sample completions with the policy itself, by `generate` of transformers."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
