@@ -37,10 +37,10 @@ class Conversation:
 
 @dataclass(frozen=True)
 class Encoded:
-    """A text as tokens, with the character at which each ends."""
+    """A text as tokens."""
 
     ids: list[int]
-    ends: list[int]
+    ends: list[int]  # the character at which each ends
 
 
 class Chat:

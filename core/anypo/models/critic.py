@@ -13,10 +13,8 @@ from anypo.models.forward import TokenPositions, hidden_states
 class Critic(nn.Module):
     """A decoder and a linear head without bias that starts at 0, so that no return is expected.
 
-    Args:
-        model: The policy.
-        shares_body: Whether the decoder is the policy's own; else it is a copy to be trained, but
-            for what is frozen in the policy, which it shares.
+    With `shares_body` the decoder is the policy's own; else it is a copy to be trained, but for
+    what is frozen in the policy, which it shares.
     """
 
     def __init__(self, model: PreTrainedModel, *, shares_body: bool) -> None:

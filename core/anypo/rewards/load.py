@@ -44,10 +44,10 @@ def load_reward(spec: str, runtime: Runtime | None = None) -> Reward:
             raise RewardError(f"there is no model directory '{source}' to score with")
         return Reward(Path(source).name, ScoreOfModel(source, runtime or Runtime()), weight, source)
     if ":" not in source:
-        known = [entry.name for entry in registry.entries("reward")]
+        near = nearest(name, [entry.name for entry in registry.entries("reward")])
         raise RewardError(
-            f"there is no reward '{name}'{nearest(name, known)}; name your own as file.py:function "
-            "or package.module:function, or a model directory"
+            f"there is no reward '{name}'{near}; name your own as file.py:function or "
+            "package.module:function, or a model directory"
         )
     try:
         function = load_function(source)

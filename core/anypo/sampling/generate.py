@@ -84,10 +84,8 @@ class TransformersEngine:
         ends = torch.isin(completions, torch.tensor(end_tokens, device=completions.device))
         # Filler after the end is an end token too: the first one counts, itself included.
         lengths = completions.shape[1] - (ends.cumsum(-1) > 0).sum(-1) + ends.any(-1).long()
-        return [
-            (completions[row, :length].tolist(), logprobs[row, :length].tolist())
-            for row, length in enumerate(lengths.tolist())
-        ]
+        drawn = zip(completions.tolist(), logprobs.tolist(), lengths.tolist(), strict=True)
+        return [(ids[:length], scores[:length]) for ids, scores, length in drawn]
 
     def _prefilled(
         self, input_ids: Int[Tensor, "P L"], attention_mask: Int[Tensor, "P L"], n: int
