@@ -96,9 +96,8 @@ def _read(
         whole = tokens.example(row["prompt"], held, options)
     else:
         whole = Example(tokens.prompt(row["prompt"], options=options))
-    for column, content in held.items():
-        if tokens.says_nothing(content):
-            raise DataError(f"'{column}' is empty")
+    if empty := [column for column, content in held.items() if tokens.says_nothing(content)]:
+        raise DataError(f"'{empty[0]}' is empty")
     if len(whole.prompt) > max_prompt:
         raise DataError(
             f"the prompt has {len(whole.prompt)} tokens, the limit is {max_prompt}; "

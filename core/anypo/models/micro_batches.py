@@ -26,8 +26,7 @@ def micro_batches(
     units = [[row] for row in range(len(lengths))] if units is None else units
     sizes = lengths.tolist()
     sized = [(max(sizes[row] for row in unit), unit) for unit in units]
-    chosen: list[int] = []
-    longest = 0
+    chosen, longest = list[int](), 0
     for size, unit in sorted(sized, key=itemgetter(0), reverse=True):
         if chosen and (len(chosen) + len(unit)) * longest > token_budget:
             yield torch.tensor(chosen)
