@@ -1,7 +1,5 @@
 """Conversations as tokens: what a chat template makes of them, and which of it are replies."""
 
-from __future__ import annotations
-
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -39,10 +37,10 @@ class Conversation:
 
 @dataclass(frozen=True)
 class Encoded:
-    """A text as tokens, with the character at which each ends."""
+    """A text as tokens."""
 
     ids: list[int]
-    ends: list[int]
+    ends: list[int]  # the character at which each ends
 
 
 class Chat:

@@ -1,7 +1,5 @@
 """What an algorithm reads of data sets: prompts to learn from, to complete, and to measure."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 

@@ -8,8 +8,6 @@ unpaired preferences      prompt, completion, label   or pairs: chosen is true, 
 A prompt and what follows it are texts or lists of messages.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -99,11 +97,6 @@ def is_reply(message: Any) -> bool:
     return isinstance(message, dict) and message.get("role") == "assistant"
 
 
-def _complete_nothing(text: Any) -> list[Columns]:
-    """A text is the completion of an empty prompt."""
-    return [{"prompt": "", "completion": text}]
-
-
 def _split_shared_start(chosen: Any, rejected: Any) -> list[Columns]:
     """What chosen and rejected begin with is the prompt; of neither it takes all."""
     if isinstance(chosen, str) and isinstance(rejected, str):
@@ -135,7 +128,9 @@ def _unpair(chosen: Any, rejected: Any) -> list[Columns]:
 
 _CONVERTERS = (
     Converter(("messages",), ("prompt", "completion"), _split_conversation),
-    Converter(("text",), ("prompt", "completion"), _complete_nothing),
+    Converter(
+        ("text",), ("prompt", "completion"), lambda text: [{"prompt": "", "completion": text}]
+    ),
     Converter(("chosen", "rejected"), ("prompt",), _split_shared_start),
     Converter(("chosen", "rejected"), ("completion", "label"), _unpair),
 )

@@ -1,7 +1,5 @@
 """Read data sets."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any
@@ -15,9 +13,7 @@ LOADERS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "cs
 def load_rows(name: str) -> list[Row]:
     """The rows of a file (JSONL, Parquet, CSV), a directory, or a hub name.
 
-    Args:
-        name: A path, or `NAME`, `NAME:SPLIT` or `NAME:CONFIG:SPLIT` of the hub; the split is
-            `train` if not given.
+    The latter is `NAME`, `NAME:SPLIT` or `NAME:CONFIG:SPLIT`; the split is `train` if not given.
 
     Raises:
         DataError: It does not exist, is empty, or a line of it is malformed.

@@ -1,7 +1,5 @@
 """Options about the rows to learn from."""
 
-from __future__ import annotations
-
 from pydantic import Field
 
 from anypo.support.options import Options

@@ -1,7 +1,5 @@
 """Turn the rows of a data set into prompts, and the completions that they hold into tokens."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -53,18 +51,12 @@ def to_prompts(
     """The tokenised prompts of the rows of a data set, each with its other columns.
 
     A prompt is a string, or a list of messages that goes through the tokenizer's chat template.
-    So is a completion. It gets an end-of-sequence token, and is cut where it is too long.
-
-    Args:
-        name: What to call the data set in an error.
-        rows: Those that one row became follow each other.
-        tokenizer: Of the model that will complete the prompts.
-        inputs: What of a row is read beside its prompt.
-        max_prompt_length: Tokens; a longer prompt is an error, never cut in silence.
-        max_completion_length: Tokens; what is longer is cut.
+    So is a completion. It gets an end-of-sequence token, and is cut at `max_completion_length`
+    tokens. Rows that one row became follow each other.
 
     Raises:
-        DataError: A row lacks a column, or its content is unusable.
+        DataError: A row lacks a column, its content is unusable, or its prompt has more than
+            `max_prompt_length` tokens: a prompt is never cut. The data set is called `name`.
     """
     tokens, limits, found = Tokens(tokenizer), (max_prompt_length, max_completion_length), Prompts()
     for number, parts in groupby(rows, lambda row: row.number):
@@ -104,9 +96,8 @@ def _read(
         whole = tokens.example(row["prompt"], held, options)
     else:
         whole = Example(tokens.prompt(row["prompt"], options=options))
-    for column, content in held.items():
-        if tokens.says_nothing(content):
-            raise DataError(f"'{column}' is empty")
+    if empty := [column for column, content in held.items() if tokens.says_nothing(content)]:
+        raise DataError(f"'{empty[0]}' is empty")
     if len(whole.prompt) > max_prompt:
         raise DataError(
             f"the prompt has {len(whole.prompt)} tokens, the limit is {max_prompt}; "

@@ -1,7 +1,5 @@
 """Draw from the prompts of a data set."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

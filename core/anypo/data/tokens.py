@@ -1,7 +1,5 @@
 """Prompts and completions, which are texts or lists of messages, as tokens."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, TypeVar, cast

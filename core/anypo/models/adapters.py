@@ -28,12 +28,9 @@ ADAPTER = "default"  # peft's own name for the only one
 def add_lora(model: PreTrainedModel, base: str, options: AdapterOptions) -> None:
     """Freeze the weights, and give the linear layers adapters that change nothing yet.
 
-    A head that the adapters leave out, like the random one of a new reward model, is trained whole.
-
-    Args:
-        model: To be trained; its layers are replaced in place.
-        base: Directory or hub name that it comes from, for whoever loads the adapter.
-        options: Their rank, their scale, and which layers get one.
+    The layers are replaced in place. A head that the adapters leave out, like the random one of a
+    new reward model, is trained whole. Whoever loads the adapters is told `base`, the directory or
+    hub name that the model comes from.
 
     Raises:
         ConfigError: The model has no such layers, or they can have no adapter.

@@ -1,7 +1,5 @@
 """A critic: what return is expected before each token."""
 
-from __future__ import annotations
-
 import copy
 
 from jaxtyping import Float
@@ -15,10 +13,8 @@ from anypo.models.forward import TokenPositions, hidden_states
 class Critic(nn.Module):
     """A decoder and a linear head without bias that starts at 0, so that no return is expected.
 
-    Args:
-        model: The policy.
-        shares_body: Whether the decoder is the policy's own; else it is a copy to be trained, but
-            for what is frozen in the policy, which it shares.
+    With `shares_body` the decoder is the policy's own; else it is a copy to be trained, but for
+    what is frozen in the policy, which it shares.
     """
 
     def __init__(self, model: PreTrainedModel, *, shares_body: bool) -> None:
@@ -33,8 +29,6 @@ class Critic(nn.Module):
         self, batch: Batch, positions: TokenPositions, policy_states: Float[Tensor, "M H"]
     ) -> Float[Tensor, " M"]:
         """The value before each of the M unmasked tokens; the states are those of the policy."""
-        states = policy_states
-        if self.body is not None:
-            states = hidden_states(self.body, batch, positions)
+        states = policy_states if self.body is None else hidden_states(self.body, batch, positions)
         values: Tensor = self.head(states).float().squeeze(-1)
         return values

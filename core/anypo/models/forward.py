@@ -4,8 +4,7 @@ The logits of a whole batch, [N, T, V], never exist: the language-model head is 
 unmasked tokens a chunk at a time, and applied again in the backward pass.
 """
 
-from __future__ import annotations
-
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -64,10 +63,7 @@ def score_tokens(
     targets = batch.input_ids[positions]
     logprobs, entropy = _apply_head(model, hidden, targets, temperature, with_entropy_gradient)
     zeros = hidden.new_zeros(batch.mask.shape, dtype=torch.float32)
-
-    def spread(x: Float[Tensor, " M"]) -> Float[Tensor, "N T"]:
-        return zeros.index_put((rows, columns), x)
-
+    spread = partial(zeros.index_put, (rows, columns))
     values = None if critic is None else spread(critic(batch, positions, hidden))
     return TokenScores(spread(logprobs), spread(entropy), values)
 
@@ -140,8 +136,7 @@ def _apply_head(
         normalizer = logits.logsumexp(-1)
         logprobs = logits.gather(-1, targets.unsqueeze(-1)).squeeze(-1) - normalizer
         with torch.set_grad_enabled(torch.is_grad_enabled() and with_entropy_gradient):
-            expected = (torch.softmax(logits, -1) * logits).sum(-1)
-            entropy = normalizer - expected
+            entropy = normalizer - (torch.softmax(logits, -1) * logits).sum(-1)
         return logprobs, entropy
 
     size = max(1, CHUNK // head.weight.shape[0])

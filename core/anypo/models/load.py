@@ -1,7 +1,5 @@
 """Load models and tokenizers, and what a run must know of them."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -84,11 +82,8 @@ def load_model(
 ) -> PreTrainedModel:
     """The model of a directory or hub name, in float32 and without dropout.
 
-    Args:
-        path: A model directory or hub name.
-        scalar_head: Whether it shall score a text instead of continuing it; a model that has no
-            such head gets a random one, on what it has.
-        trust_remote_code: Whether to run Python code that comes with it.
+    With `scalar_head` it scores a text instead of continuing it; a model that has no such head gets
+    a random one, on what it has.
 
     Raises:
         ModelError: There is no such model, its weights do not load, or they are of the other kind.

@@ -1,7 +1,5 @@
 """Cut a batch into parts that fit into the memory."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from operator import itemgetter
 
@@ -28,8 +26,7 @@ def micro_batches(
     units = [[row] for row in range(len(lengths))] if units is None else units
     sizes = lengths.tolist()
     sized = [(max(sizes[row] for row in unit), unit) for unit in units]
-    chosen: list[int] = []
-    longest = 0
+    chosen, longest = list[int](), 0
     for size, unit in sorted(sized, key=itemgetter(0), reverse=True):
         if chosen and (len(chosen) + len(unit)) * longest > token_budget:
             yield torch.tensor(chosen)

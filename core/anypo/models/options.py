@@ -1,7 +1,5 @@
 """Options about models: where they run, their adapters, the critic."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import Field

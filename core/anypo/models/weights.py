@@ -1,7 +1,5 @@
 """The weights of a model that is being trained, as everybody else wants to see them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import torch

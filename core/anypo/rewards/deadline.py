@@ -1,7 +1,5 @@
 """Interrupt code that takes too long, without a thread or process of its own."""
 
-from __future__ import annotations
-
 import signal
 import threading
 import time
@@ -23,7 +21,7 @@ class DeadlineError(BaseException):
         alarm: What the `deadline` block yields: tells whose time it was where blocks are nested.
     """
 
-    def __init__(self, alarm: Alarm) -> None:
+    def __init__(self, alarm: "Alarm") -> None:
         super().__init__()
         self.alarm = alarm
 

@@ -1,7 +1,5 @@
 """Find reward functions by what the user calls them."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from contextlib import suppress
@@ -29,10 +27,8 @@ class Reward:
 def load_reward(spec: str, runtime: Runtime | None = None) -> Reward:
     """The reward that a specification names.
 
-    Args:
-        spec: `NAME` or `NAME:ARGUMENT` of one that is installed, `file.py:function`,
-            `package.module:function`, or a model directory or hub name; `=WEIGHT` may follow.
-        runtime: How a model is run.
+    That is `NAME` or `NAME:ARGUMENT` of one that is installed, `file.py:function`,
+    `package.module:function`, or a model directory or hub name; `=WEIGHT` may follow.
 
     Raises:
         RewardError: It cannot be imported or is not callable, or the model scores no texts.
@@ -47,10 +43,10 @@ def load_reward(spec: str, runtime: Runtime | None = None) -> Reward:
             raise RewardError(f"there is no model directory '{source}' to score with")
         return Reward(Path(source).name, ScoreOfModel(source, runtime or Runtime()), weight, source)
     if ":" not in source:
-        known = [entry.name for entry in registry.entries("reward")]
+        near = nearest(source, [entry.name for entry in registry.entries("reward")])
         raise RewardError(
-            f"there is no reward '{source}'{nearest(source, known)}; name your own as "
-            "file.py:function or package.module:function, or a model directory"
+            f"there is no reward '{source}'{near}; name your own as file.py:function or "
+            "package.module:function, or a model directory"
         )
     try:
         function = load_function(source)

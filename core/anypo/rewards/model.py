@@ -1,7 +1,5 @@
 """A reward that a model gives: the score of prompt and completion."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any

@@ -7,8 +7,6 @@ of the last token, reward) pairs rewards the steps of a completion; its score is
 the tokens, a function may name an argument `completion_tokens`: each token as text.
 """
 
-from __future__ import annotations
-
 import copy
 import math
 import traceback
@@ -91,18 +89,16 @@ class Rewards:
         applying = [(r, s) for r, s in zip(self.rewards, scores, strict=True) if not math.isnan(s)]
         if not applying:
             raise RewardError("every reward returned None for a completion: nothing scores it")
-        columns = dict(sample.columns)
-        if stepwise:
-            columns |= step_columns(len(sample.completion_ids), self._steps(sample, answers))
+        steps = self._step_columns(sample, answers) if stepwise else {}
         return replace(
             sample,
             reward=sum(reward.weight * score for reward, score in applying),
             scores={r.name: score for r, score in zip(self.rewards, scores, strict=True)},
             score_weights={r.name: r.weight for r in self.rewards},
-            columns=columns,
+            columns=sample.columns | steps,
         )
 
-    def _steps(self, sample: Sample, answers: Sequence[Answer]) -> list[tuple[int, float]]:
+    def _step_columns(self, sample: Sample, answers: Sequence[Answer]) -> dict[str, list[float]]:
         """The steps of all functions, weighted; no two may end at the same token."""
         steps: dict[int, float] = {}
         for reward, answer in zip(self.rewards, answers, strict=True):
@@ -113,7 +109,7 @@ class Rewards:
                         f"{len(sample.completion_ids)} tokens: each end is a token, and used once"
                     )
                 steps[end] = reward.weight * value
-        return list(steps.items())
+        return step_columns(len(sample.completion_ids), list(steps.items()))
 
     def _arguments(self, prompts: Sequence[Prompt], samples: Sequence[Sample]) -> dict[str, Any]:
         asked = [prompts[sample.group] for sample in samples]

@@ -1,7 +1,5 @@
 """Sample completions with the policy itself, by `generate` of transformers."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -69,30 +67,25 @@ class TransformersEngine:
         input_ids = pad(ids).to(self.model.device)
         attention_mask = pad(list(map(torch.ones_like, ids))).to(self.model.device)
         recorder = _Recorder(request)
-        settings = GenerationConfig(
-            do_sample=True,
-            top_k=0,
-            max_new_tokens=request.max_completion_length,
-            eos_token_id=end_tokens,
-            pad_token_id=end_tokens[0],
-        )
         with _neutral_generation(self.model):
             sequences: Tensor = self.model.generate(  # type: ignore[operator]
                 input_ids.repeat_interleave(n, 0),
                 attention_mask=attention_mask.repeat_interleave(n, 0),
                 past_key_values=self._prefilled(input_ids[:, :-1], attention_mask[:, :-1], n),
-                generation_config=settings,
                 logits_processor=LogitsProcessorList([recorder]),
+                do_sample=True,
+                top_k=0,
+                max_new_tokens=request.max_completion_length,
+                eos_token_id=end_tokens,
+                pad_token_id=end_tokens[0],
             )
         completions = sequences[:, input_ids.shape[1] :]
         logprobs = recorder.logprobs(sequences)
         ends = torch.isin(completions, torch.tensor(end_tokens, device=completions.device))
         # Filler after the end is an end token too: the first one counts, itself included.
         lengths = completions.shape[1] - (ends.cumsum(-1) > 0).sum(-1) + ends.any(-1).long()
-        return [
-            (completions[row, :length].tolist(), logprobs[row, :length].tolist())
-            for row, length in enumerate(lengths.tolist())
-        ]
+        drawn = zip(completions.tolist(), logprobs.tolist(), lengths.tolist(), strict=True)
+        return [(ids[:length], scores[:length]) for ids, scores, length in drawn]
 
     def _prefilled(
         self, input_ids: Int[Tensor, "P L"], attention_mask: Int[Tensor, "P L"], n: int

@@ -1,7 +1,5 @@
 """Options about sampling; a sampler has further ones of its own."""
 
-from __future__ import annotations
-
 from pydantic import Field
 
 from anypo.support.options import Options

@@ -1,7 +1,5 @@
 """What a rollout samples with: an engine, and what the run has to say of sampling."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """The sampler that is always there."""
 
-from __future__ import annotations
-
 from torch import nn
 
 from anypo.hooks.runtime import Runtime
