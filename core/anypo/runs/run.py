@@ -68,7 +68,7 @@ def _train(trainer: Trainer, setup: Setup, directory: RunDirectory, observer: Ob
     """Train and write down every step; whatever happens, the model trained so far is saved."""
     config, tokenizer = setup.config, setup.tokenizer
     done, told = 0, False
-    observer.started(trainer.steps)
+    observer.started(config.steps or 1)
     try:
         for report in trainer.train():
             done = report.step

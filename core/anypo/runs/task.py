@@ -43,12 +43,11 @@ def ensure_task(task: ChosenTask | None, progress: Progress) -> Path:
     cache = cache_directory()
     folder = cache / f"{task.name.replace(':', '.')}-{task.plugin.fingerprint()}"
     if not folder.exists():
-        where = {"dir": cache, "prefix": ".unfinished-"}
-        with TemporaryDirectory(**where, ignore_cleanup_errors=True) as unfinished:
-            task.plugin.make(Path(unfinished), progress)
-            _mark(Path(unfinished, "model", "config.json"), task.name)
+        with TemporaryDirectory(".unfinished", dir=cache, ignore_cleanup_errors=True) as made:
+            task.plugin.make(Path(made), progress)
+            _mark(Path(made, "model", "config.json"), task.name)
             try:
-                Path(unfinished).rename(folder)
+                Path(made).rename(folder)
             except OSError:
                 if not folder.exists():  # otherwise another run made the same meanwhile
                     raise

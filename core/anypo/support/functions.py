@@ -27,9 +27,8 @@ def load_function(spec: str) -> Callable[..., Any]:
             is_file = place.endswith(".py")
             module = _load_file(Path(place)) if is_file else importlib.import_module(place)
     except (Exception, SystemExit) as error:
-        raise ConfigError(
-            f"'{spec}' cannot be imported: {type(error).__name__}: {error}"
-        ) from error
+        why = f"{type(error).__name__}: {error}"
+        raise ConfigError(f"'{spec}' cannot be imported: {why}") from error
     function = getattr(module, name, None)
     if not callable(function):
         raise ConfigError(f"'{place}' defines no function '{name}'")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -176,9 +177,9 @@ class Learner:
 
     def _clip_gradients(self, part: nn.Module, meter: Meter) -> float:
         norm = self.distributed.clip_gradients(part.parameters(), self.config.max_grad_norm)
-        if not torch.isfinite(norm):
+        if not math.isfinite(norm):
             raise TrainingError(
                 f"the gradient is not finite: loss terms {meter.latest()}; lower learning_rate or "
                 "look at the rewards"
             )
-        return float(norm)
+        return norm

@@ -36,23 +36,17 @@ class Report:
     missing: int = 0  # prompts that the step lacks, because too many were dropped
 
 
+@dataclass
 class Trainer:
     """Trains what a learner holds; evaluates before, after, and now and then in between."""
 
-    def __init__(
-        self,
-        learner: Learner,
-        sampler: PolicySampler,
-        scorer: Scorer,
-        prompts: PromptStream,
-        evaluations: Sequence[Evaluation],
-        config: TrainerOptions,
-    ) -> None:
-        self.algorithm, self.learner, self.config = learner.algorithm, learner, config
-        self.sampler, self.scorer = sampler, scorer
-        self.prompts, self.evaluations = prompts, evaluations
-        self.steps = config.steps or 1
-        self.state: State = {}
+    learner: Learner
+    sampler: PolicySampler
+    scorer: Scorer
+    prompts: PromptStream
+    evaluations: Sequence[Evaluation]
+    config: TrainerOptions
+    state: State = field(default_factory=dict)  # what the plugins remember
 
     @property
     def model(self) -> PreTrainedModel:
@@ -63,9 +57,10 @@ class Trainer:
         """Train, one report per step; report 0 is the evaluation before, if there is one."""
         if self.evaluations:
             yield Report(0, self._evaluate(0))
-        for step in range(1, self.steps + 1):
+        steps = self.config.steps or 1
+        for step in range(1, steps + 1):
             report = self.step(step)
-            if step % self.config.eval_every == 0 or step == self.steps:
+            if step % self.config.eval_every == 0 or step == steps:
                 report.metrics |= self._evaluate(step)
             yield report
 
@@ -107,7 +102,7 @@ class Trainer:
         missing, rounds = self.config.prompts_per_step, 0
         while missing > 0 and rounds < self.config.max_rounds:
             drawn = self.prompts.draw(missing)
-            kept = self.algorithm.rollout(drawn, self.sampler, self.scorer, self.state)
+            kept = self.learner.algorithm.rollout(drawn, self.sampler, self.scorer, self.state)
             samples += [replace(s, group=s.group + len(prompts)) for s in kept]
             missing -= len({sample.group for sample in kept})
             prompts += drawn
@@ -118,7 +113,7 @@ class Trainer:
 
     def _minibatches(self, batch: Batch, step: int) -> Iterator[Tensor]:
         """Row indices of every optimizer step, shuffled anew in each epoch."""
-        units = self.algorithm.units(batch)
+        units = self.learner.algorithm.units(batch)
         random = torch.Generator().manual_seed(self._derived_seed(step, purpose=1))
         for _ in range(self.config.epochs):
             order = torch.randperm(len(units), generator=random)

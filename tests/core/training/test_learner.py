@@ -203,7 +203,7 @@ class Pairs(Plugin):
 def test_coupled_rows_share_every_minibatch_and_micro_batch(model, make_trainer, samples):
     trainer = make_trainer(model, "grpo", Pairs, token_budget=9, minibatches=2)
     batch = trainer.learner.prepare(samples, {})
-    units = trainer.algorithm.units(batch)
+    units = trainer.learner.algorithm.units(batch)
     parts = [*trainer._minibatches(batch, step=1), *trainer.learner._micro_batches(batch, units)]
     for part in parts:
         groups = batch.group[part].tolist()
