@@ -55,7 +55,11 @@ def train(algorithm: Algorithm, config: RunConfig, observer: Observer) -> Path:
     distributed = Distributed(config)
     check_engines(config, distributed.runtime)
     directory = RunDirectory(config.output, algorithm.named)
-    _explain_inert_stages(algorithm, config, observer)
+    if config.epochs * config.minibatches == 1 and "old_logprobs" in algorithm.loss_requires:
+        observer.note(
+            "one update per rollout: every importance ratio is 1, so clipping has no effect "
+            "(--minibatches or --epochs above 1 make it matter)"
+        )
     setup = set_up(algorithm, config, task, distributed.runtime, observer)
     trainer = make_trainer(algorithm, setup, distributed)
     directory.begin(_recipe(algorithm, setup.config), describe(algorithm))
@@ -99,14 +103,6 @@ def _shortage(report: Report, config: RunConfig) -> str:
         f"{config.prompts_per_step} prompts in {config.max_rounds} rounds and trained on those; "
         "so may later steps (--max-rounds allows more)"
     )
-
-
-def _explain_inert_stages(algorithm: Algorithm, config: RunConfig, observer: Observer) -> None:
-    if config.epochs * config.minibatches == 1 and "old_logprobs" in algorithm.loss_requires:
-        observer.note(
-            "one update per rollout: every importance ratio is 1, so clipping has no effect "
-            "(--minibatches or --epochs above 1 make it matter)"
-        )
 
 
 def _recipe(algorithm: Algorithm, config: RunConfig) -> Recipe:
