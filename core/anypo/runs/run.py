@@ -63,7 +63,7 @@ def train(algorithm: Algorithm, config: RunConfig, observer: Observer) -> Path:
     setup = set_up(algorithm, config, task, distributed.runtime, observer)
     trainer = make_trainer(algorithm, setup, distributed)
     directory.begin(_recipe(algorithm, setup.config), describe(algorithm))
-    with sensible_threads(trainer.model):
+    with sensible_threads(trainer.learner.model):
         _train(trainer, setup, directory, observer)
     return directory.path
 
@@ -84,7 +84,7 @@ def _train(trainer: Trainer, setup: Setup, directory: RunDirectory, observer: Ob
             if done and config.save_every and done % config.save_every == 0:
                 directory.checkpoint(done, trainer, tokenizer)
     except BaseException as error:
-        saved = f"the model so far is in {directory.save(trainer.model, tokenizer)}"
+        saved = f"the model so far is in {directory.save(trainer.learner.model, tokenizer)}"
         if isinstance(error, torch.OutOfMemoryError):
             advice = "out of memory; lower token_budget"
             raise TrainingError(f"step {done + 1}: {advice}; {saved}") from error
@@ -94,7 +94,7 @@ def _train(trainer: Trainer, setup: Setup, directory: RunDirectory, observer: Ob
         raise
     finally:
         trainer.sampler.close()
-    directory.save(trainer.model, tokenizer)
+    directory.save(trainer.learner.model, tokenizer)
 
 
 def _shortage(report: Report, config: RunConfig) -> str:

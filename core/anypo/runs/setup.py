@@ -103,15 +103,13 @@ def set_up(
 
 
 def _prompt_limit(model: str, config: RunConfig) -> int:
-    completion = config.max_completion_length
     context = context_length(load_config(model, trust_remote_code=config.trust_remote_code))
-    if context is None:
-        return config.max_prompt_length
-    if completion >= context:
+    prompt, completion = config.max_prompt_length, config.max_completion_length
+    if context is not None and completion >= context:
         raise ConfigError(
             f"max_completion_length is {completion}, but the model attends to {context} tokens"
         )
-    return min(config.max_prompt_length, context - completion)
+    return prompt if context is None else min(prompt, context - completion)
 
 
 def check_engines(config: RunConfig, runtime: Runtime) -> None:

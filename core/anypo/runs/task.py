@@ -45,7 +45,9 @@ def ensure_task(task: ChosenTask | None, progress: Progress) -> Path:
     if not folder.exists():
         with TemporaryDirectory(".unfinished", dir=cache, ignore_cleanup_errors=True) as made:
             task.plugin.make(Path(made), progress)
-            _mark(Path(made, "model", "config.json"), task.name)
+            file = Path(made, "model", "config.json")
+            marked = {**json.loads(file.read_text(encoding="utf-8")), MARK: task.name}
+            file.write_text(json.dumps(marked, indent=2), encoding="utf-8")
             try:
                 Path(made).rename(folder)
             except OSError:
@@ -63,8 +65,3 @@ def _mark_of(model: str) -> str | None:
         return name and registry.find(name, "task").shortest_name
     except PluginError:  # it is not installed any more: then it is a model like any other
         return None
-
-
-def _mark(file: Path, name: str) -> None:
-    config = json.loads(file.read_text(encoding="utf-8"))
-    file.write_text(json.dumps({**config, MARK: name}, indent=2), encoding="utf-8")

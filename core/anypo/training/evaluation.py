@@ -11,10 +11,7 @@ from anypo.training.metrics import Meter, reward_metrics
 
 
 def sampled_score(prompts: Sequence[Prompt], sampler: Sampler, scorer: Scorer) -> dict[str, float]:
-    """The mean reward of one completion to every prompt, and of several rewards each one's own.
-
-    That is `score`, and as `score/NAME` what it is the sum of, if that is several.
-    """
+    """`score`, the mean reward of one completion to every prompt; `score/NAME` if it is a sum."""
     metrics = reward_metrics(scorer(prompts, sampler.sample(prompts, 1)))
     score = {"score": metrics.pop("mean")}
     if len(metrics) > 1:

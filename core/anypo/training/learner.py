@@ -175,8 +175,9 @@ class Learner:
     def _clip_gradients(self, part: nn.Module, meter: Meter) -> float:
         norm = self.distributed.clip_gradients(part.parameters(), self.config.max_grad_norm)
         if not math.isfinite(norm):
+            terms = {name: round(term, 4) for name, term in meter.terms.items()}
             raise TrainingError(
-                f"the gradient is not finite: loss terms {meter.latest()}; lower learning_rate or "
-                "look at the rewards"
+                f"the gradient is not finite: loss terms {terms}; lower learning_rate or look at "
+                "the rewards"
             )
         return norm

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from anypo.data.stream import PromptStream
 from anypo.hooks.batch import Batch, Prompt, Sample
@@ -48,11 +47,6 @@ class Trainer:
     config: TrainerOptions
     state: State = field(default_factory=dict)  # what the plugins remember
 
-    @property
-    def model(self) -> PreTrainedModel:
-        """The policy."""
-        return cast(PreTrainedModel, self.learner.model)
-
     def train(self) -> Iterator[Report]:
         """Train, one report per step; report 0 is the evaluation before, if there is one."""
         if self.evaluations:
@@ -79,7 +73,7 @@ class Trainer:
             for index in self._minibatches(batch, step):
                 self.learner.update(batch.rows(index), meter, only_critic=only_critic)
         with timed(seconds, "sync"):
-            self.sampler.sync(self.model)
+            self.sampler.sync(self.learner.model)
             if self.config.ref_sync_every and step % self.config.ref_sync_every == 0:
                 self.learner.refresh_reference()
         report.metrics |= meter.means() | sample_metrics(report.samples) | seconds

@@ -41,7 +41,7 @@ def forward_passes(monkeypatch):
         plain = anypo.training.learner.score_tokens
 
         def counting(scored, batch, **options):
-            call = (scored is trainer.model, torch.is_grad_enabled(), batch.group.tolist())
+            call = (scored is trainer.learner.model, torch.is_grad_enabled(), batch.group.tolist())
             calls.append(call)
             return plain(scored, batch, **options)
 
