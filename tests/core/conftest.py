@@ -1,6 +1,7 @@
 """Fixtures of the tests of what trains."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from anypo.data.stream import PromptStream
 from anypo.models.load import load_model, load_tokenizer
 from anypo.runs.options import RunConfig
 from anypo.training.distributed import Distributed
-from anypo.training.evaluation import SampledScore
+from anypo.training.evaluation import sampled_score
 from anypo.training.learner import Learner
 from anypo.training.trainer import Trainer
 
@@ -65,7 +66,7 @@ def make_trainer(scripted, scorer):
         size = {"group_size": 4} if plugins[0] == "grpo" else {}
         algorithm = compose(*plugins, knobs={**size, **(knobs or {})})
         learner = Learner(algorithm, model, config, Distributed(config))
-        evaluations = [SampledScore(PROMPTS, scripted, scorer)] if held_out else []
+        evaluations = [partial(sampled_score, PROMPTS, scripted, scorer)] if held_out else []
         prompts = PromptStream(PROMPTS, 0)
         return Trainer(learner, scripted, scorer, prompts, evaluations, config)
 

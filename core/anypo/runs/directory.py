@@ -34,11 +34,9 @@ SAMPLES_KEPT = 8  # rows each time
 
 
 class RunDirectory:
-    """A directory for one run; it is made when the recipe is written, so not for a refused run.
+    """A directory for one run; if no path is given, a new one under `runs` that has its name.
 
-    Args:
-        path: Where; a new directory under `runs` if None.
-        name: What to call that one.
+    It is made when the recipe is written, so not for a refused run.
 
     Raises:
         ConfigError: There is something already.
@@ -103,7 +101,7 @@ class RunDirectory:
 
     def checkpoint(self, step: int, trainer: Trainer, tokenizer: PreTrainedTokenizerBase) -> None:
         """Save the model, its tokenizer, and what else the trainer remembers."""
-        folder = self.save(trainer.model, tokenizer, f"checkpoints/step-{step:06d}")
+        folder = self.save(trainer.learner.model, tokenizer, f"checkpoints/step-{step:06d}")
         torch.save(trainer.checkpoint(), folder / "state.pt")
         shutil.copy(self.path / LOCK, folder)
 

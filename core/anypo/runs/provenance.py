@@ -74,13 +74,10 @@ def uninstalled(config: str) -> str:
 
 
 def differences(old: Lock, new: Lock) -> list[str]:
-    """What is other code now, a sentence each; knobs are the user's to change.
-
-    Of another algorithm, the stack may well be another one, too.
-    """
+    """What is other code now, a sentence each; knobs are the user's to change."""
     was, now = ({_label(plugin): plugin for plugin in lock["plugins"]} for lock in (old, new))
     found = [_change(was[name], now[name]) for name in now if name in was]
-    if old["algorithm"] == new["algorithm"]:
+    if old["algorithm"] == new["algorithm"]:  # the stack of another may well be another
         found += [f"{_title(was[name])} is not there any more" for name in was if name not in now]
         found += [f"{_title(now[name])} is new in the stack" for name in now if name not in was]
         if was.keys() == now.keys() and list(was) != list(now):

@@ -55,11 +55,15 @@ def train(algorithm: Algorithm, config: RunConfig, observer: Observer) -> Path:
     distributed = Distributed(config)
     check_engines(config, distributed.runtime)
     directory = RunDirectory(config.output, algorithm.named)
-    _explain_inert_stages(algorithm, config, observer)
+    if config.epochs * config.minibatches == 1 and "old_logprobs" in algorithm.loss_requires:
+        observer.note(
+            "one update per rollout: every importance ratio is 1, so clipping has no effect "
+            "(--minibatches or --epochs above 1 make it matter)"
+        )
     setup = set_up(algorithm, config, task, distributed.runtime, observer)
     trainer = make_trainer(algorithm, setup, distributed)
     directory.begin(_recipe(algorithm, setup.config), describe(algorithm, setup.config))
-    with sensible_threads(trainer.model):
+    with sensible_threads(trainer.learner.model):
         _train(trainer, setup, directory, observer)
     return directory.path
 
@@ -68,7 +72,7 @@ def _train(trainer: Trainer, setup: Setup, directory: RunDirectory, observer: Ob
     """Train and write down every step; whatever happens, the model trained so far is saved."""
     config, tokenizer = setup.config, setup.tokenizer
     done, told = 0, False
-    observer.started(trainer.steps)
+    observer.started(config.steps or 1)
     try:
         for report in trainer.train():
             done = report.step
@@ -80,7 +84,7 @@ def _train(trainer: Trainer, setup: Setup, directory: RunDirectory, observer: Ob
             if done and config.save_every and done % config.save_every == 0:
                 directory.checkpoint(done, trainer, tokenizer)
     except BaseException as error:
-        saved = f"the model so far is in {directory.save(trainer.model, tokenizer)}"
+        saved = f"the model so far is in {directory.save(trainer.learner.model, tokenizer)}"
         if isinstance(error, torch.OutOfMemoryError):
             advice = "out of memory; lower token_budget"
             raise TrainingError(f"step {done + 1}: {advice}; {saved}") from error
@@ -90,7 +94,7 @@ def _train(trainer: Trainer, setup: Setup, directory: RunDirectory, observer: Ob
         raise
     finally:
         trainer.sampler.close()
-    directory.save(trainer.model, tokenizer)
+    directory.save(trainer.learner.model, tokenizer)
 
 
 def _shortage(report: Report, config: RunConfig) -> str:
@@ -99,14 +103,6 @@ def _shortage(report: Report, config: RunConfig) -> str:
         f"{config.prompts_per_step} prompts in {config.max_rounds} rounds and trained on those; "
         "so may later steps (--max-rounds allows more)"
     )
-
-
-def _explain_inert_stages(algorithm: Algorithm, config: RunConfig, observer: Observer) -> None:
-    if config.epochs * config.minibatches == 1 and "old_logprobs" in algorithm.loss_requires:
-        observer.note(
-            "one update per rollout: every importance ratio is 1, so clipping has no effect "
-            "(--minibatches or --epochs above 1 make it matter)"
-        )
 
 
 def _recipe(algorithm: Algorithm, config: RunConfig) -> Recipe:

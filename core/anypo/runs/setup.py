@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import partial
 
 from transformers import PreTrainedTokenizerBase, set_seed
 
@@ -34,7 +35,7 @@ from anypo.runs.task import ensure_task
 from anypo.sampling.sampler import PolicySampler
 from anypo.support.extras import check_installed
 from anypo.training.distributed import Distributed
-from anypo.training.evaluation import HeldOutLoss, SampledScore
+from anypo.training.evaluation import held_out_loss, sampled_score
 from anypo.training.frozen import ensure_precomputed
 from anypo.training.learner import Learner
 from anypo.training.trainer import Evaluation, Trainer
@@ -102,15 +103,13 @@ def set_up(
 
 
 def _prompt_limit(model: str, config: RunConfig) -> int:
-    completion = config.max_completion_length
     context = context_length(load_config(model, trust_remote_code=config.trust_remote_code))
-    if context is None:
-        return config.max_prompt_length
-    if completion >= context:
+    prompt, completion = config.max_prompt_length, config.max_completion_length
+    if context is not None and completion >= context:
         raise ConfigError(
             f"max_completion_length is {completion}, but the model attends to {context} tokens"
         )
-    return min(config.max_prompt_length, context - completion)
+    return prompt if context is None else min(prompt, context - completion)
 
 
 def check_engines(config: RunConfig, runtime: Runtime) -> None:
@@ -129,9 +128,7 @@ def make_trainer(algorithm: Algorithm, found: Setup, distributed: Distributed) -
     config, runtime = found.config, distributed.runtime
     set_seed(config.seed)
     model = load_model(
-        found.model,
-        scalar_head=not algorithm.generates,
-        trust_remote_code=config.trust_remote_code,
+        found.model, scalar_head=not algorithm.generates, trust_remote_code=config.trust_remote_code
     )
     model.to(runtime.device)  # type: ignore[arg-type]
     check_head(model)
@@ -147,12 +144,12 @@ def make_trainer(algorithm: Algorithm, found: Setup, distributed: Distributed) -
             known = [*found.prompts, *found.held_out_rows]
             learner.frozen["ref_logprobs"] = ensure_precomputed(learner, known)
     evaluations: list[Evaluation] = []
-    if found.held_out:
-        evaluations.append(SampledScore(found.held_out, sampler, found.scorer))
-    if rows := found.held_out_rows:
-        evaluations.append(HeldOutLoss(rows, learner, sampler, found.scorer))
-    prompts = PromptStream(found.prompts, config.seed)
-    return Trainer(learner, sampler, found.scorer, prompts, evaluations, config)
+    if prompts := found.held_out:
+        evaluations.append(partial(sampled_score, prompts, sampler, found.scorer))
+    if prompts := found.held_out_rows:
+        evaluations.append(partial(held_out_loss, prompts, learner, sampler, found.scorer))
+    stream = PromptStream(found.prompts, config.seed)
+    return Trainer(learner, sampler, found.scorer, stream, evaluations, config)
 
 
 def _request(config: RunConfig, end_tokens: tuple[int, ...]) -> SamplingRequest:

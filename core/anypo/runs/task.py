@@ -47,11 +47,13 @@ def ensure_task(task: ChosenTask | None, progress: Progress) -> Path:
     cache = cache_directory()
     folder = cache / f"{task.name.replace(':', '.')}-{task.plugin.fingerprint()}"
     if not folder.exists():
-        with TemporaryDirectory(dir=cache, prefix=".unfinished-", ignore_cleanup_errors=True) as at:
-            task.plugin.make(Path(at), progress)
-            _mark(Path(at, "model", "config.json"), task.name)
+        with TemporaryDirectory(prefix=".made-", dir=cache, ignore_cleanup_errors=True) as made:
+            task.plugin.make(Path(made), progress)
+            file = Path(made, "model", "config.json")
+            marked = {**json.loads(file.read_text(encoding="utf-8")), MARK: task.name}
+            file.write_text(json.dumps(marked, indent=2), encoding="utf-8")
             try:
-                Path(at).rename(folder)
+                Path(made).rename(folder)
             except OSError:
                 if not folder.exists():  # otherwise another run made the same meanwhile
                     raise
@@ -67,8 +69,3 @@ def _mark_of(model: str) -> str | None:
         return name and registry.find(name, "task").shortest_name
     except PluginError:  # it is not installed any more: then it is a model like any other
         return None
-
-
-def _mark(file: Path, name: str) -> None:
-    config = json.loads(file.read_text(encoding="utf-8"))
-    file.write_text(json.dumps({**config, MARK: name}, indent=2), encoding="utf-8")

@@ -14,7 +14,5 @@ def check_installed(package: str, wanted_by: str, hint: str = "") -> None:
         ConfigError: It is not installed.
     """
     if find_spec(package) is None:
-        raise ConfigError(
-            f"{wanted_by} needs {package}, which is not installed: "
-            f"pip install 'anypo[{package}]'{hint}"
-        )
+        how = f"pip install 'anypo[{package}]'{hint}"
+        raise ConfigError(f"{wanted_by} needs {package}, which is not installed: {how}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import sys
 from collections.abc import Callable, Iterator
@@ -27,9 +26,8 @@ def load_function(spec: str) -> Callable[..., Any]:
             is_file = place.endswith(".py")
             module = _load_file(Path(place)) if is_file else importlib.import_module(place)
     except (Exception, SystemExit) as error:
-        raise ConfigError(
-            f"'{spec}' cannot be imported: {type(error).__name__}: {error}"
-        ) from error
+        why = f"{type(error).__name__}: {error}"
+        raise ConfigError(f"'{spec}' cannot be imported: {why}") from error
     function = getattr(module, name, None)
     if not callable(function):
         raise ConfigError(f"'{place}' defines no function '{name}'")

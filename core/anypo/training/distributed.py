@@ -36,12 +36,8 @@ class Distributed:
                 f"started with {self.accelerator.num_processes} processes, but training on several "
                 "is not supported yet; start one"
             )
-        self.runtime = Runtime(
-            self.accelerator.device,
-            getattr(torch, dtype),
-            options.token_budget,
-            options.trust_remote_code,
-        )
+        device, budget = self.accelerator.device, options.token_budget
+        self.runtime = Runtime(device, getattr(torch, dtype), budget, options.trust_remote_code)
 
     def prepare(self, *parts: Any) -> Any:
         """The parts of a training step (models, optimizer), made fit for the device."""
@@ -51,7 +47,6 @@ class Distributed:
         """Add the gradient of a loss."""
         self.accelerator.backward(loss)
 
-    def clip_gradients(self, parameters: Iterable[Tensor], norm: float) -> Tensor:
+    def clip_gradients(self, parameters: Iterable[Tensor], norm: float) -> float:
         """Clip the gradients to a norm; what it was before."""
-        total: Tensor = self.accelerator.clip_grad_norm_(parameters, norm)
-        return total
+        return float(self.accelerator.clip_grad_norm_(parameters, norm))

@@ -36,6 +36,7 @@ def ensure_precomputed(
 
     Raises:
         ConfigError: The cache cannot be written.
+        TrainingError: What is returned was given a row that the prompts do not hold.
     """
     samples = [prompt.sample(column, 0) for prompt in prompts for column in prompt.completions]
     # Each a group of its own, since nothing here compares rows, so none need share a forward pass;
@@ -53,11 +54,7 @@ def ensure_precomputed(
 
 
 def _look_up(known: Mapping[Any, Tensor], batch: Batch) -> Float[Tensor, "N T"]:
-    """The log-probs of the rows of a batch.
-
-    Raises:
-        TrainingError: The rollout made a row that the data set does not hold.
-    """
+    """The log-probs of the rows of a batch, all of which must be known."""
     logprobs = torch.zeros(batch.mask.shape, device=batch.mask.device)
     columns = (batch.prompt_lengths, batch.sequence_lengths, batch.input_ids)
     rows = zip(*(column.tolist() for column in columns), strict=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -128,24 +129,21 @@ class Learner:
     def _losses(self, batch: Batch, meter: Meter) -> Iterator[Loss]:
         """The losses of the micro-batches of a weighed batch."""
         for rows in self._micro_batches(batch, self._counting_units(batch)):
-            yield self._loss(batch.rows(rows), meter)
+            part = batch.rows(rows)
+            scores = self._score(self.model, part, self.critic)
+            logprobs = scores.logprobs.detach()
+            if "old_logprobs" in self.algorithm.requires and "old_logprobs" not in part:
+                # The policy has not moved since the rollout, so its old log-probs are these.
+                part = part.replace(old_logprobs=logprobs)
+            if "sampler_logprobs" in part and ("old_logprobs" in part or not meter.norms):
+                ours = part.tensors.get("old_logprobs", logprobs)
+                meter.compare(ours, part.sampler_logprobs, part.mask)
+            yield self.algorithm.loss(scores.logprobs, part, scores.values, scores.entropy)
 
     def _counting_units(self, batch: Batch) -> list[list[int]]:
         """The units with a weight somewhere: the others have no part in the loss."""
         counting = torch.stack([w.any(-1) for w in batch.weights.values()]).any(0).tolist()
         return [unit for unit in self.algorithm.units(batch) if any(counting[row] for row in unit)]
-
-    def _loss(self, batch: Batch, meter: Meter) -> Loss:
-        scores = self._score(self.model, batch, self.critic)
-        if "old_logprobs" in self.algorithm.requires and "old_logprobs" not in batch:
-            # The policy has not moved since the rollout, so its old log-probs are these.
-            batch = batch.replace(old_logprobs=scores.logprobs.detach())
-        if "sampler_logprobs" in batch and ("old_logprobs" in batch or not meter.norms):
-            ours = batch.tensors.get("old_logprobs", scores.logprobs.detach())
-            meter.compare(ours, batch.sampler_logprobs, batch.mask)
-        return self.algorithm.loss(
-            scores.logprobs, batch, values=scores.values, entropy=scores.entropy
-        )
 
     def _score(self, model: PreTrainedModel, batch: Batch, critic: Critic | None) -> TokenScores:
         with self.runtime.autocast():
@@ -176,9 +174,10 @@ class Learner:
 
     def _clip_gradients(self, part: nn.Module, meter: Meter) -> float:
         norm = self.distributed.clip_gradients(part.parameters(), self.config.max_grad_norm)
-        if not torch.isfinite(norm):
+        if not math.isfinite(norm):
+            terms = {name: round(term, 4) for name, term in meter.terms.items()}
             raise TrainingError(
-                f"the gradient is not finite: loss terms {meter.latest()}; lower learning_rate or "
-                "look at the rewards"
+                f"the gradient is not finite: loss terms {terms}; lower learning_rate or look at "
+                "the rewards"
             )
-        return float(norm)
+        return norm

@@ -40,19 +40,14 @@ class Meter:
             self.sums[f"mismatch/{name}"][1] += gap.numel()
         self.largest_mismatches.append(float(gap.abs().max()) if gap.numel() else 0.0)
 
-    def latest(self) -> dict[str, float]:
-        """The sums of the loss terms so far."""
-        return {name: round(term, 4) for name, term in self.terms.items()}
-
     def means(self) -> dict[str, float]:
         """Losses per update, and metrics per token."""
-        updates, gaps = max(len(self.norms), 1), self.largest_mismatches
+        norms, gaps = self.norms, self.largest_mismatches
+        updates = max(len(norms), 1)
+        losses = {k if k == "loss" else f"loss/{k}": x / updates for k, x in self.terms.items()}
         return {
-            **({"grad_norm": sum(self.norms) / updates} if self.norms else {}),
-            **{
-                name if name == "loss" else f"loss/{name}": term / updates
-                for name, term in self.terms.items()
-            },
+            **({"grad_norm": sum(norms) / updates} if norms else {}),
+            **losses,
             **{name: total / max(count, 1.0) for name, (total, count) in self.sums.items()},
             **({"mismatch/max": max(gaps)} if gaps else {}),
         }

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from anypo.data.stream import PromptStream
 from anypo.hooks.batch import Batch, Prompt, Sample
@@ -36,36 +35,26 @@ class Report:
     missing: int = 0  # prompts that the step lacks, because too many were dropped
 
 
+@dataclass
 class Trainer:
     """Trains what a learner holds; evaluates before, after, and now and then in between."""
 
-    def __init__(
-        self,
-        learner: Learner,
-        sampler: PolicySampler,
-        scorer: Scorer,
-        prompts: PromptStream,
-        evaluations: Sequence[Evaluation],
-        config: TrainerOptions,
-    ) -> None:
-        self.algorithm, self.learner, self.config = learner.algorithm, learner, config
-        self.sampler, self.scorer = sampler, scorer
-        self.prompts, self.evaluations = prompts, evaluations
-        self.steps = config.steps or 1
-        self.state: State = {}
-
-    @property
-    def model(self) -> PreTrainedModel:
-        """The policy."""
-        return cast(PreTrainedModel, self.learner.model)
+    learner: Learner
+    sampler: PolicySampler
+    scorer: Scorer
+    prompts: PromptStream
+    evaluations: Sequence[Evaluation]
+    config: TrainerOptions
+    state: State = field(default_factory=dict)  # what the plugins remember
 
     def train(self) -> Iterator[Report]:
         """Train, one report per step; report 0 is the evaluation before, if there is one."""
         if self.evaluations:
             yield Report(0, self._evaluate(0))
-        for step in range(1, self.steps + 1):
+        steps = self.config.steps or 1
+        for step in range(1, steps + 1):
             report = self.step(step)
-            if step % self.config.eval_every == 0 or step == self.steps:
+            if step % self.config.eval_every == 0 or step == steps:
                 report.metrics |= self._evaluate(step)
             yield report
 
@@ -84,7 +73,7 @@ class Trainer:
             for index in self._minibatches(batch, step):
                 self.learner.update(batch.rows(index), meter, only_critic=only_critic)
         with timed(seconds, "sync"):
-            self.sampler.sync(self.model)
+            self.sampler.sync(self.learner.model)
             if self.config.ref_sync_every and step % self.config.ref_sync_every == 0:
                 self.learner.refresh_reference()
         report.metrics |= meter.means() | sample_metrics(report.samples) | seconds
@@ -107,7 +96,7 @@ class Trainer:
         missing, rounds = self.config.prompts_per_step, 0
         while missing > 0 and rounds < self.config.max_rounds:
             drawn = self.prompts.draw(missing)
-            kept = self.algorithm.rollout(drawn, self.sampler, self.scorer, self.state)
+            kept = self.learner.algorithm.rollout(drawn, self.sampler, self.scorer, self.state)
             samples += [replace(s, group=s.group + len(prompts)) for s in kept]
             missing -= len({sample.group for sample in kept})
             prompts += drawn
@@ -118,7 +107,7 @@ class Trainer:
 
     def _minibatches(self, batch: Batch, step: int) -> Iterator[Tensor]:
         """Row indices of every optimizer step, shuffled anew in each epoch."""
-        units = self.algorithm.units(batch)
+        units = self.learner.algorithm.units(batch)
         random = torch.Generator().manual_seed(self._derived_seed(step, purpose=1))
         for _ in range(self.config.epochs):
             order = torch.randperm(len(units), generator=random)

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -6,7 +7,7 @@ import torch
 
 from anypo import Plugin, Prompt, hookimpl
 from anypo.hooks.batch import Completion
-from anypo.training.evaluation import HeldOutLoss, SampledScore
+from anypo.training import evaluation
 
 LENGTHS = (1, 6, 2, 3)  # of the held-out completions, so that means of means are wrong
 HELD_OUT = [
@@ -31,7 +32,8 @@ def held_out_loss(make_trainer, scripted, scorer):
 
     def held_out_loss(model, *plugins, **options):
         trainer = make_trainer(model, *plugins, **options)
-        return HeldOutLoss(HELD_OUT, trainer.learner, scripted, scorer), trainer
+        measure = partial(evaluation.held_out_loss, HELD_OUT, trainer.learner)
+        return partial(measure, sampler=scripted, scorer=scorer), trainer
 
     return held_out_loss
 
@@ -43,18 +45,20 @@ def test_the_score_is_the_mean_reward_of_one_completion_to_every_prompt(scripted
     prompts = [Prompt([1], "a"), Prompt([2], "b"), Prompt([3], "c")]
     seen = []
     scripted.sample = lambda prompts, n, plain=scripted.sample: seen.append(n) or plain(prompts, n)
-    assert SampledScore(prompts, scripted, scored(("mine", 2.0)))() == {"score": 3.0}
+    assert evaluation.sampled_score(prompts, scripted, scored(("mine", 2.0))) == {"score": 3.0}
     assert seen == [1]
 
 
 def test_several_rewards_are_told_apart(scripted):
-    evaluate = SampledScore([Prompt([1], "a")], scripted, scored(("right", 1.0), ("short", -0.5)))
-    assert evaluate() == {"score": 0.5, "score/right": 1.0, "score/short": -0.5}
+    scorer = scored(("right", 1.0), ("short", -0.5))
+    score = evaluation.sampled_score([Prompt([1], "a")], scripted, scorer)
+    assert score == {"score": 0.5, "score/right": 1.0, "score/short": -0.5}
 
 
 def test_no_reward_hides_the_sum_of_all_by_its_name(scripted):
-    evaluate = SampledScore([Prompt([1], "a")], scripted, scored(("score", 1.0), ("short", -0.5)))
-    assert evaluate()["score"] == 0.5
+    scorer = scored(("score", 1.0), ("short", -0.5))
+    score = evaluation.sampled_score([Prompt([1], "a")], scripted, scorer)
+    assert score["score"] == 0.5
 
 
 # -- the loss on completions of a data set -------------------------------------------------------
@@ -136,5 +140,4 @@ def test_it_follows_the_weights(model, held_out_loss):
 def test_nothing_is_sampled_or_scored_for_it(model, held_out_loss):
     evaluate, _ = held_out_loss(model, "sft")
     nobody = SimpleNamespace()
-    blind = replace(evaluate, sampler=nobody, scorer=nobody)
-    assert blind() == evaluate()
+    assert evaluate(sampler=nobody, scorer=nobody) == evaluate()

@@ -41,7 +41,7 @@ def forward_passes(monkeypatch):
         plain = anypo.training.learner.score_tokens
 
         def counting(scored, batch, **options):
-            call = (scored is trainer.model, torch.is_grad_enabled(), batch.group.tolist())
+            call = (scored is trainer.learner.model, torch.is_grad_enabled(), batch.group.tolist())
             calls.append(call)
             return plain(scored, batch, **options)
 
@@ -203,7 +203,7 @@ class Pairs(Plugin):
 def test_coupled_rows_share_every_minibatch_and_micro_batch(model, make_trainer, samples):
     trainer = make_trainer(model, "grpo", Pairs, token_budget=9, minibatches=2)
     batch = trainer.learner.prepare(samples, {})
-    units = trainer.algorithm.units(batch)
+    units = trainer.learner.algorithm.units(batch)
     parts = [*trainer._minibatches(batch, step=1), *trainer.learner._micro_batches(batch, units)]
     for part in parts:
         groups = batch.group[part].tolist()
