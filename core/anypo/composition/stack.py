@@ -36,8 +36,8 @@ class Layer:
     @property
     def definition(self) -> type | ModuleType:
         """The class or module that its author wrote."""
-        kinds = type | ModuleType
-        return self.source if isinstance(self.source, kinds) else type(self.source)
+        is_itself = isinstance(self.source, type | ModuleType)
+        return self.source if is_itself else type(self.source)
 
     @property
     def module(self) -> str:
@@ -129,12 +129,7 @@ class Stack:
     layers: tuple[Layer, ...]
 
     def preferred(self, wish: str, task: str | None = None) -> dict[str, Any]:
-        """What the plugins prefer, in a task if one is named; the topmost one wins.
-
-        Args:
-            wish: `options`, `task_options` or `task_knobs`.
-            task: Of the last two.
-        """
+        """Their `options`, or `task_options` or `task_knobs` of a task; the topmost one wins."""
         merged: dict[str, Any] = {}
         for layer in self.layers:
             wishes = getattr(layer.source, wish, {})
