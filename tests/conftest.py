@@ -133,7 +133,6 @@ class Installer:
     def forget(self):
         importlib.invalidate_caches()
         registry.installed.cache_clear()
-        registry._importable.cache_clear()
 
 
 @pytest.fixture

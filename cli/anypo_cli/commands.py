@@ -9,6 +9,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from anypo.errors import PluginError
 from anypo.hooks import registry
+from anypo_cli.summary import summary
 
 
 class Commands(TyperGroup):
@@ -25,7 +26,7 @@ class Commands(TyperGroup):
         own = super().get_command(ctx, name)
         if own is not None or not registry.knows(name, "command"):
             return own
-        return TyperCommand(name, help=_summary(registry.find(name, "command")))
+        return TyperCommand(name, help=_help(registry.find(name, "command")))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """The command that is called: now a plugin's is imported."""
@@ -46,8 +47,8 @@ def command_of(name: str) -> Any:
     return typer.main.get_command(single)
 
 
-def _summary(entry: registry.Entry) -> str:
+def _help(entry: registry.Entry) -> str:
     try:
-        return entry.summary()
+        return summary(entry)
     except PluginError as error:
         return f"broken: {error}"

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from anypo.errors import PluginError, nearest
 from anypo.hooks import registry
+from anypo_cli.summary import summary
 
 
 def show_list(kind: str | None, *, check: bool, as_json: bool) -> None:
@@ -53,9 +54,9 @@ def _line(plugin: dict[str, Any]) -> str:
 def _described(entry: registry.Entry, check: bool) -> dict[str, Any]:
     """What is known of a plugin; the keys stay what they are."""
     status, problem = _hindrance(entry)
-    summary = ""
+    line = ""
     try:
-        summary = entry.summary()
+        line = summary(entry)
         if check and status == "usable":
             entry.load()
     except PluginError as error:
@@ -67,7 +68,7 @@ def _described(entry: registry.Entry, check: bool) -> dict[str, Any]:
         "distribution": entry.distribution,
         "version": entry.version,
         "class": entry.entry_point.value,
-        "summary": summary,
+        "summary": line,
         "status": status,  # usable, disabled, broken, incompatible or ambiguous
         "problem": problem,
     }

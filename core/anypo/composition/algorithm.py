@@ -52,19 +52,14 @@ class Algorithm:
     """
 
     def __init__(
-        self,
-        stack: Stack,
-        knobs: Mapping[str, Knob],
-        findings: Findings = UNTRIED,
+        self, stack: Stack, knobs: Mapping[str, Knob], findings: Findings = UNTRIED
     ) -> None:
         self.stack, self.name, self.layers = stack, stack.name, stack.layers
         self.knobs = dict(knobs)
         self.findings = findings
         self.inputs, self.requires = findings.inputs, findings.requires
-        self.prepare_requires, self.loss_requires = (
-            findings.prepare_requires,
-            findings.loss_requires,
-        )
+        self.prepare_requires = findings.prepare_requires
+        self.loss_requires = findings.loss_requires
         self.active_knobs = findings.active_knobs
         left_out = {"regularizer": findings.overridden}
         self.calls = Calls(self.name, self.layers, build(self.layers, knobs), left_out)
@@ -77,13 +72,11 @@ class Algorithm:
         self, prompts: Sequence[Prompt], sampler: Sampler, scorer: Scorer, state: State
     ) -> list[Sample]:
         """Scored samples for the prompts."""
-        samples = self.calls(
-            "rollout", prompts=prompts, sampler=sampler, scorer=scorer, state=state
-        )
+        given = {"prompts": prompts, "sampler": sampler, "scorer": scorer, "state": state}
+        samples = self.calls("rollout", **given)
         if not isinstance(samples, list) or not all(isinstance(s, Sample) for s in samples):
-            raise PluginError(
-                f"{self.blame('rollout')} returned {samples!r:.60}, no list of Sample"
-            )
+            who = self.blame("rollout")
+            raise PluginError(f"{who} returned {samples!r:.60}, no list of Sample")
         return samples
 
     def prepare(self, batch: Batch, state: State | None = None) -> Batch:
@@ -129,9 +122,8 @@ class Algorithm:
             entropy: Of the policy's distribution at every token, where it is required.
         """
         logprobs = F.masked(logprobs, batch.mask)
-        values, entropy = (
-            None if x is None else F.masked(x, batch.mask) for x in (values, entropy)
-        )
+        values = None if values is None else F.masked(values, batch.mask)
+        entropy = None if entropy is None else F.masked(entropy, batch.mask)
         log_ratio = self.log_ratio(logprobs, batch)
         advantages = _like(log_ratio, batch)
         gain = self._per_token_or_row(
@@ -219,16 +211,13 @@ class Algorithm:
         return penalties
 
     @torch.no_grad()
-    def _plugin_metrics(
-        self, batch: Batch, **arguments: Tensor
-    ) -> dict[str, tuple[Tensor, Tensor]]:
+    def _plugin_metrics(self, batch: Batch, **arguments: Tensor) -> Metrics:
         """What the plugins want logged, as sums and counts of what is not NaN."""
         metrics: Metrics = {}
         n, t = batch.mask.shape
+        detached = {name: x.detach() for name, x in arguments.items()}
         with recorded_knobs():  # of no account: a knob that only a metric reads changes nothing
-            answers = self._merged(
-                "metrics", batch=batch, **{name: x.detach() for name, x in arguments.items()}
-            )
+            answers = self._merged("metrics", batch=batch, **detached)
         for name, x in answers.items():
             self._expect("metrics", name, x, (n, t), (n, 1), (n,))
             known = ~x.isnan() & (batch.mask if x.shape == (n, t) else True)

@@ -38,7 +38,10 @@ class Calls:
         self.manager = pluggy.PluginManager("anypo")
         self.manager.add_hookspecs(Hooks)
         for layer, plugin in zip(layers, plugins, strict=True):
-            self._register(layer, plugin)
+            try:
+                self.manager.register(plugin, name=layer.label)
+            except (pluggy.PluginValidationError, ValueError) as error:
+                raise PluginError(f"plugin {layer.title} does not fit: {error}") from error
         self._callers = {stage: self._caller(stage, left_out.get(stage, ())) for stage in HOOKS}
 
     def __call__(self, stage: str, **arguments: Any) -> Any:
@@ -49,11 +52,10 @@ class Calls:
         """
         try:
             answer = self._callers[stage](**arguments)
-        except MissingTensorError as error:
-            raise self._failure(stage, error) from error
-        except (AnypoError, torch.OutOfMemoryError):  # they tell what to do, or the run does
-            raise
         except Exception as error:
+            advises = isinstance(error, AnypoError | torch.OutOfMemoryError)  # or the run does
+            if advises and not isinstance(error, MissingTensorError):
+                raise
             raise self._failure(stage, error) from error
         if answer is None:
             answered = self.answers(stage)
@@ -86,9 +88,7 @@ class Calls:
     def blame(self, stage: str, *labels: str) -> str:
         """Who answers a stage, for an error message: the wrappers, then whom they wrap.
 
-        Args:
-            stage: Such as `clip`.
-            labels: Of the plugins that are meant, where that is known.
+        With labels only those of them that are meant.
         """
         names: list[str] = []
         for impl in self.answers(stage):
@@ -97,12 +97,6 @@ class Calls:
             if not impl.wrapper and stage not in MERGED:
                 break
         return f"'{stage}' of plugin {(' or ' if stage in MERGED else ' around ').join(names)}"
-
-    def _register(self, layer: Layer, plugin: object) -> None:
-        try:
-            self.manager.register(plugin, name=layer.label)
-        except (pluggy.PluginValidationError, ValueError) as error:
-            raise PluginError(f"plugin {layer.title} does not fit: {error}") from error
 
     def _caller(self, stage: str, left_out: Collection[str]) -> pluggy.HookCaller:
         """Calls a stage; of a stage with one answer only the topmost plugin is asked.

@@ -57,14 +57,11 @@ class Explanation:
 
 def explain(calls: Calls, knobs: Mapping[str, Knob], findings: Findings) -> Explanation:
     """The explanation of an algorithm; see `Algorithm.explain`."""
+    active = {stage: _active(calls.answers(stage), stage, findings) for stage in STAGES}
     return Explanation(
         name=calls.name,
         stack=tuple((layer.name, first_line(layer.source)) for layer in calls.layers.values()),
-        answers=tuple(
-            _answer(calls, stage, impl)
-            for stage in STAGES
-            for impl in _active(calls.answers(stage), stage, findings)
-        ),
+        answers=tuple(_answer(calls, stage, x) for stage in STAGES for x in active[stage]),
         knobs=tuple(knobs.values()),
         active_knobs=findings.active_knobs,
         requires=findings.requires,

@@ -35,11 +35,6 @@ def resolve_knobs(
     A setting wins, else what suits the task, else the default of the topmost plugin that declares
     the knob; a plugin of which only one stage was taken brings new knobs but re-defaults none.
 
-    Args:
-        stack: Of plugins.
-        settings: What the user set.
-        task: Which may prefer other knobs to the defaults, and whose name the plugins may know.
-
     Raises:
         KnobError: A setting is unknown, two values are given, or two types are declared.
     """

@@ -36,7 +36,8 @@ class Layer:
     @property
     def definition(self) -> type | ModuleType:
         """The class or module that its author wrote."""
-        return _definition(self.source)
+        is_itself = isinstance(self.source, type | ModuleType)
+        return self.source if is_itself else type(self.source)
 
     @property
     def module(self) -> str:
@@ -104,10 +105,20 @@ def snake_case(name: str) -> str:
 
 def layer_of(item: Any) -> Layer:
     """The layer of a plugin's name, class or instance."""
+    name = None
     if isinstance(item, str):
         entry = registry.find(item)
-        return _layer(entry.load(), entry.shortest_name)
-    return _layer(item, None)
+        item, name = entry.load(), entry.shortest_name
+    name = name or snake_case(getattr(item, "__name__", type(item).__name__))
+    if isinstance(item, Plugin):
+        given = {knob: getattr(item, knob) for knob in item.model_fields_set}
+        return Layer(name, type(item), given)
+    layer = Layer(name, item)
+    if not _is_plugin(item):
+        check_hooks(layer.definition)
+        if not any(hook_options(getattr(item, hook, None)) for hook in HOOKS):
+            raise PluginError(f"{item!r:.60} is no plugin: it answers no stage")
+    return layer
 
 
 @dataclass(frozen=True)
@@ -118,12 +129,7 @@ class Stack:
     layers: tuple[Layer, ...]
 
     def preferred(self, wish: str, task: str | None = None) -> dict[str, Any]:
-        """What the plugins prefer, in a task if one is named; the topmost one wins.
-
-        Args:
-            wish: `options`, `task_options` or `task_knobs`.
-            task: Of the last two.
-        """
+        """Their `options`, or `task_options` or `task_knobs` of a task; the topmost one wins."""
         merged: dict[str, Any] = {}
         for layer in self.layers:
             wishes = getattr(layer.source, wish, {})
@@ -163,21 +169,6 @@ def _is_plugin(source: Any) -> bool:
     return isinstance(source, type) and issubclass(source, Plugin)
 
 
-def _definition(item: Any) -> type | ModuleType:
-    return item if isinstance(item, type | ModuleType) else type(item)
-
-
-def _layer(item: Any, name: str | None) -> Layer:
-    if isinstance(item, Plugin):
-        given = {knob: getattr(item, knob) for knob in item.model_fields_set}
-        return Layer(name or snake_case(type(item).__name__), type(item), given)
-    if not _is_plugin(item):
-        check_hooks(_definition(item))
-        if not any(hook_options(getattr(item, hook, None)) for hook in HOOKS):
-            raise PluginError(f"{item!r:.60} is no plugin: it answers no stage")
-    return Layer(name or snake_case(getattr(item, "__name__", type(item).__name__)), item)
-
-
 def _with_bases(layer: Layer) -> Iterable[Layer]:
     bases = getattr(layer.source, "extends", ())
     if not isinstance(bases, tuple):
@@ -189,10 +180,10 @@ def _with_bases(layer: Layer) -> Iterable[Layer]:
 
 def _refuse_to_cover(base: Layer, top: Layer, below: Sequence[Layer]) -> None:
     """A plugin must not bring along, above an algorithm, another one that replaces it."""
-    covered = [layer for layer in below if set(layer.replaces()) & set(base.replaces())]
     own_bases = {id(layer.source) for layer in _with_bases(top)}
-    for layer in covered:
-        if id(layer.source) not in own_bases:
+    for layer in below:
+        covered = set(layer.replaces()) & set(base.replaces())
+        if covered and id(layer.source) not in own_bases:
             raise PluginError(
                 f"'{top.name}' extends '{base.name}', which would replace '{layer.name}' below it; "
                 f"if that is meant, name '{base.name}' first"

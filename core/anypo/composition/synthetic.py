@@ -22,11 +22,8 @@ class SyntheticSampler:
     def sample(self, prompts: Sequence[Prompt], n: int) -> list[Sample]:
         """See `anypo.hooks.rollout.Sampler`."""
         self.used = True
-        return [
-            self._completion(prompt, group, self.length(group, i))
-            for group, prompt in enumerate(prompts)
-            for i in range(n)
-        ]
+        rows = [(prompt, group, i) for group, prompt in enumerate(prompts) for i in range(n)]
+        return [self._completion(prompt, group, self.length(group, i)) for prompt, group, i in rows]
 
     def length(self, group: int, i: int) -> int:
         """Tokens of the i-th completion to a prompt."""
@@ -85,24 +82,18 @@ def synthetic_prompts(count: int, columns: set[str], completions: set[str]) -> l
     """Prompts whose rows have all that is asked for.
 
     Args:
-        count: How many.
+        count: Of prompts.
         columns: Gets the names of the columns that were asked for.
         completions: Gets those of the columns that were asked for as completions.
     """
-    return [
-        Prompt([1, 2, 3 + i], "made up", _labels(i, columns), _completions(i, completions))
-        for i in range(count)
-    ]
+    return [_prompt(row, columns, completions) for row in range(count)]
 
 
-def _labels(row: int, asked: set[str]) -> SyntheticRow:
-    return SyntheticRow(lambda _: row % 2 == 0, asked)
-
-
-def _completions(row: int, asked: set[str]) -> SyntheticRow:
+def _prompt(row: int, columns: set[str], completions: set[str]) -> Prompt:
     lengths = [length for length in LENGTHS if length]  # a row of a data set is never empty
 
     def completion(i: int) -> Completion:
         return Completion(list(range(row, row + lengths[(2 * row + i) % len(lengths)])))
 
-    return SyntheticRow(completion, asked)
+    labels = SyntheticRow(lambda _: row % 2 == 0, columns)
+    return Prompt([1, 2, 3 + row], "made up", labels, SyntheticRow(completion, completions))

@@ -38,12 +38,7 @@ class Prompt:
         """
         held = self.completions[column]
         return Sample(
-            self.ids,
-            held.ids,
-            group,
-            mask=held.mask,
-            truncated=held.truncated,
-            columns=dict(columns),
+            self.ids, held.ids, group, mask=held.mask, truncated=held.truncated, columns=columns
         )
 
 
@@ -161,15 +156,9 @@ class Batch:
 
     def replace(self, **changes: Any) -> Batch:
         """The same batch with some tensors (or `mask`, `scores`, …) new or replaced."""
-        fields = {
-            "mask": self.mask,
-            "max_completion_length": self.max_completion_length,
-            "scores": self.scores,
-            "score_weights": self.score_weights,
-            "weights": self.weights,
-            **self.tensors,
-        }
-        return type(self)(**{**fields, **changes})
+        kept = ("mask", "max_completion_length", "scores", "score_weights", "weights")
+        fields = {name: getattr(self, name) for name in kept}
+        return type(self)(**{**fields, **self.tensors, **changes})
 
     def rows(self, index: Int[Tensor, " n"]) -> Batch:
         """The batch of the rows at `index`, every tensor sliced alike."""
@@ -200,28 +189,25 @@ def _advice(missing: str) -> str:
 
 def collate(samples: Sequence[Sample], *, max_completion_length: int | None = None) -> Batch:
     """The batch of the given samples, one row each, in order."""
-    width = max(1, *(len(sample.completion_ids) for sample in samples))
-    length = max(len(s.prompt_ids) + len(s.completion_ids) for s in samples)
-    extra: dict[str, Any] = {name: _column(samples, name, width) for name in samples[0].columns}
-    if any(sample.reward is not None for sample in samples):
+    first = samples[0]
+    width = max(1, *(len(s.completion_ids) for s in samples))
+    sequences = [s.prompt_ids + s.completion_ids for s in samples]
+    lengths = [len(sequence) for sequence in sequences]
+    extra: dict[str, Any] = {name: _column(samples, name, width) for name in first.columns}
+    if any(s.reward is not None for s in samples):
         extra["rewards"] = torch.tensor([_reward(s) for s in samples])
-    if all(sample.logprobs is not None for sample in samples):
-        extra["sampler_logprobs"] = torch.tensor([_pad(s.logprobs, width, 0.0) for s in samples])
+    if all(s.logprobs is not None for s in samples):
+        extra["sampler_logprobs"] = _padded([s.logprobs or [] for s in samples], width, 0.0)
     return Batch(
-        mask=torch.tensor(
-            [_pad(s.mask or [True] * len(s.completion_ids), width, False) for s in samples]
-        ),
+        mask=_padded([s.mask or [True] * len(s.completion_ids) for s in samples], width, False),
         max_completion_length=max_completion_length,
-        scores={
-            name: torch.tensor([float(s.scores[name]) for s in samples])
-            for name in samples[0].scores
-        },
-        score_weights=samples[0].score_weights,
+        scores={k: torch.tensor([float(s.scores[k]) for s in samples]) for k in first.scores},
+        score_weights=first.score_weights,
         group=torch.tensor([s.group for s in samples]),
         truncated=torch.tensor([s.truncated for s in samples]),
-        input_ids=torch.tensor([_pad(s.prompt_ids + s.completion_ids, length, 0) for s in samples]),
+        input_ids=_padded(sequences, max(lengths), 0),
         prompt_lengths=torch.tensor([len(s.prompt_ids) for s in samples]),
-        sequence_lengths=torch.tensor([len(s.prompt_ids + s.completion_ids) for s in samples]),
+        sequence_lengths=torch.tensor(lengths),
         **extra,
     )
 
@@ -232,9 +218,8 @@ def _reward(sample: Sample) -> float:
     return float(sample.reward)
 
 
-def _pad(items: list[Any] | None, width: int, filler: Any) -> list[Any]:
-    items = items or []
-    return items + [filler] * (width - len(items))
+def _padded(rows: Sequence[list[Any]], width: int, filler: Any) -> Tensor:
+    return torch.tensor([row + [filler] * (width - len(row)) for row in rows])
 
 
 def _column(samples: Sequence[Sample], name: str, width: int) -> Tensor:
@@ -242,5 +227,5 @@ def _column(samples: Sequence[Sample], name: str, width: int) -> Tensor:
         raise AnypoError(f"only some samples of the rollout have a column '{name}'")
     values = [sample.columns[name] for sample in samples]
     if all(isinstance(value, list) for value in values):
-        return torch.tensor([_pad(value, width, 0.0) for value in values])
+        return _padded(values, width, 0.0)
     return torch.tensor(values)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -87,25 +87,23 @@ class Plugin(BaseModel):
         return object.__hash__(self)
 
 
-@contextmanager
-def placed(place: Place) -> Iterator[None]:
+def placed(place: Place) -> AbstractContextManager[Place]:
     """What is made inside the block stands in that place of a stack."""
-    token = _made_in.set(place)
-    try:
-        yield
-    finally:
-        _made_in.reset(token)
+    return _while_set(_made_in, place)
+
+
+def recorded_knobs() -> AbstractContextManager[set[str]]:
+    """The names of all knobs that plugins read inside the block."""
+    return _while_set(_knobs_read, set())
 
 
 @contextmanager
-def recorded_knobs() -> Iterator[set[str]]:
-    """The names of all knobs that plugins read inside the block."""
-    read: set[str] = set()
-    token = _knobs_read.set(read)
+def _while_set(variable: ContextVar[Any], value: Any) -> Iterator[Any]:
+    token = variable.set(value)
     try:
-        yield read
+        yield value
     finally:
-        _knobs_read.reset(token)
+        variable.reset(token)
 
 
 def hook_options(function: Any) -> dict[str, Any] | None:

@@ -32,6 +32,7 @@ KINDS = {  # of which there are several, and the entry points by which they are 
 }
 ALGORITHM = "algorithm"  # what is meant where no kind is said
 DISABLE = "ANYPO_DISABLE_PLUGINS"
+Definition = ast.Module | ast.ClassDef | ast.FunctionDef
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,8 @@ class Entry:
     @property
     def shortest_name(self) -> str:
         """The name that finds it, whatever is disabled: the full one if others claim its name."""
-        claimed = [other for other in entries(self.kind) if _is_named(other, self.name)]
-        return self.full_name if len(claimed) > 1 else self.name.replace("-", "_")
+        is_claimed = len(_named(self.name, self.kind)) > 1
+        return self.full_name if is_claimed else self.name.replace("-", "_")
 
     @property
     def option_prefix(self) -> str:
@@ -85,21 +86,21 @@ class Entry:
     def mismatch(self) -> str:
         """Why it cannot run with this hook API, as far as its source tells; nothing if it can."""
         try:
-            written_for = _hook_api(_source(self.entry_point.module), self.entry_point.attr)
+            written_for = _hook_api(self.parsed()[1])
         except Exception:  # importing it will tell what is wrong
             return ""
         return "" if written_for is None else mismatch(written_for)
 
-    def summary(self) -> str:
-        """The first line of the plugin's docstring, read from its source and not by running it.
+    def parsed(self) -> tuple[ast.Module, Definition | None]:
+        """The source of its module, and where that defines it; None if it is defined elsewhere.
 
         Raises:
-            PluginError: As far as can be told without running it, the plugin does not import.
+            Exception: There is no such module, or it is no text or no Python.
         """
-        try:
-            return _summary(_source(self.entry_point.module), self.entry_point.attr)
-        except Exception as error:
-            raise PluginError(f"{type(error).__name__}: {error}") from error
+        tree = ast.parse(_path(self.entry_point.module).read_text(encoding="utf-8"))
+        defined = [node for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)]
+        named = (node for node in defined if node.name == self.entry_point.attr)
+        return tree, next(named, None) if self.entry_point.attr else tree
 
 
 def title(kind: str) -> str:
@@ -121,14 +122,13 @@ def installed() -> tuple[Entry, ...]:
             entry = Entry(kind, point.name, dist.name, dist.version, point)
             found.setdefault((kind, point.name, dist.name), entry)
     kinds = list(KINDS)
-    return tuple(
-        sorted(found.values(), key=lambda e: (kinds.index(e.kind), e.name, e.distribution))
-    )
+    order = sorted(found, key=lambda key: (kinds.index(key[0]), *key[1:]))
+    return tuple(found[key] for key in order)
 
 
 def knows(name: str, kind: str = ALGORITHM) -> bool:
     """Whether something of a kind is called so, usable or not."""
-    return any(_is_named(entry, name) for entry in entries(kind))
+    return bool(_named(name, kind))
 
 
 def find(name: str, kind: str = ALGORITHM) -> Entry:
@@ -137,7 +137,7 @@ def find(name: str, kind: str = ALGORITHM) -> Entry:
     Raises:
         PluginError: No plugin has that name, it is disabled, or several distributions offer it.
     """
-    named = [entry for entry in entries(kind) if _is_named(entry, name)]
+    named = _named(name, kind)
     matches = [entry for entry in named if not entry.disabled_by]
     if len(matches) == 1:
         return matches[0]
@@ -154,8 +154,7 @@ def find(name: str, kind: str = ALGORITHM) -> Entry:
 
 def rivals(entry: Entry) -> list[Entry]:
     """All that claim the name of an entry, itself included, and are not disabled."""
-    same_name = [other for other in entries(entry.kind) if _is_named(other, entry.name)]
-    return [other for other in same_name if not other.disabled_by]
+    return [other for other in _named(entry.name, entry.kind) if not other.disabled_by]
 
 
 def rivalry(claimants: Sequence[Entry]) -> str:
@@ -192,8 +191,8 @@ def load(name: str, kind: str = ALGORITHM) -> Any:
 def _points(dist: Distribution) -> list[tuple[str, EntryPoint]]:
     kinds = {group: kind for kind, group in KINDS.items()}
     try:
-        points = [(kinds[p.group], p) for p in dist.entry_points if p.group in kinds]
-        return points if dist.name else []
+        points = dist.entry_points if dist.name else ()
+        return [(kinds[point.group], point) for point in points if point.group in kinds]
     except Exception:  # the metadata of some distribution is damaged: the others still count
         return []
 
@@ -201,6 +200,10 @@ def _points(dist: Distribution) -> list[tuple[str, EntryPoint]]:
 def _disabling() -> list[str]:
     items = os.environ.get(DISABLE, "").split(",")
     return [item.strip() for item in items if item.strip()]
+
+
+def _named(name: str, kind: str) -> list[Entry]:
+    return [entry for entry in entries(kind) if _is_named(entry, name)]
 
 
 def _is_named(entry: Entry, name: str) -> bool:
@@ -224,12 +227,7 @@ def _normal(name: str) -> str:
     return re.sub(r"[-_.]+", "_", name).lower()
 
 
-@cache
-def _importable(module: str) -> bool:
-    return find_spec(module) is not None
-
-
-def _source(module: str) -> str:
+def _path(module: str) -> Path:
     # find_spec would import the parents of a dotted name, so walk down from the top by path.
     top, *rest = module.split(".")
     spec = find_spec(top)
@@ -242,57 +240,15 @@ def _source(module: str) -> str:
         path = folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")
     if not path.exists():
         raise ModuleNotFoundError(f"no module named '{module}'")
-    return path.read_text(encoding="utf-8")
+    return path
 
 
-def _summary(source: str, attribute: str) -> str:
-    tree = ast.parse(source)
-    for node in tree.body:
-        for module in _imports(node):
-            if not _importable(module.partition(".")[0]):
-                raise ModuleNotFoundError(f"no module named '{module}'")
-    owner = _definition(tree, attribute)
-    if owner is None and attribute not in _bound(tree):
-        raise AttributeError(f"the module does not define '{attribute}'")
-    return (ast.get_docstring(owner) or "").partition("\n")[0] if owner else ""
-
-
-def _hook_api(source: str, attribute: str) -> Any:
+def _hook_api(definition: Definition | None) -> Any:
     """What the class, or the module, says it is written for; None if it does not say."""
-    owner = _definition(ast.parse(source), attribute)
-    for node in owner.body if owner else ():
-        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+    for node in definition.body if definition else ():
+        targets = getattr(node, "targets", [getattr(node, "target", None)])
         value = getattr(node, "value", None)
-        if isinstance(value, ast.Constant) and "hook_api" in [
-            getattr(t, "id", "") for t in targets
-        ]:
+        is_said = "hook_api" in [getattr(target, "id", "") for target in targets]
+        if is_said and isinstance(value, ast.Constant):
             return value.value
     return None
-
-
-def _definition(
-    tree: ast.Module, attribute: str
-) -> ast.Module | ast.ClassDef | ast.FunctionDef | None:
-    """Where the plugin is defined, if the module itself does that."""
-    if not attribute:
-        return tree
-    defined = [node for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)]
-    return next((node for node in defined if node.name == attribute), None)
-
-
-def _bound(tree: ast.Module) -> set[str]:
-    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            names |= {alias.asname or alias.name for alias in node.names}
-        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
-            names.add(node.name)
-    return names
-
-
-def _imports(node: ast.stmt) -> list[str]:
-    if isinstance(node, ast.Import):
-        return [alias.name for alias in node.names]
-    if isinstance(node, ast.ImportFrom) and node.module and not node.level:
-        return [node.module]
-    return []

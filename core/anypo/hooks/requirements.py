@@ -8,17 +8,13 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Requirement:
-    """Something that costs, so that it is provided where a plugin reads or names it.
+    """Something that costs, so that it is provided where a plugin reads or names it."""
 
-    Attributes:
-        about: What it is, in words.
-        said_by: Who says its tensor.
-        tensor: Of the batch, [N, T]; reading it requires this. Log-probs are called `…_logprobs`.
-    """
-
-    about: str
-    said_by: Literal["policy", "sampler", "frozen model", "critic"] = "policy"
-    tensor: str = ""
+    about: str  # what it is, in words
+    said_by: Literal["policy", "sampler", "frozen model", "critic"] = (
+        "policy"  # who says its tensor
+    )
+    tensor: str = ""  # of the batch, [N, T]; reading it requires this. Log-probs: `…_logprobs`
 
 
 REQUIREMENTS = {

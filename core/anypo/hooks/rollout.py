@@ -15,11 +15,9 @@ class Sampler(Protocol):
     @property
     def max_completion_length(self) -> int:
         """Tokens; a completion that reaches it without an end is truncated."""
-        ...
 
     def sample(self, prompts: Sequence[Prompt], n: int) -> list[Sample]:
         """`n` completions of every prompt, prompt by prompt; `group` is the prompt's position."""
-        ...
 
 
 class Scorer(Protocol):
@@ -27,7 +25,6 @@ class Scorer(Protocol):
 
     def __call__(self, prompts: Sequence[Prompt], samples: Sequence[Sample]) -> list[Sample]:
         """The samples with `reward` and `scores` filled in; `group` indexes `prompts`."""
-        ...
 
 
 @dataclass(frozen=True)

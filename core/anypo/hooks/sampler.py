@@ -51,15 +51,12 @@ class Engine(Protocol):
 
         `logprobs` are those of the distribution really drawn from.
         """
-        ...
 
     def sync(self, model: Any) -> None:
         """Use the current weights of `model`, a model of transformers, from now on."""
-        ...
 
     def close(self) -> None:
         """Release what it holds."""
-        ...
 
 
 class SamplerPlugin(Options):

@@ -43,7 +43,6 @@ class Hooks(Protocol):
         self, prompts: Sequence[Prompt], sampler: Sampler, scorer: Scorer, state: State
     ) -> list[Sample]:
         """Where do the samples come from? In groups of one prompt each, with rewards if need be."""
-        ...
 
     @hookspec(firstresult=True)
     def advantage(
@@ -53,14 +52,12 @@ class Hooks(Protocol):
 
         A dict holds `advantages` and further tensors that later stages read from the batch.
         """
-        ...
 
     @hookspec(firstresult=True)
     def ratio(
         self, logprobs: Float[Tensor, "N T"], batch: Batch
     ) -> Float[Tensor, "N T"] | Float[Tensor, "N 1"]:
         """How far is the policy from the one it is compared with? The LOGARITHM of the ratio."""
-        ...
 
     @hookspec(firstresult=True)
     def clip(
@@ -71,7 +68,6 @@ class Hooks(Protocol):
         batch: Batch,
     ) -> Float[Tensor, "N T"] | Float[Tensor, "N 1"]:
         """What is gained, and where does the gain stop growing? To be maximised."""
-        ...
 
     @hookspec
     def regularizer(
@@ -85,7 +81,6 @@ class Hooks(Protocol):
 
         No penalty may be called `policy`: that is the gain, in the losses that are logged.
         """
-        ...
 
     @hookspec(firstresult=True)
     def weight(self, batch: Batch) -> Float[Tensor, "N T"] | dict[str, Float[Tensor, "N T"]]:
@@ -93,7 +88,6 @@ class Hooks(Protocol):
 
         A dict gives terms of their own weights by name; `policy` is the gain's and the default.
         """
-        ...
 
     @hookspec
     def metrics(
@@ -107,7 +101,6 @@ class Hooks(Protocol):
         The topmost plugin wins, None deletes. Called without gradient on the rows of a
         micro-batch; never part of the loss.
         """
-        ...
 
     @hookspec
     def requires(self) -> set[str]:
@@ -115,7 +108,6 @@ class Hooks(Protocol):
 
         Names of `REQUIREMENTS`. Only needed where a hook reads a tensor in some batches only.
         """
-        ...
 
 
 STAGES = ("rollout", "advantage", "ratio", "clip", "regularizer", "weight")

@@ -22,14 +22,12 @@ class Task(Protocol):
 
     def fingerprint(self) -> str:
         """Changes whenever what `make` makes does, so that the cache is never stale."""
-        ...
 
     def make(self, folder: Path, progress: Progress) -> None:
         """Write a model directory `model`, and the rows `train.jsonl` and `held_out.jsonl`.
 
         The same in every run, so that runs can be compared: the seed of a run is none of its own.
         """
-        ...
 
 
 @dataclass(frozen=True)

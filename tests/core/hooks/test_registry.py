@@ -39,7 +39,6 @@ def test_an_installed_plugin_is_found_by_its_name(install):
 
 def test_a_plugin_in_a_package_is_found(install):
     install("anypo-eel", {"eel": "eels.river:Lamprey"}, {"eels/__init__.py": ""} | river(PLUGIN))
-    assert registry.find("eel").summary() == "It holds on."
     assert registry.load("eel").__module__ == "eels.river"
 
 
@@ -68,31 +67,8 @@ def test_the_listing_is_sorted_by_name(install):
     assert {"zander", "aal", "grpo"} <= set(names)
 
 
-def test_a_summary_is_the_first_docstring_line(install):
-    install("anypo-lamprey", {"lamprey": "lamprey_module:Lamprey"}, {"lamprey_module.py": PLUGIN})
-    assert registry.find("lamprey").summary() == "It holds on."
-
-
-def test_a_summary_runs_no_code_of_the_plugin(install, tmp_path):
-    ran = tmp_path / "ran"
-    touches = f"from pathlib import Path\n\nPath({str(ran)!r}).touch()\n"
-    files = {"eels/__init__.py": touches} | river(touches + PLUGIN)
-    install("anypo-eel", {"eel": "eels.river:Lamprey"}, files)
-    assert registry.find("eel").summary()
-    assert not ran.exists()
-    registry.load("eel")
-    assert ran.exists()
-
-
-def test_the_summary_of_an_undocumented_plugin_is_empty(install):
-    files = {"lamprey_module.py": "class Lamprey:\n    x = 1\n"}
-    install("anypo-lamprey", {"lamprey": "lamprey_module:Lamprey"}, files)
-    assert registry.find("lamprey").summary() == ""
-
-
 def test_a_module_can_be_the_plugin(install):
     install("anypo-lamprey", {"lamprey": "lamprey_module"}, {"lamprey_module.py": PLUGIN})
-    assert registry.find("lamprey").summary() == "A module."
     assert registry.load("lamprey").__name__ == "lamprey_module"
 
 
@@ -103,7 +79,6 @@ def test_a_module_can_be_the_plugin(install):
 def test_a_plugin_that_its_module_does_not_define_but_has_is_not_broken(install, module):
     install("anypo-eel", {"eel": "eels:Lamprey"}, {"eels/__init__.py": module} | river(PLUGIN))
     assert registry.load("eel").__name__ == "Lamprey"
-    assert registry.find("eel").summary() in ("", "It holds on.")
 
 
 BROKEN = {
@@ -124,11 +99,6 @@ def broken(request, install):
     return says
 
 
-def test_the_summary_of_a_broken_plugin_says_what_is_wrong(broken):
-    with pytest.raises(PluginError, match=broken):
-        registry.find("lamprey").summary()
-
-
 def test_loading_a_broken_plugin_names_its_distribution_and_the_cause(broken):
     with pytest.raises(PluginError, match=rf"'lamprey' of anypo-lamprey 0\.3 .*{broken}"):
         registry.load("lamprey")
@@ -136,13 +106,6 @@ def test_loading_a_broken_plugin_names_its_distribution_and_the_cause(broken):
 
 def test_a_broken_plugin_hurts_no_other(broken):
     assert registry.load("grpo") is GRPO
-    assert registry.find("grpo").summary().startswith("PPO without a critic")
-
-
-def test_a_module_missing_from_its_package_is_broken(install):
-    install("anypo-eel", {"eel": "eels.pond:Lamprey"}, {"eels/__init__.py": ""})
-    with pytest.raises(PluginError, match=r"eels\.pond"):
-        registry.find("eel").summary()
 
 
 def test_a_plugin_that_raises_on_import_is_broken(install):
@@ -150,13 +113,6 @@ def test_a_plugin_that_raises_on_import_is_broken(install):
     install("anypo-lamprey", {"lamprey": "lamprey_module:Lamprey"}, files)
     with pytest.raises(PluginError, match="RuntimeError: out of water"):
         registry.load("lamprey")
-
-
-def test_an_optional_import_does_not_make_a_plugin_broken(install):
-    text = "try:\n    import absent_package\nexcept ImportError:\n    absent_package = None\n"
-    files = {"lamprey_module.py": text + PLUGIN}
-    install("anypo-lamprey", {"lamprey": "lamprey_module:Lamprey"}, files)
-    assert registry.find("lamprey").summary() == "It holds on."
 
 
 def test_a_malformed_entry_points_file_hurts_no_other(install):
@@ -183,8 +139,7 @@ def twice(install):
 
 
 def test_the_listing_shows_both_distributions_that_claim_a_name(twice):
-    summaries = [(entry.distribution, entry.summary()) for entry in offered("lamprey")]
-    assert summaries == [("anypo-brook", "anypo-brook"), ("anypo-sea", "anypo-sea")]
+    assert [e.distribution for e in offered("lamprey")] == ["anypo-brook", "anypo-sea"]
 
 
 def test_using_a_name_that_two_distributions_claim_is_an_error_naming_both(twice):
@@ -292,7 +247,6 @@ def test_a_plugin_for_a_newer_hook_api_is_refused_before_it_runs(install, versio
     says = str(caught.value)
     assert says.startswith("plugin 'lamprey' of anypo-lamprey 1.0 needs a newer anypo")
     assert f"hook API {version}, this anypo has {HOOK_API_VERSION}; upgrade anypo" in says
-    assert registry.find("lamprey").summary() == "It holds on."
 
 
 @pytest.mark.parametrize("version", ["0.9", "1.0"])

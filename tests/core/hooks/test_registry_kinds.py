@@ -37,7 +37,6 @@ def test_every_kind_has_something_built_in():
     assert BUILT_IN.keys() == OTHERS.keys()
     for kind, name in BUILT_IN.items():
         assert registry.find(name, kind).distribution == "anypo"
-        assert registry.find(name, kind).summary()
         assert callable(registry.load(name, kind))
 
 
@@ -47,7 +46,6 @@ def test_a_plugin_is_found_by_its_name_and_kind(offer, kind):
     entry = registry.find("Sea_Lamprey", kind)
     assert (entry.kind, entry.full_name) == (kind, "anypo-lamprey:sea-lamprey")
     assert entry.shortest_name == "sea_lamprey"
-    assert entry.summary() == "It holds on."
     assert registry.load("anypo_lamprey:sea-lamprey", kind).__name__ == "lamprey"
     assert str(entry) == f"{kind} 'sea-lamprey' of anypo-lamprey 1.0"
 
