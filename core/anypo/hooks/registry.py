@@ -19,7 +19,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from anypo.errors import PluginError, nearest
+from anypo.errors import AnypoError, PluginError, nearest
 from anypo.hooks.version import mismatch
 from anypo.support.sequences import shared_start
 
@@ -81,6 +81,16 @@ class Entry:
         try:
             return self.entry_point.load()
         except (Exception, SystemExit) as error:
+            raise PluginError(f"{self} is broken: {type(error).__name__}: {error}") from error
+
+    def make(self, *arguments: Any) -> Any:
+        """What the plugin makes when it is called. Raises PluginError like `load`."""
+        made = self.load()
+        try:
+            return made(*arguments)
+        except AnypoError:
+            raise
+        except Exception as error:
             raise PluginError(f"{self} is broken: {type(error).__name__}: {error}") from error
 
     def mismatch(self) -> str:

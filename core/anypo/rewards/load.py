@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from anypo.errors import AnypoError, ConfigError, PluginError, RewardError, nearest
+from anypo.errors import ConfigError, PluginError, RewardError, nearest
 from anypo.hooks import registry
 from anypo.hooks.runtime import Runtime
 from anypo.rewards.model import ScoreOfModel
@@ -37,7 +37,10 @@ def load_reward(spec: str, runtime: Runtime | None = None) -> Reward:
     source, weight = _split_weight(spec)
     if found := installed_reward(spec):
         entry, argument = found
-        return Reward(entry.name, _made(entry, argument), weight, source)
+        function = entry.make(argument)
+        if not callable(function):
+            raise PluginError(f"{entry} makes {function!r:.60}, which is no function")
+        return Reward(entry.name, function, weight, source)
     if source and (Path(source).is_dir() or ("/" in source and ":" not in source)):
         if not Path(source).exists() and Path(source).parent.is_dir():
             raise RewardError(f"there is no model directory '{source}' to score with")
@@ -63,20 +66,6 @@ def installed_reward(spec: str) -> tuple[registry.Entry, str] | None:
         if registry.knows(name, "reward"):
             return registry.find(name, "reward"), following
     return None
-
-
-def _made(entry: registry.Entry, argument: str) -> Callable[..., Any]:
-    """The function that a plugin makes of an argument."""
-    make = entry.load()
-    try:
-        function = make(argument)
-    except AnypoError:
-        raise
-    except Exception as error:
-        raise PluginError(f"{entry} is broken: {type(error).__name__}: {error}") from error
-    if not callable(function):
-        raise PluginError(f"{entry} is broken: it makes {function!r:.60}, which is no function")
-    return function  # type: ignore[no-any-return]
 
 
 def _split_weight(spec: str) -> tuple[str, float]:

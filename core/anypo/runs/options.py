@@ -68,7 +68,10 @@ def sampler_of(config: RunConfig) -> SamplerPlugin:
     """The sampler that the options ask for, with its own options."""
     entry, plugin = _sampler(config.sampler)
     own = {name: getattr(config, entry.option_prefix + name) for name in plugin.model_fields}
-    return plugin(**own)
+    try:
+        return plugin(**own)
+    except ValidationError as error:
+        raise ConfigError(f"{entry}: {refusal(error)}") from error
 
 
 def make_config(options: Mapping[str, Any]) -> RunConfig:

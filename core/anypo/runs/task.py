@@ -30,7 +30,7 @@ def choose_task(config: RunConfig) -> ChosenTask | None:
         return None
     name = mark if mark and "task" not in config.model_fields_set else config.task
     entry = registry.find(name, "task")
-    plugin = entry.load()()
+    plugin = entry.make()
     if missing := [member for member in MEMBERS if not hasattr(plugin, member)]:
         raise PluginError(f"{entry} is no anypo.Task: it lacks '{missing[0]}'")
     owns_model = config.model is None or mark == entry.shortest_name

@@ -280,3 +280,25 @@ def test_what_is_no_sampler_is_refused(install, source):
     install("anypo-x", {}, {"wrong.py": source}, others={"anypo.samplers": {"x": "wrong:Wrong"}})
     with pytest.raises(PluginError, match=r"^sampler 'x' of anypo-x 1.0 is no anypo.SamplerPlugin"):
         make_config({"sampler": "x"})
+
+
+def test_options_that_a_sampler_refuses_together_are_one_line(install):
+    source = """
+from pydantic import model_validator
+from anypo import Transformers
+
+class Fussy(Transformers):
+    low: int = 1
+    high: int = 2
+
+    @model_validator(mode="after")
+    def _ordered(self):
+        if self.low > self.high:
+            raise ValueError("low is above high")
+        return self
+"""
+    others = {"anypo.samplers": {"fussy": "fussy:Fussy"}}
+    install("anypo-fussy", {}, {"fussy.py": source}, others=others)
+    config = make_config({"sampler": "fussy", "fussy_low": 3})
+    with pytest.raises(ConfigError, match=r"^sampler 'fussy' of anypo-fussy 1.0: .*low is above"):
+        sampler_of(config)

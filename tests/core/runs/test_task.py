@@ -134,6 +134,13 @@ def test_what_is_no_whole_task_is_refused(install):
         chosen(task="half")
 
 
+def test_a_task_that_cannot_be_made_is_refused(install):
+    source = "class Shy:\n    def __init__(self):\n        raise ValueError('not today')\n"
+    install("anypo-shy", {}, {"shy.py": source}, others={"anypo.tasks": {"shy": "shy:Shy"}})
+    with pytest.raises(PluginError, match=r"^task 'shy' of anypo-shy 1.0 is broken: .*not today$"):
+        chosen(task="shy")
+
+
 def test_there_is_no_such_task():
     with pytest.raises(PluginError, match="there is no task 'adition'; did you mean 'addition'"):
         chosen(task="adition")
