@@ -117,8 +117,7 @@ def _shared_text(chosen: str, rejected: str) -> int:
     if used_up:
         last_words = [re.search(r"\s\S+\s*\Z", text) for text in used_up]
         return min(shared, *(found.start() if found else 0 for found in last_words))
-    ends_in_space = chosen[:shared].endswith(" ")
-    return shared - ends_in_space  # tokenizers keep a space with the word that follows it
+    return shared - chosen[:shared].endswith(" ")  # tokenizers keep a space with the word after it
 
 
 def _unpair(chosen: Any, rejected: Any) -> list[Columns]:

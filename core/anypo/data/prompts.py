@@ -65,14 +65,18 @@ def to_prompts(
         except DataError as error:
             raise DataError(f"row {number} of '{name}': {error}") from error
         found.add(number, read)
-    if found.prompts:
-        return found
+    if not found.prompts:
+        raise DataError(_nothing_left(name, found, max_completion_length))
+    return found
+
+
+def _nothing_left(name: str, found: Prompts, limit: int) -> str:
     if not found.cut_alike:
-        raise DataError(f"every row of '{name}' holds the same completion twice")
-    beyond = f"differ only beyond max_completion_length ({max_completion_length}): raise it"
+        return f"every row of '{name}' holds the same completion twice"
+    beyond = f"differ only beyond max_completion_length ({limit}): raise it"
     if not found.identical:
-        raise DataError(f"the completions of every row of '{name}' {beyond}")
-    raise DataError(
+        return f"the completions of every row of '{name}' {beyond}"
+    return (
         f"no row of '{name}' is left: {len(found.identical)} hold the same completion twice, "
         f"those of {len(found.cut_alike)} {beyond}"
     )

@@ -18,8 +18,7 @@ def whole_weights(
     this takes no more memory than the largest of them. Processes that share the shards must all go
     through all of them.
     """
-    adapters = adapters_by_weight(model)
-    seen: set[int] = set()
+    adapters, seen = adapters_by_weight(model), set[int]()
     for stored_name, stored in model.state_dict(keep_vars=True).items():
         name = own_name(stored_name) if adapters else stored_name
         if name is None or id(stored) in seen:

@@ -40,11 +40,10 @@ class TransformersEngine:
         lengths = torch.tensor([len(p.ids) + request.max_completion_length for p in prompts])
         samples = []
         for index in micro_batches(lengths, max(1, self.runtime.token_budget // n)):
-            chosen = index.tolist()
             with self.runtime.autocast():
-                completions = self._complete([prompts[i].ids for i in chosen], request)
-            for position, (ids, logprobs) in enumerate(completions):
-                group = chosen[position // n]
+                completions = self._complete([prompts[i].ids for i in index], request)
+            groups = index.repeat_interleave(n).tolist()
+            for group, (ids, logprobs) in zip(groups, completions, strict=True):
                 ended = bool(ids) and ids[-1] in request.end_tokens
                 samples.append(
                     Sample(prompts[group].ids, ids, group, logprobs=logprobs, truncated=not ended)
