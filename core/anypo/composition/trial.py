@@ -101,9 +101,8 @@ def _try_loss(
 ) -> tuple[frozenset[str], frozenset[str]]:
     """Check the loss of a batch that notes what is read of it; the silent and the overridden."""
     random = torch.Generator().manual_seed(1)
-    leaves = {
-        name: _random(batch, random).requires_grad_() for name in ("logprobs", "values", "entropy")
-    }
+    names = ("logprobs", "values", "entropy")
+    leaves = {name: _random(batch, random).requires_grad_() for name in names}
     silent, overridden = _idle_regularizers(algorithm, batch, leaves)
     reads.clear()  # what an overridden one read has no effect
     with algorithm.calls.leaving_out("regularizer", overridden):
@@ -145,12 +144,10 @@ def _spied(samples: list[Sample]) -> tuple[Batch, set[str]]:
 
     batch = collate(samples)
     random = torch.Generator().manual_seed(0)
-    models = {
-        r.tensor: _random(batch, random)
-        for r in REQUIREMENTS.values()
-        if r.tensor and r.said_by != "sampler"  # the samples have that, or nobody has
-    }
-    tensors: dict[str, Any] = {**batch.tensors, **models}
+    tensors: dict[str, Any] = dict(batch.tensors)
+    for requirement in REQUIREMENTS.values():
+        if requirement.tensor and requirement.said_by != "sampler":  # the samples have that, if any
+            tensors[requirement.tensor] = _random(batch, random)
     spied = Spied(
         mask=batch.mask, max_completion_length=max(LENGTHS), scores=batch.scores, **tensors
     )
@@ -188,11 +185,10 @@ def _check_sequence_ratio(algorithm: Algorithm, batch: Batch) -> None:
 def _check_gradient(
     algorithm: Algorithm, loss: Loss, leaves: dict[str, Tensor], suspect: str
 ) -> None:
-    total = loss.total
-    if not total.isfinite():
-        raise PluginError(f"the loss of {algorithm.name} is {total.item()} on a made-up batch")
-    if total.requires_grad:
-        total.backward()
+    if not loss.total.isfinite():
+        raise PluginError(f"the loss of {algorithm.name} is {loss.total.item()} on a made-up batch")
+    if loss.total.requires_grad:
+        loss.total.backward()
     if "clip/fraction" not in loss.metrics or leaves["logprobs"].grad is None:
         raise PluginError(
             f"{algorithm.blame(suspect)}: no gradient reaches the log-probs; is it detached?"
