@@ -88,8 +88,9 @@ def _execute(recipe: Recipe, stack: Stack, given: dict[str, Any]) -> None:
     if twice:
         raise ConfigError(f"'{min(twice)}' is given both by its option and by --set")
     given |= settings
-    known = config_class(given.get("sampler", recipe.options.get("sampler", SAMPLER))).model_fields
-    options = {k: v for k, v in given.items() if k in known}
+    of_samplers = tuple(entry.option_prefix for entry in registry.entries("sampler"))
+    known = RunConfig.model_fields
+    options = {k: v for k, v in given.items() if k in known or k.startswith(of_samplers)}
     knobs = {k: v for k, v in given.items() if k not in options}
     config = make_config({**recipe.options, **options})
     algorithm = assemble(stack, {**recipe.knobs, **knobs})
