@@ -90,7 +90,12 @@ def _execute(recipe: Recipe, stack: Stack, given: dict[str, Any]) -> None:
     given |= settings
     of_samplers = tuple(entry.option_prefix for entry in registry.entries("sampler"))
     known = RunConfig.model_fields
-    options = {k: v for k, v in given.items() if k in known or k.startswith(of_samplers)}
+    own = {name for layer in stack.layers for name in layer.fields}
+    options = {
+        name: value
+        for name, value in given.items()
+        if name in known or (name.startswith(of_samplers) and name not in own)
+    }
     knobs = {k: v for k, v in given.items() if k not in options}
     config = make_config({**recipe.options, **options})
     algorithm = assemble(stack, {**recipe.knobs, **knobs})

@@ -314,3 +314,15 @@ def test_the_help_has_a_panel_per_block_and_the_knobs_first(capsys, monkeypatch)
     assert {"Run", "Steps", "Optimizer", "Sampling", "Adapters", "Machine"} <= {*titles}
     assert "Sampler transformers" not in titles
     assert len(lines) < 100
+
+
+def test_a_knob_that_begins_like_the_name_of_a_sampler_stays_a_knob(own, install, tmp_path, capsys):
+    source = "from anypo import Transformers\n\nclass Clip(Transformers):\n    x: int = 3\n"
+    install(
+        "anypo-c", {}, {"clipper.py": source}, others={"anypo.samplers": {"clip": "clipper:Clip"}}
+    )
+    assert main(["run", "grpo", *own, "--clip-low", "0.1", "--steps", "1"]) == 0
+    assert "clip_low = 0.1" in (tmp_path / "run" / "config.toml").read_text()
+    assert "clip_x is set, but the sampler is transformers" in error_of(
+        capsys, "run", "grpo", *own, "--set", "clip_x=3"
+    )

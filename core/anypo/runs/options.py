@@ -48,6 +48,8 @@ def config_class(sampler: str) -> type[RunConfig]:
         for name, field in plugin.model_fields.items()
     }
     panel = {"panel": f"Sampler {sampler}"}
+    if taken := fields.keys() & RunConfig.model_fields.keys():
+        raise PluginError(f"{entry} has an option '{min(taken)}', which is one of every run")
     block = create_model("SamplerOptions", __base__=Options, __cls_kwargs__=panel, **fields)
     bases: Any = (RunConfig, block)
     config: type[RunConfig] = create_model("RunConfig", __base__=bases)

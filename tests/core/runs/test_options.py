@@ -302,3 +302,10 @@ class Fussy(Transformers):
     config = make_config({"sampler": "fussy", "fussy_low": 3})
     with pytest.raises(ConfigError, match=r"^sampler 'fussy' of anypo-fussy 1.0: .*low is above"):
         sampler_of(config)
+
+
+def test_a_sampler_whose_option_would_be_called_like_one_of_every_run_is_refused(install):
+    source = "from anypo import Transformers\n\nclass Max(Transformers):\n    rounds: int = 3\n"
+    install("anypo-max", {}, {"maxim.py": source}, others={"anypo.samplers": {"max": "maxim:Max"}})
+    with pytest.raises(PluginError, match=r"^sampler 'max' of anypo-max 1.0 has an option 'max_ro"):
+        make_config({"sampler": "max"})
