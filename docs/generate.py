@@ -151,7 +151,9 @@ def _command(command: Any) -> str:
     options = [p for p in command.params if p.param_type_name == "option" and p.name != "help"]
     usage = " ".join(["anypo", command.name, *(p.metavar for p in arguments)])
     rows = [(f"`{p.metavar}`", _help(p)) for p in arguments if _help(p)]
-    rows += [(_flag(p, p.metavar), _help(p)) for p in options]
+    rows += [
+        (_flag(p, p.metavar or _type(p.type_descriptor.annotation)), _help(p)) for p in options
+    ]
     head = f"### `{usage}`\n\n{inspect.cleandoc(command.help)}\n"
     return head + (_table(("", ""), rows) if rows else "\n")
 
@@ -170,9 +172,12 @@ def _value(field: Any) -> str:
     """What a run option takes: one of some words, or its type."""
     if field is None:
         return "TEXT"
-    annotation = field.annotation
-    if get_origin(annotation) is Literal:
-        return "|".join(get_args(annotation))
+    if get_origin(field.annotation) is Literal:
+        return "|".join(get_args(field.annotation))
+    return _type(field.annotation)
+
+
+def _type(annotation: Any) -> str:
     kinds = {int: "INT", float: "FLOAT"}
     return next((kinds[x] for x in (annotation, *get_args(annotation)) if x in kinds), "TEXT")
 

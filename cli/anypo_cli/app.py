@@ -115,6 +115,13 @@ app.add_typer(
 )
 
 
+def _of_a_sampler(option: str) -> str:
+    """What to do about an option that nobody knows, if a sampler would bring it along."""
+    name = option.lstrip("-").replace("-", "_")
+    owners = [e.name for e in registry.entries("sampler") if name.startswith(e.option_prefix)]
+    return f"; it comes with --sampler {owners[0]}" if owners else ""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
@@ -127,5 +134,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if DEBUG in given:
             raise
         message = error.format_message() if isinstance(error, typer.TyperException) else str(error)
+        message += _of_a_sampler(getattr(error, "option_name", ""))
         print(f"error: {' '.join(message.split())}", file=sys.stderr)
         return getattr(error, "exit_code", 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import isfunction
 from typing import Any
 
 import typer
@@ -43,7 +44,11 @@ def command_of(name: str) -> Any:
         PluginError: It does not load, or several distributions offer it.
     """
     single = typer.Typer(add_completion=False)
-    single.command(name)(registry.load(name, "command"))
+    entry = registry.find(name, "command")
+    function = entry.load()
+    if not isfunction(function):
+        raise PluginError(f"{entry} is no function, but {function!r:.60}")
+    single.command(name)(function)
     return typer.main.get_command(single)
 
 

@@ -58,7 +58,7 @@ def _described(entry: registry.Entry, check: bool) -> dict[str, Any]:
     try:
         line = summary(entry)
         if check and status == "usable":
-            entry.load()
+            _check(entry)
     except PluginError as error:
         if status in ("usable", "ambiguous"):
             status, problem = "broken", str(error)
@@ -82,3 +82,21 @@ def _hindrance(entry: registry.Entry) -> tuple[str, str]:
     if len(rivals := registry.rivals(entry)) > 1:
         return "ambiguous", registry.rivalry(rivals)
     return "usable", ""
+
+
+def _check(entry: registry.Entry) -> None:
+    """Import a plugin, and look whether it is what its kind has to be."""
+    if entry.kind == "sampler":
+        from anypo.hooks.sampler import load_sampler
+
+        load_sampler(entry.full_name)
+    elif entry.kind == "task":
+        from anypo.hooks.task import load_task
+
+        load_task(entry.full_name)
+    elif entry.kind == "command":
+        from anypo_cli.commands import command_of
+
+        command_of(entry.full_name)
+    else:
+        entry.load()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import chain
+from types import SimpleNamespace
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
@@ -13,14 +15,15 @@ from anypo.composition.compose import assemble
 from anypo.composition.explain import first_line
 from anypo.composition.knobs import Knob, resolve_knobs
 from anypo.composition.stack import Stack, lay
-from anypo.errors import ConfigError
+from anypo.errors import ConfigError, PluginError
 from anypo.hooks import registry
+from anypo.hooks.task import load_task
 from anypo.runs.options import RunConfig, RunOptions, config_class, make_config, panels
 from anypo.runs.recipe import Recipe
 from anypo_cli.settings import pairs, value_of
 
 Parameter = inspect.Parameter
-SAMPLER = RunConfig.model_fields["sampler"].default
+SAMPLER, TASK = (RunConfig.model_fields[name].default for name in ("sampler", "task"))
 FILE_OPTIONS = {
     "config": "TOML file with options, [knobs], [hooks].",
     "set": "KEY=VALUE: set any option or knob.",
@@ -44,7 +47,7 @@ def build_command(recipe: Recipe, written: Recipe | None = None) -> Any:
     if written is not None and written.algorithm:
         same = (written.algorithm, written.hooks) == (recipe.algorithm, recipe.hooks)
         own = stack if same else lay([written.algorithm], written.hooks)
-        recipe = replace(recipe, knobs=_chosen(written.knobs, own))
+        recipe = replace(recipe, knobs=_chosen(written.knobs, own, _preferred_by_task(written)))
     config = config_class(recipe.options.get("sampler", SAMPLER))
     taken = knobs.keys() & {*config.model_fields, *FILE_OPTIONS}
     if taken:
@@ -64,17 +67,17 @@ def build_command(recipe: Recipe, written: Recipe | None = None) -> Any:
     return typer.main.get_command(app)
 
 
-def _chosen(knobs: Mapping[str, Any], stack: Stack) -> dict[str, Any]:
+def _chosen(knobs: Mapping[str, Any], stack: Stack, task: Any) -> dict[str, Any]:
     """Of the knobs that a run wrote down, those that differ from what its stack has by itself.
 
     A run writes down all its knobs. Those that nobody chose must not count as set: another option
     may make one of them irrelevant, or another algorithm have its own default.
     """
     defaults = {name: knob.value for name, knob in resolve_knobs(stack, {}).items()}
-    for layer in stack.layers:
-        for suited in getattr(layer.source, "task_knobs", {}).values():
-            for name in suited:  # a task would have it in place of the default
-                defaults.pop(name, None)
+    by_plugins = [getattr(layer.source, "task_knobs", {}).values() for layer in stack.layers]
+    for suited in [task.knobs, *chain.from_iterable(by_plugins)]:
+        for name in suited:  # which the task has in place of the default
+            defaults.pop(name, None)
     return {k: v for k, v in knobs.items() if k not in defaults or defaults[k] != v}
 
 
@@ -116,8 +119,8 @@ def _execute(recipe: Recipe, stack: Stack, given: dict[str, Any]) -> None:
 def _run_options(config: type[RunConfig], recipe: Recipe, stack: Stack) -> list[Parameter]:
     """The options of a run, block by block."""
     suited = stack.preferred("options")
-    task = recipe.options.get("task", RunConfig.model_fields["task"].default)
-    on_task = registry.load(task, "task").options
+    task = recipe.options.get("task", TASK)
+    on_task = _preferred_by_task(recipe).options
 
     def option(name: str, panel: str) -> Parameter:
         field = config.model_fields[name]
@@ -131,6 +134,16 @@ def _run_options(config: type[RunConfig], recipe: Recipe, stack: Stack) -> list[
     ]
     blocks = panels(config).items()
     return from_file + [option(name, panel) for panel, names in blocks for name in names]
+
+
+def _preferred_by_task(recipe: Recipe) -> Any:
+    """What has the `options` and `knobs` of the task; nothing, if nobody named it and it fails."""
+    try:
+        return load_task(recipe.options.get("task", TASK))[1]
+    except PluginError:
+        if "task" in recipe.options:
+            raise
+        return SimpleNamespace(options={}, knobs={})
 
 
 def _knob_option(knob: Knob, layers: Any) -> Parameter:

@@ -70,7 +70,7 @@ def _told_before_options(names: Sequence[str], args: Sequence[str], written: Rec
     """What must be known to build the options: the stack, swapped stages, sampler and task."""
     for name in "+".join(names).split("+") if names else ():
         registry.find(name)  # a misspelt name need not wait for torch
-    from anypo_cli.settings import pairs
+    from anypo_cli.settings import pairs, value_of
 
     algorithm = "+".join(names) or written.algorithm
     if not algorithm:
@@ -79,8 +79,10 @@ def _told_before_options(names: Sequence[str], args: Sequence[str], written: Rec
     given = pairs("--set", _values_of("--set", args))
     options = dict(written.options)
     for option in ("sampler", "task"):  # which bring options and defaults of their own
-        if values := _values_of(f"--{option}", args) or list(filter(None, [given.get(option)])):
+        if values := _values_of(f"--{option}", args):
             options[option] = values[-1]
+        elif option in given:
+            options[option] = value_of(given[option])
     return replace(written, algorithm=algorithm, hooks=hooks, options=options)
 
 

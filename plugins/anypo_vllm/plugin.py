@@ -38,14 +38,14 @@ class VLLM(SamplerPlugin):
 
     def unread(self) -> dict[str, str]:
         """Options of the other way, in this process or on servers."""
-        if self.url is None:
+        if not self.url:
             return dict.fromkeys(OF_SERVERS, "vllm_url is not, so nothing would read it")
         why = "the sampler is vllm servers, so nothing would read it; it is for anypo serve"
         return dict.fromkeys(OF_THIS_PROCESS, why)
 
     def check(self, request: SamplingRequest, runtime: Runtime) -> None:
         """See `SamplerPlugin`."""
-        if self.url is None:
+        if not self.url:
             check_installed("vllm", "sampler 'vllm'", WITHOUT_GPU)
         if runtime.device.type == "cpu" and (self.sleep or self.tensor_parallel > 1):
             option = "vllm_sleep" if self.sleep else "vllm_tensor_parallel"
@@ -64,7 +64,7 @@ class VLLM(SamplerPlugin):
         return engine
 
     def _backend(self, model: Any, runtime: Runtime, max_length: int) -> Backend:
-        if self.url is not None:
+        if self.url:
             from anypo_vllm.servers import Servers
 
             urls = [url.strip() for url in self.url.split(",")]

@@ -109,3 +109,11 @@ def test_what_does_not_work_is_found(wrong, reader):
 def test_the_blocks_of_every_page_are_found():
     fences = {page: len(re.findall(r"^```(?:python|sh)$", text_of(page), re.M)) for page in PAGES}
     assert fences == {page: len(BLOCK.findall(text_of(page))) for page in PAGES}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_its_links_lead_somewhere(page):
+    links = re.findall(r"\]\(([^)#\s]+)", text_of(page))
+    here = (ROOT / page).parent
+    local = [link for link in links if not link.startswith(("http://", "https://"))]
+    assert not [link for link in local if not (here / link).exists()]

@@ -56,6 +56,8 @@ def suited_to(task: ChosenTask, algorithm: Algorithm) -> Algorithm:
     try:
         return assemble(algorithm.stack, given, task)
     except KnobError:
+        if not given:  # then it is the preference that is wrong
+            raise
         return algorithm
 
 

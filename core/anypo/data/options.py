@@ -5,9 +5,9 @@ from pydantic import Field
 from anypo.support.options import Options
 
 
-class DataOptions(Options, panel="Data"):
+class DataOptions(Options, panel="Data and sampling"):
     """What is learnt from, and how long it may be."""
 
-    data: str | None = Field(None, description="File, directory or hub name. Without it, the task.")
+    data: str | None = Field(None, description="File, directory or hub name; else the task's.")
     max_prompt_length: int = Field(512, ge=1, description="Tokens; longer is an error.")
     max_completion_length: int = Field(256, ge=1, description="Tokens; longer is cut.")

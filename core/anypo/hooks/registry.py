@@ -11,7 +11,8 @@ from __future__ import annotations
 import ast
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import Distribution, EntryPoint, distributions
@@ -86,8 +87,14 @@ class Entry:
     def make(self, *arguments: Any) -> Any:
         """What the plugin makes when it is called. Raises PluginError like `load`."""
         made = self.load()
-        try:
+        with self.answerable():
             return made(*arguments)
+
+    @contextmanager
+    def answerable(self) -> Iterator[None]:
+        """Whatever the plugin's code raises in the block becomes an error that names it."""
+        try:
+            yield
         except AnypoError:
             raise
         except Exception as error:

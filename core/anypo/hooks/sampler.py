@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import nn
 
-from anypo.errors import SamplerError
+from anypo.errors import PluginError, SamplerError
+from anypo.hooks import registry
 from anypo.hooks.batch import Prompt, Sample
 from anypo.hooks.runtime import Runtime
 from anypo.support.options import Options
@@ -43,6 +45,7 @@ class SamplingRequest:
                 raise SamplerError(f"the sampler cannot sample with {field.name} = {value:g}")
 
 
+@runtime_checkable
 class Engine(Protocol):
     """What a sampler starts: it draws completions from the weights that it was given last."""
 
@@ -89,3 +92,22 @@ class SamplerPlugin(Options):
         Raises:
             SamplerError: It cannot be started or reached, or does not fit the policy.
         """
+
+
+def load_sampler(name: str) -> tuple[registry.Entry, type[SamplerPlugin]]:
+    """The sampler of a name, or of `DISTRIBUTION:NAME`.
+
+    Raises:
+        PluginError: There is none, or it does not load, or cannot be used as one.
+    """
+    entry = registry.find(name, "sampler")
+    plugin = entry.load()
+    if not (isinstance(plugin, type) and issubclass(plugin, SamplerPlugin)):
+        raise PluginError(f"{entry} is no anypo.SamplerPlugin, but {plugin!r:.60}")
+    if plugin.__abstractmethods__:
+        raise PluginError(f"{entry} lacks '{min(plugin.__abstractmethods__)}'")
+    if not re.fullmatch("[a-z][a-z0-9_]*", entry.option_prefix):
+        raise PluginError(f"{entry} is called so that its options can have no names")
+    if aliased := [name for name, field in plugin.model_fields.items() if field.alias]:
+        raise PluginError(f"{entry} has an alias for its field '{aliased[0]}': leave it out")
+    return entry, plugin

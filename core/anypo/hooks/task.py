@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+
+from anypo.errors import PluginError
+from anypo.hooks import registry
 
 Progress = Callable[[int, int], None]  # is told steps done and steps in all
 
@@ -37,3 +41,17 @@ class ChosenTask:
     name: str
     plugin: Task
     owns_model: bool  # whether the model of the run is its own, or was trained from it
+
+
+def load_task(name: str) -> tuple[registry.Entry, Task]:
+    """The task of a name, or of `DISTRIBUTION:NAME`.
+
+    Raises:
+        PluginError: There is none, or it does not load, or it is no whole task.
+    """
+    entry = registry.find(name, "task")
+    task: Task = entry.make()
+    members = (*inspect.get_annotations(Task), "fingerprint", "make")
+    if missing := [member for member in members if not hasattr(task, member)]:
+        raise PluginError(f"{entry} is no anypo.Task: it lacks '{missing[0]}'")
+    return entry, task

@@ -12,10 +12,10 @@ class RuntimeOptions(Options, panel="Machine"):
 
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where the models live.")
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="Of computation; weights are float32. auto: bfloat16 on a GPU."
+        "auto", description="Of computation. auto: bfloat16 on a GPU."
     )
-    token_budget: int = Field(16384, ge=1, description="Tokens at a time through a model.")
-    trust_remote_code: bool = Field(False, description="Run Python code that comes with a model.")
+    token_budget: int = Field(16384, ge=1, description="Tokens at a time.")
+    trust_remote_code: bool = Field(False, description="Run code that comes with a model.")
 
 
 class AdapterOptions(Options, panel="Adapters"):
@@ -25,16 +25,14 @@ class AdapterOptions(Options, panel="Adapters"):
         None, ge=1, description="Train low-rank adapters of this rank (peft), not all weights."
     )
     lora_alpha: int = Field(32, gt=0, description="They are scaled by lora_alpha / lora_rank.")
-    lora_modules: list[str] = Field(
-        [], description="Layers that get one, such as q_proj; repeat it. Without it, all linear."
-    )
+    lora_modules: list[str] = Field([], description="Layers that get one; else all linear.")
 
 
 class CriticOptions(Options, panel="Critic"):
     """The critic, where the algorithm has one."""
 
     critic: Literal["own", "shared"] = Field(
-        "own", description="With a decoder of its own, or a head on the policy's."
+        "own", description="A decoder of its own, or the policy's."
     )
     critic_learning_rate: float = Field(1e-5, gt=0, description="Peak learning rate.")
     critic_warmup_steps: int = Field(0, ge=0, description="First steps, for the critic alone.")

@@ -62,6 +62,8 @@ def installed_reward(spec: str) -> tuple[registry.Entry, str] | None:
     """The installed reward that is named, by `NAME` or `DISTRIBUTION:NAME`, and its argument."""
     first, _, rest = _split_weight(spec)[0].partition(":")
     second, _, argument = rest.partition(":")
+    if "." in first:  # the user's own file.py or package.module
+        return None
     for name, following in ((first, rest), (f"{first}:{second}", argument)):
         if registry.knows(name, "reward"):
             return registry.find(name, "reward"), following

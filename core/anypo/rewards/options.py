@@ -5,7 +5,7 @@ from pydantic import Field
 from anypo.support.options import Options
 
 
-class RewardOptions(Options, panel="Rewards"):
+class RewardOptions(Options, panel="Rewards and evaluation"):
     """What scores completions."""
 
     reward: list[str] = Field(

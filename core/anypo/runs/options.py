@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError, create_model
 from anypo.composition.algorithm import Algorithm
 from anypo.errors import ConfigError, PluginError, nearest
 from anypo.hooks import registry
-from anypo.hooks.sampler import SamplerPlugin
+from anypo.hooks.sampler import SamplerPlugin, load_sampler
 from anypo.hooks.task import ChosenTask
 from anypo.models.options import AdapterOptions, RuntimeOptions
 from anypo.rewards.options import RewardOptions
@@ -23,7 +23,7 @@ from anypo.training.options import TrainerOptions
 class RunOptions(Options, panel="Run"):
     """What a run starts from, and what it leaves."""
 
-    task: str = Field("addition", description="What to train on without data; see anypo list.")
+    task: str = Field("addition", description="What to train on without data.")
     model: str | None = Field(None, description="Directory or hub name. Without it, the task's.")
     output: str | None = Field(None, description="Run directory. Without it, one under runs/.")
     save_every: int | None = Field(None, ge=1, description="Steps between saved models.")
@@ -42,7 +42,7 @@ def config_class(sampler: str) -> type[RunConfig]:
     Raises:
         PluginError: There is no such sampler, or it does not load.
     """
-    entry, plugin = _sampler(sampler)
+    entry, plugin = load_sampler(sampler)
     fields: dict[str, Any] = {
         entry.option_prefix + name: (field.annotation, field)
         for name, field in plugin.model_fields.items()
@@ -62,13 +62,13 @@ def panels(config: type[RunConfig]) -> dict[str, list[str]]:
     for block in config.__mro__:
         names = [name for name in inspect.get_annotations(block) if name in config.model_fields]
         if names and issubclass(block, Options):
-            found[block.panel] = names
+            found.setdefault(block.panel, []).extend(names)
     return found
 
 
 def sampler_of(config: RunConfig) -> SamplerPlugin:
     """The sampler that the options ask for, with its own options."""
-    entry, plugin = _sampler(config.sampler)
+    entry, plugin = load_sampler(config.sampler)
     own = {name: getattr(config, entry.option_prefix + name) for name in plugin.model_fields}
     try:
         return plugin(**own)
@@ -83,7 +83,7 @@ def make_config(options: Mapping[str, Any]) -> RunConfig:
         ConfigError: An option is unknown or out of range.
         PluginError: There is no such sampler.
     """
-    sampler = str(options.get("sampler", RunConfig.model_fields["sampler"].default))
+    sampler = options.get("sampler", RunConfig.model_fields["sampler"].default)
     known, own = config_class(sampler), registry.find(sampler, "sampler").option_prefix
     others = {entry.option_prefix for entry in registry.entries("sampler")} - {own}
     for name in sorted(options.keys() - known.model_fields.keys()):
@@ -114,13 +114,10 @@ def resolve(config: RunConfig, algorithm: Algorithm, task: ChosenTask | None) ->
     update = {k: v for k, v in defaults.items() if k not in config.model_fields_set}
     update.pop("reward", None)  # of the task, not of its model
     if task is not None and config.data is None and algorithm.generates:
-        update["reward"] = config.reward or on_task.get("reward", list(task.plugin.reward))
-    return config.model_copy(update=update)
-
-
-def _sampler(name: str) -> tuple[registry.Entry, type[SamplerPlugin]]:
-    entry = registry.find(name, "sampler")
-    plugin = entry.load()
-    if not (isinstance(plugin, type) and issubclass(plugin, SamplerPlugin)):
-        raise PluginError(f"{entry} is no anypo.SamplerPlugin, but {plugin!r:.60}")
-    return entry, plugin
+        update["reward"] = config.reward or on_task.get("reward", task.plugin.reward)
+    given = {name: getattr(config, name) for name in config.model_fields_set}
+    try:
+        return type(config)(**given, **update)
+    except ValidationError as error:
+        whose = f"{algorithm.name} or the task" if task else algorithm.name
+        raise PluginError(f"of what {whose} would set, {refusal(error)}") from error

@@ -12,10 +12,11 @@ from anypo.composition.algorithm import Algorithm
 from anypo.data.dataset import Reader
 from anypo.data.load import load_rows
 from anypo.data.stream import PromptStream
-from anypo.errors import ConfigError, DataError
+from anypo.errors import ConfigError, DataError, PluginError
+from anypo.hooks import registry
 from anypo.hooks.batch import Prompt
 from anypo.hooks.runtime import Runtime
-from anypo.hooks.sampler import SamplingRequest
+from anypo.hooks.sampler import Engine, SamplingRequest
 from anypo.hooks.task import ChosenTask
 from anypo.models.adapters import add_lora
 from anypo.models.forward import check_head
@@ -118,7 +119,9 @@ def check_engines(config: RunConfig, runtime: Runtime) -> None:
     Raises:
         AnypoError: A package is missing, or the sampler cannot sample so.
     """
-    sampler_of(config).check(_request(config, ()), runtime)
+    sampler = sampler_of(config)
+    with registry.find(config.sampler, "sampler").answerable():
+        sampler.check(_request(config, ()), runtime)
     if config.lora_rank is not None:
         check_installed("peft", "lora_rank")
 
@@ -135,8 +138,11 @@ def make_trainer(algorithm: Algorithm, found: Setup, distributed: Distributed) -
     if config.lora_rank is not None:
         add_lora(model, found.model, config)
     request = _request(config, tuple(end_tokens(model, found.tokenizer)))
-    with sensible_threads(model):
-        engine = sampler_of(config).start(model, runtime, found.max_length)
+    entry, plugin = registry.find(config.sampler, "sampler"), sampler_of(config)
+    with sensible_threads(model), entry.answerable():
+        engine = plugin.start(model, runtime, found.max_length)
+    if not isinstance(engine, Engine):
+        raise PluginError(f"{entry} started {engine!r:.60}, which is no anypo.Engine")
     sampler = PolicySampler(engine, request)
     learner = Learner(algorithm, model, config, distributed)
     if config.precompute_reference:

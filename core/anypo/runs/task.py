@@ -8,12 +8,12 @@ from tempfile import TemporaryDirectory
 
 from anypo.errors import PluginError
 from anypo.hooks import registry
-from anypo.hooks.task import ChosenTask, Progress
+from anypo.hooks.task import ChosenTask, Progress, load_task
 from anypo.models.load import load_config
 from anypo.runs.options import RunConfig
 from anypo.support.cache import cache_directory
 
-MEMBERS = ("reward", "options", "knobs", "fingerprint", "make")
+FILES = ("model/config.json", "train.jsonl", "held_out.jsonl")
 MARK = "anypo_task"  # in the configuration of a task's model, and of what is trained from it
 
 
@@ -29,10 +29,7 @@ def choose_task(config: RunConfig) -> ChosenTask | None:
     if config.model is not None and config.data is not None and mark is None:
         return None
     name = mark if mark and "task" not in config.model_fields_set else config.task
-    entry = registry.find(name, "task")
-    plugin = entry.make()
-    if missing := [member for member in MEMBERS if not hasattr(plugin, member)]:
-        raise PluginError(f"{entry} is no anypo.Task: it lacks '{missing[0]}'")
+    entry, plugin = load_task(name)
     owns_model = config.model is None or mark == entry.shortest_name
     return ChosenTask(entry.shortest_name, plugin, owns_model)
 
@@ -42,14 +39,19 @@ def ensure_task(task: ChosenTask | None, progress: Progress) -> Path:
 
     Raises:
         ConfigError: The cache cannot be written.
+        PluginError: The task fails to make it, or makes a part of it.
     """
     assert task is not None, "what lacks a model or data has a task"
-    cache = cache_directory()
-    folder = cache / f"{task.name.replace(':', '.')}-{task.plugin.fingerprint()}"
+    cache, entry = cache_directory(), registry.find(task.name, "task")
+    with entry.answerable():
+        folder = cache / f"{task.name.replace(':', '.')}-{task.plugin.fingerprint()}"
     if not folder.exists():
         with TemporaryDirectory(prefix=".made-", dir=cache, ignore_cleanup_errors=True) as made:
-            task.plugin.make(Path(made), progress)
-            file = Path(made, "model", "config.json")
+            with entry.answerable():
+                task.plugin.make(Path(made), progress)
+            if missing := [name for name in FILES if not Path(made, name).is_file()]:
+                raise PluginError(f"{entry} is broken: it made no '{missing[0]}'")
+            file = Path(made, FILES[0])
             marked = {**json.loads(file.read_text(encoding="utf-8")), MARK: task.name}
             file.write_text(json.dumps(marked, indent=2), encoding="utf-8")
             try:

@@ -21,15 +21,18 @@ def refuse_unread(config: RunConfig, algorithm: Algorithm) -> None:
     """
     why = unread(config, algorithm)
     for option in sorted(config.model_fields_set & why.keys()):
-        raise ConfigError(f"{option} is set, but {why[option]}")
+        value = getattr(config, option)
+        if not (value is None or value is False or value == []):  # which ask for nothing
+            raise ConfigError(f"{option} is set, but {why[option]}")
     if {"steps", "data_epochs"} <= config.model_fields_set:
         raise ConfigError("steps and data_epochs are both set; one of them says how long to train")
 
 
 def unread(config: RunConfig, algorithm: Algorithm) -> dict[str, str]:
     """The options that mean nothing in this run, and why; also when they are not set."""
-    before = registry.find(config.sampler, "sampler").option_prefix
-    found = {before + name: why for name, why in sampler_of(config).unread().items()}
+    entry, sampler = registry.find(config.sampler, "sampler"), sampler_of(config)
+    with entry.answerable():
+        found = {entry.option_prefix + name: why for name, why in sampler.unread().items()}
     for options, is_unread, why in (*_beside_others(config), *_by(algorithm, config)):
         found |= dict.fromkeys(options.split(), why) if is_unread else {}
     return found

@@ -5,7 +5,7 @@ from pydantic import Field
 from anypo.support.options import Options
 
 
-class SamplingOptions(Options, panel="Sampling"):
+class SamplingOptions(Options, panel="Data and sampling"):
     """Who samples, and from which distribution."""
 
     sampler: str = Field("transformers", description="What samples completions; see anypo list.")

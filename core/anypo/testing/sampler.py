@@ -10,9 +10,8 @@ import torch
 from pydantic import ValidationError
 
 from anypo.errors import ConfigError
-from anypo.hooks import registry
 from anypo.hooks.runtime import Runtime
-from anypo.hooks.sampler import SamplerPlugin
+from anypo.hooks.sampler import SamplerPlugin, load_sampler
 from anypo.support.validation import refusal
 from anypo.testing import completions
 from anypo.testing.bench import Bench, bench_of
@@ -81,7 +80,7 @@ def _made(
 ) -> SamplerPlugin:
     if isinstance(sampler, SamplerPlugin):
         return sampler
-    kind = registry.load(sampler, "sampler") if isinstance(sampler, str) else sampler
+    kind = load_sampler(sampler)[1] if isinstance(sampler, str) else sampler
     try:
         plugin: SamplerPlugin = kind(**options)
     except ValidationError as error:

@@ -15,14 +15,10 @@ from anypo.support.options import Options
 class StepOptions(Options, panel="Steps"):
     """How long to train, and what a step is."""
 
-    steps: int | None = Field(
-        None, ge=1, description="Rollouts. Without it, what data_epochs says."
-    )
+    steps: int | None = Field(None, ge=1, description="Rollouts; else data_epochs says.")
     data_epochs: int = Field(1, ge=1, description="Passes over the data.")
     prompts_per_step: int = Field(16, ge=1, description="Prompts per rollout.")
-    max_rounds: int = Field(
-        8, ge=1, description="Rollouts per step at most, where prompts are dropped."
-    )
+    max_rounds: int = Field(8, ge=1, description="Rollouts per step at most, to refill.")
     epochs: int = Field(1, ge=1, description="Passes over each rollout.")
     minibatches: int = Field(1, ge=1, description="Optimizer steps per pass.")
     seed: int = Field(0, ge=0, lt=2**32, description="Of sampling and shuffling.")
@@ -31,30 +27,24 @@ class StepOptions(Options, panel="Steps"):
 class OptimizerOptions(Options, panel="Optimizer"):
     """How an optimizer step is made."""
 
-    learning_rate: float = Field(1e-6, gt=0, description="Peak learning rate of AdamW.")
-    warmup_steps: int = Field(10, ge=0, description="Steps over which the learning rate rises.")
+    learning_rate: float = Field(1e-6, gt=0, description="Peak, of AdamW.")
+    warmup_steps: int = Field(10, ge=0, description="Steps while it rises.")
     schedule: Literal["linear", "cosine", "constant"] = Field(
         "linear", description="How it goes on after that."
     )
     weight_decay: float = Field(0.0, ge=0, description="Of AdamW.")
-    max_grad_norm: float = Field(1.0, gt=0, description="Gradients are clipped to this norm.")
+    max_grad_norm: float = Field(1.0, gt=0, description="Gradients are clipped to it.")
 
 
 class ReferenceOptions(Options, panel="Reference model"):
     """The reference model, where the algorithm has one."""
 
-    ref_sync_every: int | None = Field(
-        None, ge=1, description="Steps between its updates from the policy."
-    )
-    ref_sync_alpha: float = Field(
-        1.0, gt=0, le=1, description="Share of the policy in the updated one; 1: a copy."
-    )
-    precompute_reference: bool = Field(
-        False, description="Compute what it says of a data set once, and keep that in the cache."
-    )
+    ref_sync_every: int | None = Field(None, ge=1, description="Steps between its updates.")
+    ref_sync_alpha: float = Field(1.0, gt=0, le=1, description="Share of the policy in an update.")
+    precompute_reference: bool = Field(False, description="Compute it once for a data set; cached.")
 
 
-class EvaluationOptions(Options, panel="Evaluation"):
+class EvaluationOptions(Options, panel="Rewards and evaluation"):
     """What is measured on held-out rows, and when."""
 
     eval_data: str | None = Field(None, description="Held-out rows, like --data.")
