@@ -311,7 +311,7 @@ def test_the_help_has_a_panel_per_block_and_the_knobs_first(capsys, monkeypatch)
     lines = capsys.readouterr().out.splitlines()
     titles = [line.strip("╭╮─ ") for line in lines if line.startswith("╭")]
     assert titles[:2] == ["Options", "Knobs of grpo"]  # the first has --help alone
-    assert {"Run", "Steps", "Optimizer", "Sampling", "Adapters", "Machine"} <= {*titles}
+    assert {"Run", "Steps", "Optimizer", "Data and sampling", "Adapters", "Machine"} <= {*titles}
     assert "Sampler transformers" not in titles
     assert len(lines) < 100
 
@@ -326,3 +326,35 @@ def test_a_knob_that_begins_like_the_name_of_a_sampler_stays_a_knob(own, install
     assert "clip_x is set, but the sampler is transformers" in error_of(
         capsys, "run", "grpo", *own, "--set", "clip_x=3"
     )
+
+
+def test_a_disabled_task_that_nobody_needs_is_no_error(own, monkeypatch, capsys):
+    monkeypatch.setenv("ANYPO_DISABLE_PLUGINS", "addition")
+    assert main(["run", "grpo", "--help"]) == 0
+    assert main(["run", "grpo", *own]) == 0
+    capsys.readouterr()
+    assert "is disabled" in error_of(capsys, "run", "grpo", "--task", "addition")
+
+
+def test_what_set_says_of_the_sampler_is_read_like_everything_else(own, tmp_path):
+    assert main(["run", "grpo", *own, "--set", 'sampler="transformers"']) == 0
+    assert 'sampler = "transformers"' in (tmp_path / "run" / "config.toml").read_text()
+
+
+def test_an_option_of_a_sampler_that_is_not_asked_for_names_it(capsys):
+    assert "--sampler vllm" in error_of(capsys, "run", "grpo", "--vllm-memory", "0.5")
+
+
+def test_a_knob_set_beside_what_a_task_prefers_is_kept_when_the_run_is_repeated(
+    own, install, tmp_path, monkeypatch
+):
+    code = "from anypo_tasks.addition.task import Addition\n\n\nclass Good(Addition):\n"
+    code += "    knobs = {'group_size': 6}\n"
+    install("anypo-g", {}, {"goodly.py": code}, others={"anypo.tasks": {"good": "goodly:Good"}})
+    asked = []
+    monkeypatch.setattr("anypo.runs.run.train", lambda algorithm, *_: asked.append(algorithm))
+    monkeypatch.setattr("anypo_cli.display.PlainDisplay.finished", lambda *_: None)
+    config = tmp_path / "old.toml"
+    config.write_text('algorithm = "grpo"\ntask = "good"\n[knobs]\ngroup_size = 8\n')
+    assert main(["run", "--config", str(config)]) == 0
+    assert asked[0].knobs["group_size"].is_set

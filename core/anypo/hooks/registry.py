@@ -154,6 +154,8 @@ def find(name: str, kind: str = ALGORITHM) -> Entry:
     Raises:
         PluginError: No plugin has that name, it is disabled, or several distributions offer it.
     """
+    if not isinstance(name, str):  # as a file may have it
+        raise PluginError(f"{title(kind)} {name!r} is no name")
     named = _named(name, kind)
     matches = [entry for entry in named if not entry.disabled_by]
     if len(matches) == 1:

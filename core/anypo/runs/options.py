@@ -117,7 +117,7 @@ def resolve(config: RunConfig, algorithm: Algorithm, task: ChosenTask | None) ->
         update["reward"] = config.reward or on_task.get("reward", task.plugin.reward)
     given = {name: getattr(config, name) for name in config.model_fields_set}
     try:
-        return type(config)(**given, **update)
+        return type(config)(**{**given, **update})
     except ValidationError as error:
         whose = f"{algorithm.name} or the task" if task else algorithm.name
         raise PluginError(f"of what {whose} would set, {refusal(error)}") from error

@@ -241,3 +241,8 @@ def test_a_gain_per_sequence_under_weights_per_token_is_refused(stack):
 def test_a_plugin_that_another_replaces_entirely_is_refused():
     with pytest.raises(PluginError, match="'gdpo' has no effect"):
         compose("gdpo", "gfpo")
+
+
+def test_a_wish_of_a_task_that_no_run_could_have_is_an_error():
+    with pytest.raises(KnobError, match="group_size = -6"):
+        suited_to(task("addition", knobs={"group_size": -6}), compose("grpo"))

@@ -221,3 +221,18 @@ def test_a_broken_reward_of_a_package_is_one_line_that_names_it(install, body, r
     install("anypo-odd", {}, {"odd.py": body}, others={"anypo.rewards": {"odd": "odd:odd"}})
     with pytest.raises(PluginError, match=f"^reward 'odd' of anypo-odd 1.0 {reason}"):
         load_reward("odd")
+
+
+def test_ones_own_file_or_module_wins_over_a_reward_that_is_called_alike(
+    install, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    body = "def make(argument):\n    raise AssertionError\n"
+    names = {"score_py": "odd:make", "my.mod": "odd:make"}
+    install("anypo-odd", {}, {"odd.py": body}, others={"anypo.rewards": names})
+    own = "def f(completions, **_):\n    return [1.0 for _ in completions]\n"
+    (tmp_path / "score.py").write_text(own)
+    (tmp_path / "my").mkdir()
+    (tmp_path / "my" / "mod.py").write_text(own)
+    assert load_reward("score.py:f").function(completions=["a"]) == [1.0]
+    assert load_reward("my.mod:f").function(completions=["a"]) == [1.0]

@@ -1,3 +1,4 @@
+from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
@@ -309,3 +310,57 @@ def test_a_sampler_whose_option_would_be_called_like_one_of_every_run_is_refused
     install("anypo-max", {}, {"maxim.py": source}, others={"anypo.samplers": {"max": "maxim:Max"}})
     with pytest.raises(PluginError, match=r"^sampler 'max' of anypo-max 1.0 has an option 'max_ro"):
         make_config({"sampler": "max"})
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"stepz": 3}, "stepz = 3 is refused"),
+        ({"learning_rate": "fast"}, "learning_rate = 'fast' is refused"),
+        ({"steps": -3}, "steps = -3 is refused"),
+    ],
+)
+def test_what_a_task_prefers_is_held_to_the_same_ranges(options, reason):
+    plugin = SimpleNamespace(reward=["exact"], options=options, knobs={})
+    task = ChosenTask("odd", plugin, owns_model=True)
+    with pytest.raises(PluginError, match=f"^of what grpo or the task would set, {reason}"):
+        resolve(make_config({}), GRPO, task)
+
+
+def test_the_reward_of_a_task_is_a_list():
+    task = ChosenTask("odd", SimpleNamespace(reward="exact", options={}, knobs={}), owns_model=True)
+    with pytest.raises(PluginError, match="reward = 'exact' is refused"):
+        resolve(make_config({}), GRPO, task)
+
+
+@pytest.mark.parametrize("value", [3, ["vllm"], None])
+def test_a_sampler_is_a_name(value):
+    with pytest.raises(PluginError, match=r"^sampler .* is no name$"):
+        make_config({"sampler": value})
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "reason"),
+    [
+        ("2fast", "alpha: int = 3", "is called so that its options can have no names"),
+        ("shy", "alpha: int = Field(3, alias='beta')", "has an alias for its field 'alpha'"),
+    ],
+)
+def test_a_sampler_whose_options_can_have_no_names_is_refused(install, name, body, reason):
+    source = f"""
+from pydantic import Field
+from anypo import Transformers
+
+class Odd(Transformers):
+    {body}
+"""
+    install("anypo-odd", {}, {"oddly.py": source}, others={"anypo.samplers": {name: "oddly:Odd"}})
+    with pytest.raises(PluginError, match=f"^sampler '{name}' of anypo-odd 1.0 {reason}"):
+        make_config({"sampler": name})
+
+
+def test_a_sampler_without_a_start_is_refused(install):
+    source = "from anypo import SamplerPlugin\n\nclass Odd(SamplerPlugin):\n    pass\n"
+    install("anypo-odd", {}, {"oddly.py": source}, others={"anypo.samplers": {"odd": "oddly:Odd"}})
+    with pytest.raises(PluginError, match=r"^sampler 'odd' of anypo-odd 1.0 lacks 'start'$"):
+        make_config({"sampler": "odd"})

@@ -233,3 +233,29 @@ def test_a_task_beside_a_model_and_data_is_refused(letters, model_dir, tmp_path)
     own = {"model": model_dir, "data": "mine.jsonl", "reward": ["length"]}
     with pytest.raises(ConfigError, match=r"^task is set, but model and data are given"):
         run("grpo", task="letters", output=str(tmp_path / "run"), **own)
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("raise KeyError('x')", "KeyError: 'x'"),
+        ("pass", "it made no 'model/config.json'"),
+    ],
+)
+def test_a_task_that_fails_to_make_its_files_is_one_line_and_leaves_nothing(
+    install, cache, body, reason
+):
+    source = f"""
+class Odd:
+    reward, options, knobs = [], {{}}, {{}}
+
+    def fingerprint(self):
+        return "1"
+
+    def make(self, folder, progress):
+        {body}
+"""
+    install("anypo-odd", {}, {"odd.py": source}, others={"anypo.tasks": {"odd": "odd:Odd"}})
+    with pytest.raises(PluginError, match=f"^task 'odd' of anypo-odd 1.0 is broken: {reason}"):
+        ensure_task(chosen(task="odd"), lambda *_: None)
+    assert list(cache.glob("*")) == []

@@ -127,3 +127,16 @@ def test_a_sampler_says_which_of_its_options_mean_nothing(echo):
     loud = make_config({"sampler": "echo", "echo_mode": "cave", "echo_volume": 2})
     assert "echo_mode" not in unread(loud, GRPO)
     refuse_unread(loud, GRPO)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"reward": [], "data": "mine.jsonl", "model": "mine"},
+        {"precompute_reference": False, "ref_sync_every": 2},
+        {"ref_sync_every": None, "lora_rank": 4},
+    ],
+)
+def test_what_asks_for_nothing_is_not_refused(options):
+    algorithm = compose("sft") if "reward" in options else compose("dpo")
+    refuse_unread(make_config(options), algorithm)
