@@ -1,7 +1,5 @@
 """Whose fault it is: the hook that was running when an error was raised, and the line."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Sequence
 from pathlib import Path

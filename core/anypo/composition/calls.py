@@ -1,7 +1,5 @@
 """Call the hooks of a stack, stage by stage. Nobody else touches pluggy."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any

@@ -1,7 +1,5 @@
 """Make an algorithm of plugins."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Say what an algorithm is: read from the hooks that run, so it cannot drift from them."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass

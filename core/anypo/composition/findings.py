@@ -1,7 +1,5 @@
 """What only a trial can tell of an algorithm."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 from anypo.hooks.rollout import Inputs

@@ -1,7 +1,5 @@
 """Give every knob of a stack its one value, and make the plugins with them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any

@@ -1,7 +1,5 @@
 """What a tried algorithm is refused for: parts that do not go together, or have no effect."""
 
-from __future__ import annotations
-
 from anypo.composition.algorithm import Algorithm
 from anypo.composition.blame import code_of
 from anypo.composition.stack import layer_of

@@ -1,7 +1,5 @@
 """Lay the plugins of an algorithm bottom to top."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field

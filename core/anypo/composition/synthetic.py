@@ -1,7 +1,5 @@
 """Made-up prompts, completions and rewards, to try an algorithm before any model is loaded."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any

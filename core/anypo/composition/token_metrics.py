@@ -1,7 +1,5 @@
 """What is worth watching, whatever the algorithm."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

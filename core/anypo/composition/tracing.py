@@ -4,8 +4,6 @@ The environment variable ANYPO_TRACE_HOOKS turns it on: 1 for the calls of a run
 trial that `compose` makes too.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Mapping, Sequence

@@ -4,8 +4,6 @@ The trial finds wrong shapes, missing answers and dead gradients, and it sees wh
 read: which models the run needs, and which knobs have an effect.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

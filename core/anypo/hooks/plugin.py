@@ -1,7 +1,5 @@
 """A plugin: its fields are its knobs, its marked methods answer stages."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager

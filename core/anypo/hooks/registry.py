@@ -6,8 +6,6 @@ environment variable ANYPO_DISABLE_PLUGINS names are as if they were not install
 `DISTRIBUTION:NAME` or `DISTRIBUTION:*`, separated by commas.
 """
 
-from __future__ import annotations
-
 import ast
 import os
 import re

@@ -1,7 +1,5 @@
 """What the core provides only to an algorithm that needs it: the one table of it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

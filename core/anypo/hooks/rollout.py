@@ -1,7 +1,5 @@
 """What the rollout stage works with: somebody who samples, somebody who scores."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol

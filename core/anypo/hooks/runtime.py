@@ -1,7 +1,5 @@
 """Where and how models are run."""
 
-from __future__ import annotations
-
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """What a sampler is: a plugin that starts an engine, which is asked for completions."""
 
-from __future__ import annotations
-
 import re
 from abc import abstractmethod
 from collections.abc import Sequence

@@ -17,8 +17,6 @@ do. `logprobs` is then the score at the last unmasked token and 0 elsewhere: it 
 unnormalised log-prob of the completion.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, Protocol
 

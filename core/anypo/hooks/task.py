@@ -1,7 +1,5 @@
 """What a task is: something to train on where no data are named."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

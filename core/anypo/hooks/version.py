@@ -1,7 +1,5 @@
 """The version of all that a plugin may rely on; docs/compatibility.md says what it promises."""
 
-from __future__ import annotations
-
 from typing import Any
 
 HOOK_API_VERSION = "1.0"  # major.minor; tests/core/frozen_api.json holds what belongs to it

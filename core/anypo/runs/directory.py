@@ -9,8 +9,6 @@ model/adapter/      the adapters alone, where there are any
 checkpoints/        the same after some steps, with what else was trained or remembered
 """
 
-from __future__ import annotations
-
 import json
 import math
 import os

@@ -1,7 +1,5 @@
 """Whoever watches a run."""
 
-from __future__ import annotations
-
 from anypo.training.trainer import Report
 
 

@@ -1,7 +1,5 @@
 """The options of a run: blocks that stand beside their readers, put together."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Mapping
 from typing import Any

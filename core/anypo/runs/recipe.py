@@ -1,7 +1,5 @@
 """All that a run is told, and the TOML file that repeats it."""
 
-from __future__ import annotations
-
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path

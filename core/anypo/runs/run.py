@@ -1,7 +1,5 @@
 """Run an algorithm: check everything that can be checked, load, train, write it down."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

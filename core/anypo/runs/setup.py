@@ -1,7 +1,5 @@
 """What a run works with: found and checked, and then put together."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, field
 from functools import partial

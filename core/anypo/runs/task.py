@@ -1,7 +1,5 @@
 """The task of a run: what there is to train on where no model or no data are named."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from tempfile import TemporaryDirectory

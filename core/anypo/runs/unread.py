@@ -1,7 +1,5 @@
 """Which options mean nothing in a run, and why."""
 
-from __future__ import annotations
-
 from anypo.composition.algorithm import Algorithm
 from anypo.errors import ConfigError
 from anypo.hooks import registry

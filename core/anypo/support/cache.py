@@ -1,7 +1,5 @@
 """Where anypo keeps what it need not make twice: `$XDG_CACHE_HOME/anypo` or `~/.cache/anypo`."""
 
-from __future__ import annotations
-
 import os
 import tempfile
 from pathlib import Path

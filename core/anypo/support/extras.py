@@ -1,7 +1,5 @@
 """Packages that anypo works without, until an option needs one."""
 
-from __future__ import annotations
-
 from importlib.util import find_spec
 
 from anypo.errors import ConfigError

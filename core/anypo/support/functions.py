@@ -1,7 +1,5 @@
 """Find a function that the user names."""
 
-from __future__ import annotations
-
 import importlib.util
 import sys
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """A block of run options."""
 
-from __future__ import annotations
-
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict

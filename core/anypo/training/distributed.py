@@ -1,7 +1,5 @@
 """Devices, precision and processes. The only file that knows accelerate."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What is measured on held-out prompts."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from anypo.hooks.batch import Prompt

@@ -1,7 +1,5 @@
 """Log-probs of the reference for the completions of a data set, computed once and kept."""
 
-from __future__ import annotations
-
 import hashlib
 import tempfile
 from collections.abc import Callable, Mapping, Sequence

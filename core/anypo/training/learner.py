@@ -1,7 +1,5 @@
 """What is trained, what it is compared with, and how an optimizer step is made."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial

@@ -1,7 +1,5 @@
 """Measure a step: losses added up over micro-batches, samples averaged, seconds per phase."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections import defaultdict

@@ -1,7 +1,5 @@
 """Options about training: steps, updates, the reference, evaluation."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import Field

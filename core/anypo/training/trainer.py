@@ -3,8 +3,6 @@
 Read `Trainer.step`: it is the flow of a step. Everything algorithmic is behind `Algorithm`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
