@@ -53,7 +53,7 @@ def _leading_names(args: Sequence[str]) -> list[str]:
 
 
 def _uninstalled(file: str) -> str:
-    from anypo.runs.provenance import uninstalled
+    from anypo_cli.changes import uninstalled
 
     return uninstalled(file) if file else ""
 

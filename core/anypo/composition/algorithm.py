@@ -3,8 +3,6 @@
 `Algorithm.loss` is the whole flow of a training step.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -64,7 +62,7 @@ class Algorithm:
         left_out = {"regularizer": findings.overridden}
         self.calls = Calls(self.name, self.layers, build(self.layers, knobs), left_out)
 
-    def knowing(self, findings: Findings) -> Algorithm:
+    def knowing(self, findings: Findings) -> "Algorithm":
         """The same stack and knobs, made anew with what a trial found."""
         return Algorithm(self.stack, self.knobs, findings)
 

@@ -5,8 +5,6 @@ batch, L = longest prompt + completion, in tokens. Log-probs are in nats, at the
 temperature.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +18,15 @@ from anypo.hooks.requirements import REQUIRED_FOR, REQUIREMENTS
 
 
 @dataclass(frozen=True)
+class Completion:
+    """A completion that comes with a row of a data set."""
+
+    ids: list[int]  # with the end-of-sequence token, unless it was cut
+    mask: list[bool] | None = None  # which tokens to learn from; None: all
+    truncated: bool = False  # whether it was longer than allowed
+
+
+@dataclass(frozen=True)
 class Prompt:
     """One row of a data set, tokenised."""
 
@@ -28,7 +35,7 @@ class Prompt:
     columns: dict[str, Any] = field(default_factory=dict)  # the row's other columns
     completions: dict[str, Completion] = field(default_factory=dict)  # those it holds, tokenised
 
-    def sample(self, column: str, group: int, **columns: float) -> Sample:
+    def sample(self, column: str, group: int, **columns: float) -> "Sample":
         """The completion that the row holds in a column, as if it had been sampled.
 
         Args:
@@ -40,15 +47,6 @@ class Prompt:
         return Sample(
             self.ids, held.ids, group, mask=held.mask, truncated=held.truncated, columns=columns
         )
-
-
-@dataclass(frozen=True)
-class Completion:
-    """A completion that comes with a row of a data set."""
-
-    ids: list[int]  # with the end-of-sequence token, unless it was cut
-    mask: list[bool] | None = None  # which tokens to learn from; None: all
-    truncated: bool = False  # whether it was longer than allowed
 
 
 @dataclass(frozen=True)
@@ -154,21 +152,21 @@ class Batch:
         """Tokens the policy wrote, per row."""
         return self.mask.sum(-1)
 
-    def replace(self, **changes: Any) -> Batch:
+    def replace(self, **changes: Any) -> "Batch":
         """The same batch with some tensors (or `mask`, `scores`, …) new or replaced."""
         kept = ("mask", "max_completion_length", "scores", "score_weights", "weights")
         fields = {name: getattr(self, name) for name in kept}
         return type(self)(**{**fields, **self.tensors, **changes})
 
-    def rows(self, index: Int[Tensor, " n"]) -> Batch:
+    def rows(self, index: Int[Tensor, " n"]) -> "Batch":
         """The batch of the rows at `index`, every tensor sliced alike."""
         return self._each(lambda x: x[index])
 
-    def to(self, device: torch.device) -> Batch:
+    def to(self, device: torch.device) -> "Batch":
         """The batch with every tensor on `device`."""
         return self._each(lambda x: x.to(device))
 
-    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
         return self.replace(
             mask=change(self.mask),
             scores={name: change(x) for name, x in self.scores.items()},

@@ -3,13 +3,11 @@
 Source: LoRA, Hu et al. 2021, arXiv:2106.09685.
 """
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from safetensors.torch import save_file
 from torch import nn
@@ -18,9 +16,6 @@ from transformers.pytorch_utils import Conv1D
 
 from anypo.errors import ConfigError, nearest, one_line
 from anypo.models.options import AdapterOptions
-
-if TYPE_CHECKING:
-    from peft.tuners.tuners_utils import BaseTunerLayer
 
 ADAPTER = "default"  # peft's own name for the only one
 
@@ -116,7 +111,7 @@ def _check_modules(model: PreTrainedModel, modules: Sequence[str]) -> None:
             )
 
 
-def _layers(model: nn.Module) -> list[BaseTunerLayer]:
+def _layers(model: nn.Module) -> list[Any]:
     if not has_lora(model):
         return []
     from peft.tuners.tuners_utils import BaseTunerLayer
