@@ -13,8 +13,10 @@ import pytest
 import torch
 from hypothesis import settings
 
+from anypo import Plugin, compose, hookimpl
 from anypo.hooks import registry
 from anypo.hooks.task import ChosenTask
+from anypo.runs.provenance import describe
 from anypo.runs.task import ensure_task
 from anypo_tasks.addition import problems
 from anypo_tasks.addition.model import build_model, build_tokenizer
@@ -163,3 +165,42 @@ def letters(tmp_path):
         "max_completion_length": 8,
         "output": str(tmp_path / "run"),
     }
+
+
+LAMPREY = '''\
+from anypo import Plugin, hookimpl
+
+
+class Lamprey(Plugin):
+    """It holds on."""
+
+    hold: float = 1.0
+
+    @hookimpl(wrapper=True)
+    def clip(self):
+        return self.hold * (yield)
+'''
+
+
+class Sticky(Plugin):
+    """Defined in no distribution."""
+
+    sticky: float = 1.0
+
+    @hookimpl(wrapper=True)
+    def clip(self):
+        return self.sticky * (yield)
+
+
+@pytest.fixture
+def lamprey(install):
+    """Installs a plugin of a distribution of its own; gives the file that defines it."""
+    files = {"lamprey_module.py": LAMPREY}
+    info = install("anypo-lamprey", {"lamprey": "lamprey_module:Lamprey"}, files)
+    return info.parent / "lamprey_module.py"
+
+
+@pytest.fixture
+def lock(lamprey):
+    """Says which code made a run with `lamprey`, and with a plugin and a stage of others."""
+    return describe(compose("grpo", "lamprey", Sticky, clip="cispo"))

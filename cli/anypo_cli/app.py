@@ -60,7 +60,7 @@ def explain(
     """Explain an algorithm (stages, formulas, knobs), or another plugin (options)."""
     from anypo_cli.describing import other_than_algorithm, show_description
 
-    if entry := other_than_algorithm(names, kind):
+    if entry := other_than_algorithm(names, kind, is_changed=bool(hook or setting)):
         show_description(entry, as_json=as_json)
         return
     from anypo_cli.explaining import show_explanation

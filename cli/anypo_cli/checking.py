@@ -27,10 +27,11 @@ def _is_sampler(names: Sequence[str]) -> bool:
 
 
 def _of_sampler(name: str, options: dict[str, Any]) -> Report:
-    registry.find(name, "sampler")  # it may be disabled, and that need not wait for torch
+    entry = registry.find(name, "sampler")  # it may be disabled, and that need not wait for torch
     from anypo.testing import check_sampler
 
-    return check_sampler(name, options=options)
+    with entry.answerable():
+        return check_sampler(name, options=options)
 
 
 def _of_stack(names: Sequence[str], knobs: dict[str, Any]) -> Report:

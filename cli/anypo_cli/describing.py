@@ -11,31 +11,38 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from anypo.errors import PluginError, nearest
+from anypo.errors import ConfigError, PluginError
 from anypo.hooks import registry
 
 
-def other_than_algorithm(names: Sequence[str], kind: str | None) -> registry.Entry | None:
+def other_than_algorithm(
+    names: Sequence[str], kind: str | None, *, is_changed: bool
+) -> registry.Entry | None:
     """The sampler, reward, task or command that is named; None if it is an algorithm, or nothing.
 
     Args:
         names: What is to be explained.
         kind: What it is, if that is said.
+        is_changed: Whether stages or knobs of it are to be changed, as only an algorithm's can be.
 
     Raises:
         PluginError: There is none, or there are several of different kinds.
+        ConfigError: It would be composed with others, or changed.
     """
-    if kind is not None and kind not in registry.KINDS:
-        raise PluginError(f"there is no kind '{kind}' of plugin{nearest(kind, registry.KINDS)}")
-    if kind == registry.ALGORITHM or len(names) > 1:
-        return None
-    (name,) = names
-    kinds = [kind] if kind else [k for k in registry.KINDS if registry.knows(name, k)]
+    (name, *others) = names
+    known = [] if others else [k for k in registry.KINDS if registry.knows(name, k)]
+    kinds = [kind] if kind else known
     if not kinds or kinds[0] == registry.ALGORITHM:
         return None
     if len(kinds) > 1:
         raise PluginError(f"'{name}' is a {' and a '.join(kinds)}; choose with --kind")
-    return registry.find(name, kinds[0])
+    entry = registry.find(name, kinds[0])
+    if others or is_changed:
+        raise ConfigError(
+            f"only algorithms are composed, and {entry} is none: leave out "
+            f"{'--hook and --set' if is_changed else ' and '.join(others)}"
+        )
+    return entry
 
 
 def show_description(entry: registry.Entry, *, as_json: bool) -> None:

@@ -5,15 +5,22 @@ from __future__ import annotations
 import json
 from itertools import groupby
 from operator import itemgetter
+from pkgutil import resolve_name
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from anypo.errors import PluginError, nearest
+from anypo.errors import PluginError
 from anypo.hooks import registry
 from anypo_cli.summary import summary
+
+LOADERS = {  # that also look whether a plugin is what its kind has to be; imported when asked
+    "sampler": "anypo.hooks.sampler:load_sampler",
+    "task": "anypo.hooks.task:load_task",
+    "command": "anypo_cli.commands:command_of",
+}
 
 
 def show_list(kind: str | None, *, check: bool, as_json: bool) -> None:
@@ -24,8 +31,6 @@ def show_list(kind: str | None, *, check: bool, as_json: bool) -> None:
         check: Import each plugin too. Without it, only what its source shows is known.
         as_json: Print a list of objects instead.
     """
-    if kind is not None and kind not in registry.KINDS:
-        raise PluginError(f"there is no kind '{kind}' of plugin{nearest(kind, registry.KINDS)}")
     kinds = registry.KINDS if kind is None else [kind]
     plugins = [_described(entry, check) for k in kinds for entry in registry.entries(k)]
     if as_json:
@@ -86,17 +91,7 @@ def _hindrance(entry: registry.Entry) -> tuple[str, str]:
 
 def _check(entry: registry.Entry) -> None:
     """Import a plugin, and look whether it is what its kind has to be."""
-    if entry.kind == "sampler":
-        from anypo.hooks.sampler import load_sampler
-
-        load_sampler(entry.full_name)
-    elif entry.kind == "task":
-        from anypo.hooks.task import load_task
-
-        load_task(entry.full_name)
-    elif entry.kind == "command":
-        from anypo_cli.commands import command_of
-
-        command_of(entry.full_name)
+    if entry.kind in LOADERS:
+        resolve_name(LOADERS[entry.kind])(entry.full_name)
     else:
         entry.load()

@@ -38,3 +38,17 @@ def test_a_sampler_is_held_to_the_rules_of_samplers(capsys):
 def test_the_options_of_a_sampler_are_checked(capsys):
     assert main(["check", "transformers", "--set", "memory=0.5"]) == 1
     assert "memory = 0.5 is refused" in capsys.readouterr().err
+
+
+def test_a_sampler_that_breaks_at_its_start_is_named(capsys, install):
+    source = (
+        "from anypo import SamplerPlugin\n\n"
+        "class Fuse(SamplerPlugin):\n"
+        "    def start(self, model, runtime, max_length):\n"
+        "        raise RuntimeError('blown')\n"
+    )
+    install("anypo-fuse", {}, {"fuse.py": source}, others={"anypo.samplers": {"fuse": "fuse:Fuse"}})
+    assert main(["check", "fuse"]) == 1
+    assert capsys.readouterr().err == (
+        "error: sampler 'fuse' of anypo-fuse 1.0 is broken: RuntimeError: blown\n"
+    )

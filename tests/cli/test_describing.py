@@ -1,5 +1,9 @@
 """`anypo explain` of what is no algorithm."""
 
+import re
+
+import pytest
+
 from anypo_cli.app import main
 
 
@@ -17,3 +21,20 @@ def test_one_without_options_has_none(capsys):
     assert "Samples with the policy itself" in output
     assert "option" not in output
     assert "model_config" not in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["vllm", "--set", "tensor_parallel=2"], "sampler 'vllm' of anypo .*: leave out --hook"),
+        (["vllm", "--hook", "clip=cispo"], "sampler 'vllm' of anypo .*: leave out --hook and --se"),
+        (
+            ["math", "exact", "--kind", "reward"],
+            "reward 'math' of anypo .* is none: leave out exact",
+        ),
+        (["grpo", "--kind", "samplr"], "no kind 'samplr' of plugin; did you mean 'sampler'"),
+    ],
+)
+def test_what_only_an_algorithm_can_be_asked_is_refused(arguments, says, capsys):
+    assert main(["explain", *arguments]) == 1
+    assert re.search(says, capsys.readouterr().err)

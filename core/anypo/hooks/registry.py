@@ -124,7 +124,9 @@ def title(kind: str) -> str:
 
 
 def entries(kind: str = ALGORITHM) -> tuple[Entry, ...]:
-    """Every plugin of a kind, sorted by name; two distributions may offer the same name."""
+    """Every plugin of a kind (else PluginError), sorted by name, which two may share."""
+    if kind not in KINDS:
+        raise PluginError(f"there is no kind '{kind}' of plugin{nearest(kind, KINDS)}")
     return tuple(entry for entry in installed() if entry.kind == kind)
 
 

@@ -9,9 +9,7 @@ class Requirement:
     """Something that costs, so that it is provided where a plugin reads or names it."""
 
     about: str  # what it is, in words
-    said_by: Literal["policy", "sampler", "frozen model", "critic"] = (
-        "policy"  # who says its tensor
-    )
+    said_by: Literal["policy", "sampler", "frozen model", "critic"] = "policy"  # its tensor
     tensor: str = ""  # of the batch, [N, T]; reading it requires this. Log-probs: `…_logprobs`
 
 

@@ -40,7 +40,7 @@ class SamplingRequest:
             always = field.name in ("prompts", "n", "end_tokens", "max_completion_length")
             value = getattr(self, field.name)
             if not always and field.name not in understood and value != field.default:
-                raise SamplerError(f"the sampler cannot sample with {field.name} = {value:g}")
+                raise SamplerError(f"the sampler cannot sample with {field.name} = {value!r}")
 
 
 @runtime_checkable

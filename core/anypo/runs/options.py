@@ -64,12 +64,12 @@ def panels(config: type[RunConfig]) -> dict[str, list[str]]:
     return found
 
 
-def sampler_of(config: RunConfig) -> SamplerPlugin:
+def sampler_of(config: RunConfig) -> tuple[registry.Entry, SamplerPlugin]:
     """The sampler that the options ask for, with its own options."""
     entry, plugin = load_sampler(config.sampler)
     own = {name: getattr(config, entry.option_prefix + name) for name in plugin.model_fields}
     try:
-        return plugin(**own)
+        return entry, plugin(**own)
     except ValidationError as error:
         raise ConfigError(f"{entry}: {refusal(error)}") from error
 

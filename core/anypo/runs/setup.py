@@ -11,7 +11,6 @@ from anypo.data.dataset import Reader
 from anypo.data.load import load_rows
 from anypo.data.stream import PromptStream
 from anypo.errors import ConfigError, DataError, PluginError
-from anypo.hooks import registry
 from anypo.hooks.batch import Prompt
 from anypo.hooks.runtime import Runtime
 from anypo.hooks.sampler import Engine, SamplingRequest
@@ -117,8 +116,8 @@ def check_engines(config: RunConfig, runtime: Runtime) -> None:
     Raises:
         AnypoError: A package is missing, or the sampler cannot sample so.
     """
-    sampler = sampler_of(config)
-    with registry.find(config.sampler, "sampler").answerable():
+    entry, sampler = sampler_of(config)
+    with entry.answerable():
         sampler.check(_request(config, ()), runtime)
     if config.lora_rank is not None:
         check_installed("peft", "lora_rank")
@@ -136,7 +135,7 @@ def make_trainer(algorithm: Algorithm, found: Setup, distributed: Distributed) -
     if config.lora_rank is not None:
         add_lora(model, found.model, config)
     request = _request(config, tuple(end_tokens(model, found.tokenizer)))
-    entry, plugin = registry.find(config.sampler, "sampler"), sampler_of(config)
+    entry, plugin = sampler_of(config)
     with sensible_threads(model), entry.answerable():
         engine = plugin.start(model, runtime, found.max_length)
     if not isinstance(engine, Engine):

@@ -2,7 +2,6 @@
 
 from anypo.composition.algorithm import Algorithm
 from anypo.errors import ConfigError
-from anypo.hooks import registry
 from anypo.runs.options import RunConfig, sampler_of
 
 Rule = tuple[str, bool, str]  # options, whether they mean nothing, and why: the last one counts
@@ -28,7 +27,7 @@ def refuse_unread(config: RunConfig, algorithm: Algorithm) -> None:
 
 def unread(config: RunConfig, algorithm: Algorithm) -> dict[str, str]:
     """The options that mean nothing in this run, and why; also when they are not set."""
-    entry, sampler = registry.find(config.sampler, "sampler"), sampler_of(config)
+    entry, sampler = sampler_of(config)
     with entry.answerable():
         found = {entry.option_prefix + name: why for name, why in sampler.unread().items()}
     for options, is_unread, why in (*_beside_others(config), *_by(algorithm, config)):

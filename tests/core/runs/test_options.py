@@ -228,7 +228,7 @@ def test_the_task_is_written_down_by_the_name_that_finds_it():
 def test_the_fields_of_a_sampler_are_options(echo, name):
     config = make_config({"sampler": name, "echo_volume": 3})
     assert (config.echo_volume, config.echo_mode) == (3.0, "hall")
-    sampler = sampler_of(config)
+    _, sampler = sampler_of(config)
     assert (type(sampler).__name__, sampler.volume, sampler.mode) == ("Echo", 3.0, "hall")
 
 

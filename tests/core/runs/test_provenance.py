@@ -6,49 +6,10 @@ import platform
 from importlib.metadata import version
 from pathlib import Path
 
-import pytest
-
 import anypo_plugins.cispo
-from anypo import HOOK_API_VERSION, Plugin, compose, hookimpl, run
+from anypo import HOOK_API_VERSION, compose, run
 from anypo.runs.options import make_config
 from anypo.runs.provenance import describe, write_lock
-
-LAMPREY = '''\
-from anypo import Plugin, hookimpl
-
-
-class Lamprey(Plugin):
-    """It holds on."""
-
-    hold: float = 1.0
-
-    @hookimpl(wrapper=True)
-    def clip(self):
-        return self.hold * (yield)
-'''
-
-
-class Sticky(Plugin):
-    """Defined in no distribution."""
-
-    sticky: float = 1.0
-
-    @hookimpl(wrapper=True)
-    def clip(self):
-        return self.sticky * (yield)
-
-
-@pytest.fixture
-def lamprey(install):
-    """Installs a plugin of a distribution of its own; gives the file that defines it."""
-    files = {"lamprey_module.py": LAMPREY}
-    info = install("anypo-lamprey", {"lamprey": "lamprey_module:Lamprey"}, files)
-    return info.parent / "lamprey_module.py"
-
-
-@pytest.fixture
-def lock(lamprey):
-    return describe(compose("grpo", "lamprey", Sticky, clip="cispo"))
 
 
 def sha256(path):
@@ -79,12 +40,12 @@ def test_a_plugin_of_no_distribution_says_so(lock):
     sticky = lock["plugins"][2]
     assert sticky["distribution"] is None
     assert sticky["note"] == "of no installed distribution"
-    assert sticky["sha256"] == sha256(__file__)
+    assert sticky["sha256"] == sha256(Path(__file__).parents[2] / "conftest.py")
     assert "note" not in lock["plugins"][1]
 
 
-def test_a_plugin_without_a_file_has_no_hash():
-    source = LAMPREY.replace("Lamprey", "Typed")
+def test_a_plugin_without_a_file_has_no_hash(lamprey):
+    source = lamprey.read_text().replace("Lamprey", "Typed")
     names = {"__name__": "typed_in_a_session"}
     exec(source, names)
     assert describe(compose("grpo", names["Typed"]))["plugins"][1]["sha256"] is None

@@ -22,7 +22,7 @@ def check(grpo, device=CPU, **options):
     config = make_config(options)
     refuse_unread(config, grpo)
     request = SamplingRequest(temperature=config.temperature)
-    sampler_of(config).check(request, Runtime(device))
+    sampler_of(config)[1].check(request, Runtime(device))
 
 
 @pytest.fixture
