@@ -61,7 +61,8 @@ class Reader:
 
     def _tokenised(self, name: str, rows: Sequence[Row], inputs: Inputs) -> list[Prompt]:
         limit = self.max_completion_length
-        found = to_prompts(name, rows, self.tokenizer, inputs, self.max_prompt_length, limit)
+        limits, scored = (self.max_prompt_length, limit), not self.algorithm.generates
+        found = to_prompts(name, rows, self.tokenizer, inputs, *limits, scored=scored)
         for lost in _lost(name, found, limit):
             self.note(lost)
         return found.prompts
@@ -99,10 +100,16 @@ def _lost(name: str, found: Prompts, limit: int) -> Iterator[str]:
             f"max_completion_length ({limit}); the rows are left out (row {found.cut_alike[0]} is "
             "the first)"
         )
-    if found.only_last:
+    if found.unlearnt:
         yield (
-            f"of {found.only_last} rows of '{name}' only the last reply is learnt: the chat "
-            "template renders earlier ones otherwise once later ones follow"
+            f"{found.unlearnt} replies of '{name}' are not learnt: the chat template renders them "
+            "otherwise once later messages follow; rows that end with them would teach them"
+        )
+    if found.dropped:
+        yield (
+            f"the chat template does not show all that replies of {len(found.dropped)} rows of "
+            f"'{name}' say, such as thoughts or tool calls (row {found.dropped[0]} is the first); "
+            "put it into their content, or give the tokenizer a template that shows it"
         )
     if found.cut:
         yield (

@@ -25,7 +25,8 @@ class Prompts:
     cut: int = 0  # completions that were longer than allowed
     identical: list[int] = field(default_factory=list)  # rows left out: nothing tells them apart
     cut_alike: list[int] = field(default_factory=list)  # rows left out: nothing but what was cut
-    only_last: int = 0  # rows of whose completions only the last reply is learnt
+    unlearnt: int = 0  # replies that are not learnt: later messages change how they are rendered
+    dropped: list[int] = field(default_factory=list)  # rows of which the chat template hides a part
 
     def add(self, number: int, parts: Sequence[tuple[Prompt, Example]]) -> None:
         """Add a row's prompts, each given with what it was uncut, unless completions are alike."""
@@ -37,7 +38,8 @@ class Prompts:
         else:
             self.prompts += [prompt for prompt, _ in parts]
             self.cut += sum(completion.truncated for _, completion in left)
-            self.only_last += any(whole.only_last for _, whole in parts)
+            self.unlearnt += sum(whole.unlearnt for _, whole in parts)
+            self.dropped += [number] if any(whole.dropped for _, whole in parts) else []
 
 
 def to_prompts(
@@ -47,6 +49,8 @@ def to_prompts(
     inputs: Inputs,
     max_prompt_length: int,
     max_completion_length: int,
+    *,
+    scored: bool = False,
 ) -> Prompts:
     """The tokenised prompts of the rows of a data set, each with its other columns.
 
@@ -54,11 +58,14 @@ def to_prompts(
     So is a completion. It gets an end-of-sequence token, and is cut at `max_completion_length`
     tokens. Rows that one row became follow each other.
 
+    With `scored` they are for a model that scores texts; see `Tokens`.
+
     Raises:
         DataError: A row lacks a column, its content is unusable, or its prompt has more than
             `max_prompt_length` tokens: a prompt is never cut. The data set is called `name`.
     """
-    tokens, limits, found = Tokens(tokenizer), (max_prompt_length, max_completion_length), Prompts()
+    tokens, found = Tokens(tokenizer, scored=scored), Prompts()
+    limits = max_prompt_length, max_completion_length
     for number, parts in groupby(rows, lambda row: row.number):
         try:
             read = [_read(row.columns, tokens, inputs, *limits) for row in parts]
@@ -94,7 +101,7 @@ def _read(
     missing = sorted({"prompt", *inputs.wanted} - row.keys())
     if missing:
         raise DataError(f"there is no '{missing[0]}', only {', '.join(row)}")
-    options = _template_options(row)
+    options = template_options(row)
     held = {column: row[column] for column in sorted(inputs.completions)}
     if held:
         whole = tokens.example(row["prompt"], held, options)
@@ -128,8 +135,12 @@ def _cut(column: str, completion: Completion, limit: int) -> Completion:
     return Completion(completion.ids[:limit], mask, truncated=True)
 
 
-def _template_options(row: Columns) -> Mapping[str, Any]:
-    """What the chat template is given beside the messages: TRL's columns for that."""
+def template_options(row: Columns) -> Mapping[str, Any]:
+    """What the chat template is given beside the messages: TRL's columns for that.
+
+    Raises:
+        DataError: They hold something else.
+    """
     if not isinstance(row["prompt"], list):
         return {}
     tools, further = row.get("tools"), row.get("chat_template_kwargs")

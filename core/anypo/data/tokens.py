@@ -8,8 +8,10 @@ from transformers import PreTrainedTokenizerBase
 
 from anypo.data.chat import Chat, Example
 from anypo.data.formats import is_reply
+from anypo.data.template import joined
 from anypo.errors import DataError
 from anypo.hooks.batch import Completion
+from anypo.support.sequences import shared_start
 
 T = TypeVar("T")
 
@@ -18,12 +20,17 @@ class Tokens:
     """Tokens of prompts and completions.
 
     The tokens of a prompt are the same with a completion and without one, because sampling starts
-    from a prompt without. See `Chat` for the exception.
+    from a prompt without. See `Chat` for the exception. A model that scores texts samples nothing,
+    and gets the tokens that anybody would give it.
+
+    Args:
+        tokenizer: Of a model, with an end-of-sequence token.
+        scored: Whether the model scores texts.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        self.tokenizer, self.chat = tokenizer, Chat(tokenizer)
-        self.end = self.chat.end
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, *, scored: bool = False) -> None:
+        self.tokenizer, self.chat, self.scored = tokenizer, Chat(tokenizer), scored
+        self.end, self.ends = self.chat.end, self.chat.ends
 
     def prompt(
         self, content: Any, *, may_be_empty: bool = False, options: Mapping[str, Any] | None = None
@@ -39,9 +46,9 @@ class Tokens:
             DataError: It is neither a text nor a conversation that fits the chat template.
         """
         if isinstance(content, str) and (content or may_be_empty):
-            return list(self.tokenizer(content)["input_ids"])
+            return self.chat.first + self.chat.ids(content)
         if isinstance(content, list) and content:
-            return self.chat.encoded(self.chat.rendered(content, options or {})).ids
+            return self.chat.ids(self.chat.template.opening(content, options or {}))
         raise DataError(f"'prompt' is {content!r:.60}, not a text or a list of messages")
 
     def example(
@@ -58,12 +65,26 @@ class Tokens:
             DataError: As `prompt` does; or a completion, whose column is named, is empty, of
                 another kind than the prompt, or does not follow it.
         """
+        if self.scored:
+            return self._scored(prompt, contents, options)
         if isinstance(prompt, list):
-            opening = self.chat.rendered(prompt, options)
-            continued = partial(self.chat.conversation, prompt, opening, options=options)
+            opening = self.chat.template.opening(prompt, options)
+            continued = partial(self.chat.template.conversation, prompt, opening, options=options)
             return self.chat.example(opening, _each(contents, list, continued))
         ids = self.prompt(prompt, may_be_empty=True)
         return Example(ids, _each(contents, str, partial(self._text, prompt, ids)))
+
+    def whole(self, prompt: Any, content: Any, options: Mapping[str, Any]) -> list[int]:
+        """The tokens of a prompt and its completion, as a model that scores texts reads them.
+
+        A conversation is exactly what the chat template renders; a text has an end.
+
+        Raises:
+            DataError: As `prompt` does.
+        """
+        if isinstance(prompt, list):
+            return self.chat.ids(self.chat.template.rendered(joined(prompt, content), options))
+        return self._ended(self.prompt(prompt + content, may_be_empty=True))
 
     def says_nothing(self, content: str | list[Any]) -> bool:
         """Whether a completion does nothing but end."""
@@ -72,15 +93,28 @@ class Tokens:
         said = [m.get("tool_calls") or m["content"] for m in content if is_reply(m)]
         return all(isinstance(text, str) and self.says_nothing(text) for text in said)
 
+    def _scored(
+        self, prompt: Any, contents: Mapping[str, Any], options: Mapping[str, Any]
+    ) -> Example:
+        kind = list if isinstance(prompt, list) else str
+        whole = _each(contents, kind, partial(self.whole, prompt, options=options))
+        start = shared_start(self.prompt(prompt, options=options, may_be_empty=True), *whole.values())
+        start = min(start, *(len(ids) - 1 for ids in whole.values()))
+        completions = {column: Completion(ids[start:]) for column, ids in whole.items()}
+        return Example(next(iter(whole.values()))[:start], completions)
+
     def _text(self, prompt: str, prompt_ids: list[int], content: str) -> Completion:
-        whole = list(self.tokenizer(prompt + content)["input_ids"])
+        whole = self.prompt(prompt + content)
         if whole[: len(prompt_ids)] == prompt_ids and len(whole) > len(prompt_ids):
             following = whole[len(prompt_ids) :]
         else:  # a token spans both; the sampler would not have seen it so either
-            following = list(self.tokenizer(content, add_special_tokens=False)["input_ids"])
+            following = self.chat.following(content)
         if not following:
             raise DataError("is empty: the tokenizer makes nothing of it")
-        return Completion(following if following[-1] == self.end else [*following, self.end])
+        return Completion(self._ended(following))
+
+    def _ended(self, ids: list[int]) -> list[int]:
+        return ids if ids[-1:] == [self.end] else [*ids, self.end]
 
 
 def _each(contents: Mapping[str, Any], kind: type, make: Callable[[Any], T]) -> dict[str, T]:

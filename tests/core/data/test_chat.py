@@ -63,48 +63,48 @@ def shown(template, prompt, *, options=None, **contents):
         mask = held.mask or [True] * len(held.ids)
         learnt = [token for token, own in zip(held.ids, mask, strict=True) if own]
         texts[column] = (tokenizer.decode(held.ids), tokenizer.decode(learnt))
-    return tokenizer.decode(example.prompt), texts, example.only_last
+    return tokenizer.decode(example.prompt), texts, example.unlearnt
 
 
 # -- templates that render earlier replies otherwise ---------------------------------------------
 
 
 def test_a_template_that_forgets_thoughts_shows_those_of_a_single_reply():
-    prompt, texts, only_last = shown(FORGETS_THOUGHTS, [USER], y=[reply("<think>a</think>2")])
+    prompt, texts, unlearnt = shown(FORGETS_THOUGHTS, [USER], y=[reply("<think>a</think>2")])
     assert prompt == "<|user|>1+1\n<|assistant|>"
     assert texts == {"y": ("<think>a</think>2<|end|>",) * 2}
-    assert not only_last
+    assert unlearnt == 0
 
 
 def test_of_replies_whose_thoughts_are_forgotten_only_the_last_is_learnt():
     replies = [reply("<think>a</think>2"), THANKS, reply("<think>b</think>yes")]
-    prompt, texts, only_last = shown(FORGETS_THOUGHTS, [USER], y=replies)
+    prompt, texts, unlearnt = shown(FORGETS_THOUGHTS, [USER], y=replies)
     assert prompt == "<|user|>1+1\n<|assistant|>"
     whole, learnt = texts["y"]
     assert whole == "2<|end|>\n<|user|>sure?\n<|assistant|><think>b</think>yes<|end|>"
     assert learnt == "<think>b</think>yes<|end|>"
-    assert only_last
+    assert unlearnt == 1
 
 
 def test_a_prompt_may_hold_replies_whose_thoughts_are_forgotten():
-    prompt, texts, only_last = shown(
+    prompt, texts, unlearnt = shown(
         FORGETS_THOUGHTS, [USER, reply("<think>a</think>2"), THANKS], y=[reply("yes")]
     )
     assert prompt == "<|user|>1+1\n<|assistant|>2<|end|>\n<|user|>sure?\n<|assistant|>"
     assert texts["y"][1] == "<think></think>yes<|end|>"
-    assert not only_last
+    assert unlearnt == 0
 
 
 def test_a_prompt_that_the_whole_conversation_shows_otherwise_is_what_they_share():
     system = {"role": "system", "content": "Add."}
-    prompt, texts, only_last = shown(
+    prompt, texts, unlearnt = shown(
         MOVES_SYSTEM, [system, USER], y=[reply("2"), THANKS, reply("yes")]
     )
     assert prompt == "<|user|>"
     whole, learnt = texts["y"]
     assert whole == "1+1<|assistant|>2<|end|><|user|>Add. sure?<|assistant|>yes<|end|>"
     assert learnt == "yes<|end|>"
-    assert only_last
+    assert unlearnt == 1
 
 
 def test_what_a_pair_is_asked_is_not_learnt_even_where_its_sides_show_it_differently():
@@ -125,10 +125,26 @@ def test_a_template_of_which_no_reply_can_be_told_is_refused():
 
 
 def test_the_prompt_of_completions_without_the_opened_thought_ends_before_it():
-    prompt, texts, only_last = shown(OPENS_THOUGHT, [USER], y=[reply("<think>a</think>2")])
+    prompt, texts, unlearnt = shown(OPENS_THOUGHT, [USER], y=[reply("2")])
     assert prompt == "<|user|>1+1<|assistant|>"
     assert texts == {"y": ("2<|end|>",) * 2}
-    assert not only_last
+    assert unlearnt == 0
+
+
+def test_thoughts_that_the_template_strips_from_every_reply_are_learnt_all_the_same():
+    prompt, texts, _ = shown(OPENS_THOUGHT, [USER], y=[reply("<think>\na\n</think>2")])
+    assert prompt == "<|user|>1+1<|assistant|><think>\n"
+    assert texts == {"y": ("a\n</think>2<|end|>",) * 2}
+
+
+def test_an_earlier_reply_is_not_learnt_without_the_thoughts_that_it_began_with():
+    replies = [reply("<think>\na</think>2"), THANKS, reply("<think>\nb</think>yes")]
+    _, texts, unlearnt = shown(OPENS_THOUGHT, [USER], y=replies)
+    assert texts["y"] == (
+        "2<|end|><|user|>sure?<|assistant|><think>\nb</think>yes<|end|>",
+        "b</think>yes<|end|>",
+    )
+    assert unlearnt == 1
 
 
 def test_both_completions_of_a_pair_follow_the_same_prompt():
@@ -149,11 +165,11 @@ def test_whoever_samples_gets_the_opened_thought():
 
 
 def test_all_replies_without_the_opened_thought_are_learnt():
-    _, texts, only_last = shown(OPENS_THOUGHT, [USER], y=[reply("2"), THANKS, reply("yes")])
+    _, texts, unlearnt = shown(OPENS_THOUGHT, [USER], y=[reply("2"), THANKS, reply("yes")])
     whole, learnt = texts["y"]
     assert whole == "2<|end|><|user|>sure?<|assistant|>yes<|end|>"
     assert learnt == "2<|end|>yes<|end|>"
-    assert not only_last
+    assert unlearnt == 0
 
 
 # -- the end of a reply --------------------------------------------------------------------------

@@ -120,8 +120,8 @@ def test_replies_that_are_not_learnt_are_told_of(learn, notes, tokenizer):
     turns = [{"role": role, "content": role} for role in ("user", "assistant") * 2]
     learn("sft", {"messages": turns}, {"messages": turns[:2]}, tokenizer=forgetful)
     (note,) = notes
-    assert note.startswith("of 1 rows of '")
-    assert "only the last reply is learnt" in note
+    assert note.startswith("1 replies of '")
+    assert "are not learnt: the chat template renders them otherwise once later" in note
 
 
 def test_completions_that_were_cut_are_told_of(learn, notes):

@@ -203,14 +203,14 @@ def test_what_follows_the_last_reply_is_left_out(completed, tokenizer):
     assert tokenizer.decode(completed(CHAT, replies).ids) == "2<|end|>"
 
 
-def test_rows_of_which_only_the_last_reply_is_learnt_are_counted(read, templated):
+def test_replies_that_are_not_learnt_are_counted(read, templated):
     rows = [
         {"prompt": CHAT, "completion": said(*turns)} for turns in (["2"], ["2", "sure?", "yes"])
     ]
     found = read(*rows, *rows, tokenizer=templated(FORGETFUL))
-    assert found.only_last == 2
+    assert found.unlearnt == 2
     assert found.prompts[1].completions["completion"].mask is not None
-    assert read(*rows).only_last == 0
+    assert read(*rows).unlearnt == 0
 
 
 @pytest.fixture(scope="module")
@@ -268,7 +268,10 @@ def trained(*, trim_offsets):
 
 
 def by_prefixes(messages, start, tokenizer):
-    """All tokens and their mask, by rendering the conversation anew after every message."""
+    """All tokens and their mask, by rendering the conversation anew after every message.
+
+    A reply is learnt until the token that ends it, and not what follows that.
+    """
 
     def rendered(until, reply):
         return tokenizer.apply_chat_template(
@@ -281,7 +284,10 @@ def by_prefixes(messages, start, tokenizer):
         before, after = rendered(i, is_reply), rendered(i + 1, False)
         assume(before[: len(ids)] == ids)
         assume(after[: len(before)] == before)
-        mask += [False] * (len(before) - len(mask)) + [is_reply] * (len(after) - len(before))
+        ends = [k for k, token in enumerate(after) if token == tokenizer.eos_token_id]
+        until = ends[-1] + 1 if is_reply else len(before)
+        mask += [False] * (len(before) - len(mask)) + [is_reply] * (until - len(before))
+        mask += [False] * (len(after) - until)
         ids = after
     return ids, mask
 

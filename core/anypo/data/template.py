@@ -1,0 +1,199 @@
+"""Conversations as texts: what a chat template makes of them, and which of it are replies."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, cast
+
+from transformers import PreTrainedTokenizerBase
+
+from anypo.data.formats import is_reply
+from anypo.errors import DataError
+from anypo.support.sequences import shared_start
+
+SOMETHING = "anypo"  # said in a reply, to see what the chat template puts around it
+SYSTEM, USER, REPLY = (
+    {"role": role, "content": content}
+    for role, content in (("system", "."), ("user", "?"), ("assistant", SOMETHING))
+)
+THOUGHTS = ("reasoning_content", "reasoning", "thinking")  # what data sets call that of a message
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A reply that is learnt."""
+
+    before: str  # what is rendered when it begins
+    end: int  # the character of the whole text until which it is learnt
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """A conversation as its chat template renders it, up to the end of its last reply."""
+
+    text: str
+    turns: list[Turn]
+    unlearnt: int  # replies that later messages change: no policy ever writes what is left of them
+    dropped: bool  # whether the template does not show all that a reply says
+
+
+class Template:
+    """The chat template of a tokenizer."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self.tokenizer = tokenizer
+        added = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
+        self.special = tuple({*tokenizer.all_special_tokens, *added})
+
+    def rendered(self, messages: Sequence[Any], options: Mapping[str, Any], **how: bool) -> str:
+        """Messages as a text.
+
+        Raises:
+            DataError: They are no messages, or do not fit the chat template.
+        """
+        if not messages:
+            raise DataError("'prompt' is empty: a conversation needs a message before the reply")
+        if not all(map(_is_message, messages)):
+            raise DataError(f"a message needs a role and content: {messages!r:.80}")
+        if self.tokenizer.chat_template is None:
+            raise DataError("it is a conversation, but the tokenizer has no chat template")
+        arguments = {**options, "add_generation_prompt": False, **how, "tokenize": False}
+        try:
+            return cast(str, self.tokenizer.apply_chat_template(list(messages), **arguments))
+        except Exception as error:
+            raise DataError(f"it does not fit the chat template: {error}") from error
+
+    def opening(self, prompt: Sequence[Any], options: Mapping[str, Any]) -> str:
+        """A prompt as a text to continue: with the beginning of a reply, if it does not end in one.
+
+        Raises:
+            DataError: As `rendered` does.
+        """
+        how = "continue_final_message" if _is_begun(prompt) else "add_generation_prompt"
+        return self.rendered(prompt, options, **{how: True})
+
+    def conversation(
+        self, prompt: list[Any], opening: str, replies: list[Any], options: Mapping[str, Any]
+    ) -> Conversation:
+        """A prompt and what follows it.
+
+        Raises:
+            DataError: There is no reply, or none can be told from the rest.
+        """
+        messages = joined(prompt, replies)
+        start = len(messages) - len(replies)
+        answers = [i for i in range(start, len(messages)) if is_reply(messages[i])]
+        if not answers:
+            raise DataError("holds no message of the assistant")
+        text = self._complete(messages[: answers[-1] + 1], options)
+        if answers[0] > start and not text.startswith(opening):
+            raise DataError("does not continue the prompt: it begins with no reply")
+        turns, dropped = [], False
+        for i in answers:
+            after = text if i == answers[-1] else self._complete(messages[: i + 1], options)
+            if end := self._learnt_until(after, text):
+                before = opening if i == start else ""
+                turns.append(Turn(self._before(messages[:i], options, text, before), end))
+                dropped |= not _shows(text, messages[i])
+        ended = text[: turns[-1].end]
+        return Conversation(ended, turns, len(answers) - len(turns), dropped)
+
+    @cached_property
+    def closing(self) -> tuple[str, str]:
+        """What the template puts after a reply: until the token that ends it, and then.
+
+        A token that also stands there when more messages follow is rather that than one that ends
+        the whole conversation.
+        """
+        for asked in ([USER], [SYSTEM, USER]):  # some demand more of a conversation
+            with suppress(DataError):
+                last = self.rendered([*asked, REPLY], {}).rpartition(SOMETHING)[2]
+                inner = self.rendered([*asked, REPLY, USER], {}).rpartition(SOMETHING)[2]
+                for part in (last[: shared_start(last, inner)], last):
+                    if ends := [part.rfind(t) + len(t) for t in self.special if t in part]:
+                        return last[: max(ends)], last[max(ends) :]
+                return last, ""
+        return "", ""
+
+    def _complete(self, messages: list[Any], options: Mapping[str, Any]) -> str:
+        """Messages as a text that has all of what the last one says.
+
+        Some templates leave the thoughts out of every reply, as if it were only ever read.
+        """
+        text, said = self.rendered(messages, options), messages[-1].get("content")
+        if not isinstance(said, str) or _squeezed(said) in _squeezed(text):
+            return text
+        made_up = self.rendered([*messages[:-1], messages[-1] | REPLY], options)
+        before, _, after = made_up.rpartition(SOMETHING)
+        if not (before and text.startswith(before) and text.endswith(after)):
+            return text
+        shown = text[len(before) : len(text) - len(after)]
+        return before + said + after if shown.strip() in said else text
+
+    def _learnt_until(self, after: str, text: str) -> int:
+        """Until which character `text` has the reply that `after` ends with; 0 if it has another.
+
+        That is with the token that ends it, unless `text` has another one there.
+        """
+        end, rest = self.closing
+        if not after.endswith(end + rest):
+            end, rest = "", after[len(after.rstrip()) :]
+        ended = after.removesuffix(rest)
+        return next(
+            (len(part) for part in (ended, ended.removesuffix(end)) if text.startswith(part)), 0
+        )
+
+    def _before(
+        self, messages: list[Any], options: Mapping[str, Any], text: str, opening: str
+    ) -> str:
+        """What is rendered when a reply to the messages begins."""
+        before = opening or self.rendered(messages, options, add_generation_prompt=True)
+        if not text.startswith(before):
+            asked = self.rendered(messages, options)
+            if not (text.startswith(asked) and before.startswith(asked)):
+                raise DataError(
+                    "does not continue the prompt: the chat template renders earlier messages "
+                    "otherwise once a reply follows"
+                )
+        return before
+
+
+def joined(prompt: list[Any], replies: list[Any]) -> list[Any]:
+    """The messages of a prompt and what follows it, which may continue the last one.
+
+    Raises:
+        DataError: It would continue a text by something else.
+    """
+    if not (_is_begun(prompt) and replies and is_reply(replies[0])):
+        return [*prompt, *replies]
+    more = replies[0].get("content") or ""
+    if not isinstance(more, str):
+        raise DataError(f"is {more!r:.60}, which does not continue the text that the prompt ends in")
+    whole = {**prompt[-1], **replies[0], "content": prompt[-1]["content"] + more}
+    return [*prompt[:-1], whole, *replies[1:]]
+
+
+def _is_begun(prompt: Sequence[Any]) -> bool:
+    """Whether a prompt ends within a reply."""
+    last = prompt[-1] if prompt else None
+    if not is_reply(last) or last.get("tool_calls"):
+        return False
+    return isinstance(last.get("content"), str)
+
+
+def _is_message(message: Any) -> bool:
+    if not (isinstance(message, dict) and message.get("role")):
+        return False
+    return message.get("content") is not None or bool(message.get("tool_calls"))
+
+
+def _shows(text: str, message: Mapping[str, Any]) -> bool:
+    """Whether a text has the thoughts, the content and the calls of a message."""
+    calls = [(call.get("function") or call).get("name") for call in message.get("tool_calls") or []]
+    said = [*(message.get(name) for name in ("content", *THOUGHTS)), *calls]
+    return all(_squeezed(part) in _squeezed(text) for part in said if isinstance(part, str))
+
+
+def _squeezed(text: str) -> str:
+    return "".join(text.split())
