@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate, pairwise
-from typing import Any, cast
+from typing import cast
 
 from transformers import PreTrainedTokenizerBase
 
@@ -52,12 +52,10 @@ class Chat:
         self.end = cast(int, tokenizer.eos_token_id)
 
     @property
-    def ends(self) -> list[int]:
+    def ends(self) -> set[int]:
         """The tokens that end a completion, of a text or a conversation."""
-        if self.tokenizer.chat_template is None:
-            return [self.end]
-        closing = self.ids(self.template.closing[0])
-        return [self.end, *closing[-1:]]
+        closing = self.template.closing[0] if self.tokenizer.chat_template else ""
+        return {self.end, *(self.ids(closing)[-1:] if self.template.is_ended(closing) else [])}
 
     def ids(self, text: str) -> list[int]:
         """The tokens of a text alone, without those that the tokenizer puts around every text."""
@@ -128,7 +126,7 @@ class Chat:
                 begin = shared_start(self.ids(turn.before), ids)
             first, last = max(start, begin), bisect_left(encoded.starts, turn.end)
             mask[first:last] = [True] * (last - first)
-        if not said.text.endswith(self.template.special):
+        if not self.template.is_ended(said.text):
             ids, mask = [*ids, self.end], [*mask, True]
         return Completion(ids[start:], None if all(mask[start:]) else mask[start:])
 

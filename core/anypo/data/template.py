@@ -44,7 +44,11 @@ class Template:
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self.tokenizer = tokenizer
         added = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
-        self.special = tuple({*tokenizer.all_special_tokens, *added})
+        self._special = tuple({*tokenizer.all_special_tokens, *added})
+
+    def is_ended(self, text: str) -> bool:
+        """Whether a text ends with a token that stands for no text."""
+        return text.endswith(self._special)
 
     def rendered(self, messages: Sequence[Any], options: Mapping[str, Any], **how: bool) -> str:
         """Messages as a text.
@@ -111,7 +115,7 @@ class Template:
                 last = self.rendered([*asked, REPLY], {}).rpartition(SOMETHING)[2]
                 inner = self.rendered([*asked, REPLY, USER], {}).rpartition(SOMETHING)[2]
                 for part in (last[: shared_start(last, inner)], last):
-                    if ends := [part.rfind(t) + len(t) for t in self.special if t in part]:
+                    if ends := [part.rfind(t) + len(t) for t in self._special if t in part]:
                         return last[: max(ends)], last[max(ends) :]
                 return last, ""
         return "", ""
@@ -169,17 +173,17 @@ def joined(prompt: list[Any], replies: list[Any]) -> list[Any]:
         return [*prompt, *replies]
     more = replies[0].get("content") or ""
     if not isinstance(more, str):
-        raise DataError(f"is {more!r:.60}, which does not continue the text that the prompt ends in")
+        raise DataError(
+            f"is {more!r:.60}, which does not continue the text that the prompt ends in"
+        )
     whole = {**prompt[-1], **replies[0], "content": prompt[-1]["content"] + more}
     return [*prompt[:-1], whole, *replies[1:]]
 
 
 def _is_begun(prompt: Sequence[Any]) -> bool:
     """Whether a prompt ends within a reply."""
-    last = prompt[-1] if prompt else None
-    if not is_reply(last) or last.get("tool_calls"):
-        return False
-    return isinstance(last.get("content"), str)
+    last = prompt[-1] if prompt and is_reply(prompt[-1]) else {}
+    return isinstance(last.get("content"), str) and not last.get("tool_calls")
 
 
 def _is_message(message: Any) -> bool:

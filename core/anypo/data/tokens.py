@@ -30,7 +30,12 @@ class Tokens:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, *, scored: bool = False) -> None:
         self.tokenizer, self.chat, self.scored = tokenizer, Chat(tokenizer), scored
-        self.end, self.ends = self.chat.end, self.chat.ends
+        self.end = self.chat.end
+
+    @property
+    def ends(self) -> set[int]:
+        """The tokens that completions end with, of texts and conversations."""
+        return self.chat.ends
 
     def prompt(
         self, content: Any, *, may_be_empty: bool = False, options: Mapping[str, Any] | None = None
@@ -98,7 +103,9 @@ class Tokens:
     ) -> Example:
         kind = list if isinstance(prompt, list) else str
         whole = _each(contents, kind, partial(self.whole, prompt, options=options))
-        start = shared_start(self.prompt(prompt, options=options, may_be_empty=True), *whole.values())
+        start = shared_start(
+            self.prompt(prompt, options=options, may_be_empty=True), *whole.values()
+        )
         start = min(start, *(len(ids) - 1 for ids in whole.values()))
         completions = {column: Completion(ids[start:]) for column, ids in whole.items()}
         return Example(next(iter(whole.values()))[:start], completions)

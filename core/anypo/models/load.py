@@ -1,10 +1,10 @@
 """Load models and tokenizers, and what a run must know of them."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from transformers import (
@@ -90,17 +90,17 @@ def load_model(
     """
     auto_class = AutoModelForSequenceClassification if scalar_head else AutoModelForCausalLM
     options: dict[str, Any] = {"num_labels": 1} if scalar_head else {}
-    if not scalar_head and has_scalar_head(load_config(path, trust_remote_code=trust_remote_code)):
+    known = load_config(path, trust_remote_code=trust_remote_code)
+    if not scalar_head and has_scalar_head(known):
         raise ModelError(f"model '{path}' scores texts, but one that continues them is needed here")
     with _errors_of("model", path), _quiet() if scalar_head else nullcontext():
         model: PreTrainedModel = auto_class.from_pretrained(
             path, dtype=torch.float32, trust_remote_code=trust_remote_code, **options
         )
-    if scalar_head:  # if it pads with ends, scores are read before the end, now and ever after
+    text = model.config.get_text_config()
+    if scalar_head and (text.pad_token_id is None or not has_scalar_head(known)):
         tokenizer = load_tokenizer(path, trust_remote_code=trust_remote_code)
-        text = model.config.get_text_config()
-        padding = text.pad_token_id, tokenizer.pad_token_id, tokenizer.eos_token_id
-        text.pad_token_id = next(token for token in padding if token is not None)
+        text.pad_token_id = _padding(text, tokenizer)
     model.eval()  # log-probs must be the same whoever computes them: never with dropout
     return model
 
@@ -116,12 +116,47 @@ def frozen_copy(model: PreTrainedModel) -> PreTrainedModel:
     return copy.deepcopy(model).requires_grad_(False)
 
 
-def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Every token id that ends a completion: chat models often have several."""
-    generation = getattr(model, "generation_config", None)  # a model that scores texts has none
-    configured = getattr(generation, "eos_token_id", None)
+def end_tokens(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, learnt: Iterable[int] = ()
+) -> list[int]:
+    """Every token id that ends a completion: chat models often have several.
+
+    Args:
+        model: A model that scores texts has none of its own.
+        tokenizer: Its own.
+        learnt: Further ones, which the policy learns to end completions with.
+    """
+    generation = getattr(model, "generation_config", None)
+    return sorted({*_ends(generation), tokenizer.eos_token_id, *learnt})
+
+
+def agree(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, end_tokens: Sequence[int]
+) -> None:
+    """Let whoever loads the model and its tokenizer end completions, and pad, as here."""
+    if model.can_generate():
+        model.generation_config.eos_token_id = list(end_tokens)
+    else:
+        padding = model.config.get_text_config().pad_token_id
+        tokenizer.pad_token = tokenizer.convert_ids_to_tokens(padding)
+
+
+def _padding(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase) -> int:
+    """A token that ends no text, if there is one: a score is read at the last that is no padding.
+
+    Where nothing but the end is left, scores are read before it, here and by everybody else.
+    """
+    added = [i for i, token in tokenizer.added_tokens_decoder.items() if token.special]
+    own = config.pad_token_id, tokenizer.pad_token_id, tokenizer.bos_token_id, *added
+    usable = [i for i in own if i is not None and i < config.vocab_size]
+    ends = {*_ends(config), tokenizer.eos_token_id}
+    return next((i for i in usable if i not in ends), cast(int, tokenizer.eos_token_id))
+
+
+def _ends(config: Any) -> set[int]:
+    configured = getattr(config, "eos_token_id", None)
     several = configured if isinstance(configured, list) else [configured]
-    return sorted({token for token in [*several, tokenizer.eos_token_id] if token is not None})
+    return {token for token in several if token is not None}
 
 
 def context_length(config: PreTrainedConfig) -> int | None:

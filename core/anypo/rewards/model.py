@@ -8,6 +8,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
+from anypo.data.prompts import template_options
 from anypo.data.tokens import Tokens
 from anypo.errors import ModelError, RewardError
 from anypo.hooks.runtime import Runtime
@@ -54,13 +55,25 @@ class ScoreOfModel:
         model.to(self.runtime.device)  # type: ignore[arg-type]
         return model
 
-    def __call__(self, prompts: Sequence[Any], completions: Sequence[Any], **_: Any) -> list[float]:
+    def __call__(
+        self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Sequence[Any]
+    ) -> list[float]:
         """The score of every completion.
+
+        Args:
+            prompts: Texts or lists of messages.
+            completions: Of the same kind.
+            columns: What else the rows hold, such as the `tools` that the chat template is given.
 
         Raises:
             ModelError: A text is longer than the model attends to.
+            DataError: A conversation does not fit the model's chat template.
         """
-        rows = [self._ids(*pair) for pair in zip(prompts, completions, strict=True)]
+        rows = []
+        for i, (prompt, completion) in enumerate(zip(prompts, completions, strict=True)):
+            row = {name: column[i] for name, column in columns.items()}
+            options = template_options({**row, "prompt": prompt})
+            rows.append(self.tokens.whole(prompt, completion, options))
         longest = max(map(len, rows))
         if self.limit is not None and longest > self.limit:
             raise ModelError(
@@ -74,10 +87,3 @@ class ScoreOfModel:
             with torch.no_grad(), self.runtime.autocast():
                 scores[index] = text_scores(self.model, *given).cpu()
         return scores.tolist()
-
-    def _ids(self, prompt: Any, completion: Any) -> list[int]:
-        text = completion if isinstance(completion, str) else completion[0]["content"]
-        if not text.strip():
-            return [*self.tokens.prompt(prompt), self.tokens.end]
-        example = self.tokens.example(prompt, {"completion": completion}, {})
-        return example.prompt + example.completions["completion"].ids

@@ -10,6 +10,7 @@ from anypo.composition.algorithm import Algorithm
 from anypo.data.dataset import Reader
 from anypo.data.load import load_rows
 from anypo.data.stream import PromptStream
+from anypo.data.tokens import Tokens
 from anypo.errors import ConfigError, DataError, PluginError
 from anypo.hooks.batch import Prompt
 from anypo.hooks.runtime import Runtime
@@ -18,6 +19,7 @@ from anypo.hooks.task import ChosenTask
 from anypo.models.adapters import add_lora
 from anypo.models.forward import check_head
 from anypo.models.load import (
+    agree,
     context_length,
     end_tokens,
     load_config,
@@ -134,7 +136,9 @@ def make_trainer(algorithm: Algorithm, found: Setup, distributed: Distributed) -
     check_head(model)
     if config.lora_rank is not None:
         add_lora(model, found.model, config)
-    request = _request(config, tuple(end_tokens(model, found.tokenizer)))
+    ends = end_tokens(model, found.tokenizer, Tokens(found.tokenizer).ends)
+    agree(model, found.tokenizer, ends)
+    request = _request(config, tuple(ends))
     entry, plugin = sampler_of(config)
     with sensible_threads(model), entry.answerable():
         engine = plugin.start(model, runtime, found.max_length)

@@ -1,13 +1,14 @@
 import copy
 import logging
-import shutil
 
 import pytest
 import torch
-from transformers import GenerationConfig, Qwen3Config
+from transformers import AutoModelForSequenceClassification, GenerationConfig, Qwen3Config
 
 from anypo.errors import ModelError
+from anypo.models.forward import text_scores
 from anypo.models.load import (
+    agree,
     context_length,
     end_tokens,
     frozen_copy,
@@ -40,6 +41,15 @@ def test_a_frozen_copy_stays_when_the_model_moves(model):
 def test_every_end_token_counts(model, tokenizer, configured, expected):
     model.generation_config = GenerationConfig(eos_token_id=configured)
     assert set(end_tokens(model, tokenizer)) == expected | {tokenizer.eos_token_id}
+
+
+def test_an_end_that_is_learnt_counts_too_and_is_saved(model, tokenizer, tmp_path):
+    model.generation_config = GenerationConfig(eos_token_id=7)
+    ends = end_tokens(model, tokenizer, [9])
+    assert ends == [7, 9, tokenizer.eos_token_id]
+    agree(model, tokenizer, ends)
+    model.save_pretrained(tmp_path)
+    assert GenerationConfig.from_pretrained(tmp_path).eos_token_id == ends
 
 
 def test_context_length(model_dir):
@@ -141,23 +151,60 @@ def test_a_scalar_head_shows_in_the_configuration(model_dir, tmp_path):
     assert not has_scalar_head(load_config(model_dir))
 
 
-@pytest.mark.parametrize(("pad", "expected"), [("<|pad|>", "<|pad|>"), (None, "<|end|>")])
-def test_a_missing_padding_token_is_that_of_the_tokenizer_or_its_end(
-    model_dir, tokenizer, tmp_path, pad, expected
-):
-    folder = str(tmp_path / "model")
-    shutil.copytree(model_dir, folder)
-    padless = load_config(folder)
-    padless.pad_token_id = None
-    padless.save_pretrained(folder)
-    other = copy.deepcopy(tokenizer)
-    other.pad_token = pad
-    other.save_pretrained(folder)
-    model = load_model(folder, scalar_head=True)
-    assert model.config.pad_token_id == tokenizer.convert_tokens_to_ids(expected)
-    assert model(torch.tensor([[5, 6], [7, 8]])).logits.shape == (2, 1)
-    model.save_pretrained(folder)
-    assert load_config(folder).pad_token_id == model.config.pad_token_id
+@pytest.fixture
+def padded_with(model_dir, tokenizer, tmp_path):
+    """The directory of a model, of either kind, whose configuration and tokenizer pad so."""
+
+    def padded_with(pad, *, scalar_head=False):
+        folder = str(tmp_path / "model")
+        model = load_model(model_dir, scalar_head=scalar_head)
+        model.config.pad_token_id = tokenizer.convert_tokens_to_ids(pad) if pad else None
+        model.save_pretrained(folder)
+        other = copy.deepcopy(tokenizer)
+        other.pad_token = pad
+        other.save_pretrained(folder)
+        return folder
+
+    return padded_with
+
+
+def last_score(model, ids):
+    """The score at the last of the tokens."""
+    return model.score(model.model(torch.tensor([ids])).last_hidden_state)[0, -1].item()
+
+
+@pytest.mark.parametrize("pad", ["<|pad|>", "<|end|>", None])
+def test_a_text_that_ends_is_scored_at_its_end_whatever_pads(padded_with, tokenizer, pad, tmp_path):
+    model, known = load_model(padded_with(pad), scalar_head=True), copy.deepcopy(tokenizer)
+    rows = [[5, 6, 257], [7, 257]]
+    agree(model, known, [257])
+    model.save_pretrained(tmp_path / "saved")
+    known.save_pretrained(tmp_path / "saved")
+    theirs = AutoModelForSequenceClassification.from_pretrained(tmp_path / "saved").eval()
+    reader = load_tokenizer(str(tmp_path / "saved"))
+    padded = reader.pad({"input_ids": rows}, padding_side="right", return_tensors="pt")
+    with torch.no_grad():
+        expected = [last_score(model, row) for row in rows]
+        ours = text_scores(model, padded["input_ids"], torch.tensor([3, 2]))
+        assert ours.tolist() == pytest.approx(expected, abs=1e-5)
+        assert theirs(**padded).logits.squeeze(-1).tolist() == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_model_that_scores_texts_is_read_where_it_was_trained_to_be(padded_with):
+    model = load_model(padded_with("<|end|>", scalar_head=True), scalar_head=True)
+    assert model.config.pad_token_id == 257
+    ids = torch.tensor([[5, 6, 257]])
+    with torch.no_grad():
+        score = text_scores(model, ids, torch.tensor([3])).item()
+        assert score == pytest.approx(last_score(model, [5, 6]), abs=1e-5)
+        assert score == pytest.approx(model(ids).logits.item(), abs=1e-5)
+
+
+def test_a_model_that_never_heard_of_padding_is_read_at_the_last_token(padded_with):
+    model = load_model(padded_with(None, scalar_head=True), scalar_head=True)
+    with torch.no_grad():
+        score = text_scores(model, torch.tensor([[5, 6, 257]]), torch.tensor([3])).item()
+        assert score == pytest.approx(last_score(model, [5, 6, 257]), abs=1e-5)
 
 
 def test_a_padding_token_that_is_there_stays(model_dir, tokenizer):

@@ -1,5 +1,3 @@
-import copy
-
 import pytest
 import torch
 from transformers import AutoModelForSequenceClassification
@@ -22,6 +20,7 @@ NEWLINES = (
     "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}<|end|>\n"
     "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
+NO_END = NEWLINES.replace("<|end|>", "")
 
 
 def reply(text):
@@ -41,7 +40,9 @@ def trained_scores(scorer_dir, judge):
     def trained_scores(*pairs):
         rows = [{"prompt": prompt, "completion": completion} for prompt, completion in pairs]
         tokenizer = judge.tokens.tokenizer
-        prompts = to_prompts("mine", numbered(rows), tokenizer, COMPLETION, 100, 100).prompts
+        limits = 100, 100
+        found = to_prompts("mine", numbered(rows), tokenizer, COMPLETION, *limits, scored=True)
+        prompts = found.prompts
         batch = collate([prompt.sample("completion", i) for i, prompt in enumerate(prompts)])
         model = load_model(scorer_dir, scalar_head=True)
         with torch.no_grad():
@@ -67,18 +68,38 @@ def test_a_text_gets_the_score_that_it_has_in_training(judge, trained_scores, pa
     assert len({round(score, 3) for score in scores}) == len(pairs)
 
 
-def test_a_conversation_is_scored_as_in_training_by_any_chat_template(judge, trained_scores):
-    tokenizer = copy.deepcopy(judge.tokens.tokenizer)
+@pytest.mark.parametrize("template", [NEWLINES, NEWLINES + "{{ eos_token }}", NO_END])
+def test_a_conversation_is_scored_as_in_training_and_by_everybody(judge, trained_scores, template):
+    tokenizer = judge.tokens.tokenizer
     plain = judge([CHAT], [reply("2")])
-    tokenizer.chat_template = judge.tokens.tokenizer.chat_template = NEWLINES
+    tokenizer.chat_template = template
     scores = judge([CHAT], [reply("2")])
     assert scores == pytest.approx(trained_scores((CHAT, reply("2"))), abs=1e-5)
     assert scores != pytest.approx(plain, abs=1e-5)
+    ids = tokenizer.apply_chat_template([*CHAT, *reply("2")], return_tensors="pt")["input_ids"]
+    with torch.no_grad():
+        expected = judge.model(ids).logits[0].tolist()
+    assert scores == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_conversation_is_scored_with_the_tools_of_its_row(judge):
+    judge.tokens.tokenizer.chat_template = "{{ tools | length if tools else 0 }}{{ mood }}" + NO_END
+    pair = [CHAT] * 3, [reply("2")] * 3
+    tools = [None, [{"type": "function"}], '[{"type": "function"}]']
+    none, one, same = judge(*pair, tools=tools, answer=["2"] * 3)
+    assert one == pytest.approx(same, abs=1e-5) != pytest.approx(none, abs=1e-5)
+    moods = [{"mood": "calm"}, {"mood": "wild"}, None]
+    assert len(set(judge(*pair, chat_template_kwargs=moods))) == 3
+
+
+def test_a_reply_that_the_prompt_begins_is_scored_as_one(judge):
+    begun = [*CHAT, *reply("it is ")]
+    assert judge([begun], [reply("2")]) == judge([CHAT], [reply("it is 2")])
 
 
 @pytest.mark.parametrize("empty", ["", " \n"])
 def test_an_empty_completion_is_scored_by_its_end(judge, empty):
-    ids = [*judge.tokens.prompt("1+1="), judge.tokens.end]
+    ids = [*judge.tokens.prompt("1+1=" + empty), judge.tokens.end]
     with torch.no_grad():
         expected = judge.model(torch.tensor([ids])).logits.item()
     assert judge(["1+1="], [empty]) == pytest.approx([expected], abs=1e-5)
