@@ -112,13 +112,18 @@ class Template:
         """
         for asked in ([USER], [SYSTEM, USER]):  # some demand more of a conversation
             with suppress(DataError):
-                last = self.rendered([*asked, REPLY], {}).rpartition(SOMETHING)[2]
-                inner = self.rendered([*asked, REPLY, USER], {}).rpartition(SOMETHING)[2]
-                for part in (last[: shared_start(last, inner)], last):
-                    if ends := [part.rfind(t) + len(t) for t in self._special if t in part]:
-                        return last[: max(ends)], last[max(ends) :]
-                return last, ""
+                ending, inner = (
+                    self.rendered([*asked, REPLY, *more], {}).rpartition(SOMETHING)
+                    for more in ([], [USER])
+                )
+                return self._split(ending[2], inner[2]) if ending[1] else ("", "")
         return "", ""
+
+    def _split(self, closing: str, inner: str) -> tuple[str, str]:
+        for part in (closing[: shared_start(closing, inner)], closing):
+            if ends := [part.rfind(t) + len(t) for t in self._special if t in part]:
+                return closing[: max(ends)], closing[max(ends) :]
+        return closing, ""
 
     def _complete(self, messages: list[Any], options: Mapping[str, Any]) -> str:
         """Messages as a text that has all of what the last one says.

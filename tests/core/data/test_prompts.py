@@ -5,7 +5,7 @@ import math
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
 from anypo.data.formats import Row
@@ -619,3 +619,51 @@ def test_a_prompt_to_complete_may_not_be_empty(prompts_of, empty):
 def test_a_completion_that_the_tokenizer_drops_names_its_row(read, merging):
     with pytest.raises(DataError, match="row 1 of 'mine': 'completion'"):
         read({"prompt": "a", "completion": "xyz"}, tokenizer=merging)
+
+
+# -- tokenizers that put something around a text -------------------------------------------------
+
+
+def surrounded(single, *, space=False):
+    """A tokenizer of letters that puts special tokens around every text, and a space before it."""
+    ids = {token: i for i, token in enumerate(["<s>", "</s>", "<unk>", "▁", "\n", *"ab12"])}
+    merges = [("a", "b"), ("▁", "a"), ("1", "2")]
+    ids |= {"".join(pair): len(ids) + i for i, pair in enumerate(merges)}
+    backend = Tokenizer(models.BPE(ids, merges=merges, unk_token="<unk>"))
+    backend.add_special_tokens(["<s>", "</s>"])
+    if space:
+        backend.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always", split=False)
+        backend.decoder = decoders.Metaspace(prepend_scheme="always", split=False)
+    specials = [("<s>", 0), ("</s>", 1)]
+    backend.post_processor = processors.TemplateProcessing(single=single, special_tokens=specials)
+    return PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", eos_token="</s>")
+
+
+@pytest.mark.parametrize("single", ["$A", "<s> $A", "<s> $A </s>", "$A </s>"])
+def test_no_end_that_the_tokenizer_adds_comes_before_a_completion(read, prompts_of, single):
+    tokenizer = surrounded(single)
+    (prompt,) = read({"prompt": "ab", "completion": "12"}, tokenizer=tokenizer).prompts
+    first = ["<s>"] if "<s>" in single else []
+    assert tokenizer.convert_ids_to_tokens(prompt.ids) == [*first, "ab"]
+    completion = prompt.completions["completion"]
+    assert tokenizer.convert_ids_to_tokens(completion.ids) == ["12", "</s>"]
+    (alone,) = prompts_of({"prompt": "ab"}, tokenizer=tokenizer)
+    assert alone.ids == prompt.ids
+
+
+def test_a_token_that_spans_prompt_and_completion_brings_no_space_along(read):
+    tokenizer = surrounded("<s> $A", space=True)
+    (prompt,) = read({"prompt": "b1", "completion": "2a"}, tokenizer=tokenizer).prompts
+    completion = prompt.completions["completion"]
+    assert tokenizer.convert_ids_to_tokens(prompt.ids) == ["<s>", "▁", "b", "1"]
+    assert tokenizer.convert_ids_to_tokens(completion.ids) == ["2", "a", "</s>"]
+
+
+def test_a_token_that_spans_an_opening_and_its_reply_brings_no_space_along(read):
+    tokenizer = surrounded("<s> $A", space=True)
+    tokenizer.chat_template = "{% for m in messages %}{{ m.content }}1{% endfor %}"
+    row = {"prompt": [{"role": "user", "content": "b"}], "completion": said("2a")}
+    (prompt,) = read(row, tokenizer=tokenizer).prompts
+    completion = prompt.completions["completion"]
+    assert tokenizer.convert_ids_to_tokens(prompt.ids) == ["▁", "b", "1"]
+    assert tokenizer.convert_ids_to_tokens(completion.ids) == ["2", "a", "1", "</s>"]
