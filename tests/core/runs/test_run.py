@@ -1,9 +1,16 @@
+import copy
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    GenerationConfig,
+)
 
 from anypo import Transformers, compose, run
 from anypo.errors import ConfigError, DataError, ModelError, RewardError
@@ -395,3 +402,66 @@ def test_a_sampler_of_a_tiny_model_starts_on_one_thread(setting, monkeypatch):
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(1)
+
+
+# -- ends and padding ----------------------------------------------------------------------------
+
+# It ends replies with a token that the model it comes with never ended anything with.
+NEW_END = (
+    "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}<|system|>\n"
+    "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+
+@pytest.fixture
+def chatting(model_dir, tokenizer, tmp_path):
+    """Options of a run on a conversation, of a model whose chat template has that end."""
+    folder = tmp_path / "base"
+    shutil.copytree(model_dir, folder)
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.chat_template, tokenizer.pad_token = NEW_END, None
+    tokenizer.save_pretrained(folder)
+    asked = [{"role": "user", "content": "1+1"}]
+    replies = {"chosen": "2", "rejected": "three"}
+    row = {side: [{"role": "assistant", "content": text}] for side, text in replies.items()}
+    data = tmp_path / "chat.jsonl"
+    data.write_text(json.dumps({"prompt": asked, "completion": row["chosen"], **row}))
+    fixed = {"prompts_per_step": 1, "learning_rate": 3e-3, "max_completion_length": 20}
+    return {"model": str(folder), "data": str(data), "output": str(tmp_path / "run"), **fixed}
+
+
+def test_whoever_loads_the_saved_model_ends_where_it_learnt_to_end(chatting):
+    saved = run("sft", **chatting, steps=20) / "model"
+    tokenizer = AutoTokenizer.from_pretrained(saved)
+    asked = [{"role": "user", "content": "1+1"}]
+    ids = tokenizer.apply_chat_template(asked, add_generation_prompt=True, return_tensors="pt")
+    model = AutoModelForCausalLM.from_pretrained(saved)
+    answer = model.generate(**ids, max_new_tokens=20, do_sample=False)[0]
+    assert tokenizer.decode(answer).endswith("<|assistant|>2<|system|>")
+
+
+def test_the_sampler_ends_where_the_model_learnt_to_end(chatting, tmp_path):
+    learnt = run("sft", **chatting, steps=20)
+    GenerationConfig().save_pretrained(learnt / "model")  # as if somebody else had trained it
+    more = {"model": str(learnt), "reward": ["length"], "output": str(tmp_path / "more")}
+    folder = run("grpo", **{**chatting, **more}, steps=1, temperature=0.01)
+    sample, *_ = rows(folder / "samples.jsonl")
+    assert sample["completion"] == "2<|system|>"
+    assert not sample["truncated"]
+
+
+def test_a_saved_reward_model_is_read_by_everybody_as_it_was_trained(chatting):
+    saved = run("reward_model", **chatting, steps=2) / "model"
+    tokenizer = AutoTokenizer.from_pretrained(saved)
+    model = AutoModelForSequenceClassification.from_pretrained(saved)
+    row = json.loads(Path(chatting["data"]).read_text())
+    given = tokenizer.apply_chat_template(
+        [row["prompt"] + row["chosen"], row["prompt"] + row["rejected"]],
+        padding=True,
+        return_tensors="pt",
+        tokenizer_kwargs={"padding_side": "right"},
+    )
+    with torch.no_grad():
+        theirs = model(**given).logits.squeeze(-1).tolist()
+    ours = load_reward(str(saved)).function([row["prompt"]] * 2, [row["chosen"], row["rejected"]])
+    assert ours == pytest.approx(theirs, abs=1e-5)
