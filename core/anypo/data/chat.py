@@ -70,8 +70,8 @@ class Chat:
 
     def following(self, text: str) -> list[int]:
         """The tokens of a text that follows another."""
-        anchor = self._anchor(text)
-        return self.ids(anchor + text)[len(self.ids(anchor)) :]
+        anchor, length = self._anchor(text)
+        return self.ids(anchor + text)[length:]
 
     def encoded(self, text: str, cuts: Sequence[int] = (), start: int = 0) -> Encoded:
         """The tokens of a rendered text, from a character on, and where they are.
@@ -79,15 +79,14 @@ class Chat:
         Where the tokenizer cannot tell where tokens end, they are made to end at the `cuts`.
         """
         if self.tokenizer.is_fast:
-            anchor = self._anchor(text[start:]) if start else ""
+            anchor, length = self._anchor(text[start:]) if start else ("", 0)
             arguments: dict[str, bool] = {"return_offsets_mapping": True}
             found = self.tokenizer(anchor + text[start:], add_special_tokens=False, **arguments)
-            after, shift = len(self.ids(anchor)), start - len(anchor)
-            places = found["offset_mapping"][after:]
+            shift, places = start - len(anchor), found["offset_mapping"][length:]
             starts, ends = (
                 list(accumulate((shift + place[i] for place in places), max)) for i in (0, 1)
             )
-            return Encoded(list(found["input_ids"])[after:], starts, ends)
+            return Encoded(list(found["input_ids"])[length:], starts, ends)
         whole = Encoded([], [], [])
         for begin, end in pairwise(sorted({start, *(c for c in cuts if c > start), len(text)})):
             part = (self.following if begin else self.ids)(text[begin:end])
@@ -130,16 +129,16 @@ class Chat:
             ids, mask = [*ids, self.end], [*mask, True]
         return Completion(ids[start:], None if all(mask[start:]) else mask[start:])
 
-    def _anchor(self, text: str) -> str:
+    def _anchor(self, text: str) -> tuple[str, int]:
         """What to put before a text whose tokens shall be those of one that follows another.
 
-        Some tokenizers put a space before every text.
+        Some tokenizers put a space before every text. Also how many tokens of its own it has.
         """
         for anchor in ANCHORS:
             before = self.ids(anchor)
             if self.ids(anchor + text)[: len(before)] == before:
-                return anchor
-        return ""
+                return anchor, len(before)
+        return "", 0
 
 
 def _cuts(said: Conversation) -> list[int]:

@@ -103,6 +103,19 @@ class Template:
         ended = text[: turns[-1].end]
         return Conversation(ended, turns, len(answers) - len(turns), dropped)
 
+    def whole(
+        self, prompt: list[Any], replies: list[Any], options: Mapping[str, Any]
+    ) -> Conversation:
+        """A prompt and what follows it exactly as anybody would render them.
+
+        Raises:
+            DataError: As `rendered` does.
+        """
+        messages = joined(prompt, replies)
+        text = self.rendered(messages, options)
+        shown = [_shows(text, message) for message in messages[-len(replies) :]]
+        return Conversation(text, [], 0, not all(shown))
+
     @cached_property
     def closing(self) -> tuple[str, str]:
         """What the template puts after a reply: until the token that ends it, and then.

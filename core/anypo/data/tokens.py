@@ -8,7 +8,6 @@ from transformers import PreTrainedTokenizerBase
 
 from anypo.data.chat import Chat, Example
 from anypo.data.formats import is_reply
-from anypo.data.template import joined
 from anypo.errors import DataError
 from anypo.hooks.batch import Completion
 from anypo.support.sequences import shared_start
@@ -88,7 +87,7 @@ class Tokens:
             DataError: As `prompt` does.
         """
         if isinstance(prompt, list):
-            return self.chat.ids(self.chat.template.rendered(joined(prompt, content), options))
+            return self.chat.ids(self.chat.template.whole(prompt, content, options).text)
         return self._ended(self.prompt(prompt + content, may_be_empty=True))
 
     def says_nothing(self, content: str | list[Any]) -> bool:
@@ -101,14 +100,19 @@ class Tokens:
     def _scored(
         self, prompt: Any, contents: Mapping[str, Any], options: Mapping[str, Any]
     ) -> Example:
-        kind = list if isinstance(prompt, list) else str
-        whole = _each(contents, kind, partial(self.whole, prompt, options=options))
-        start = shared_start(
-            self.prompt(prompt, options=options, may_be_empty=True), *whole.values()
+        dropped = False
+        if isinstance(prompt, list):
+            told = _each(contents, list, partial(self.chat.template.whole, prompt, options=options))
+            whole = {column: self.chat.ids(said.text) for column, said in told.items()}
+            dropped = any(said.dropped for said in told.values())
+        else:
+            whole = _each(contents, str, partial(self.whole, prompt, options=options))
+        before = self.prompt(prompt, options=options, may_be_empty=True)
+        start = min(
+            shared_start(before, *whole.values()), *(len(ids) - 1 for ids in whole.values())
         )
-        start = min(start, *(len(ids) - 1 for ids in whole.values()))
         completions = {column: Completion(ids[start:]) for column, ids in whole.items()}
-        return Example(next(iter(whole.values()))[:start], completions)
+        return Example(next(iter(whole.values()))[:start], completions, dropped=dropped)
 
     def _text(self, prompt: str, prompt_ids: list[int], content: str) -> Completion:
         whole = self.prompt(prompt + content)

@@ -148,7 +148,7 @@ def _padding(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase) -> in
     """
     added = [i for i, token in tokenizer.added_tokens_decoder.items() if token.special]
     own = config.pad_token_id, tokenizer.pad_token_id, tokenizer.bos_token_id, *added
-    usable = [i for i in own if i is not None and i < config.vocab_size]
+    usable = [i for i in own if i is not None and 0 <= i < config.vocab_size]
     ends = {*_ends(config), tokenizer.eos_token_id}
     return next((i for i in usable if i not in ends), cast(int, tokenizer.eos_token_id))
 

@@ -124,6 +124,22 @@ def test_replies_that_are_not_learnt_are_told_of(learn, notes, tokenizer):
     assert "are not learnt: the chat template renders them otherwise once later" in note
 
 
+@pytest.mark.parametrize("algorithm", ["sft", "reward_model"])
+def test_what_the_chat_template_does_not_show_is_told_of(learn, notes, algorithm):
+    asked, good, bad = ({"role": role, "content": role} for role in ("user", *["assistant"] * 2))
+    row = {
+        "prompt": [asked],
+        "completion": [good],
+        "chosen": [good],
+        "rejected": [bad | {"content": "no"}],
+    }
+    thoughtful = row | {name: [good | {"thinking": "hm"}] for name in ("completion", "chosen")}
+    learn(algorithm, row, thoughtful)
+    (note,) = notes
+    assert note.startswith("the chat template does not show all that replies of 1 rows of '")
+    assert "such as thoughts or tool calls (row 2 is the first)" in note
+
+
 def test_completions_that_were_cut_are_told_of(learn, notes):
     long = {**PAIR, "chosen": "two", "rejected": "three"}
     learn("dpo", PAIR, long, longest=2)
