@@ -64,9 +64,9 @@ class Chat:
     @cached_property
     def first(self) -> list[int]:
         """The tokens that the tokenizer puts before every text."""
-        around, alone = self.tokenizer(ANCHORS[1])["input_ids"], self.ids(ANCHORS[1])
+        around, alone = list(self.tokenizer(".")["input_ids"]), self.ids(".")
         starts = range(len(around) - len(alone) + 1)
-        return list(around[: next(i for i in starts if around[i : i + len(alone)] == alone)])
+        return around[: next((i for i in starts if around[i : i + len(alone)] == alone), 0)]
 
     def following(self, text: str) -> list[int]:
         """The tokens of a text that follows another."""

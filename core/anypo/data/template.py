@@ -9,6 +9,7 @@ from typing import Any, cast
 from transformers import PreTrainedTokenizerBase
 
 from anypo.data.formats import is_reply
+from anypo.data.messages import is_begun, is_message, joined, shows, squeezed
 from anypo.errors import DataError
 from anypo.support.sequences import shared_start
 
@@ -17,7 +18,6 @@ SYSTEM, USER, REPLY = (
     {"role": role, "content": content}
     for role, content in (("system", "."), ("user", "?"), ("assistant", SOMETHING))
 )
-THOUGHTS = ("reasoning_content", "reasoning", "thinking")  # what data sets call that of a message
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Template:
         """
         if not messages:
             raise DataError("'prompt' is empty: a conversation needs a message before the reply")
-        if not all(map(_is_message, messages)):
+        if not all(map(is_message, messages)):
             raise DataError(f"a message needs a role and content: {messages!r:.80}")
         if self.tokenizer.chat_template is None:
             raise DataError("it is a conversation, but the tokenizer has no chat template")
@@ -74,7 +74,7 @@ class Template:
         Raises:
             DataError: As `rendered` does.
         """
-        how = "continue_final_message" if _is_begun(prompt) else "add_generation_prompt"
+        how = "continue_final_message" if is_begun(prompt) else "add_generation_prompt"
         return self.rendered(prompt, options, **{how: True})
 
     def conversation(
@@ -99,7 +99,7 @@ class Template:
             if end := self._learnt_until(after, text):
                 before = opening if i == start else ""
                 turns.append(Turn(self._before(messages[:i], options, text, before), end))
-                dropped |= not _shows(text, messages[i])
+                dropped |= not shows(text, messages[i])
         ended = text[: turns[-1].end]
         return Conversation(ended, turns, len(answers) - len(turns), dropped)
 
@@ -113,7 +113,7 @@ class Template:
         """
         messages = joined(prompt, replies)
         text = self.rendered(messages, options)
-        shown = [_shows(text, message) for message in messages[-len(replies) :]]
+        shown = [shows(text, message) for message in messages[-len(replies) :]]
         return Conversation(text, [], 0, not all(shown))
 
     @cached_property
@@ -144,7 +144,7 @@ class Template:
         Some templates leave the thoughts out of every reply, as if it were only ever read.
         """
         text, said = self.rendered(messages, options), messages[-1].get("content")
-        if not isinstance(said, str) or _squeezed(said) in _squeezed(text):
+        if not isinstance(said, str) or squeezed(said) in squeezed(text):
             return text
         made_up = self.rendered([*messages[:-1], messages[-1] | REPLY], options)
         before, _, after = made_up.rpartition(SOMETHING)
@@ -179,43 +179,3 @@ class Template:
                     "otherwise once a reply follows"
                 )
         return before
-
-
-def joined(prompt: list[Any], replies: list[Any]) -> list[Any]:
-    """The messages of a prompt and what follows it, which may continue the last one.
-
-    Raises:
-        DataError: It would continue a text by something else.
-    """
-    if not (_is_begun(prompt) and replies and is_reply(replies[0])):
-        return [*prompt, *replies]
-    more = replies[0].get("content") or ""
-    if not isinstance(more, str):
-        raise DataError(
-            f"is {more!r:.60}, which does not continue the text that the prompt ends in"
-        )
-    whole = {**prompt[-1], **replies[0], "content": prompt[-1]["content"] + more}
-    return [*prompt[:-1], whole, *replies[1:]]
-
-
-def _is_begun(prompt: Sequence[Any]) -> bool:
-    """Whether a prompt ends within a reply."""
-    last = prompt[-1] if prompt and is_reply(prompt[-1]) else {}
-    return isinstance(last.get("content"), str) and not last.get("tool_calls")
-
-
-def _is_message(message: Any) -> bool:
-    if not (isinstance(message, dict) and message.get("role")):
-        return False
-    return message.get("content") is not None or bool(message.get("tool_calls"))
-
-
-def _shows(text: str, message: Mapping[str, Any]) -> bool:
-    """Whether a text has the thoughts, the content and the calls of a message."""
-    calls = [(call.get("function") or call).get("name") for call in message.get("tool_calls") or []]
-    said = [*(message.get(name) for name in ("content", *THOUGHTS)), *calls]
-    return all(_squeezed(part) in _squeezed(text) for part in said if isinstance(part, str))
-
-
-def _squeezed(text: str) -> str:
-    return "".join(text.split())

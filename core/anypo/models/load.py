@@ -135,7 +135,8 @@ def agree(
 ) -> None:
     """Let whoever loads the model and its tokenizer end completions, and pad, as here."""
     if model.can_generate():
-        model.generation_config.eos_token_id = list(end_tokens)
+        if _ends(model.generation_config) != set(end_tokens):
+            model.generation_config.eos_token_id = list(end_tokens)
     else:
         padding = model.config.get_text_config().pad_token_id
         tokenizer.pad_token = tokenizer.convert_ids_to_tokens(padding)
