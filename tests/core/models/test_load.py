@@ -3,7 +3,13 @@ import logging
 
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification, GenerationConfig, Qwen3Config
+from tokenizers import Tokenizer, models
+from transformers import (
+    AutoModelForSequenceClassification,
+    GenerationConfig,
+    PreTrainedTokenizerFast,
+    Qwen3Config,
+)
 
 from anypo.errors import ModelError
 from anypo.models.forward import text_scores
@@ -188,6 +194,13 @@ def test_a_text_that_ends_is_scored_at_its_end_whatever_pads(padded_with, tokeni
         ours = text_scores(model, padded["input_ids"], torch.tensor([3, 2]))
         assert ours.tolist() == pytest.approx(expected, abs=1e-5)
         assert theirs(**padded).logits.squeeze(-1).tolist() == pytest.approx(expected, abs=1e-5)
+
+
+def test_where_nothing_else_could_pad_the_end_does(padded_with):
+    folder = padded_with(None)
+    backend = Tokenizer(models.BPE({"a": 0, "<end>": 1}, merges=[]))
+    PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<end>").save_pretrained(folder)
+    assert load_model(folder, scalar_head=True).config.pad_token_id == 1
 
 
 def test_a_model_that_scores_texts_is_read_where_it_was_trained_to_be(padded_with):
