@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from anypo.data.formats import is_reply
 from anypo.data.messages import is_begun, is_message, joined, shows, squeezed
-from anypo.errors import DataError
+from anypo.errors import DataError, one_line
 from anypo.support.sequences import shared_start
 
 SOMETHING = "anypo"  # said in a reply, to see what the chat template puts around it
@@ -66,7 +66,7 @@ class Template:
         try:
             return cast(str, self.tokenizer.apply_chat_template(list(messages), **arguments))
         except Exception as error:
-            raise DataError(f"it does not fit the chat template: {error}") from error
+            raise DataError(f"it does not fit the chat template: {one_line(error)}") from error
 
     def opening(self, prompt: Sequence[Any], options: Mapping[str, Any]) -> str:
         """A prompt as a text to continue: with the beginning of a reply, if it does not end in one.

@@ -236,6 +236,13 @@ def test_a_prompt_that_ends_with_a_call_of_a_tool_is_replied_to(with_template):
     assert asked.endswith("<|im_end|>\n<|im_start|>assistant\n")
 
 
+def test_a_begun_reply_that_the_template_does_not_show_is_refused_in_one_line(with_template):
+    begun = [ASKED, said("<think>a</think>it is")]
+    with pytest.raises(DataError, match="the final message does not appear in the") as refusal:
+        Tokens(with_template(R1)).prompt(begun)
+    assert "\n" not in str(refusal.value)
+
+
 def test_what_continues_a_text_is_a_text(learnt):
     with pytest.raises(DataError, match=r"'y' is .* does not continue the text that the prompt"):
         learnt(CHATML, [ASKED, said("it is")], said([{"type": "text", "text": " 2"}]))
