@@ -158,7 +158,12 @@ def test_a_missing_model_is_refused(setting, tmp_path):
 
 
 def test_a_prompt_that_leaves_no_room_in_the_context_is_refused(setting):
-    refused(setting, DataError, "row 1.*has 2 tokens, the limit is 1", max_prompt_length=1)
+    refused(
+        setting,
+        DataError,
+        "rows 1, 2: the prompt has 2 tokens, the limit is 1",
+        max_prompt_length=1,
+    )
     refused(setting, ConfigError, "attends to 512 tokens", max_completion_length=512)
 
 
