@@ -52,32 +52,33 @@ class Rewards:
         if len(set(names)) < len(names):
             raise RewardError(f"rewards must be different: {names}")
         self.rewards, self.tokenizer, self.timeout = list(rewards), tokenizer, timeout
-        self._refusals: dict[frozenset[str], str] = {}  # by the columns that are null
+        self._refusals: dict[frozenset[Any], str] = {}  # by the columns that are blank
 
     def check(self, prompt: Prompt) -> None:
         """Refuse a row of a data set that cannot be scored, before anything is sampled.
 
         Raises:
-            DataError: It lacks a column that a function demands; or such a column is null, and no
+            DataError: It lacks a column that a function demands; or such a column is blank, and no
                 function scores the row then, or one raises.
         """
         for name, column in self._demanded:
             if column not in prompt.columns:
                 there = ", ".join(prompt.columns) or "none besides prompt"
                 raise DataError(f"reward '{name}' needs a column '{column}'; there is {there}")
-        nulls = {column for _, column in self._demanded if prompt.columns[column] is None}
-        if nulls and (why := self._refusal(frozenset(nulls), prompt)):
-            raise DataError(f"'{min(nulls)}' is null, and {why}")
+        held = {column: prompt.columns[column] for _, column in self._demanded}
+        blanks = frozenset((c, value) for c, value in held.items() if value in (None, ""))
+        if blanks and (why := self._refusal(blanks, prompt)):
+            raise DataError(f"'{min(blanks)[0]}' is blank, and {why}")
 
-    def _refusal(self, nulls: frozenset[str], prompt: Prompt) -> str:
-        """Why a row with these nulls is not scored, if so; one made-up completion tells it."""
-        if nulls not in self._refusals:
+    def _refusal(self, blanks: frozenset[Any], prompt: Prompt) -> str:
+        """Why rows with these blanks are not scored, if so; one made-up completion tells it."""
+        if blanks not in self._refusals:
             try:
                 self([prompt], [Sample(prompt.ids, prompt.ids, group=0)])
-                self._refusals[nulls] = ""
+                self._refusals[blanks] = ""
             except RewardError as error:
-                self._refusals[nulls] = str(error)
-        return self._refusals[nulls]
+                self._refusals[blanks] = str(error)
+        return self._refusals[blanks]
 
     @cached_property
     def _demanded(self) -> list[tuple[str, str]]:

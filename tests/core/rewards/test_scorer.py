@@ -384,10 +384,20 @@ def test_what_a_function_can_do_without_is_not_demanded(tokenizer):
     Rewards([Reward("mine", may_use_answer)], tokenizer, timeout=1).check(row_with())
 
 
+def test_a_blank_that_a_function_cannot_take_is_refused_and_one_that_it_takes_is_not(tokenizer):
+    blank = Prompt([1], "", {"answer": ""})
+    exact = Rewards([load_reward("exact")], tokenizer, timeout=1)
+    exact.check(blank)
+    with pytest.raises(DataError, match=r"^'answer' is blank, and every reward returned None"):
+        exact.check(Prompt([1], "", {"answer": None}))
+    with pytest.raises(DataError, match=r"^'answer' is blank, and reward 'math' raised ValueErr"):
+        Rewards([load_reward("math")], tokenizer, timeout=1).check(blank)
+
+
 @pytest.mark.parametrize("spec", ["exact", "math"])
 def test_a_row_that_no_function_scores_for_its_null_is_refused(tokenizer, spec):
     rewards = Rewards([load_reward(spec)], tokenizer, timeout=1)
-    with pytest.raises(DataError, match=r"^'answer' is null, and every reward returned None"):
+    with pytest.raises(DataError, match=r"^'answer' is blank, and every reward returned None"):
         rewards.check(Prompt([1], "", {"answer": None}))
 
 
@@ -397,7 +407,9 @@ def test_a_row_is_refused_if_a_function_cannot_take_its_null(tokenizer):
 
     rewards = Rewards([Reward("longer", longer), Reward("mine", may_use_answer)], tokenizer, 1)
     for _ in range(2):
-        with pytest.raises(DataError, match=r"^'answer' is null, and reward 'longer' raised TypeE"):
+        with pytest.raises(
+            DataError, match=r"^'answer' is blank, and reward 'longer' raised TypeE"
+        ):
             rewards.check(Prompt([1], "", {"answer": None}))
     rewards.check(Prompt([1], "", {"answer": "ab"}))
 
