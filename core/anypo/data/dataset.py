@@ -40,7 +40,7 @@ class Reader:
                 f"data set '{name}' has no column '{missing[0]}', only {', '.join(there)}; "
                 f"{fitting or 'only an algorithm that samples'} would learn from it"
             )
-        return self._tokenised(name, rows, inputs, scored=inputs.scorer)
+        return self._tokenised(name, rows, inputs, self.check if inputs.scorer else accept)
 
     def to_measure(self, name: str, rows: Sequence[Row]) -> list[Prompt]:
         """What `to_learn_from` gives, to measure the loss on; none, if the data set lacks it."""
@@ -55,7 +55,7 @@ class Reader:
         rows = converted(rows, ["completion"] if in_conversation else [])
         there = usual_columns(rows)
         if "prompt" in there:
-            return self._tokenised(name, rows, Inputs(), scored=True)
+            return self._tokenised(name, rows, Inputs(), self.check)
         lack = f"data set '{name}' has no column 'prompt', only {', '.join(there)}"
         if not has_loss:
             raise DataError(lack)
@@ -63,10 +63,9 @@ class Reader:
         return []
 
     def _tokenised(
-        self, name: str, rows: Sequence[Row], inputs: Inputs, *, scored: bool
+        self, name: str, rows: Sequence[Row], inputs: Inputs, check: Callable[[Prompt], None]
     ) -> list[Prompt]:
         limits = self.max_prompt_length, self.max_completion_length
-        check = self.check if scored else accept
         found = to_prompts(
             name, rows, self.tokenizer, inputs, *limits, skip_bad=self.skip_bad, check=check
         )

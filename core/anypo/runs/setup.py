@@ -7,6 +7,7 @@ from functools import partial
 from transformers import PreTrainedTokenizerBase, set_seed
 
 from anypo.composition.algorithm import Algorithm
+from anypo.composition.synthetic import SyntheticSampler, SyntheticScorer
 from anypo.data.dataset import Reader
 from anypo.data.load import load_rows
 from anypo.data.stream import PromptStream
@@ -93,10 +94,19 @@ def set_up(
             f"data set '{eval_data}' cannot be evaluated on: it lacks columns that "
             f"{algorithm.name} learns from, and no reward is set to score completions with"
         )
+    _try_rollouts(algorithm, found)
     if config.steps is None:
         steps = math.ceil(config.data_epochs * len(found.prompts) / config.prompts_per_step)
         found.config = config.model_copy(update={"steps": steps})
     return found
+
+
+def _try_rollouts(algorithm: Algorithm, found: Setup) -> None:
+    """Have the plugins refuse rows that hold their completions now, not when a step draws them."""
+    if algorithm.inputs.sampler or algorithm.inputs.scorer:
+        return
+    for rows in filter(None, (found.prompts, found.held_out_rows)):
+        algorithm.rollout(rows, SyntheticSampler(), SyntheticScorer(), {})
 
 
 def _prompt_limit(model: str, config: RunConfig) -> int:

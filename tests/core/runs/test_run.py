@@ -274,6 +274,12 @@ def test_a_run_on_given_completions_has_a_held_out_loss_and_no_reward(offline, a
     assert {row["reward"] for row in rows(folder / "samples.jsonl")} == {None}
 
 
+def test_kto_finds_another_prompt_whatever_a_step_draws(offline):
+    folder = run("kto", **{**offline, "prompts_per_step": 1, "minibatches": 1, "steps": 4})
+    assert last_of(folder)["step"] == 4
+    assert len(rows(folder / "samples.jsonl")) == 2  # of a step
+
+
 def test_old_log_probs_that_no_ratio_needs_are_no_reason_to_speak_of_clipping(offline):
     observer = Notes()
     run("kto", observer=observer, **offline, minibatches=1)

@@ -4,7 +4,7 @@ import math
 import pytest
 
 from anypo import compose
-from anypo.errors import ConfigError, DataError
+from anypo.errors import AnypoError, ConfigError, DataError
 from anypo.hooks.runtime import Runtime
 from anypo.runs.observer import Observer
 from anypo.runs.options import make_config
@@ -181,6 +181,19 @@ def test_rows_that_no_reward_scores_are_bad(gathered):
     assert len(gathered("grpo", *rows, reward=["exact"], bad_rows="skip").prompts) == 1
 
 
+# -- what plugins refuse -------------------------------------------------------------------------
+
+OTHER = {**LABELLED, "prompt": "2="}
+
+
+def test_rows_that_a_plugin_can_do_nothing_with_are_refused_before_the_weights_load(gathered):
+    assert gathered("kto", LABELLED, OTHER, held_out=[OTHER, LABELLED])
+    with pytest.raises(AnypoError, match="need at least 2 different prompts"):
+        gathered("kto", LABELLED, LABELLED)
+    with pytest.raises(AnypoError, match="need at least 2 different prompts"):
+        gathered("kto", LABELLED, OTHER, held_out=[LABELLED])
+
+
 # -- rewards and steps ---------------------------------------------------------------------------
 
 
@@ -210,7 +223,7 @@ def test_rows_that_are_left_out_are_not_passed(gathered):
 
 
 def test_a_pair_that_becomes_two_rows_counts_as_two(gathered):
-    assert gathered("kto", PAIR, PAIR, prompts_per_step=2).config.steps == 2
+    assert gathered("kto", PAIR, {**PAIR, "prompt": "2="}, prompts_per_step=2).config.steps == 2
 
 
 def test_steps_that_are_given_stay(gathered):
