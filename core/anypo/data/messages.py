@@ -17,8 +17,11 @@ def as_texts(content: Any) -> Any:
 
 
 def _as_text(message: Any) -> Any:
-    said = message.get("content") if isinstance(message, dict) else None
-    text = "".join(map(_text, said)) if isinstance(said, list) else said
+    if not isinstance(message, dict) or message.get("role") == "tool":
+        return message  # what a tool says may be an object, which the chat template renders
+    said = message.get("content")
+    parts = [said] if isinstance(said, dict) else said
+    text = "".join(map(_text, parts)) if isinstance(parts, list) else said
     return {**message, "content": _sound(text)} if isinstance(text, str) else message
 
 
