@@ -13,8 +13,11 @@ WRAPPED = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mbox)\s*\{([
 NOTHING = re.compile(r"\\(?:left|right|displaystyle)(?![A-Za-z])|\\?\$")
 BASED = re.compile(r"(\d[0-9A-Z]*)_\{?(\d+)\}?")
 NAMED = re.compile(r"\\(?:begin|end|operatorname)\s*\{\w+\*?\}")
-CHOICE = re.compile(r"\(?([A-J])(?:[).:]|$)")
+CHOICE = re.compile(r"\(?([A-J])(?:[).]|$)")
 WORD = re.compile(r"(?<![A-Za-z\\])[A-Za-z]{2,}")
+OPERATOR = re.compile(
+    r"[\d\\^_=<>+*/|!{}\[\]]|(?<![A-Za-z])-|(?<![A-Za-z]{2})-(?![A-Za-z]{2})"  # not a hyphen
+)
 UNIT = re.compile(r"(?<=[\d})])\s*(?:(?<![A-Za-z\\])[A-Za-z]{2,}(?:\^\{?\d\}?)?\s*)+$")
 AS_LATEX = [
     (re.compile(pattern), latex)
@@ -27,7 +30,7 @@ AS_LATEX = [
         (r"(?<![A-Za-z\\])(pi|sqrt|sin|cos|tan|log|ln|infty)(?![A-Za-z])", r"\\\1 "),
         (r"\*\*", "^"),
         (r"\*", r" \\cdot "),
-        (r"\s+(?:and|or)\s+", ", "),
+        (r"\s+(?:and|or)\s+|\\text\{\s*(?:and|or)\s*\}", ", "),
     )
 ]
 SIGNS = str.maketrans(
@@ -86,7 +89,8 @@ def equal(answer: str, right: str) -> bool:
     from math_verify import verify  # takes a second to import
 
     # Its own timeouts raise outside the main thread, and it turns what is raised into "wrong".
-    return bool(verify(_parsed(right), _parsed(answer), timeout_seconds=None))
+    options: Any = {"allow_set_relation_comp": True, "timeout_seconds": None}
+    return bool(verify(_parsed(right), _parsed(answer), **options))
 
 
 def _literal(text: str) -> str:
@@ -96,7 +100,7 @@ def _literal(text: str) -> str:
 
 def _is_words(text: str) -> bool:
     plain = WRAPPED.sub(r"\1", NOTHING.sub("", text))
-    return not re.search(r"[\d\\^_=<>+*/|{}\[\]]", plain) and bool(_letters(plain))
+    return not OPERATOR.search(plain) and bool(_letters(plain))
 
 
 def _letters(text: str) -> str:

@@ -12,7 +12,7 @@ class DataOptions(Options, panel="Data and sampling"):
 
     data: str | None = Field(None, description="File, directory or hub name; else the task's.")
     bad_rows: Literal["error", "skip"] = Field(
-        "error", description="What becomes of a run whose data have rows that cannot be used."
+        "error", description="What to do about rows that cannot be used."
     )
     max_prompt_length: int = Field(512, ge=1, description="Tokens; longer is an error.")
     max_completion_length: int = Field(256, ge=1, description="Tokens; longer is cut.")

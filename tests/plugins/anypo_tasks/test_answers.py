@@ -6,6 +6,12 @@ from anypo_tasks.answers import final
 from anypo_tasks.rewards import math
 
 RIGHT = [
+    # several at once
+    (r"x = 5 \text{ or } x = 6", "5, 6"),
+    (r"6\text{ and }-2", "6, -2"),
+    ("5, 6", "5 or 6"),
+    (r"2 < x < 5", "(2,5)"),
+    (r"-1, 0, 1", r"\{-1,0,1\}"),
     # numbers
     ("42", "42"),
     ("42.0", "42"),
@@ -150,6 +156,11 @@ RIGHT = [
 ]
 
 WRONG = [
+    # signs
+    ("-x", "x"),
+    ("x-y", "xy"),
+    ("-pi", "pi"),
+    ("n!", "n"),
     # numbers
     ("7", "-7"),
     ("1/3", "0.333"),
