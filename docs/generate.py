@@ -31,6 +31,7 @@ ARGUMENTS = {  # of the hooks, in words
     "sampler": "`sampler.sample(prompts, n)` draws `n` completions of each; "
     "`sampler.max_completion_length` is their limit in tokens",
     "scorer": "`scorer(prompts, samples)` returns the samples with `reward` and `scores`",
+    "data": "all prompts of the data set, of which `prompts` are some",
     "state": "what plugins remember from step to step; saved with every checkpoint",
     "batch": "see [Batch](#batch)",
     "log_ratio": "what `ratio` returned",

@@ -4,6 +4,7 @@ Source: Ethayarajh et al. 2024, arXiv:2402.01306, section 4.1.
 """
 
 from dataclasses import replace
+from itertools import chain
 from typing import ClassVar
 
 import torch
@@ -25,12 +26,12 @@ class KTO(Plugin):
     undesirable_weight: float = Field(1.0, ge=0, description="Weight of bad completions.")
 
     @hookimpl
-    def rollout(self, prompts):
+    def rollout(self, prompts, data):
         """The `completion` of every row with its `label`; and that of another prompt, for z0."""
         return [
             sample
             for group, prompt in enumerate(prompts)
-            for sample in (_labelled(prompt, group), _mismatched(prompts, group))
+            for sample in (_labelled(prompt, group), _mismatched(prompts, group, data))
         ]
 
     @hookimpl
@@ -79,14 +80,15 @@ def _labelled(prompt, group):
     return prompt.sample("completion", group, label=1.0 if prompt.columns["label"] else -1.0)
 
 
-def _mismatched(prompts, group):
+def _mismatched(prompts, group, data):
     """The prompt with the completion of the next row that has another prompt."""
     prompt = prompts[group]
-    for other in [*prompts[group + 1 :], *prompts[:group]]:
+    following = (prompts[(group + i) % len(prompts)] for i in range(1, len(prompts)))
+    for other in chain(following, data):
         if other.ids != prompt.ids:
             mismatched = other.sample("completion", group, label=0.0)
             return replace(mismatched, prompt_ids=prompt.ids)
     raise AnypoError(
-        "kto compares prompts with the completions of others, so the rows of a step and of the "
-        "held-out data need at least 2 different prompts: raise prompts_per_step, or add rows"
+        "kto compares prompts with the completions of others, so the data, and held-out data, need "
+        "at least 2 different prompts: add rows"
     )

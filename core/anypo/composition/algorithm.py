@@ -67,11 +67,16 @@ class Algorithm:
         return Algorithm(self.stack, self.knobs, findings)
 
     def rollout(
-        self, prompts: Sequence[Prompt], sampler: Sampler, scorer: Scorer, state: State
+        self,
+        prompts: Sequence[Prompt],
+        sampler: Sampler,
+        scorer: Scorer,
+        state: State,
+        data: Sequence[Prompt] = (),
     ) -> list[Sample]:
-        """Scored samples for the prompts."""
+        """Scored samples for the prompts, which are all of the data if none are given."""
         given = {"prompts": prompts, "sampler": sampler, "scorer": scorer, "state": state}
-        samples = self.calls("rollout", **given)
+        samples = self.calls("rollout", **given, data=data or prompts)
         if not isinstance(samples, list) or not all(isinstance(s, Sample) for s in samples):
             who = self.blame("rollout")
             raise PluginError(f"{who} returned {samples!r:.60}, no list of Sample")

@@ -7,8 +7,9 @@ from transformers import PreTrainedTokenizerBase
 
 from anypo.composition.algorithm import Algorithm
 from anypo.composition.compose import compose
-from anypo.data.formats import Row, columns_in_reach, converted
-from anypo.data.prompts import Prompts, to_prompts
+from anypo.data.bad_rows import told
+from anypo.data.formats import Row, columns_in_reach, converted, usual_columns
+from anypo.data.prompts import Prompts, accept, to_prompts
 from anypo.errors import DataError, KnobError, PluginError
 from anypo.hooks import registry
 from anypo.hooks.batch import Prompt
@@ -24,46 +25,60 @@ class Reader:
     max_prompt_length: int  # tokens
     max_completion_length: int  # tokens
     note: Callable[[str], None]  # told what is lost
+    skip_bad: bool = False  # leave rows out that cannot be used, instead of raising
+    check: Callable[[Prompt], None] = accept  # refuses rows that cannot be scored
 
     def to_learn_from(self, name: str, rows: Sequence[Row]) -> list[Prompt]:
         """Prompts with all that the rollout reads."""
         inputs = self.algorithm.inputs
-        rows = converted(rows, inputs.wanted, name)
-        there = rows[0].columns
-        missing = sorted({"prompt", *inputs.wanted} - there.keys())
+        rows = converted(rows, inputs.wanted)
+        there = usual_columns(rows)
+        missing = sorted({"prompt", *inputs.wanted}.difference(there))
         if missing:
             fitting = ", ".join(learning_from(there, self.algorithm))
             raise DataError(
                 f"data set '{name}' has no column '{missing[0]}', only {', '.join(there)}; "
                 f"{fitting or 'only an algorithm that samples'} would learn from it"
             )
-        return self._tokenised(name, rows, inputs)
+        return self._tokenised(name, rows, inputs, self.check if inputs.scorer else accept)
 
     def to_measure(self, name: str, rows: Sequence[Row]) -> list[Prompt]:
         """What `to_learn_from` gives, to measure the loss on; none, if the data set lacks it."""
         wanted = self.algorithm.inputs.wanted
-        has_all = {"prompt", *wanted} <= columns_in_reach(rows[0].columns, wanted)
+        has_all = {"prompt", *wanted} <= columns_in_reach(usual_columns(rows), wanted)
         return self.to_learn_from(name, rows) if has_all else []
 
     def to_complete(self, name: str, rows: Sequence[Row], *, has_loss: bool) -> list[Prompt]:
         """Prompts alone; none, if the rows have none but there is a loss to measure on them."""
-        there = rows[0].columns
+        there = usual_columns(rows)
         in_conversation = "prompt" not in there and "messages" in there
-        rows = converted(rows, ["completion"] if in_conversation else [], name)
-        there = rows[0].columns
+        rows = converted(rows, ["completion"] if in_conversation else [])
+        there = usual_columns(rows)
         if "prompt" in there:
-            return self._tokenised(name, rows, Inputs())
+            return self._tokenised(name, rows, Inputs(), self.check)
         lack = f"data set '{name}' has no column 'prompt', only {', '.join(there)}"
         if not has_loss:
             raise DataError(lack)
         self.note(f"{lack}: its loss is measured, but no reward scores anything")
         return []
 
-    def _tokenised(self, name: str, rows: Sequence[Row], inputs: Inputs) -> list[Prompt]:
-        limit = self.max_completion_length
-        limits, scored = (self.max_prompt_length, limit), not self.algorithm.generates
-        found = to_prompts(name, rows, self.tokenizer, inputs, *limits, scored=scored)
-        for lost in _lost(name, found, limit):
+    def _tokenised(
+        self, name: str, rows: Sequence[Row], inputs: Inputs, check: Callable[[Prompt], None]
+    ) -> list[Prompt]:
+        found = to_prompts(
+            name,
+            rows,
+            self.tokenizer,
+            inputs,
+            self.max_prompt_length,
+            self.max_completion_length,
+            scored=not self.algorithm.generates,
+            skip_bad=self.skip_bad,
+            check=check,
+        )
+        if found.bad:
+            self.note(f"{told(name, found.bad, rows[-1].number)}; left out")
+        for lost in _lost(name, found, self.max_completion_length):
             self.note(lost)
         return found.prompts
 

@@ -9,8 +9,9 @@ A prompt and what follows it are texts or lists of messages.
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Any
 
@@ -26,6 +27,7 @@ class Row:
 
     number: int  # in the data set, from 1
     columns: Columns
+    flaw: str = ""  # why it cannot be used
 
 
 def numbered(rows: Iterable[Columns]) -> list[Row]:
@@ -42,15 +44,20 @@ class Converter:
     convert: Callable[..., list[Columns]]  # of what the columns hold that it takes
 
 
-def converted(rows: Sequence[Row], wanted: Collection[str], name: str = "") -> list[Row]:
+def usual_columns(rows: Sequence[Row]) -> list[str]:
+    """The columns that at least half of the rows have: one odd row changes no format."""
+    having = Counter(column for row in rows for column in row.columns)
+    return [column for column, count in having.items() if 2 * count >= len(rows)]
+
+
+def converted(rows: Sequence[Row], wanted: Collection[str]) -> list[Row]:
     """The rows of a data set, in the format that has the wanted columns where there is a way to it.
 
-    Raises:
-        DataError: A row is not of the format that the first one has.
+    A row that is not of the usual format is given the flaw that it has.
     """
     for way in _CONVERTERS:
-        if _applies(way, rows[0].columns, wanted):
-            rows = [new for row in rows for new in _converted(way, row, name)]
+        if _applies(way, usual_columns(rows), wanted):
+            rows = [new for row in rows for new in _converted(way, row)]
     return list(rows)
 
 
@@ -69,27 +76,33 @@ def _applies(way: Converter, columns: Collection[str], wanted: Collection[str]) 
     return is_needed and set(way.takes) <= set(columns)
 
 
-def _converted(way: Converter, row: Row, name: str) -> list[Row]:
-    columns = row.columns
+def _converted(way: Converter, row: Row) -> list[Row]:
+    rest = {name: value for name, value in row.columns.items() if name not in way.takes}
     try:
-        for column in way.takes:
-            if column not in columns:
-                raise DataError(f"there is no '{column}', only {', '.join(columns)}")
-            if columns[column] is None:
-                raise DataError(f"'{column}' is null")
-        rest = {name: value for name, value in columns.items() if name not in way.takes}
-        made = way.convert(*(columns[name] for name in way.takes))
-        return [Row(row.number, rest | new) for new in made]
-    except DataError as error:
-        raise DataError(f"row {row.number} of '{name}': {error}") from error
+        if row.flaw:
+            raise DataError(row.flaw)
+        made = way.convert(*(_present(row.columns, column) for column in way.takes))
+    except DataError as error:  # it still counts as one that has what others are given
+        return [replace(row, columns=dict.fromkeys(way.makes) | row.columns, flaw=str(error))]
+    return [replace(row, columns=rest | new) for new in made]
+
+
+def _present(columns: Columns, column: str) -> Any:
+    if column not in columns:
+        raise DataError(f"there is no '{column}', only {', '.join(columns)}")
+    if columns[column] is None:
+        raise DataError(f"'{column}' is null")
+    return columns[column]
 
 
 def _split_conversation(messages: Any) -> list[Columns]:
-    """All from the first reply on is the completion."""
+    """All from the first reply to somebody on is the completion; a greeting answers nobody."""
     if not isinstance(messages, list):
         raise DataError(f"'messages' is {messages!r:.60}, not a list of messages")
-    before = list(takewhile(lambda message: not is_reply(message), messages))
-    return [{"prompt": before, "completion": messages[len(before) :]}]
+    greeting = len(list(takewhile(is_reply, messages)))
+    asked = len(list(takewhile(lambda message: not is_reply(message), messages[greeting:])))
+    start = greeting + asked
+    return [{"prompt": messages[:start], "completion": messages[start:]}]
 
 
 def is_reply(message: Any) -> bool:

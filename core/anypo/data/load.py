@@ -1,13 +1,17 @@
 """Read data sets."""
 
-import json
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
+from anypo.data.files import read_csv, read_jsonl
 from anypo.data.formats import Columns, Row, numbered
 from anypo.errors import DataError, one_line
 
-LOADERS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv"}
+READERS = {".jsonl": read_jsonl, ".csv": read_csv}
+LOADERS = {".json": "json", ".parquet": "parquet"}
+CONVERSATIONS = {"prompt", "completion", "chosen", "rejected", "messages"}
+TEMPLATE_OPTIONS = {"tools", "chat_template_kwargs"}
 
 
 def load_rows(name: str) -> list[Row]:
@@ -19,54 +23,58 @@ def load_rows(name: str) -> list[Row]:
         DataError: It does not exist, is empty, or a line of it is malformed.
     """
     try:
-        table = _table(name)
+        rows = numbered(_columns(name))
     except DataError:
         raise
     except Exception as error:
         raise DataError(f"data set '{name}' does not load: {_cause(error)}") from error
-    rows = numbered(table)
     if not rows:
         raise DataError(f"data set '{name}' is empty")
     return rows
 
 
-def _table(name: str) -> Any:
+def _columns(name: str) -> Iterable[Columns]:
     path = Path(name)
-    if path.suffix == ".jsonl" and path.is_file():
-        return _read_jsonl(path)
+    if path.suffix in READERS and path.is_file():
+        return READERS[path.suffix](path)
+    return map(_without_fillers, _table(name, path))
+
+
+def _table(name: str, path: Path) -> Any:
     import datasets  # takes a second, which nobody else should wait
 
     datasets.disable_progress_bars()
     if path.is_file():
         if path.suffix not in LOADERS:
-            raise DataError(f"'{path}' is none of {', '.join(LOADERS)}")
+            raise DataError(f"'{path}' is none of {', '.join([*READERS, *LOADERS])}")
         return datasets.load_dataset(LOADERS[path.suffix], data_files=str(path), split="train")
     if path.is_dir() and (path / "state.json").exists():
         return datasets.load_from_disk(name)
     if path.is_dir():
         return datasets.load_dataset(name, split="train")
-    if path.suffix in LOADERS or name.startswith((".", "/", "~")):
+    if path.suffix in READERS | LOADERS or name.startswith((".", "/", "~")):
         raise DataError(f"there is no file '{name}'")
     repository, *rest = name.split(":")
     split = rest.pop() if rest else "train"
     return datasets.load_dataset(repository, *rest, split=split)
 
 
-def _read_jsonl(path: Path) -> list[Columns]:
-    # Not through `datasets`: it gives no line number, and fills the keys a row lacks with None.
-    rows = []
-    with path.open(encoding="utf-8-sig") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise DataError(f"{path}:{number}: not JSON: {error}") from error
-            if not isinstance(row, dict):
-                raise DataError(f"{path}:{number}: a row is an object, not {line.strip()[:40]}")
-            rows.append(row)
-    return rows
+def _without_fillers(row: Columns) -> Columns:
+    """A row without the nulls that Arrow puts where an object lacks keys that others have.
+
+    Only in what a chat template is given, which would render them: a null there is none of a user.
+    """
+    messages = {c: _lacking(row[c], keep={"content"}) for c in CONVERSATIONS & row.keys()}
+    return row | messages | {c: _lacking(row[c]) for c in TEMPLATE_OPTIONS & row.keys()}
+
+
+def _lacking(value: Any, keep: Collection[str] = ()) -> Any:
+    """A value whose objects lack their nulls, but for those of outer objects to keep."""
+    if isinstance(value, list):
+        return [_lacking(item, keep) for item in value]
+    if isinstance(value, dict):
+        return {k: _lacking(v) for k, v in value.items() if v is not None or k in keep}
+    return value
 
 
 def _cause(error: BaseException) -> str:

@@ -2,14 +2,16 @@
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
+from anypo.data.bad_rows import told
 from anypo.data.chat import Example
+from anypo.data.content import as_texts
 from anypo.data.formats import Columns, Row
 from anypo.data.tokens import Tokens
 from anypo.errors import DataError
@@ -27,6 +29,7 @@ class Prompts:
     cut_alike: list[int] = field(default_factory=list)  # rows left out: nothing but what was cut
     unlearnt: int = 0  # replies that are not learnt: later messages change how they are rendered
     dropped: list[int] = field(default_factory=list)  # rows of which the chat template hides a part
+    bad: dict[int, str] = field(default_factory=dict)  # rows left out: why they cannot be used
 
     def add(self, number: int, parts: Sequence[tuple[Prompt, Example]]) -> None:
         """Add a row's prompts, each given with what it was uncut, unless completions are alike."""
@@ -42,6 +45,10 @@ class Prompts:
             self.dropped += [number] if any(whole.dropped for _, whole in parts) else []
 
 
+def accept(prompt: Prompt) -> None:
+    """Find nothing wrong with a row."""
+
+
 def to_prompts(
     name: str,
     rows: Sequence[Row],
@@ -51,6 +58,8 @@ def to_prompts(
     max_completion_length: int,
     *,
     scored: bool = False,
+    skip_bad: bool = False,
+    check: Callable[[Prompt], None] = accept,
 ) -> Prompts:
     """The tokenised prompts of the rows of a data set, each with its other columns.
 
@@ -58,20 +67,29 @@ def to_prompts(
     So is a completion. It gets an end-of-sequence token, and is cut at `max_completion_length`
     tokens. Rows that one row became follow each other.
 
+    Bad are rows that have a flaw or lack a column, whose content is unusable, whose prompt has more
+    than `max_prompt_length` tokens (a prompt is never cut), or for which `check` raises DataError.
+
     With `scored` they are for a model that scores texts; see `Tokens`.
 
     Raises:
-        DataError: A row lacks a column, its content is unusable, or its prompt has more than
-            `max_prompt_length` tokens: a prompt is never cut. The data set is called `name`.
+        DataError: Rows are bad, and not to be skipped; or none is left. The data set is called
+            `name`.
     """
     tokens, found = Tokens(tokenizer, scored=scored), Prompts()
     limits = max_prompt_length, max_completion_length
     for number, parts in groupby(rows, lambda row: row.number):
         try:
-            read = [_read(row.columns, tokens, inputs, *limits) for row in parts]
+            read = [_read(row, tokens, inputs, *limits) for row in parts]
+            for prompt, _ in read:
+                check(prompt)
         except DataError as error:
-            raise DataError(f"row {number} of '{name}': {error}") from error
-        found.add(number, read)
+            found.bad[number] = str(error)
+        else:
+            found.add(number, read)
+    if found.bad and not (skip_bad and found.prompts):
+        advice = "; --bad-rows skip leaves such rows out" if found.prompts else ""
+        raise DataError(told(name, found.bad, rows[-1].number) + advice)
     if not found.prompts:
         raise DataError(_nothing_left(name, found, max_completion_length))
     return found
@@ -95,12 +113,16 @@ def _has_same(rows: Iterable[list[int]]) -> bool:
 
 
 def _read(
-    row: Columns, tokens: Tokens, inputs: Inputs, max_prompt: int, max_new: int
+    given: Row, tokens: Tokens, inputs: Inputs, max_prompt: int, max_new: int
 ) -> tuple[Prompt, Example]:
     """The prompt of a row, and what it had before anything was cut."""
+    row = given.columns
+    if given.flaw:
+        raise DataError(given.flaw)
     missing = sorted({"prompt", *inputs.wanted} - row.keys())
     if missing:
         raise DataError(f"there is no '{missing[0]}', only {', '.join(row)}")
+    row = row | {column: as_texts(row[column]) for column in ("prompt", *inputs.completions)}
     options = template_options(row)
     held = {column: row[column] for column in sorted(inputs.completions)}
     if held:

@@ -38,7 +38,12 @@ class Hooks(Protocol):
 
     @hookspec(firstresult=True)
     def rollout(
-        self, prompts: Sequence[Prompt], sampler: Sampler, scorer: Scorer, state: State
+        self,
+        prompts: Sequence[Prompt],
+        sampler: Sampler,
+        scorer: Scorer,
+        state: State,
+        data: Sequence[Prompt],
     ) -> list[Sample]:
         """Where do the samples come from? In groups of one prompt each, with rewards if need be."""
 

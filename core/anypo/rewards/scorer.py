@@ -12,9 +12,8 @@ import math
 import traceback
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from inspect import Parameter, signature
-from itertools import product
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -53,23 +52,44 @@ class Rewards:
         if len(set(names)) < len(names):
             raise RewardError(f"rewards must be different: {names}")
         self.rewards, self.tokenizer, self.timeout = list(rewards), tokenizer, timeout
+        self._refusals: dict[frozenset[Any], str] = {}  # by the columns that are blank
 
-    def check_columns(self, prompts: Sequence[Prompt]) -> None:
-        """Refuse data of which a row lacks a column that a function demands.
+    def check(self, prompt: Prompt) -> None:
+        """Refuse a row of a data set that cannot be scored, before anything is sampled.
 
         Raises:
-            DataError: Naming the function, the column and the row.
+            DataError: It lacks a column that a function demands; or such a column is blank, and no
+                function scores the row then, or one raises.
         """
+        for name, column in self._demanded:
+            if column not in prompt.columns:
+                there = ", ".join(prompt.columns) or "none besides prompt"
+                raise DataError(f"reward '{name}' needs a column '{column}'; there is {there}")
+        held = {column: prompt.columns[column] for _, column in self._demanded}
+        blanks = frozenset((c, value) for c, value in held.items() if value in (None, ""))
+        if blanks and (why := self._refusal(blanks, prompt)):
+            raise DataError(f"'{min(blanks)[0]}' is blank, and {why}")
+
+    def _refusal(self, blanks: frozenset[Any], prompt: Prompt) -> str:
+        """Why rows with these blanks are not scored, if so; one made-up completion tells it."""
+        if blanks not in self._refusals:
+            try:
+                self([prompt], [Sample(prompt.ids, prompt.ids, group=0)])
+                self._refusals[blanks] = ""
+            except RewardError as error:
+                self._refusals[blanks] = str(error)
+        return self._refusals[blanks]
+
+    @cached_property
+    def _demanded(self) -> list[tuple[str, str]]:
+        """The columns that functions cannot do without, each with the name of the function."""
         given = {"prompts", "completions", "completion_ids", TOKENS}
-        for reward in self.rewards:
-            named = [p for p in signature(reward.function).parameters.values() if p.kind in NAMED]
-            demanded = [p.name for p in named if p.default is p.empty and p.name not in given]
-            for column, (number, prompt) in product(demanded, enumerate(prompts, 1)):
-                if column not in prompt.columns:
-                    raise DataError(
-                        f"reward '{reward.name}' needs a column '{column}'; row {number} has "
-                        f"{', '.join(prompt.columns) or 'none besides prompt'}"
-                    )
+        return [
+            (reward.name, p.name)
+            for reward in self.rewards
+            for p in signature(reward.function).parameters.values()
+            if p.kind in NAMED and p.default is p.empty and p.name not in given
+        ]
 
     def __call__(self, prompts: Sequence[Prompt], samples: Sequence[Sample]) -> list[Sample]:
         """See `anypo.hooks.rollout.Scorer`. A reward that does not apply is a score of NaN.

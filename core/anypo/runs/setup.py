@@ -7,6 +7,7 @@ from functools import partial
 from transformers import PreTrainedTokenizerBase, set_seed
 
 from anypo.composition.algorithm import Algorithm
+from anypo.composition.synthetic import SyntheticSampler, SyntheticScorer
 from anypo.data.dataset import Reader
 from anypo.data.load import load_rows
 from anypo.data.stream import PromptStream
@@ -80,9 +81,10 @@ def set_up(
             rows |= {name: load_rows(name) for name in (data, eval_data) if name not in rows}
     tokenizer = load_tokenizer(model, trust_remote_code=config.trust_remote_code)
     limits = _prompt_limit(model, config), config.max_completion_length
-    reader = Reader(algorithm, tokenizer, *limits, observer.note)
-    prompts = reader.to_learn_from(data, rows[data])
     scorer = Rewards(rewards, tokenizer, config.reward_timeout)
+    skip_bad = config.bad_rows == "skip"
+    reader = Reader(algorithm, tokenizer, *limits, observer.note, skip_bad, scorer.check)
+    prompts = reader.to_learn_from(data, rows[data])
     found = Setup(config, model, tokenizer, sum(limits), scorer, prompts)
     if eval_data and algorithm.inputs.completions:
         found.held_out_rows = reader.to_measure(eval_data, rows[eval_data])
@@ -94,12 +96,19 @@ def set_up(
             f"data set '{eval_data}' cannot be evaluated on: it lacks columns that "
             f"{algorithm.name} learns from, and no reward is set to score completions with"
         )
-    for given in (found.prompts if algorithm.inputs.scorer else [], found.held_out):
-        scorer.check_columns(given)
+    _try_rollouts(algorithm, found)
     if config.steps is None:
         steps = math.ceil(config.data_epochs * len(found.prompts) / config.prompts_per_step)
         found.config = config.model_copy(update={"steps": steps})
     return found
+
+
+def _try_rollouts(algorithm: Algorithm, found: Setup) -> None:
+    """Have the plugins refuse rows that hold their completions now, not when a step draws them."""
+    if algorithm.inputs.sampler or algorithm.inputs.scorer:
+        return
+    for rows in filter(None, (found.prompts, found.held_out_rows)):
+        algorithm.rollout(rows, SyntheticSampler(), SyntheticScorer(), {})
 
 
 def _prompt_limit(model: str, config: RunConfig) -> int:

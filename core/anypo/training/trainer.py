@@ -94,7 +94,9 @@ class Trainer:
         missing, rounds = self.config.prompts_per_step, 0
         while missing > 0 and rounds < self.config.max_rounds:
             drawn = self.prompts.draw(missing)
-            kept = self.learner.algorithm.rollout(drawn, self.sampler, self.scorer, self.state)
+            kept = self.learner.algorithm.rollout(
+                drawn, self.sampler, self.scorer, self.state, self.prompts.prompts
+            )
             samples += [replace(s, group=s.group + len(prompts)) for s in kept]
             missing -= len({sample.group for sample in kept})
             prompts += drawn

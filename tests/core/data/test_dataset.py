@@ -27,8 +27,8 @@ def notes():
 def learn(tokenizer, notes):
     """The prompts that an algorithm learns from, of some rows."""
 
-    def learn(name, *rows, longest=100, tokenizer=tokenizer):
-        reader = Reader(compose(name), tokenizer, 100, longest, notes.append)
+    def learn(name, *rows, longest=100, tokenizer=tokenizer, **options):
+        reader = Reader(compose(name), tokenizer, 100, longest, notes.append, **options)
         return reader.to_learn_from("mine", numbered(rows))
 
     return learn
@@ -84,6 +84,19 @@ def test_a_ragged_row_is_named_by_its_number_in_the_data(learn):
     ragged = {"prompt": "3=", "chosen": "2"}
     with pytest.raises(DataError, match=r"^row 3 of 'mine': .*'rejected'"):
         learn("kto", PAIR, PAIR, ragged)
+
+
+def test_an_odd_first_row_changes_no_format(learn):
+    with pytest.raises(DataError, match=r"^row 1 of 'mine': there is no 'chosen', only text; "):
+        learn("dpo", {"text": "a"}, PAIR, PAIR)
+
+
+@pytest.mark.parametrize("name", ["sft", "kto"])
+def test_a_data_set_of_nothing_but_flaws_is_refused_for_these(learn, name):
+    rows = {"sft": {"messages": None}, "kto": {"chosen": None, "rejected": "a"}}
+    (column, _), *_ = rows[name].items()
+    with pytest.raises(DataError, match=f"^2 of 2 rows of 'mine' .*: rows 1, 2: '{column}' is nul"):
+        learn(name, rows[name], rows[name])
 
 
 # -- what is lost --------------------------------------------------------------------------------
@@ -146,6 +159,18 @@ def test_completions_that_were_cut_are_told_of(learn, notes):
     (note,) = notes
     assert note.startswith("2 completions of '")
     assert note.endswith("are longer than max_completion_length (2) and were cut")
+
+
+def test_rows_that_are_skipped_are_told_of(learn, notes):
+    turns = [{"role": "user", "content": "1+1"}, {"role": "assistant", "content": "2"}]
+    rows = [{"messages": messages} for messages in (turns, None, [], turns, turns[:1])]
+    assert len(learn("sft", *rows, skip_bad=True)) == 2
+    (note,) = notes
+    assert note == (
+        "3 of 5 rows of 'mine' cannot be used: row 2: 'messages' is null; row 3: 'prompt' is "
+        "empty: a conversation needs a message before the reply; row 5: 'completion' is empty; "
+        "left out"
+    )
 
 
 # -- who learns from what ------------------------------------------------------------------------

@@ -56,6 +56,98 @@ def test_parquet_is_read(tmp_path):
     assert read(path) == ROWS
 
 
+# -- CSV -----------------------------------------------------------------------------------------
+
+
+def csv_column(write, *cells):
+    """What a column of a CSV holds."""
+    return [
+        row["x"] for row in read(write("data.csv", "\n".join(["p,x", *("," + c for c in cells)])))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("cells", "values"),
+    [
+        (["5", "-3", "0"], [5, -3, 0]),
+        (["5", "", "7"], [5, None, 7]),
+        (["5", "0.5", "-1e3", ".5"], [5, 0.5, -1000.0, 0.5]),
+        (["5", "four"], ["5", "four"]),
+        (["007", "12"], ["007", "12"]),
+        (['"1,5"', "3"], ["1,5", "3"]),
+        (["true", "False", "TRUE", ""], [True, False, True, None]),
+        (["NA", "null", "None", "nan"], ["NA", "null", "None", "nan"]),
+        (["", ""], [None, None]),
+        (['"two\nlines"', '"a ""b"""'], ["two\nlines", 'a "b"']),
+    ],
+)
+def test_the_cells_of_a_csv_stay_what_they_are(write, cells, values):
+    found = csv_column(write, *cells)
+    assert found == values
+    assert list(map(type, found)) == list(map(type, values))
+
+
+def test_blank_lines_and_a_mark_of_byte_order_are_none_of_a_csv(write):
+    path = write("data.csv", "\ufeffprompt,answer\r\n\r\n1+1,2\r\n")
+    assert read(path) == [{"prompt": "1+1", "answer": 2}]
+
+
+def test_a_cell_of_a_csv_may_be_long(write):
+    assert csv_column(write, "a" * 200_000) == ["a" * 200_000]
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("a,b\n1,2\n\n1\n", "4: 1 cells, but 2 columns"),
+        ("a,b\n1,2,3\n", "2: 3 cells, but 2 columns"),
+        ("a,a\n1,2\n", "1: two columns have the same name"),
+        ('a,b\n"1,2\n', "2: unexpected end of data"),
+    ],
+)
+def test_a_malformed_line_of_a_csv_is_named(write, text, complaint):
+    with pytest.raises(DataError, match=rf"data\.csv:{complaint}$"):
+        load_rows(write("data.csv", text))
+
+
+# -- Arrow ---------------------------------------------------------------------------------------
+
+
+def tool(name, **parameters):
+    return {"type": "function", "function": {"name": name, "parameters": parameters}}
+
+
+def test_rows_keep_the_tools_that_they_had(tmp_path):
+    call = {"type": "function", "function": {"name": "add", "arguments": {"a": 1}}}
+    other = {"type": "function", "function": {"name": "find", "arguments": {"city": "Rome"}}}
+    rows = [
+        {
+            "prompt": CHAT,
+            "completion": [{"role": "assistant", "content": None, "tool_calls": [call]}],
+            "tools": [tool("add", a={"type": "integer"}), tool("none")],
+            "chat_template_kwargs": {"mood": "calm"},
+        },
+        {
+            "prompt": [{"role": "system", "content": "Add.", "name": "me"}, *CHAT],
+            "completion": [{"role": "assistant", "content": "2", "tool_calls": [other]}],
+            "tools": [tool("find", city={"type": "string", "enum": ["Rome"]})],
+            "chat_template_kwargs": {"thinking": True},
+        },
+    ]
+    path = str(tmp_path / "data.parquet")
+    datasets.Dataset.from_list(rows).to_parquet(path)
+    assert read(path) == rows
+
+
+def test_columns_of_the_users_own_keep_their_nulls(tmp_path, write):
+    rows = [{"prompt": "a", "answer": {"x": 1, "y": None}}, {"prompt": "b", "answer": None}]
+    path = str(tmp_path / "data.parquet")
+    datasets.Dataset.from_list(rows).to_parquet(path)
+    assert read(path) == rows
+    told = [{"prompt": CHAT, "tools": [tool("add", a=None)]}]
+    assert read(write("data.jsonl", lines(told))) == told
+
+
 @pytest.mark.parametrize("wrap", [lambda rows: rows, lambda rows: datasets.DatasetDict(train=rows)])
 def test_what_save_to_disk_wrote_is_read(tmp_path, wrap):
     wrap(datasets.Dataset.from_list(ROWS)).save_to_disk(tmp_path / "saved")
@@ -145,7 +237,7 @@ def test_text_that_is_not_utf_8_does_not_load(tmp_path):
 
 
 def test_a_file_of_another_kind_is_refused(write):
-    with pytest.raises(DataError, match=r"is none of \.jsonl, \.json, \.parquet, \.csv"):
+    with pytest.raises(DataError, match=r"is none of \.jsonl, \.csv, \.json, \.parquet"):
         load_rows(write("data.txt", "a"))
 
 

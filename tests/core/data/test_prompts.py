@@ -46,9 +46,11 @@ def said(*turns):
 def read(tokenizer):
     """Read rows."""
 
-    def read(*rows, inputs=LABELLED, longest_prompt=100, longest=100, tokenizer=tokenizer):
+    def read(
+        *rows, inputs=LABELLED, longest_prompt=100, longest=100, tokenizer=tokenizer, **options
+    ):
         rows = [row if isinstance(row, Row) else Row(i, row) for i, row in enumerate(rows, 1)]
-        return to_prompts("mine", rows, tokenizer, inputs, longest_prompt, longest)
+        return to_prompts("mine", rows, tokenizer, inputs, longest_prompt, longest, **options)
 
     return read
 
@@ -487,6 +489,83 @@ def test_nothing_is_done_to_rows_that_hold_no_completions(read):
     assert len(found.prompts) == 2
 
 
+# -- bad rows ------------------------------------------------------------------------------------
+
+GOOD = {"prompt": "1+1", "completion": "2"}
+EMPTY = {"prompt": "1+1", "completion": ""}
+ODD = {"prompt": 3, "completion": "2"}
+
+
+def test_all_bad_rows_are_named_at_once(read):
+    rows = [EMPTY, GOOD, ODD, EMPTY, Row(5, {}, flaw="it is flawed"), Row(6, GOOD)]
+    with pytest.raises(DataError) as refusal:
+        read(*rows)
+    assert str(refusal.value) == (
+        "4 of 6 rows of 'mine' cannot be used: rows 1, 4: 'completion' is empty; "
+        "row 3: 'prompt' is 3, not a text or a list of messages; row 5: it is flawed; "
+        "--bad-rows skip leaves such rows out"
+    )
+
+
+def test_bad_rows_can_be_left_out(read):
+    found = read(EMPTY, GOOD, ODD, GOOD, skip_bad=True)
+    assert [prompt.content for prompt in found.prompts] == ["1+1"] * 2
+    assert found.bad == {
+        1: "'completion' is empty",
+        3: "'prompt' is 3, not a text or a list of messages",
+    }
+
+
+def test_a_row_of_which_half_is_bad_is_bad(read):
+    halves = [Row(1, row) for row in labelled("2", "")]
+    found = read(*halves, Row(2, GOOD), skip_bad=True)
+    assert (len(found.prompts), found.bad) == (1, {1: "'completion' is empty"})
+
+
+@pytest.mark.parametrize("skip_bad", [False, True])
+def test_nothing_but_bad_rows_is_refused_without_advice(read, skip_bad):
+    with pytest.raises(DataError, match=r"^2 of 2 .* rows 1, 2: 'completion' is empty$"):
+        read(EMPTY, EMPTY, skip_bad=skip_bad)
+
+
+def test_rows_may_be_refused_for_what_else_is_known_of_them(read):
+    def check(prompt):
+        if prompt.columns["level"] > 1:
+            raise DataError("it is hard")
+
+    rows = [{**GOOD, "level": level} for level in (1, 2, 3)]
+    assert read(*rows, check=check, skip_bad=True).bad == {2: "it is hard", 3: "it is hard"}
+
+
+def test_parts_of_text_are_learnt_as_a_text(read, tokenizer):
+    parts = [{"type": "text", "text": "1+"}, {"type": "text", "text": "1"}]
+    row = {
+        "prompt": [{"role": "user", "content": parts}],
+        "completion": [{"role": "assistant", "content": [{"type": "text", "text": "2"}]}],
+    }
+    (prompt,) = read(row).prompts
+    assert tokenizer.decode(prompt.ids) == "<|user|>1+1<|assistant|>"
+    assert tokenizer.decode(prompt.completions["completion"].ids) == "2<|end|>"
+    assert prompt.content == CHAT
+
+
+def test_rows_that_hold_more_than_texts_are_bad(read):
+    image = {"prompt": [{"role": "user", "content": [{"type": "image"}]}], "completion": said("2")}
+    broken = {"prompt": "a\ud83d", "completion": "2"}
+    found = read(image, broken, GOOD, skip_bad=True)
+    assert found.bad.keys() == {1, 2}
+
+
+def test_a_reply_after_a_greeting_is_learnt(read, tokenizer):
+    (prompt,) = read({"prompt": [*said("hi"), *CHAT], "completion": said("2")}).prompts
+    assert tokenizer.decode(prompt.ids) == "<|assistant|>hi<|end|><|user|>1+1<|assistant|>"
+
+
+def test_two_replies_in_a_row_are_both_learnt(completed, tokenizer):
+    completion = completed(CHAT, [*said("2"), *said("or 3")])
+    assert tokenizer.decode(completion.ids) == "2<|end|><|assistant|>or 3<|end|>"
+
+
 # -- other columns -------------------------------------------------------------------------------
 
 
@@ -526,7 +605,7 @@ def test_a_column_that_is_read_has_the_type_of_its_format(read, column, value, e
 )
 def test_a_column_of_another_type_names_its_row(read, column, value, kind):
     good = {"prompt": "a", "completion": "b", column: 1 if column == "label" else 0.5}
-    with pytest.raises(DataError, match=rf"^row 2 of 'mine': '{column}' is .*, not {kind}$"):
+    with pytest.raises(DataError, match=rf"^row 2 of 'mine': '{column}' is .*, not {kind}; "):
         read(good, good | {column: value}, inputs=reading(column))
 
 

@@ -75,7 +75,7 @@ def test_functions_of_one_name_are_told_apart_by_what_the_user_wrote(tokenizer):
 
 def test_no_reward_at_all_demands_no_column(tokenizer):
     rewards = Rewards([], tokenizer, timeout=1)
-    rewards.check_columns([Prompt([1], "p")])
+    rewards.check(Prompt([1], "p"))
     assert rewards.rewards == []
 
 
@@ -355,34 +355,75 @@ def may_use_answer(prompts, completions, completion_ids, answer=None, *others, *
     return [0.0] * len(completions)
 
 
-def rows_with(*columns):
-    """Prompts, one for each set of columns."""
-    return [Prompt([1], "", dict.fromkeys(names, 1)) for names in columns]
+def row_with(*columns):
+    return Prompt([1], "", dict.fromkeys(columns, 1))
 
 
 @pytest.mark.parametrize("function", [needs_answer, needs_answer_by_keyword])
-def test_a_missing_column_is_named_with_the_row_and_what_it_has(tokenizer, function):
+def test_a_missing_column_is_named_with_what_the_row_has(tokenizer, function):
     rewards = Rewards([Reward("mine", function)], tokenizer, timeout=1)
-    with pytest.raises(DataError, match=r"'mine' needs a column 'answer'; row 1 has level, hint$"):
-        rewards.check_columns(rows_with(("level", "hint")))
-    with pytest.raises(DataError, match="row 2 has none besides prompt"):
-        rewards.check_columns(rows_with(("answer",), ()))
+    with pytest.raises(DataError, match=r"'mine' needs a column 'answer'; there is level, hint$"):
+        rewards.check(row_with("level", "hint"))
+    with pytest.raises(DataError, match="there is none besides prompt"):
+        rewards.check(row_with())
 
 
 def test_a_built_in_that_needs_a_column_says_so(tokenizer):
     rewards = Rewards([load_reward("exact")], tokenizer, timeout=1)
     with pytest.raises(DataError, match="'exact' needs a column 'answer'"):
-        rewards.check_columns(rows_with(("solution",)))
+        rewards.check(row_with("solution"))
 
 
 @pytest.mark.parametrize("function", [needs_answer, needs_answer_by_keyword])
 def test_a_column_that_is_there_is_not_missed(tokenizer, function):
     rewards = Rewards([Reward("mine", function)], tokenizer, timeout=1)
-    rewards.check_columns(rows_with(("level", "answer")))
+    rewards.check(row_with("level", "answer"))
 
 
 def test_what_a_function_can_do_without_is_not_demanded(tokenizer):
-    Rewards([Reward("mine", may_use_answer)], tokenizer, timeout=1).check_columns(rows_with(()))
+    Rewards([Reward("mine", may_use_answer)], tokenizer, timeout=1).check(row_with())
+
+
+def test_a_blank_that_a_function_cannot_take_is_refused_and_one_that_it_takes_is_not(tokenizer):
+    blank = Prompt([1], "", {"answer": ""})
+    exact = Rewards([load_reward("exact")], tokenizer, timeout=1)
+    exact.check(blank)
+    with pytest.raises(DataError, match=r"^'answer' is blank, and every reward returned None"):
+        exact.check(Prompt([1], "", {"answer": None}))
+    with pytest.raises(DataError, match=r"^'answer' is blank, and reward 'math' raised ValueErr"):
+        Rewards([load_reward("math")], tokenizer, timeout=1).check(blank)
+
+
+@pytest.mark.parametrize("spec", ["exact", "math"])
+def test_a_row_that_no_function_scores_for_its_null_is_refused(tokenizer, spec):
+    rewards = Rewards([load_reward(spec)], tokenizer, timeout=1)
+    with pytest.raises(DataError, match=r"^'answer' is blank, and every reward returned None"):
+        rewards.check(Prompt([1], "", {"answer": None}))
+
+
+def test_a_row_is_refused_if_a_function_cannot_take_its_null(tokenizer):
+    def longer(completions, answer):
+        return [float(len(c) > len(a)) for c, a in zip(completions, answer, strict=True)]
+
+    rewards = Rewards([Reward("longer", longer), Reward("mine", may_use_answer)], tokenizer, 1)
+    for _ in range(2):
+        with pytest.raises(
+            DataError, match=r"^'answer' is blank, and reward 'longer' raised TypeE"
+        ):
+            rewards.check(Prompt([1], "", {"answer": None}))
+    rewards.check(Prompt([1], "", {"answer": "ab"}))
+
+
+def test_a_row_may_have_a_null_that_another_reward_makes_up_for(tokenizer):
+    rewards = Rewards([load_reward("exact"), load_reward("length")], tokenizer, timeout=1)
+    rewards.check(Prompt([1], "", {"answer": None}))
+
+
+def test_no_completion_is_made_up_for_a_row_that_has_all(tokenizer):
+    def never(answer):
+        raise AssertionError
+
+    Rewards([Reward("never", never)], tokenizer, timeout=1).check(row_with("answer"))
 
 
 def test_built_in_rewards_add_up(tokenizer):

@@ -165,7 +165,12 @@ def test_a_missing_model_is_refused(setting, tmp_path):
 
 
 def test_a_prompt_that_leaves_no_room_in_the_context_is_refused(setting):
-    refused(setting, DataError, "row 1.*has 2 tokens, the limit is 1", max_prompt_length=1)
+    refused(
+        setting,
+        DataError,
+        "rows 1, 2: the prompt has 2 tokens, the limit is 1",
+        max_prompt_length=1,
+    )
     refused(setting, ConfigError, "attends to 512 tokens", max_completion_length=512)
 
 
@@ -274,6 +279,12 @@ def test_a_run_on_given_completions_has_a_held_out_loss_and_no_reward(offline, a
     assert last["eval/loss"] < first["eval/loss"]
     assert not [name for name in last if name.startswith(("reward/", "eval/score"))]
     assert {row["reward"] for row in rows(folder / "samples.jsonl")} == {None}
+
+
+def test_kto_finds_another_prompt_whatever_a_step_draws(offline):
+    folder = run("kto", **{**offline, "prompts_per_step": 1, "minibatches": 1, "steps": 4})
+    assert last_of(folder)["step"] == 4
+    assert len(rows(folder / "samples.jsonl")) == 2  # of a step
 
 
 def test_old_log_probs_that_no_ratio_needs_are_no_reason_to_speak_of_clipping(offline):

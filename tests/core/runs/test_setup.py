@@ -4,7 +4,7 @@ import math
 import pytest
 
 from anypo import compose
-from anypo.errors import ConfigError, DataError
+from anypo.errors import AnypoError, ConfigError, DataError
 from anypo.hooks.runtime import Runtime
 from anypo.runs.observer import Observer
 from anypo.runs.options import make_config
@@ -147,12 +147,51 @@ def test_held_out_texts_are_refused_where_they_have_no_loss_either(gathered):
 
 
 def test_held_out_rows_are_checked_for_the_columns_that_the_reward_needs(gathered):
-    with pytest.raises(DataError, match="reward 'exact' needs a column 'answer'; row 1 has"):
+    with pytest.raises(DataError, match=r"row 1 of .*: reward 'exact' needs a column 'answer'"):
         gathered("dpo", PAIR, held_out=[PAIR], reward=["exact"])
 
 
 def test_what_only_rows_to_learn_from_lack_is_not_demanded_of_them(gathered):
     assert gathered("sft", LABELLED, held_out=[ANSWERED], reward=["exact"]).prompts
+
+
+# -- bad rows ------------------------------------------------------------------------------------
+
+EMPTY = {**LABELLED, "completion": ""}
+
+
+def test_bad_rows_are_skipped_where_that_is_asked_for(gathered, notes):
+    found = gathered(
+        "sft", EMPTY, LABELLED, held_out=[LABELLED, EMPTY], bad_rows="skip", prompts_per_step=1
+    )
+    assert (len(found.prompts), len(found.held_out_rows), found.config.steps) == (1, 1, 1)
+    assert [note.partition(" of ")[0] for note in notes.notes] == ["row 1", "row 2"]
+    assert all(note.endswith("'completion' is empty; left out") for note in notes.notes)
+
+
+def test_bad_rows_are_an_error_if_nothing_is_said(gathered):
+    with pytest.raises(DataError, match=r"^row 1 of .*'completion' is empty; --bad-rows skip leav"):
+        gathered("sft", EMPTY, LABELLED)
+
+
+def test_rows_that_no_reward_scores_are_bad(gathered):
+    rows = [ANSWERED, {"prompt": "2="}, {**ANSWERED, "answer": None}]
+    with pytest.raises(DataError, match=r"^2 of 3 rows .*: row 2: reward 'exact' needs .*; row 3"):
+        gathered("grpo", *rows, reward=["exact"])
+    assert len(gathered("grpo", *rows, reward=["exact"], bad_rows="skip").prompts) == 1
+
+
+# -- what plugins refuse -------------------------------------------------------------------------
+
+OTHER = {**LABELLED, "prompt": "2="}
+
+
+def test_rows_that_a_plugin_can_do_nothing_with_are_refused_before_the_weights_load(gathered):
+    assert gathered("kto", LABELLED, OTHER, held_out=[OTHER, LABELLED])
+    with pytest.raises(AnypoError, match="need at least 2 different prompts"):
+        gathered("kto", LABELLED, LABELLED)
+    with pytest.raises(AnypoError, match="need at least 2 different prompts"):
+        gathered("kto", LABELLED, OTHER, held_out=[LABELLED])
 
 
 # -- rewards and steps ---------------------------------------------------------------------------
@@ -184,7 +223,7 @@ def test_rows_that_are_left_out_are_not_passed(gathered):
 
 
 def test_a_pair_that_becomes_two_rows_counts_as_two(gathered):
-    assert gathered("kto", PAIR, PAIR, prompts_per_step=2).config.steps == 2
+    assert gathered("kto", PAIR, {**PAIR, "prompt": "2="}, prompts_per_step=2).config.steps == 2
 
 
 def test_steps_that_are_given_stay(gathered):

@@ -198,6 +198,16 @@ def test_rows_of_the_same_prompt_are_not_mismatched_with_each_other():
         compose("kto").rollout([first, twin], None, None, {})
 
 
+def test_another_prompt_is_found_in_the_data_whatever_a_step_draws():
+    first, second, third = prompts()
+    twin = replace(first, completions={"completion": Completion([77])})
+    for drawn in ([first], [first, twin]):
+        samples = compose("kto").rollout(drawn, None, None, {}, [twin, first, third, second])
+        mismatched = [sample for sample in samples if sample.columns["label"] == 0]
+        assert [sample.completion_ids for sample in mismatched] == [[12]] * len(drawn)
+        assert [sample.prompt_ids for sample in mismatched] == [[1, 0]] * len(drawn)
+
+
 def test_metrics_are_the_implicit_rewards_of_good_and_bad_rows():
     batch = one_token_batch([1, -1, 1, 0], [1.0, 7.0, 4.0, 2.0])
     algorithm = compose("kto", knobs={"beta": 0.5})

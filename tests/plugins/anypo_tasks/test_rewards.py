@@ -124,8 +124,8 @@ def test_math_is_zero_for_a_number_that_cannot_be_parsed(completion):
 
 
 @pytest.mark.parametrize("answer", ["", " "])
-def test_math_refuses_an_answer_without_expression(answer):
-    with pytest.raises(ValueError, match=f"answer '{answer}' is no mathematical expression"):
+def test_math_refuses_an_empty_answer(answer):
+    with pytest.raises(ValueError, match=f"answer '{answer}' is empty"):
         score("math", "2", answer)
 
 

@@ -1,0 +1,42 @@
+"""What data sets hold for a text: a text, or messages whose content is text or parts of it."""
+
+from typing import Any
+
+from anypo.errors import DataError
+
+
+def as_texts(content: Any) -> Any:
+    """A prompt or completion whose messages hold texts where they held parts of text.
+
+    Raises:
+        DataError: A message holds a part of another kind, such as an image; or a text is broken.
+    """
+    if isinstance(content, list):
+        return [_as_text(message) for message in content]
+    return _sound(content) if isinstance(content, str) else content
+
+
+def _as_text(message: Any) -> Any:
+    if not isinstance(message, dict) or message.get("role") == "tool":
+        return message  # what a tool says may be an object, which the chat template renders
+    said = message.get("content")
+    parts = [said] if isinstance(said, dict) else said
+    text = "".join(map(_text, parts)) if isinstance(parts, list) else said
+    return {**message, "content": _sound(text)} if isinstance(text, str) else message
+
+
+def _text(part: Any) -> str:
+    kind = part.get("type") if isinstance(part, dict) else None
+    text = part.get("text") if kind == "text" else None
+    if not isinstance(text, str):
+        raise DataError(f"a message holds {part!r:.60}, and no part but texts can be read")
+    return text
+
+
+def _sound(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        place = text[max(0, error.start - 10) : error.end]
+        raise DataError(f"after {place!r} half a character is missing") from error
+    return text
