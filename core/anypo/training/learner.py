@@ -1,6 +1,7 @@
 """What is trained, what it is compared with, and how an optimizer step is made."""
 
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -44,12 +45,10 @@ class Learner:
         critic = None
         if "critic" in algorithm.requires:
             critic = Critic(model, shares_body=config.critic == "shared")
-        trained: list[dict[str, Any]] = [
-            {"params": [p for p in part.parameters() if p.requires_grad], "lr": lr}
-            for part, lr in ((model, config.learning_rate), (critic, config.critic_learning_rate))
-            if part is not None
-        ]
-        optimizer = torch.optim.AdamW(trained, weight_decay=config.weight_decay)
+        trained = _trained(model, config.learning_rate, config.weight_decay)
+        if critic is not None:
+            trained += _trained(critic, config.critic_learning_rate, config.weight_decay)
+        optimizer = torch.optim.AdamW(trained)
         self.model, self.critic, self.optimizer = distributed.prepare(model, critic, optimizer)
         # Not prepared: a prepared schedule would step once per process.
         self.schedule = get_scheduler(
@@ -179,3 +178,16 @@ class Learner:
                 "the rewards"
             )
         return norm
+
+
+def _trained(part: nn.Module, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
+    """What an optimizer is told of a model's weights: those of norms and biases never decay."""
+    groups: dict[float, list[Tensor]] = {}
+    for name, weight in part.named_parameters():
+        if weight.requires_grad:
+            decays = weight.dim() > 1 and not re.search("bias|norm", name.lower())
+            groups.setdefault(decays * weight_decay, []).append(weight)
+    return [
+        {"params": weights, "lr": learning_rate, "weight_decay": decay}
+        for decay, weights in groups.items()
+    ]
