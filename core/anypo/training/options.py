@@ -30,9 +30,7 @@ class OptimizerOptions(Options, panel="Optimizer"):
     schedule: Literal["linear", "cosine", "constant"] = Field(
         "linear", description="How it goes on after that."
     )
-    weight_decay: float = Field(
-        0.0, ge=0, description="Of AdamW; norms and biases are left alone."
-    )
+    weight_decay: float = Field(0.0, ge=0, description="Of AdamW; norms and biases are left alone.")
     max_grad_norm: float = Field(1.0, gt=0, description="Gradients are clipped to it.")
 
 
