@@ -373,7 +373,7 @@ def test_a_sampler_without_a_start_is_refused(install):
 @pytest.mark.parametrize("swap", [{"weight": "sft"}, {"clip": "ppo"}, {"advantage": "gfpo"}])
 def test_a_plugin_of_which_one_stage_is_taken_sets_no_option(swap):
     plain, swapped = (resolve(make_config({}), compose("grpo", **s), OWN) for s in ({}, swap))
-    assert swapped == plain
+    assert swapped.model_dump() == plain.model_dump()
 
 
 def test_a_plugin_of_which_one_stage_is_taken_sets_no_knob():
