@@ -179,6 +179,14 @@ class Algorithm:
             return rows_by_group(batch.group)
         return [[row] for row in range(len(batch))]
 
+    def units_by_weight(self, batch: Batch) -> tuple[list[list[int]], list[list[int]]]:
+        """The units of a weighed batch with a weight somewhere, and those without any."""
+        counts = torch.stack([w.any(-1) for w in batch.weights.values()]).any(0).tolist()
+        parts: tuple[list[list[int]], list[list[int]]] = [], []
+        for unit in self.units(batch):
+            parts[not any(counts[row] for row in unit)].append(unit)
+        return parts
+
     @property
     def options(self) -> dict[str, Any]:
         """The run options that suit it, whatever the task."""

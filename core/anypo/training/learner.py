@@ -139,8 +139,7 @@ class Learner:
 
     def _counting_units(self, batch: Batch) -> list[list[int]]:
         """The units with a weight somewhere: the others have no part in the loss."""
-        counting = torch.stack([w.any(-1) for w in batch.weights.values()]).any(0).tolist()
-        return [unit for unit in self.algorithm.units(batch) if any(counting[row] for row in unit)]
+        return self.algorithm.units_by_weight(batch)[0]
 
     def _score(self, model: PreTrainedModel, batch: Batch, critic: Critic | None) -> TokenScores:
         with self.runtime.autocast():

@@ -104,14 +104,18 @@ class Trainer:
         return Report(step, metrics, prompts, samples, missing)
 
     def _minibatches(self, batch: Batch, step: int) -> Iterator[Tensor]:
-        """Row indices of every optimizer step, shuffled anew in each epoch."""
-        units = self.learner.algorithm.units(batch)
+        """Row indices of every optimizer step, shuffled anew in each epoch.
+
+        Rows with and without a weight are dealt apart, so that every step has its share of both.
+        """
+        algorithm = self.learner.algorithm
+        counting, others = algorithm.units_by_weight(algorithm.weigh(batch))
+        steps = max(1, min(self.config.minibatches, len(counting)))
         random = torch.Generator().manual_seed(self._derived_seed(step, purpose=1))
         for _ in range(self.config.epochs):
-            order = torch.randperm(len(units), generator=random)
-            for part in order.tensor_split(min(self.config.minibatches, len(order))):
-                rows = sorted(row for unit in part.tolist() for row in units[unit])
-                yield torch.tensor(rows, device=batch.mask.device)
+            hands = [_dealt(units, steps, random) for units in (counting, others)]
+            for first, second in zip(*hands, strict=True):
+                yield torch.tensor(sorted(first + second), device=batch.mask.device)
 
     def _evaluate(self, step: int) -> dict[str, float]:
         metrics: dict[str, float] = {}
@@ -123,3 +127,9 @@ class Trainer:
     def _derived_seed(self, step: int, purpose: int) -> int:
         # Every phase draws from a stream of its own: evaluating more often changes no training.
         return (self.config.seed * 1_000_003 + step) * 3 + purpose
+
+
+def _dealt(units: list[list[int]], hands: int, random: torch.Generator) -> list[list[int]]:
+    """The rows of shuffled units in as many parts."""
+    parts = torch.randperm(len(units), generator=random).tensor_split(hands)
+    return [[row for unit in part.tolist() for row in units[unit]] for part in parts]

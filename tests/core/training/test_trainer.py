@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from anypo import Plugin, hookimpl
+from anypo import functional as F
 
 
 def metrics_of(trainer):
@@ -127,3 +128,38 @@ def test_a_sampler_without_log_probs_has_no_mismatch(model, make_trainer, script
     scripted.sample = lambda prompts, n: [replace(s, logprobs=None) for s in plain(prompts, n)]
     metrics = make_trainer(model).step(1).metrics
     assert not [name for name in metrics if name.startswith("mismatch")]
+
+
+# -- minibatches ---------------------------------------------------------------------------------
+
+
+class EveryThird(Plugin):
+    """Most rows have no weight, and stand in the batch for the sake of the others."""
+
+    @hookimpl
+    def weight(self, batch):
+        counts = batch.input_ids[:, 0] == 51
+        return F.per_completion_mean(batch.mask & counts.unsqueeze(-1))
+
+
+def minibatches(trainer, samples):
+    batch = trainer.learner.prepare(samples, {})
+    parts = list(trainer._minibatches(batch, step=1))
+    return batch, [part.tolist() for part in parts]
+
+
+def test_every_minibatch_has_its_share_of_the_rows_that_count(model, make_trainer, samples):
+    samples = [replace(s, prompt_ids=[50 + (i % 3)]) for i, s in enumerate(samples)]
+    trainer = make_trainer(model, "grpo", EveryThird, minibatches=4, epochs=5)
+    batch, parts = minibatches(trainer, samples)
+    counts = (batch.input_ids[:, 0] == 51).tolist()
+    assert [sum(counts[row] for row in part) for part in parts] == [1] * 20
+    assert [len(part) for part in parts] == [3] * 20
+    for epoch in range(5):
+        assert sorted(sum(parts[4 * epoch : 4 * epoch + 4], [])) == list(range(12))
+
+
+def test_there_are_no_more_minibatches_than_rows_that_count(model, make_trainer, samples):
+    samples = [replace(s, prompt_ids=[51 if i < 2 else 50]) for i, s in enumerate(samples)]
+    trainer = make_trainer(model, "grpo", EveryThird, minibatches=4)
+    assert [len(part) for part in minibatches(trainer, samples)[1]] == [6, 6]
