@@ -74,7 +74,7 @@ class Trainer:
             self.sampler.sync(self.learner.model)
             if self.config.ref_sync_every and step % self.config.ref_sync_every == 0:
                 self.learner.refresh_reference()
-        report.metrics |= meter.means() | sample_metrics(report.samples) | seconds
+        report.metrics |= meter.means() | seconds
         report.metrics["tokens_per_second"] = int(batch.lengths.sum()) / sum(seconds.values())
         return report
 
@@ -91,16 +91,23 @@ class Trainer:
         torch.manual_seed(self._derived_seed(step, purpose=0))
         prompts: list[Prompt] = []
         samples: list[Sample] = []
+        scored: list[Sample] = []  # also what the algorithm then drops
+
+        def scorer(prompts: Sequence[Prompt], samples: Sequence[Sample]) -> list[Sample]:
+            scored.extend(found := self.scorer(prompts, samples))
+            return found
+
         missing, rounds = self.config.prompts_per_step, 0
         while missing > 0 and rounds < self.config.max_rounds:
             drawn = self.prompts.draw(missing)
-            kept = self.learner.algorithm.rollout(drawn, self.sampler, self.scorer, self.state)
+            kept = self.learner.algorithm.rollout(drawn, self.sampler, scorer, self.state)
             samples += [replace(s, group=s.group + len(prompts)) for s in kept]
             missing -= len({sample.group for sample in kept})
             prompts += drawn
             rounds += 1
         kept_share = (self.config.prompts_per_step - missing) / len(prompts)
         metrics = {"rollout/rounds": float(rounds), "rollout/kept": kept_share}
+        metrics |= sample_metrics(scored or samples)
         return Report(step, metrics, prompts, samples, missing)
 
     def _minibatches(self, batch: Batch, step: int) -> Iterator[Tensor]:

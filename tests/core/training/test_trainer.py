@@ -83,6 +83,46 @@ def test_dropped_prompts_are_replaced_until_the_step_is_full(model, make_trainer
         assert sample.prompt_ids == report.prompts[sample.group].ids
 
 
+class KeepsShort(Plugin):
+    """Drops completions of more than two tokens."""
+
+    @hookimpl(wrapper=True)
+    def rollout(self):
+        """The short ones."""
+        samples = yield
+        return [sample for sample in samples if len(sample.completion_ids) <= 2]
+
+
+def test_rewards_and_lengths_are_those_of_all_that_was_scored(model, make_trainer):
+    report = make_trainer(model, "grpo", KeepsShort).step(1)
+    assert len(report.samples) == 6
+    assert report.metrics["reward/mean"] == 2.5
+    assert report.metrics["length/mean"] == 2.5
+
+
+def test_a_step_that_keeps_nothing_says_what_was_scored(model, make_trainer):
+    class DropsAll(Plugin):
+        @hookimpl(wrapper=True)
+        def rollout(self, prompts):
+            samples = yield
+            return samples if len(prompts) == 2 else []
+
+    report = make_trainer(model, "grpo", DropsAll).step(1)
+    assert report.samples == []
+    assert report.metrics["reward/mean"] == pytest.approx(2.5)
+
+
+def test_rewards_that_a_rollout_gives_by_itself_are_logged(model, make_trainer, scripted):
+    class Own(Plugin):
+        extends = ("grpo",)
+
+        @hookimpl
+        def rollout(self, prompts, sampler):
+            return [replace(s, reward=3.0, scores={"own": 3.0}) for s in sampler.sample(prompts, 2)]
+
+    assert make_trainer(model, Own).step(1).metrics["reward/own"] == 3
+
+
 def test_an_uneven_number_of_rows_still_makes_every_update(model, make_trainer, samples):
     trainer = make_trainer(model, minibatches=5)
     batch = trainer.learner.prepare(samples, {})
@@ -156,7 +196,7 @@ def test_every_minibatch_has_its_share_of_the_rows_that_count(model, make_traine
     assert [sum(counts[row] for row in part) for part in parts] == [1] * 20
     assert [len(part) for part in parts] == [3] * 20
     for epoch in range(5):
-        assert sorted(sum(parts[4 * epoch : 4 * epoch + 4], [])) == list(range(12))
+        assert sorted(row for part in parts[4 * epoch :][:4] for row in part) == list(range(12))
 
 
 def test_there_are_no_more_minibatches_than_rows_that_count(model, make_trainer, samples):
