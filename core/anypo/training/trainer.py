@@ -13,7 +13,7 @@ from torch import Tensor
 from anypo.data.stream import PromptStream
 from anypo.hooks.batch import Batch, Prompt, Sample
 from anypo.hooks.rollout import Scorer
-from anypo.hooks.specs import State
+from anypo.hooks.specs import NOTES, State
 from anypo.sampling.sampler import PolicySampler
 from anypo.training.learner import Learner
 from anypo.training.metrics import Meter, sample_metrics, timed
@@ -31,6 +31,7 @@ class Report:
     prompts: Sequence[Prompt] = ()
     samples: Sequence[Sample] = ()
     missing: int = 0  # prompts that the step lacks, because too many were dropped
+    notes: Sequence[str] = ()  # what plugins want said
 
 
 @dataclass
@@ -108,7 +109,7 @@ class Trainer:
         kept_share = (self.config.prompts_per_step - missing) / len(prompts)
         metrics = {"rollout/rounds": float(rounds), "rollout/kept": kept_share}
         metrics |= sample_metrics(scored or samples)
-        return Report(step, metrics, prompts, samples, missing)
+        return Report(step, metrics, prompts, samples, missing, self.state.pop(NOTES, ()))
 
     def _minibatches(self, batch: Batch, step: int) -> Iterator[Tensor]:
         """Row indices of every optimizer step, shuffled anew in each epoch.

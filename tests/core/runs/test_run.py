@@ -5,7 +5,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from anypo import Transformers, compose, run
+from anypo import Plugin, Transformers, compose, hookimpl, run
 from anypo.errors import ConfigError, DataError, ModelError, RewardError
 from anypo.models.load import has_scalar_head, load_config
 from anypo.rewards.load import load_reward
@@ -186,12 +186,36 @@ class Notes(Observer):
 
 def test_clipping_that_cannot_matter_is_said_once(setting, tmp_path):
     one, several = Notes(), Notes()
-    once = {**setting, "steps": 1, "minibatches": 1}
+    once = {**setting, "steps": 1, "minibatches": 1, "warmup_steps": 0}
     run("grpo", observer=one, **once)
     run("grpo", observer=several, **{**once, "output": str(tmp_path / "other"), "epochs": 2})
     assert len(one.notes) == 1
     assert "clipping has no effect" in one.notes[0]
     assert several.notes == []
+
+
+@pytest.mark.parametrize(("warmup_steps", "said"), [(2, False), (3, True), (10, True)])
+def test_a_warm_up_that_outlasts_the_run_is_said(setting, warmup_steps, said):
+    observer = Notes()
+    run("grpo", observer=observer, **setting, warmup_steps=warmup_steps, epochs=2)
+    told = [f"rises for {warmup_steps} steps, but the run has 3" in note for note in observer.notes]
+    assert told == [True] * said
+
+
+class Talks(Plugin):
+    """Has something to say."""
+
+    @hookimpl(wrapper=True)
+    def rollout(self, state):
+        """As below."""
+        state.setdefault("notes", []).extend(["it rains", "it pours"])
+        return (yield)
+
+
+def test_what_a_plugin_notes_is_said_once(setting):
+    observer = Notes()
+    run(compose("grpo", Talks), observer=observer, **setting, warmup_steps=0, epochs=2)
+    assert observer.notes == ["it rains", "it pours"]
 
 
 @pytest.mark.parametrize(
@@ -271,7 +295,7 @@ def test_a_run_on_given_completions_has_a_held_out_loss_and_no_reward(offline, a
 
 def test_old_log_probs_that_no_ratio_needs_are_no_reason_to_speak_of_clipping(offline):
     observer = Notes()
-    run("kto", observer=observer, **offline, minibatches=1)
+    run("kto", observer=observer, **offline, minibatches=1, warmup_steps=0)
     assert observer.notes == []
 
 
