@@ -38,6 +38,11 @@ class Loss:
     terms: dict[str, Float[Tensor, ""]]  # by name, detached; `policy` is the negated gain
     metrics: Metrics
 
+    def plus(self, name: str, term: Float[Tensor, ""]) -> "Loss":
+        """The loss with one more term."""
+        terms = {**self.terms, name: self.terms.get(name, 0) + term.detach()}
+        return Loss(self.total + term, terms, self.metrics)
+
 
 class Algorithm:
     """A composed algorithm. Make one with `anypo.compose`.
