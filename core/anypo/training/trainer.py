@@ -53,6 +53,7 @@ class Trainer:
         steps = self.config.steps or 1
         for step in range(1, steps + 1):
             report = self.step(step)
+            report.notes = self.state.pop(NOTES, ())
             if step % self.config.eval_every == 0 or step == steps:
                 report.metrics |= self._evaluate(step)
             yield report
@@ -109,7 +110,7 @@ class Trainer:
         kept_share = (self.config.prompts_per_step - missing) / len(prompts)
         metrics = {"rollout/rounds": float(rounds), "rollout/kept": kept_share}
         metrics |= sample_metrics(scored or samples)
-        return Report(step, metrics, prompts, samples, missing, self.state.pop(NOTES, ()))
+        return Report(step, metrics, prompts, samples, missing)
 
     def _minibatches(self, batch: Batch, step: int) -> Iterator[Tensor]:
         """Row indices of every optimizer step, shuffled anew in each epoch.

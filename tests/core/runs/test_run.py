@@ -202,13 +202,24 @@ def test_a_warm_up_that_outlasts_the_run_is_said(setting, warmup_steps, said):
     assert told == [True] * said
 
 
+def test_balancing_a_model_without_experts_is_refused(setting):
+    refused(setting, ConfigError, "router_loss is set, but .* has no experts", router_loss=0.1)
+    assert not Path(setting["output"]).exists()
+
+
 class Talks(Plugin):
     """Has something to say."""
 
     @hookimpl(wrapper=True)
     def rollout(self, state):
         """As below."""
-        state.setdefault("notes", []).extend(["it rains", "it pours"])
+        state.setdefault("notes", []).append("it rains")
+        return (yield)
+
+    @hookimpl(wrapper=True)
+    def advantage(self, state):
+        """As below."""
+        state.setdefault("notes", []).append("it pours")
         return (yield)
 
 
