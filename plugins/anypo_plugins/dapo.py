@@ -3,15 +3,15 @@
 Source: Yu et al. 2025, arXiv:2503.14476, section 3.
 """
 
-import math
 from collections import defaultdict
 from dataclasses import replace
+from math import isnan
 from typing import ClassVar
 
 from pydantic import Field
 
 import anypo.functional as F
-from anypo import Plugin, hookimpl
+from anypo import AnypoError, Plugin, hookimpl
 from anypo_plugins.grpo import GRPO
 
 
@@ -26,6 +26,9 @@ class DAPO(Plugin):
     filter_groups: bool = Field(
         True, description="Drop the groups whose raw scores are all equal (dynamic sampling)."
     )
+    filter_by: str | None = Field(
+        None, description="The reward whose scores these are; else they are the sums of all."
+    )
     overlong_cache: int = Field(
         0, ge=0, description="Length of the ramp to full punishment at the limit (L_c); 0: none."
     )
@@ -34,14 +37,14 @@ class DAPO(Plugin):
     )
 
     @hookimpl(wrapper=True)
-    def rollout(self, sampler):
+    def rollout(self, sampler, state):
         """Groups of unequal scores; r_i + clip((L_max - L_c - |y_i|) / L_c, -1, 0).
 
         Groups are judged by raw scores: shaped rewards differ even where all answers are wrong.
         """
         samples = yield
         if self.filter_groups:
-            samples = _unequal_groups(samples)
+            samples = self._unequal_groups(samples, state)
         if self.overlong_cache:
             start = sampler.max_completion_length - self.overlong_cache
             samples = [_punished(s, start, self.overlong_cache) for s in samples]
@@ -54,23 +57,57 @@ class DAPO(Plugin):
         """1 / sum_i |y_i|: every token of the batch counts the same; [N, T]."""
         return F.token_mean(batch.mask)
 
+    def _unequal_groups(self, samples, state):
+        groups = defaultdict(list)
+        for sample in samples:
+            groups[sample.group].append(sample)
+        kept = {name: group for name, group in groups.items() if self._differ(group)}
+        if self.filter_by is None and (hidden := _hidden(samples, list(kept.values()))):
+            state.setdefault("notes", []).append(
+                f"most of the groups that filter_groups keeps agree in '{hidden}' and differ in "
+                f"another reward alone: --filter-by {hidden} drops them"
+            )
+        return [sample for sample in samples if sample.group in kept]
+
+    def _differ(self, group):
+        if self.filter_by is None:
+            return _spread([_raw_score(sample) for sample in group]) > F.EQUAL_REWARDS
+        if self.filter_by not in group[0].scores:
+            raise AnypoError(
+                f"filter_by names '{self.filter_by}', but the rewards of the run are "
+                f"{', '.join(group[0].scores)}"
+            )
+        return _spread(_scores(group, self.filter_by)) > F.EQUAL_REWARDS
+
 
 def _punished(sample, start, cache):
     punishment = min(0.0, max(-1.0, (start - len(sample.completion_ids)) / cache))
     return replace(sample, reward=sample.reward + punishment)
 
 
-def _unequal_groups(samples):
-    scores = defaultdict(list)
-    for sample in samples:
-        scores[sample.group].append(_raw_score(sample))
-    return [s for s in samples if max(scores[s.group]) - min(scores[s.group]) > F.EQUAL_REWARDS]
-
-
 def _raw_score(sample):
-    weights = sample.score_weights
-    scores = {name: score for name, score in sample.scores.items() if not math.isnan(score)}
-    return sum(weights.get(name, 1.0) * score for name, score in scores.items())
+    applying = [(name, score) for name, score in sample.scores.items() if not isnan(score)]
+    return sum(sample.score_weights.get(name, 1.0) * score for name, score in applying)
+
+
+def _hidden(samples, kept):
+    """The reward of two scores in which most groups agree, and of more scores another differs."""
+    scores = {name: set(_scores(samples, name)) for name in samples[0].scores}
+    binary = [name for name, seen in scores.items() if len(seen) <= 2]
+    agree = [group for group in kept if not any(_spread(_scores(group, name)) for name in binary)]
+    if 2 * len(agree) > len(kept) and 0 < len(binary) < len(scores):
+        return max(binary, key=lambda name: len(scores[name]))
+    return None
+
+
+def _scores(group, name):
+    """Those of a reward that apply."""
+    scores = (sample.scores[name] for sample in group)
+    return [score for score in scores if not isnan(score)]
+
+
+def _spread(scores):
+    return max(scores, default=0.0) - min(scores, default=0.0)
 
 
 def _nothing(sample):

@@ -12,7 +12,7 @@ import anypo.functional as F
 from anypo import Plugin, hookimpl
 from anypo_plugins.grpo import GRPO
 
-ROUNDING = 1e-4  # by which a reward and the sum of its scores may differ unshaped
+ROUNDING = 1e-6  # share of its scores' sizes by which a reward may differ from their sum unshaped
 
 
 class GDPO(Plugin):
@@ -32,14 +32,16 @@ class GDPO(Plugin):
         A reward that does not apply to a row is 0 there and absent from its statistics. What
         shaping added to the sum of the scores counts as one more reward.
         """
-        advantages, shaping = torch.zeros_like(batch.rewards), batch.rewards
+        advantages, shaping = torch.zeros_like(batch.rewards), batch.rewards.double()
+        size = torch.zeros_like(shaping)
         for name, scores in batch.scores.items():
             weight, applies = batch.score_weights[name], ~scores.isnan()
-            shaping = shaping - weight * scores.nan_to_num()
+            part = weight * scores.double().nan_to_num()
+            shaping, size = shaping - part, size + part.abs()
             advantages[applies] += weight * F.group_standardize(
                 scores[applies], batch.group[applies]
             )
-        shaping = torch.where(shaping.abs() > ROUNDING, shaping, 0)
+        shaping = torch.where(shaping.abs() > ROUNDING * size, shaping, 0).to(advantages.dtype)
         advantages = advantages + F.group_standardize(shaping, batch.group)
         if self.batch_normalize:
             return F.group_standardize(advantages, torch.zeros_like(batch.group))

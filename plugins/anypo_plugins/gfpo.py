@@ -3,7 +3,7 @@
 Source: Shrivastava et al. 2025, arXiv:2508.09726, equation 2.
 """
 
-from functools import cache
+from functools import cached_property
 from typing import ClassVar
 
 import torch
@@ -80,11 +80,15 @@ class GFPO(Plugin):
 
     def _best(self, rewards, lengths, k):
         """The k rows of highest score; of equals the shorter, the better rewarded, the earlier."""
-        scores = torch.as_tensor(load_metric(self.metric)(rewards, lengths))
+        scores = torch.as_tensor(self._metric(rewards, lengths))
         if scores.shape != rewards.shape or scores.isnan().any():
             raise ValueError(f"metric '{self.metric}' gave {scores}, not {len(rewards)} numbers")
         order = list(zip((-scores).tolist(), lengths.tolist(), (-rewards).tolist(), strict=True))
         return sorted(range(len(order)), key=order.__getitem__)[:k]
+
+    @cached_property
+    def _metric(self):
+        return load_metric(self.metric)
 
     @field_validator("metric")
     @classmethod
@@ -117,7 +121,6 @@ def shortest(rewards, lengths):
 METRICS = {"token_efficiency": token_efficiency, "shortest": shortest}
 
 
-@cache
 def load_metric(spec):
     """The metric of that name, or the function that file.py:name stands for."""
     if spec not in METRICS and ":" not in spec:

@@ -27,7 +27,9 @@ class PPO(Plugin):
         None, gt=0, description="Nats per completion that kl_coef adapts to; None: it stays."
     )
     kl_horizon: int = Field(
-        10_000, ge=1, description="Completions over which kl_coef adapts by at most 20 %."
+        10_000,
+        ge=1,
+        description="Completions, or a rollout, over which kl_coef adapts by at most 20 %.",
     )
     gamma: float = Field(1.0, ge=0, le=1, description="Discount per token.")
     lam: float = Field(0.95, ge=0, le=1, description="GAE: 0 trusts the critic, 1 the rewards.")
@@ -90,7 +92,7 @@ class PPO(Plugin):
         kl_coef = state.get("kl_coef", self.kl_coef)
         kl = float((batch.old_logprobs - batch.ref_logprobs).sum(-1).mean())
         error = min(max(kl / self.kl_target - 1, -0.2), 0.2)
-        state["kl_coef"] = kl_coef * (1 + error * len(batch) / self.kl_horizon)
+        state["kl_coef"] = kl_coef * (1 + error * min(len(batch) / self.kl_horizon, 1))
         return kl_coef
 
 

@@ -38,6 +38,11 @@ class Loss:
     terms: dict[str, Float[Tensor, ""]]  # by name, detached; `policy` is the negated gain
     metrics: Metrics
 
+    def plus(self, name: str, term: Float[Tensor, ""]) -> "Loss":
+        """The loss with one more term."""
+        terms = {**self.terms, name: self.terms.get(name, 0) + term.detach()}
+        return Loss(self.total + term, terms, self.metrics)
+
 
 class Algorithm:
     """A composed algorithm. Make one with `anypo.compose`.
@@ -60,6 +65,7 @@ class Algorithm:
         self.loss_requires = findings.loss_requires
         self.active_knobs = findings.active_knobs
         left_out = {"regularizer": findings.overridden}
+        self._replaced = frozenset[str]().union(*findings.overridden.values())
         self.calls = Calls(self.name, self.layers, build(self.layers, knobs), left_out)
 
     def knowing(self, findings: Findings) -> "Algorithm":
@@ -126,7 +132,7 @@ class Algorithm:
         """
         logprobs = F.masked(logprobs, batch.mask)
         values = None if values is None else F.masked(values, batch.mask)
-        entropy = None if entropy is None else F.masked(entropy, batch.mask)
+        entropy = None if entropy is None else self._guarded(F.masked(entropy, batch.mask))
         log_ratio = self.log_ratio(logprobs, batch)
         advantages = _like(log_ratio, batch)
         gain = self._per_token_or_row(
@@ -184,6 +190,14 @@ class Algorithm:
             return rows_by_group(batch.group)
         return [[row] for row in range(len(batch))]
 
+    def units_by_weight(self, batch: Batch) -> tuple[list[list[int]], list[list[int]]]:
+        """The units of a weighed batch with a weight somewhere, and those without any."""
+        counts = torch.stack([w.any(-1) for w in batch.weights.values()]).any(0).tolist()
+        parts: tuple[list[list[int]], list[list[int]]] = [], []
+        for unit in self.units(batch):
+            parts[not any(counts[row] for row in unit)].append(unit)
+        return parts
+
     @property
     def options(self) -> dict[str, Any]:
         """The run options that suit it, whatever the task."""
@@ -201,6 +215,10 @@ class Algorithm:
 
     def _penalties(self, batch: Batch, **arguments: Tensor | None) -> dict[str, Tensor]:
         penalties = self._merged("regularizer", batch=batch, **arguments)
+        if not self._replaced <= penalties.keys():  # as they were on the made-up batch
+            with self.calls.leaving_out("regularizer", ()):
+                penalties = self._merged("regularizer", batch=batch, **arguments)
+        penalties = {name: x for name, x in penalties.items() if x is not None}
         if "policy" in penalties:
             answers = self.calls.one_by_one("regularizer", batch=batch, **arguments)
             who = [label for label, answer in answers.items() if "policy" in (answer or {})]
@@ -222,6 +240,8 @@ class Algorithm:
         with recorded_knobs():  # of no account: a knob that only a metric reads changes nothing
             answers = self._merged("metrics", batch=batch, **detached)
         for name, x in answers.items():
+            if x is None:
+                continue
             self._expect("metrics", name, x, (n, t), (n, 1), (n,))
             known = ~x.isnan() & (batch.mask if x.shape == (n, t) else True)
             metrics[name] = (torch.where(known, x, 0).sum(), known.sum())
@@ -234,7 +254,22 @@ class Algorithm:
             if not isinstance(answer, dict):
                 raise PluginError(f"{self.blame(stage)} returned {answer!r:.60}, no dict")
             merged |= answer
-        return {name: x for name, x in merged.items() if x is not None}
+        return merged
+
+    def _guarded(self, entropy: Tensor) -> Tensor:
+        """The entropy; where it is not required, and so a constant, nothing may learn from it."""
+        if entropy.requires_grad or "entropy" in self.requires:
+            return entropy
+
+        def refuse(_: Tensor) -> None:
+            raise PluginError(
+                f"{self.blame('regularizer')} pays for the entropy in some batches only, where it "
+                "is a constant: name 'entropy' in its `requires` hook"
+            )
+
+        guarded = entropy.detach().requires_grad_()
+        guarded.register_hook(refuse)
+        return guarded
 
     def _expect(self, stage: str, name: str, x: Any, *shapes: tuple[int, ...]) -> None:
         if isinstance(x, Tensor) and tuple(x.shape) in shapes:

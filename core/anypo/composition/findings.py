@@ -1,5 +1,6 @@
 """What only a trial can tell of an algorithm."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from anypo.hooks.rollout import Inputs
@@ -14,7 +15,8 @@ class Findings:
     loss_requires: frozenset[str] = frozenset()  # what `ratio`, `clip` or a penalty needs
     active_knobs: frozenset[str] = frozenset()  # those that some active stage reads
     silent: frozenset[str] = frozenset()  # plugins without a penalty of their own in the end
-    overridden: frozenset[str] = frozenset()  # those of them whose penalties others replace
+    overridden: Mapping[str, frozenset[str]] = field(default_factory=dict)  # those of them whose
+    # penalties others replace, with the names of these
 
     @property
     def requires(self) -> frozenset[str]:

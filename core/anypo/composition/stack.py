@@ -127,9 +127,12 @@ class Stack:
     layers: tuple[Layer, ...]
 
     def preferred(self, wish: str, task: str | None = None) -> dict[str, Any]:
-        """Their `options`, or `task_options` or `task_knobs` of a task; the topmost one wins."""
+        """Their `options`, or `task_options` or `task_knobs` of a task; the topmost one wins.
+
+        A plugin of which only one stage was taken has no say in the rest of the run.
+        """
         merged: dict[str, Any] = {}
-        for layer in self.layers:
+        for layer in (layer for layer in self.layers if layer.stage is None):
             wishes = getattr(layer.source, wish, {})
             merged |= wishes if task is None else wishes.get(task, {})
         return merged

@@ -37,6 +37,16 @@ class SyntheticSampler:
         )
 
 
+class SyntheticScores(dict[str, float]):
+    """Has a score by every name: what the rewards of a run are called is not known yet."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+    def __missing__(self, name: str) -> float:
+        return self["synthetic"]
+
+
 class SyntheticScorer:
     """Rewards 1 and 0 in turn, so that no group agrees, and some steps."""
 
@@ -51,7 +61,7 @@ class SyntheticScorer:
     def scored(self, sample: Sample, i: int) -> Sample:
         """The i-th sample with its reward."""
         reward = float(i % 2)
-        return replace(sample, reward=reward, scores={"synthetic": reward})
+        return replace(sample, reward=reward, scores=SyntheticScores(synthetic=reward))
 
     def step_reward(self, i: int, step: int) -> float:
         """The reward of a step of the i-th sample."""

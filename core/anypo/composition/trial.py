@@ -96,39 +96,58 @@ def _try_rollout(algorithm: Algorithm) -> tuple[list[Sample], Inputs]:
 
 def _try_loss(
     algorithm: Algorithm, batch: Batch, reads: set[str]
-) -> tuple[frozenset[str], frozenset[str]]:
+) -> tuple[frozenset[str], dict[str, frozenset[str]]]:
     """Check the loss of a batch that notes what is read of it; the silent and the overridden."""
     random = torch.Generator().manual_seed(1)
     names = ("logprobs", "values", "entropy")
     leaves = {name: _random(batch, random).requires_grad_() for name in names}
-    silent, overridden = _idle_regularizers(algorithm, batch, leaves)
+    parts = [
+        (batch.rows(rows), {name: leaf[rows] for name, leaf in leaves.items()})
+        for rows in _parts(algorithm, batch)
+    ]
+    silent, overridden = _idle_regularizers(algorithm, parts)
     reads.clear()  # what an overridden one read has no effect
     with algorithm.calls.leaving_out("regularizer", overridden):
-        loss = algorithm.loss(batch=batch, **leaves)
+        losses = [algorithm.loss(batch=part, **given) for part, given in parts]
     log_ratio = algorithm.log_ratio(leaves["logprobs"], batch)
     if log_ratio.shape[-1] == 1:
         _check_sequence_ratio(algorithm, batch)
-    _check_gradient(algorithm, loss, leaves, "clip" if log_ratio.requires_grad else "ratio")
+    _check_gradient(algorithm, losses, leaves, "clip" if log_ratio.requires_grad else "ratio")
     # Gradient flows through nothing else, so a term that reaches them is a term that needs them.
     reads |= {name for name in ("values", "entropy") if leaves[name].grad is not None}
     return silent, overridden
 
 
+def _parts(algorithm: Algorithm, batch: Batch) -> list[Tensor]:
+    """All rows; and apart those that were truncated and the others, as other batches have them."""
+    kinds: tuple[list[int], list[int]] = [], []
+    for unit in algorithm.units(batch):
+        kinds[bool(batch.tensors["truncated"][unit].any())].extend(unit)
+    every = torch.arange(len(batch))
+    return [every, *map(torch.tensor, kinds)] if all(kinds) else [every]
+
+
 def _idle_regularizers(
-    algorithm: Algorithm, batch: Batch, leaves: dict[str, Tensor]
-) -> tuple[frozenset[str], frozenset[str]]:
+    algorithm: Algorithm, parts: list[tuple[Batch, dict[str, Tensor]]]
+) -> tuple[frozenset[str], dict[str, frozenset[str]]]:
     """The plugins that add no penalty, and those of them whose every penalty others replace."""
     with recorded_knobs():  # a record of its own, which is thrown away
-        algorithm.loss(batch=batch, **leaves)  # blames the plugin if an answer is wrong
-        penalties = algorithm.calls.one_by_one("regularizer", batch=batch, **leaves)
-    taken, overridden = set[str](), set[str]()
-    for plugin, penalty in penalties.items():  # from the top of the stack
-        names = set[str](penalty or {})
-        if names and names <= taken:
-            overridden.add(plugin)
-        taken |= names
-    idle = {plugin for plugin, penalty in penalties.items() if penalty is None}
-    return frozenset(idle | overridden), frozenset(overridden)
+        whole, leaves = parts[0]
+        algorithm.loss(batch=whole, **leaves)  # blames the plugin if an answer is wrong
+        answers = [
+            algorithm.calls.one_by_one("regularizer", batch=part, **given) for part, given in parts
+        ]
+    said, heard = dict[str, set[str]](), set[str]()
+    for penalties in answers:
+        taken = set[str]()
+        for plugin, penalty in penalties.items():  # from the top of the stack
+            names = set[str](penalty or {})
+            if names - taken or (penalty is not None and not names):
+                heard.add(plugin)
+            said.setdefault(plugin, set()).update(names)
+            taken |= names
+    idle = said.keys() - heard
+    return frozenset(idle), {plugin: frozenset(said[plugin]) for plugin in idle if said[plugin]}
 
 
 def _spied(samples: list[Sample]) -> tuple[Batch, set[str]]:
@@ -181,13 +200,16 @@ def _check_sequence_ratio(algorithm: Algorithm, batch: Batch) -> None:
 
 
 def _check_gradient(
-    algorithm: Algorithm, loss: Loss, leaves: dict[str, Tensor], suspect: str
+    algorithm: Algorithm, losses: list[Loss], leaves: dict[str, Tensor], suspect: str
 ) -> None:
-    if not loss.total.isfinite():
-        raise PluginError(f"the loss of {algorithm.name} is {loss.total.item()} on a made-up batch")
-    if loss.total.requires_grad:
-        loss.total.backward()
-    if "clip/fraction" not in loss.metrics or leaves["logprobs"].grad is None:
+    """Of the whole made-up batch, and of parts of it."""
+    for loss in losses:
+        if not loss.total.isfinite():
+            came = loss.total.item()
+            raise PluginError(f"the loss of {algorithm.name} is {came} on a made-up batch")
+        if loss.total.requires_grad:
+            loss.total.backward()
+    if "clip/fraction" not in losses[0].metrics or leaves["logprobs"].grad is None:
         raise PluginError(
             f"{algorithm.blame(suspect)}: no gradient reaches the log-probs; is it detached?"
         )

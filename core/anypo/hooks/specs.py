@@ -30,7 +30,8 @@ from anypo.hooks.rollout import Sampler, Scorer
 hookspec = pluggy.HookspecMarker("anypo")
 hookimpl = pluggy.HookimplMarker("anypo")
 
-State = dict[str, Any]
+State = dict[str, Any]  # what plugins remember from step to step
+NOTES = "notes"  # of the state: a list of sentences, each of which the user is told once
 
 
 class Hooks(Protocol):

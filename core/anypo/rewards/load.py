@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from anypo.errors import ConfigError, PluginError, RewardError, nearest
 from anypo.hooks import registry
@@ -28,19 +28,17 @@ def load_reward(spec: str, runtime: Runtime | None = None) -> Reward:
     """The reward that a specification names.
 
     That is `NAME` or `NAME:ARGUMENT` of one that is installed, `file.py:function`,
-    `package.module:function`, or a model directory or hub name; `=WEIGHT` may follow.
+    `package.module:function`, or a model directory or hub name. `=WEIGHT` may follow all of them
+    but an argument, which may end so itself: there it follows the name, as in
+    `regex=0.5:PATTERN`.
 
     Raises:
         RewardError: It cannot be imported or is not callable, or the model scores no texts.
         PluginError: It is disabled or broken, or several distributions offer it.
     """
-    source, weight = _split_weight(spec)
     if found := installed_reward(spec):
-        entry, argument = found
-        function = entry.make(argument)
-        if not callable(function):
-            raise PluginError(f"{entry} makes {function!r:.60}, which is no function")
-        return Reward(entry.name, function, weight, source)
+        return _made(found)
+    source, weight = _split_weight(spec)
     if source and (Path(source).is_dir() or ("/" in source and ":" not in source)):
         if not Path(source).exists() and Path(source).parent.is_dir():
             raise RewardError(f"there is no model directory '{source}' to score with")
@@ -58,21 +56,39 @@ def load_reward(spec: str, runtime: Runtime | None = None) -> Reward:
     return Reward(source.rpartition(":")[2], function, weight, source)
 
 
-def installed_reward(spec: str) -> tuple[registry.Entry, str] | None:
-    """The installed reward that is named, by `NAME` or `DISTRIBUTION:NAME`, and its argument."""
-    first, _, rest = _split_weight(spec)[0].partition(":")
-    second, _, argument = rest.partition(":")
-    if "." in first:  # the user's own file.py or package.module
-        return None
-    for name, following in ((first, rest), (f"{first}:{second}", argument)):
+class Named(NamedTuple):
+    """An installed reward as a specification names it."""
+
+    name: str  # `NAME` or `DISTRIBUTION:NAME`
+    entry: registry.Entry
+    weight: float
+    argument: str
+
+
+def installed_reward(spec: str) -> Named | None:
+    """The installed reward that a specification names, if it names one."""
+    parts = spec.split(":")
+    for size in (1, 2):
+        name, weight = _split_weight(":".join(parts[:size]))
+        if "." in name:  # the user's own file.py or package.module
+            return None
         if registry.knows(name, "reward"):
-            return registry.find(name, "reward"), following
+            entry = registry.find(name, "reward")
+            return Named(name, entry, weight, ":".join(parts[size:]))
     return None
+
+
+def _made(reward: Named) -> Reward:
+    function = reward.entry.make(reward.argument)
+    if not callable(function):
+        raise PluginError(f"{reward.entry} makes {function!r:.60}, which is no function")
+    source = f"{reward.name}:{reward.argument}" if reward.argument else reward.name
+    return Reward(reward.entry.name, function, reward.weight, source)
 
 
 def _split_weight(spec: str) -> tuple[str, float]:
     source, separator, weight = spec.rpartition("=")
-    with suppress(ValueError):  # the `=` belongs to the name or argument
+    with suppress(ValueError):  # the `=` belongs to the name
         if separator and math.isfinite(float(weight)):
             return source, float(weight)
     return spec, 1.0

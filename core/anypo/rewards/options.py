@@ -11,6 +11,7 @@ class RewardOptions(Options, panel="Rewards and evaluation"):
     reward: list[str] = Field(
         [],
         description="NAME, NAME:ARGUMENT, file.py:function, module:function or a model that scores "
-        "texts; =WEIGHT may follow. Repeat it to add rewards up.",
+        "texts; =WEIGHT may follow all but an ARGUMENT: NAME=WEIGHT:ARGUMENT. Repeat it to add "
+        "rewards up.",
     )
     reward_timeout: float = Field(60.0, ge=0, description="Seconds per call; 0: no limit.")

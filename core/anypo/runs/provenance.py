@@ -60,7 +60,7 @@ def _plugin(position: int, layer: Layer, algorithm: Algorithm) -> dict[str, Any]
 
 def _named(config: RunConfig) -> list[registry.Entry]:
     """The plugins that options name."""
-    rewards = [found[0] for spec in config.reward if (found := installed_reward(spec))]
+    rewards = [found.entry for spec in config.reward if (found := installed_reward(spec))]
     needs_task = config.model is None or config.data is None
     task = [registry.find(config.task, "task")] if needs_task else []
     return [registry.find(config.sampler, "sampler"), *rewards, *task]

@@ -1,5 +1,6 @@
 """Run an algorithm: check everything that can be checked, load, train, write it down."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,12 @@ def train(algorithm: Algorithm, config: RunConfig, observer: Observer) -> Path:
             "(--minibatches or --epochs above 1 make it matter)"
         )
     setup = set_up(algorithm, config, task, distributed.runtime, observer)
+    if setup.config.warmup_steps >= (setup.config.steps or 1):
+        observer.note(
+            f"the learning rate rises for {config.warmup_steps} steps, but the run has "
+            f"{setup.config.steps}: it never gets as far as learning_rate (--warmup-steps says how "
+            "long it rises)"
+        )
     trainer = make_trainer(algorithm, setup, distributed)
     directory.begin(_recipe(algorithm, setup.config), describe(algorithm, setup.config))
     with sensible_threads(trainer.learner.model):
@@ -69,15 +76,16 @@ def train(algorithm: Algorithm, config: RunConfig, observer: Observer) -> Path:
 def _train(trainer: Trainer, setup: Setup, directory: RunDirectory, observer: Observer) -> None:
     """Train and write down every step; whatever happens, the model trained so far is saved."""
     config, tokenizer = setup.config, setup.tokenizer
-    done, told = 0, False
+    done, told = 0, set[str]()
     observer.started(config.steps or 1)
     try:
         for report in trainer.train():
             done = report.step
             directory.write(report, tokenizer)
-            if report.missing and not told:
-                observer.note(_shortage(report, config))
-                told = True
+            for topic, text in _worth_saying(report, config):
+                if topic not in told:
+                    told.add(topic)
+                    observer.note(text)
             observer.reported(report)
             if done and config.save_every and done % config.save_every == 0:
                 directory.checkpoint(done, trainer, tokenizer)
@@ -95,12 +103,17 @@ def _train(trainer: Trainer, setup: Setup, directory: RunDirectory, observer: Ob
     directory.save(trainer.learner.model, tokenizer)
 
 
-def _shortage(report: Report, config: RunConfig) -> str:
-    return (
-        f"step {report.step} kept {config.prompts_per_step - report.missing} of "
-        f"{config.prompts_per_step} prompts in {config.max_rounds} rounds and trained on those; "
-        "so may later steps (--max-rounds allows more)"
-    )
+def _worth_saying(report: Report, config: RunConfig) -> Iterator[tuple[str, str]]:
+    """What a step gives to say: what it is about, which is said once, and the sentence."""
+    if report.missing:
+        kept = config.prompts_per_step - report.missing
+        yield (
+            "missing",
+            f"step {report.step} kept {kept} of {config.prompts_per_step} prompts in "
+            f"{config.max_rounds} rounds and trained on those; so may later steps (--max-rounds "
+            "allows more)",
+        )
+    yield from zip(report.notes, report.notes, strict=True)
 
 
 def _recipe(algorithm: Algorithm, config: RunConfig) -> Recipe:

@@ -1,7 +1,9 @@
 """What is trained, what it is compared with, and how an optimizer step is made."""
 
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -18,6 +20,7 @@ from anypo.models.critic import Critic
 from anypo.models.forward import TokenScores, score_tokens
 from anypo.models.load import frozen_copy
 from anypo.models.micro_batches import micro_batches
+from anypo.models.router import recorded_balance, router_coefficient
 from anypo.training.distributed import Distributed
 from anypo.training.metrics import Meter
 from anypo.training.options import LearnerOptions
@@ -44,12 +47,11 @@ class Learner:
         critic = None
         if "critic" in algorithm.requires:
             critic = Critic(model, shares_body=config.critic == "shared")
-        trained: list[dict[str, Any]] = [
-            {"params": [p for p in part.parameters() if p.requires_grad], "lr": lr}
-            for part, lr in ((model, config.learning_rate), (critic, config.critic_learning_rate))
-            if part is not None
-        ]
-        optimizer = torch.optim.AdamW(trained, weight_decay=config.weight_decay)
+        trained = _trained(model, config.learning_rate, config.weight_decay)
+        if critic is not None:
+            trained += _trained(critic, config.critic_learning_rate, config.weight_decay)
+        optimizer = torch.optim.AdamW(trained)
+        self.router_coefficient = router_coefficient(model, config.router_loss)
         self.model, self.critic, self.optimizer = distributed.prepare(model, critic, optimizer)
         # Not prepared: a prepared schedule would step once per process.
         self.schedule = get_scheduler(
@@ -126,9 +128,12 @@ class Learner:
 
     def _losses(self, batch: Batch, meter: Meter) -> Iterator[Loss]:
         """The losses of the micro-batches of a weighed batch."""
-        for rows in self._micro_batches(batch, self._counting_units(batch)):
+        units = self._counting_units(batch)
+        tokens = batch.sequence_lengths[[row for unit in units for row in unit]].sum()
+        for rows in self._micro_batches(batch, units):
             part = batch.rows(rows)
-            scores = self._score(self.model, part, self.critic)
+            with self._recorded_balance() as balance:
+                scores = self._score(self.model, part, self.critic)
             logprobs = scores.logprobs.detach()
             if "old_logprobs" in self.algorithm.requires and "old_logprobs" not in part:
                 # The policy has not moved since the rollout, so its old log-probs are these.
@@ -136,12 +141,18 @@ class Learner:
             if "sampler_logprobs" in part and ("old_logprobs" in part or not meter.norms):
                 ours = part.tensors.get("old_logprobs", logprobs)
                 meter.compare(ours, part.sampler_logprobs, part.mask)
-            yield self.algorithm.loss(scores.logprobs, part, scores.values, scores.entropy)
+            loss = self.algorithm.loss(scores.logprobs, part, scores.values, scores.entropy)
+            for unbalanced in balance:  # a mean over tokens, where all else is a sum
+                share = self.router_coefficient * part.sequence_lengths.sum() / tokens
+                loss = loss.plus("router", share * unbalanced)
+            yield loss
+
+    def _recorded_balance(self) -> AbstractContextManager[list[Tensor]]:
+        return recorded_balance(self.model) if self.router_coefficient else nullcontext([])
 
     def _counting_units(self, batch: Batch) -> list[list[int]]:
         """The units with a weight somewhere: the others have no part in the loss."""
-        counting = torch.stack([w.any(-1) for w in batch.weights.values()]).any(0).tolist()
-        return [unit for unit in self.algorithm.units(batch) if any(counting[row] for row in unit)]
+        return self.algorithm.units_by_weight(batch)[0]
 
     def _score(self, model: PreTrainedModel, batch: Batch, critic: Critic | None) -> TokenScores:
         with self.runtime.autocast():
@@ -179,3 +190,16 @@ class Learner:
                 "the rewards"
             )
         return norm
+
+
+def _trained(part: nn.Module, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
+    """What an optimizer is told of a model's weights: those of norms and biases never decay."""
+    groups: dict[float, list[Tensor]] = {}
+    for name, weight in part.named_parameters():
+        if weight.requires_grad:
+            decays = weight.dim() > 1 and not re.search("bias|norm", name.lower())
+            groups.setdefault(decays * weight_decay, []).append(weight)
+    return [
+        {"params": weights, "lr": learning_rate, "weight_decay": decay}
+        for decay, weights in groups.items()
+    ]

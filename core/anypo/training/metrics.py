@@ -5,6 +5,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from statistics import fmean as mean
 
 from torch import Tensor
 
@@ -39,39 +40,40 @@ class Meter:
         self.largest_mismatches.append(float(gap.abs().max()) if gap.numel() else 0.0)
 
     def means(self) -> dict[str, float]:
-        """Losses per update, and metrics per token."""
+        """Losses per update, and means of the metrics, unless there is nothing to take one of."""
         norms, gaps = self.norms, self.largest_mismatches
         updates = max(len(norms), 1)
         losses = {k if k == "loss" else f"loss/{k}": x / updates for k, x in self.terms.items()}
         return {
             **({"grad_norm": sum(norms) / updates} if norms else {}),
             **losses,
-            **{name: total / max(count, 1.0) for name, (total, count) in self.sums.items()},
+            **{name: total / count for name, (total, count) in self.sums.items() if count},
             **({"mismatch/max": max(gaps)} if gaps else {}),
         }
 
 
 def sample_metrics(samples: Sequence[Sample]) -> dict[str, float]:
     """Mean rewards, of samples that have them, and lengths."""
+    if not samples:
+        return {}
     return {
         **{f"reward/{name}": value for name, value in reward_metrics(samples).items()},
-        "length/mean": _mean([len(sample.completion_ids) for sample in samples]),
-        "length/truncated": _mean([float(sample.truncated) for sample in samples]),
+        "length/mean": mean(len(sample.completion_ids) for sample in samples),
+        "length/truncated": mean(float(sample.truncated) for sample in samples),
     }
 
 
 def reward_metrics(samples: Sequence[Sample]) -> dict[str, float]:
-    """The mean reward, and the mean of every score."""
+    """The mean reward, and the mean of every score that applies to a sample."""
     rewards = [sample.reward for sample in samples if sample.reward is not None]
     if not rewards:
         return {}
-    scores = {name: _mean([s.scores[name] for s in samples]) for name in samples[0].scores}
-    return {**scores, "mean": _mean(rewards)}
-
-
-def _mean(values: Sequence[float]) -> float:
-    known = [value for value in values if not math.isnan(value)]  # NaN: does not apply
-    return sum(known) / max(len(known), 1)
+    scores = {name: [s.scores[name] for s in samples] for name in samples[0].scores}
+    applying = {name: [x for x in column if not math.isnan(x)] for name, column in scores.items()}
+    return {
+        **{name: mean(known) for name, known in applying.items() if known},
+        "mean": mean(rewards),
+    }
 
 
 @contextmanager

@@ -30,7 +30,13 @@ class OptimizerOptions(Options, panel="Optimizer"):
     schedule: Literal["linear", "cosine", "constant"] = Field(
         "linear", description="How it goes on after that."
     )
-    weight_decay: float = Field(0.0, ge=0, description="Of AdamW.")
+    weight_decay: float = Field(0.0, ge=0, description="Of AdamW; norms and biases are left alone.")
+    router_loss: float | None = Field(
+        None,
+        ge=0,
+        description="Weight of the load-balancing loss of a mixture of experts; else its "
+        "configuration says; 0: none. It alone depends a little on token_budget.",
+    )
     max_grad_norm: float = Field(1.0, gt=0, description="Gradients are clipped to it.")
 
 

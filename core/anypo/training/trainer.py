@@ -13,7 +13,7 @@ from torch import Tensor
 from anypo.data.stream import PromptStream
 from anypo.hooks.batch import Batch, Prompt, Sample
 from anypo.hooks.rollout import Scorer
-from anypo.hooks.specs import State
+from anypo.hooks.specs import NOTES, State
 from anypo.sampling.sampler import PolicySampler
 from anypo.training.learner import Learner
 from anypo.training.metrics import Meter, sample_metrics, timed
@@ -31,6 +31,7 @@ class Report:
     prompts: Sequence[Prompt] = ()
     samples: Sequence[Sample] = ()
     missing: int = 0  # prompts that the step lacks, because too many were dropped
+    notes: Sequence[str] = ()  # what plugins want said
 
 
 @dataclass
@@ -52,6 +53,7 @@ class Trainer:
         steps = self.config.steps or 1
         for step in range(1, steps + 1):
             report = self.step(step)
+            report.notes = self.state.pop(NOTES, ())
             if step % self.config.eval_every == 0 or step == steps:
                 report.metrics |= self._evaluate(step)
             yield report
@@ -74,7 +76,7 @@ class Trainer:
             self.sampler.sync(self.learner.model)
             if self.config.ref_sync_every and step % self.config.ref_sync_every == 0:
                 self.learner.refresh_reference()
-        report.metrics |= meter.means() | sample_metrics(report.samples) | seconds
+        report.metrics |= meter.means() | seconds
         report.metrics["tokens_per_second"] = int(batch.lengths.sum()) / sum(seconds.values())
         return report
 
@@ -91,11 +93,17 @@ class Trainer:
         torch.manual_seed(self._derived_seed(step, purpose=0))
         prompts: list[Prompt] = []
         samples: list[Sample] = []
+        scored: list[Sample] = []  # also what the algorithm then drops
+
+        def scorer(prompts: Sequence[Prompt], samples: Sequence[Sample]) -> list[Sample]:
+            scored.extend(found := self.scorer(prompts, samples))
+            return found
+
         missing, rounds = self.config.prompts_per_step, 0
         while missing > 0 and rounds < self.config.max_rounds:
             drawn = self.prompts.draw(missing)
             kept = self.learner.algorithm.rollout(
-                drawn, self.sampler, self.scorer, self.state, self.prompts.prompts
+                drawn, self.sampler, scorer, self.state, self.prompts.prompts
             )
             samples += [replace(s, group=s.group + len(prompts)) for s in kept]
             missing -= len({sample.group for sample in kept})
@@ -103,17 +111,22 @@ class Trainer:
             rounds += 1
         kept_share = (self.config.prompts_per_step - missing) / len(prompts)
         metrics = {"rollout/rounds": float(rounds), "rollout/kept": kept_share}
+        metrics |= sample_metrics(scored or samples)
         return Report(step, metrics, prompts, samples, missing)
 
     def _minibatches(self, batch: Batch, step: int) -> Iterator[Tensor]:
-        """Row indices of every optimizer step, shuffled anew in each epoch."""
-        units = self.learner.algorithm.units(batch)
+        """Row indices of every optimizer step, shuffled anew in each epoch.
+
+        Rows with and without a weight are dealt apart, so that every step has its share of both.
+        """
+        algorithm = self.learner.algorithm
+        counting, others = algorithm.units_by_weight(algorithm.weigh(batch))
+        steps = max(1, min(self.config.minibatches, len(counting)))
         random = torch.Generator().manual_seed(self._derived_seed(step, purpose=1))
         for _ in range(self.config.epochs):
-            order = torch.randperm(len(units), generator=random)
-            for part in order.tensor_split(min(self.config.minibatches, len(order))):
-                rows = sorted(row for unit in part.tolist() for row in units[unit])
-                yield torch.tensor(rows, device=batch.mask.device)
+            hands = [_dealt(units, steps, random) for units in (counting, others)]
+            for first, second in zip(*hands, strict=True):
+                yield torch.tensor(sorted(first + second), device=batch.mask.device)
 
     def _evaluate(self, step: int) -> dict[str, float]:
         metrics: dict[str, float] = {}
@@ -125,3 +138,9 @@ class Trainer:
     def _derived_seed(self, step: int, purpose: int) -> int:
         # Every phase draws from a stream of its own: evaluating more often changes no training.
         return (self.config.seed * 1_000_003 + step) * 3 + purpose
+
+
+def _dealt(units: list[list[int]], hands: int, random: torch.Generator) -> list[list[int]]:
+    """The rows of shuffled units in as many parts."""
+    parts = torch.randperm(len(units), generator=random).tensor_split(hands)
+    return [[row for unit in part.tolist() for row in units[unit]] for part in parts]

@@ -446,6 +446,99 @@ def test_a_penalty_that_is_overridden_requires_nothing_and_reads_no_knob():
         compose("grpo", Overrides, knobs={"kl_coef": 0.3})
 
 
+# -- answers that depend on the batch ------------------------------------------------------------
+
+
+def sometimes(applies, **penalties):
+    """Answers with penalties in the batches to which that applies, with nothing in others."""
+
+    def regularizer(self, logprobs, entropy, batch):
+        given = {"logprobs": logprobs, "entropy": entropy}
+        made = {name: make(**given) for name, make in penalties.items()}
+        return made if applies(batch) else None
+
+    return plugin("Sometimes", regularizer=regularizer)
+
+
+def truncated(batch):
+    return bool(batch.truncated.any())
+
+
+def whole(batch):
+    return not truncated(batch)
+
+
+def squared(logprobs, **_):
+    return logprobs.square()
+
+
+def bonus(entropy, **_):
+    return -0.01 * entropy
+
+
+def parts_of(batch):
+    """Its rows that were truncated, and the others."""
+    return [batch.rows(rows.nonzero().squeeze(-1)) for rows in (batch.truncated, ~batch.truncated)]
+
+
+@pytest.fixture
+def prepared():
+    """A batch of four rows, of which one was truncated, with all that frozen models say."""
+    mask = torch.ones(4, 3).bool()
+    batch = Batch(
+        mask=mask,
+        group=torch.tensor([0, 0, 1, 1]),
+        rewards=torch.tensor([1.0, 0.0, 1.0, 0.0]),
+        truncated=torch.tensor([True, False, False, False]),
+        old_logprobs=torch.full((4, 3), -1.0),
+        ref_logprobs=torch.full((4, 3), -2.0),
+    )
+    return compose("grpo").prepare(batch)
+
+
+@pytest.mark.parametrize("applies", [truncated, whole])
+def test_a_penalty_that_is_overridden_in_some_batches_counts_in_the_others(prepared, applies):
+    algorithm = compose("grpo", sometimes(applies, kl=squared))
+    assert "reference" in algorithm.requires
+    assert "kl_coef" in algorithm.active_knobs
+    for part in parts_of(prepared):
+        logprobs = torch.full(part.mask.shape, -1.5, requires_grad=True)
+        kl = (0.04 * F.k3(logprobs, part.ref_logprobs)).detach()
+        expected = logprobs.detach().square() if applies(part) else kl
+        term = algorithm.loss(logprobs, part).terms["kl"]
+        torch.testing.assert_close(term, (part.weights["policy"].float() * expected).sum())
+
+
+def test_a_penalty_is_not_lost_where_the_one_above_it_is_missing_unexpectedly(prepared):
+    long = sometimes(lambda batch: batch.mask.shape[1] > 3, kl=squared)  # as in the trial
+    algorithm = compose("grpo", long)
+    logprobs = torch.full(prepared.mask.shape, -1.5, requires_grad=True)
+    expected = compose("grpo").loss(logprobs, prepared).terms["kl"]
+    assert algorithm.loss(logprobs, prepared).terms["kl"] == expected != 0
+    unprovided = Batch(
+        mask=prepared.mask,
+        weights=prepared.weights,
+        **{name: x for name, x in prepared.tensors.items() if name != "ref_logprobs"},
+    )
+    with pytest.raises(PluginError, match=r"'grpo'.* names 'reference' in its `requires` hook"):
+        algorithm.loss(logprobs, unprovided)
+
+
+@pytest.mark.parametrize("applies", [truncated, whole])
+def test_entropy_that_is_paid_for_in_some_batches_is_required(applies):
+    assert compose("grpo", sometimes(applies, bonus=bonus)).requires >= {"entropy"}
+
+
+def test_a_penalty_of_an_entropy_without_gradient_is_refused(prepared):
+    short = sometimes(lambda batch: batch.mask.shape[1] == 3, bonus=bonus)  # unlike in the trial
+    algorithm = compose("grpo", short)
+    assert "entropy" not in algorithm.requires
+    logprobs = torch.full(prepared.mask.shape, -1.5, requires_grad=True)
+    loss = algorithm.loss(logprobs, prepared, entropy=torch.ones(prepared.mask.shape))
+    with pytest.raises(PluginError, match=r"'sometimes'.* in some batches only.* `requires` hook"):
+        loss.total.backward()
+
+
 # -- what a rollout is made of -------------------------------------------------------------------
 
 

@@ -40,7 +40,7 @@ def test_a_file_may_define_data_classes(file):
 
 @pytest.mark.parametrize(
     ("spec", "weight"),
-    [("exact=0.5", 0.5), ("length=-1e-3", -0.001), ("regex:a=2", 2.0), ("regex:a=b=2", 2.0)],
+    [("exact=0.5", 0.5), ("length=-1e-3", -0.001), ("regex=2:a", 2.0), ("regex=.5:a=b:c", 0.5)],
 )
 def test_a_weight_may_follow(spec, weight):
     assert load_reward(spec).weight == weight
@@ -55,13 +55,20 @@ def test_a_weight_may_follow_a_function_in_a_file(file):
     ("spec", "match", "other"),
     [
         ("regex:a=b", "a=b", "a"),
-        ("regex:x=1=2", "x=1", "x"),
+        ("regex:answer=42", "answer=42", "answer"),
+        ("regex:x=1=2", "x=1=2", "x=1"),
+        ("regex=2:x=3.5", "x=3.5", "x"),
         ("regex:a:b", "a:b", "a"),
         ("regex:a.py:3", "a.py:3", "3"),
     ],
 )
 def test_a_pattern_may_hold_what_separates_the_parts_of_a_specification(spec, match, other):
     assert load_reward(spec).function(completions=[match, other]) == [1.0, 0.0]
+
+
+def test_what_ends_an_argument_is_no_weight():
+    reward = load_reward("regex:answer=42")
+    assert (reward.weight, reward.source) == (1.0, "regex:answer=42")
 
 
 @pytest.mark.parametrize("weight", ["nan", "inf", "-inf", "1e999"])
@@ -161,10 +168,11 @@ def shout(install):
         ("shout=0.5", [2.0, 0.0], 0.5),
         ("shout:?", [0.0, 1.0], 1.0),
         ("shout:a:b", [1.0, 0.0], 1.0),
-        ("Shout:?=2", [0.0, 1.0], 2.0),
+        ("Shout=2:?", [0.0, 1.0], 2.0),
+        ("shout:?=2", [0.0, 0.0], 1.0),
         ("anypo-shout:shout", [2.0, 0.0], 1.0),
         ("anypo_shout:shout:?", [0.0, 1.0], 1.0),
-        ("anypo-shout:shout:a:b=-1", [1.0, 0.0], -1.0),
+        ("anypo-shout:shout=-1:a:b", [1.0, 0.0], -1.0),
     ],
 )
 def test_a_reward_of_a_third_party_is_found_by_its_name(shout, spec, scores, weight):

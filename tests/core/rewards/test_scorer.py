@@ -69,7 +69,7 @@ def test_two_rewards_of_one_name_are_refused(tokenizer):
 
 
 def test_functions_of_one_name_are_told_apart_by_what_the_user_wrote(tokenizer):
-    rewards = Rewards([load_reward("regex:a"), load_reward("regex:b=2")], tokenizer, timeout=1)
+    rewards = Rewards([load_reward("regex:a"), load_reward("regex=2:b")], tokenizer, timeout=1)
     assert [reward.name for reward in rewards.rewards] == ["regex:a", "regex:b"]
 
 
@@ -427,7 +427,7 @@ def test_no_completion_is_made_up_for_a_row_that_has_all(tokenizer):
 
 
 def test_built_in_rewards_add_up(tokenizer):
-    rewards = [load_reward(spec) for spec in ("exact", "regex:<answer>=0.5", "length=0.01")]
+    rewards = [load_reward(spec) for spec in ("exact", "regex=0.5:<answer>", "length=0.01")]
     prompts = [Prompt([1], "1+1", {"answer": "2"}), Prompt([1], "2+2", {"answer": "4"})]
     samples = answers(tokenizer, ["<answer>2</answer>", "22"])
     right, wrong = Rewards(rewards, tokenizer, timeout=5)(prompts, samples)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from anypo import Plugin, compose
+from anypo.composition.compose import suited_to
 from anypo.errors import ConfigError, PluginError
 from anypo.hooks.task import ChosenTask
 from anypo.runs.options import (
@@ -364,3 +365,18 @@ def test_a_sampler_without_a_start_is_refused(install):
     install("anypo-odd", {}, {"oddly.py": source}, others={"anypo.samplers": {"odd": "oddly:Odd"}})
     with pytest.raises(PluginError, match=r"^sampler 'odd' of anypo-odd 1.0 lacks 'start'$"):
         make_config({"sampler": "odd"})
+
+
+# -- one stage of another plugin -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("swap", "task"), [({"weight": "sft"}, None), ({"clip": "ppo"}, OWN)])
+def test_a_plugin_of_which_one_stage_is_taken_sets_no_option(swap, task):
+    plain, swapped = (resolve(make_config({}), compose("grpo", **s), task) for s in ({}, swap))
+    assert swapped.model_dump() == plain.model_dump()
+
+
+def test_a_plugin_of_which_one_stage_is_taken_sets_no_knob():
+    swapped = compose("grpo", advantage="gfpo", knobs={"group_size": 16})
+    assert suited_to(OWN, compose("gfpo")).knobs["keep"].value == 12
+    assert suited_to(OWN, swapped).knobs["keep"].value == swapped.knobs["keep"].value == 8

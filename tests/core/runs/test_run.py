@@ -12,7 +12,7 @@ from transformers import (
     GenerationConfig,
 )
 
-from anypo import Transformers, compose, run
+from anypo import Plugin, Transformers, compose, hookimpl, run
 from anypo.errors import ConfigError, DataError, ModelError, RewardError
 from anypo.models.load import has_scalar_head, load_config
 from anypo.rewards.load import load_reward
@@ -198,12 +198,47 @@ class Notes(Observer):
 
 def test_clipping_that_cannot_matter_is_said_once(setting, tmp_path):
     one, several = Notes(), Notes()
-    once = {**setting, "steps": 1, "minibatches": 1}
+    once = {**setting, "steps": 1, "minibatches": 1, "warmup_steps": 0}
     run("grpo", observer=one, **once)
     run("grpo", observer=several, **{**once, "output": str(tmp_path / "other"), "epochs": 2})
     assert len(one.notes) == 1
     assert "clipping has no effect" in one.notes[0]
     assert several.notes == []
+
+
+@pytest.mark.parametrize(("warmup_steps", "said"), [(2, False), (3, True), (10, True)])
+def test_a_warm_up_that_outlasts_the_run_is_said(setting, warmup_steps, said):
+    observer = Notes()
+    run("grpo", observer=observer, **setting, warmup_steps=warmup_steps, epochs=2)
+    told = [f"rises for {warmup_steps} steps, but the run has 3" in note for note in observer.notes]
+    assert told == [True] * said
+
+
+def test_balancing_a_model_without_experts_is_refused(setting):
+    refused(setting, ConfigError, "router_loss is set, but .* has no experts", router_loss=0.1)
+    assert not Path(setting["output"]).exists()
+
+
+class Talks(Plugin):
+    """Has something to say."""
+
+    @hookimpl(wrapper=True)
+    def rollout(self, state):
+        """As below."""
+        state.setdefault("notes", []).append("it rains")
+        return (yield)
+
+    @hookimpl(wrapper=True)
+    def advantage(self, state):
+        """As below."""
+        state.setdefault("notes", []).append("it pours")
+        return (yield)
+
+
+def test_what_a_plugin_notes_is_said_once(setting):
+    observer = Notes()
+    run(compose("grpo", Talks), observer=observer, **setting, warmup_steps=0, epochs=2)
+    assert observer.notes == ["it rains", "it pours"]
 
 
 @pytest.mark.parametrize(
@@ -289,7 +324,7 @@ def test_kto_finds_another_prompt_whatever_a_step_draws(offline):
 
 def test_old_log_probs_that_no_ratio_needs_are_no_reason_to_speak_of_clipping(offline):
     observer = Notes()
-    run("kto", observer=observer, **offline, minibatches=1)
+    run("kto", observer=observer, **offline, minibatches=1, warmup_steps=0)
     assert observer.notes == []
 
 

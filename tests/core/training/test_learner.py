@@ -312,3 +312,31 @@ def test_a_constant_schedule_warms_up_too(model, make_trainer):
         trainer.step(step)
         rates.append(trainer.learner.schedule.get_last_lr()[0])
     assert rates == pytest.approx([5e-4, 1e-3, 1e-3])
+
+
+def decay_alone(trainer):
+    """Which weights a step moves whose gradient says nothing, by their names."""
+    learner = trainer.learner
+    parts = [part for part in (learner.model, learner.critic) if part is not None]
+    weights = {name: p for part in parts for name, p in part.named_parameters() if p.requires_grad}
+    for parameter in weights.values():
+        parameter.data.fill_(1.0)
+        parameter.grad = torch.zeros_like(parameter)
+    learner.optimizer.step()
+    return {name: not torch.equal(p, torch.ones_like(p)) for name, p in weights.items()}
+
+
+@pytest.mark.parametrize("adapted", [False, True])
+def test_norms_and_biases_do_not_decay(model, make_trainer, adapted):
+    model.lm_head.bias = torch.nn.Parameter(torch.zeros(model.lm_head.out_features))
+    model.model.experts_bias = torch.nn.Parameter(torch.zeros(2, 3))
+    model.model.norm.weight.data.unsqueeze_(0)  # as where every head has a norm of its own
+    if adapted:
+        add_lora(model, "base", AdapterOptions(lora_rank=4, lora_alpha=8))
+    options = {"weight_decay": 0.1, "warmup_steps": 0, "critic": "own"}
+    decays = decay_alone(make_trainer(model, "grpo", Valued, **options))
+    assert decays
+    assert {name for name, moved in decays.items() if not moved} == {
+        name for name in decays if "bias" in name or "norm" in name
+    }
+    assert any("lora_" in name for name in decays) == adapted

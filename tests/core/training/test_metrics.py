@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from anypo import Loss
 from anypo.hooks.batch import Sample
 from anypo.training.metrics import Meter, reward_metrics, sample_metrics
 
@@ -26,6 +27,19 @@ def test_rewards_and_lengths_are_averaged_over_the_samples():
 def test_a_score_that_does_not_apply_is_left_out_of_its_mean():
     samples = [sample(1, a=1.0, b=math.nan), sample(1, a=3.0, b=4.0)]
     assert reward_metrics(samples) == {"mean": 4.0, "a": 2.0, "b": 4.0}
+
+
+def test_a_score_that_never_applies_has_no_mean():
+    samples = [sample(1, a=1.0, b=math.nan), sample(1, a=3.0, b=math.nan)]
+    assert reward_metrics(samples) == {"mean": 2.0, "a": 2.0}
+
+
+def test_a_metric_of_nothing_has_no_mean():
+    meter = Meter()
+    nothing, three = torch.tensor(0.0), torch.tensor(3.0)
+    metrics = {"never": (nothing, nothing), "once": (three, torch.tensor(1.0))}
+    meter.add(Loss(nothing, {}, metrics))
+    assert meter.means() == {"loss": 0.0, "once": 3.0}
 
 
 def test_samples_without_rewards_have_lengths_alone():

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from anypo import Plugin, hookimpl
+from anypo import functional as F
 
 
 def metrics_of(trainer):
@@ -82,6 +83,46 @@ def test_dropped_prompts_are_replaced_until_the_step_is_full(model, make_trainer
         assert sample.prompt_ids == report.prompts[sample.group].ids
 
 
+class KeepsShort(Plugin):
+    """Drops completions of more than two tokens."""
+
+    @hookimpl(wrapper=True)
+    def rollout(self):
+        """The short ones."""
+        samples = yield
+        return [sample for sample in samples if len(sample.completion_ids) <= 2]
+
+
+def test_rewards_and_lengths_are_those_of_all_that_was_scored(model, make_trainer):
+    report = make_trainer(model, "grpo", KeepsShort).step(1)
+    assert len(report.samples) == 6
+    assert report.metrics["reward/mean"] == 2.5
+    assert report.metrics["length/mean"] == 2.5
+
+
+def test_a_step_that_keeps_nothing_says_what_was_scored(model, make_trainer):
+    class DropsAll(Plugin):
+        @hookimpl(wrapper=True)
+        def rollout(self, prompts):
+            samples = yield
+            return samples if len(prompts) == 2 else []
+
+    report = make_trainer(model, "grpo", DropsAll).step(1)
+    assert report.samples == []
+    assert report.metrics["reward/mean"] == pytest.approx(2.5)
+
+
+def test_rewards_that_a_rollout_gives_by_itself_are_logged(model, make_trainer, scripted):
+    class Own(Plugin):
+        extends = ("grpo",)
+
+        @hookimpl
+        def rollout(self, prompts, sampler):
+            return [replace(s, reward=3.0, scores={"own": 3.0}) for s in sampler.sample(prompts, 2)]
+
+    assert make_trainer(model, Own).step(1).metrics["reward/own"] == 3
+
+
 def test_an_uneven_number_of_rows_still_makes_every_update(model, make_trainer, samples):
     trainer = make_trainer(model, minibatches=5)
     batch = trainer.learner.prepare(samples, {})
@@ -127,3 +168,38 @@ def test_a_sampler_without_log_probs_has_no_mismatch(model, make_trainer, script
     scripted.sample = lambda prompts, n: [replace(s, logprobs=None) for s in plain(prompts, n)]
     metrics = make_trainer(model).step(1).metrics
     assert not [name for name in metrics if name.startswith("mismatch")]
+
+
+# -- minibatches ---------------------------------------------------------------------------------
+
+
+class EveryThird(Plugin):
+    """Most rows have no weight, and stand in the batch for the sake of the others."""
+
+    @hookimpl
+    def weight(self, batch):
+        counts = batch.input_ids[:, 0] == 51
+        return F.per_completion_mean(batch.mask & counts.unsqueeze(-1))
+
+
+def minibatches(trainer, samples):
+    batch = trainer.learner.prepare(samples, {})
+    parts = list(trainer._minibatches(batch, step=1))
+    return batch, [part.tolist() for part in parts]
+
+
+def test_every_minibatch_has_its_share_of_the_rows_that_count(model, make_trainer, samples):
+    samples = [replace(s, prompt_ids=[50 + (i % 3)]) for i, s in enumerate(samples)]
+    trainer = make_trainer(model, "grpo", EveryThird, minibatches=4, epochs=5)
+    batch, parts = minibatches(trainer, samples)
+    counts = (batch.input_ids[:, 0] == 51).tolist()
+    assert [sum(counts[row] for row in part) for part in parts] == [1] * 20
+    assert [len(part) for part in parts] == [3] * 20
+    for epoch in range(5):
+        assert sorted(row for part in parts[4 * epoch :][:4] for row in part) == list(range(12))
+
+
+def test_there_are_no_more_minibatches_than_rows_that_count(model, make_trainer, samples):
+    samples = [replace(s, prompt_ids=[51 if i < 2 else 50]) for i, s in enumerate(samples)]
+    trainer = make_trainer(model, "grpo", EveryThird, minibatches=4)
+    assert [len(part) for part in minibatches(trainer, samples)[1]] == [6, 6]

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -109,6 +110,75 @@ def test_groups_are_judged_by_the_weighted_sum_of_the_scores_that_apply():
 
     assert rollout([sample(1.0, 0.0), sample(1.0, 5.0), sample(1.0, math.nan)]) == []
     assert len(rollout([sample(1.0, 0.0), sample(math.nan, 0.0)])) == 2
+
+
+LENGTH = {"right": 1.0, "length": 0.001}
+
+
+def prompts_of(*groups):
+    """Samples of groups of (right, tokens) pairs, whose lengths are rewarded a little as well."""
+    return [
+        Sample(
+            [1],
+            list(range(length)),
+            group,
+            reward=right - 0.001 * length,
+            scores={"right": right, "length": -float(length)},
+            score_weights=LENGTH,
+        )
+        for group, rows in enumerate(groups)
+        for right, length in rows
+    ]
+
+
+WRONG = [(0.0, length) for length in (3, 5, 9)]
+MIXED = [(1.0, 4), (0.0, 4), (0.0, 7)]
+
+
+def kept_and_said(samples, **knobs):
+    prompts, state = [Prompt([1], "") for _ in {sample.group for sample in samples}], {}
+    kept = compose("dapo", knobs=knobs).rollout(prompts, Fixed(samples), scored, state)
+    return sorted({sample.group for sample in kept}), state.get("notes", [])
+
+
+def test_groups_can_be_judged_by_one_reward():
+    samples = prompts_of(WRONG, MIXED, WRONG)
+    assert kept_and_said(samples, filter_by="right") == ([1], [])
+    assert kept_and_said(samples, filter_by="length") == ([0, 1, 2], [])
+
+
+def test_a_reward_that_does_not_apply_judges_no_group():
+    unscored = [replace(s, scores={**s.scores, "right": math.nan}) for s in prompts_of(WRONG)]
+    assert kept_and_said(unscored, filter_by="right") == ([], [])
+
+
+@pytest.mark.parametrize("groups", [(WRONG, MIXED, WRONG), (WRONG, WRONG)])
+def test_a_reward_that_keeps_groups_which_agree_in_another_is_told(groups):
+    kept, (note,) = kept_and_said(prompts_of(*groups))
+    assert kept == list(range(len(groups)))
+    assert "agree in 'right' and differ in another reward alone: --filter-by right" in note
+
+
+def test_a_reward_that_keeps_few_groups_by_itself_is_not_told():
+    assert kept_and_said(prompts_of(WRONG, MIXED, MIXED)) == ([0, 1, 2], [])
+
+
+def test_rewards_of_right_and_wrong_hide_none():
+    polite = [
+        replace(s, scores={"right": s.scores["right"], "polite": 1.0}, score_weights={})
+        for s in prompts_of(MIXED, WRONG)
+    ]
+    assert kept_and_said(polite) == ([0], [])
+
+
+def test_an_unknown_reward_to_judge_by_names_those_there_are():
+    with pytest.raises(AnypoError, match=r"filter_by names 'correct', .* are right, length"):
+        kept_and_said(prompts_of(MIXED), filter_by="correct")
+
+
+def test_judging_by_a_reward_is_refused_where_groups_are_not_judged():
+    with pytest.raises(AnypoError, match="filter_by"):
+        compose("dapo", knobs={"filter_groups": False, "filter_by": "right"})
 
 
 def test_overlong_punishment_reproduces_the_golden_penalties(golden):

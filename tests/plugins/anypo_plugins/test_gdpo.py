@@ -4,7 +4,8 @@ import statistics
 import pytest
 import torch
 
-from anypo import Batch, compose
+from anypo import Batch, Sample, collate, compose
+from anypo import functional as F
 
 WEIGHTS = {"correct": 2.0, "brief": 0.5}
 CORRECT = [1.0, 0.0, 1.0, math.nan, 1.0, 0.0, 1.0, math.nan, 0.0, 0.0]
@@ -122,9 +123,37 @@ def test_what_shaping_added_counts_as_one_more_reward(random_batch):
 
 def test_rounding_of_the_reward_is_no_shaping(random_batch):
     _, batch = random_batch()
-    rounded = scored(batch, torch.linspace(-1e-6, 1e-6, len(batch)))
+    sizes = sum(abs(WEIGHTS[k] * x.nan_to_num()) for k, x in scored(batch).scores.items())
+    rounded = scored(batch, 5e-7 * sizes * torch.linspace(-1, 1, len(batch)))
     actual, expected = (compose("gdpo").prepare(x).advantages for x in (rounded, scored(batch)))
     torch.testing.assert_close(actual, expected, rtol=0, atol=0)
+
+
+def test_rounding_of_large_scores_is_no_shaping():
+    scores = {"points": [1000.3, 3999.7, 1001.1, 5000.2], "length": [1203.3, 877.1, 900.7, 950.9]}
+    weights = {"points": 0.7, "length": 0.3}
+    rows = zip(*scores.values(), strict=True)
+    samples = [
+        Sample([1], [2], 0, 0.7 * p + 0.3 * n, {"points": p, "length": n}, score_weights=weights)
+        for p, n in rows
+    ]
+    batch = collate(samples)
+    alone = [
+        weights[name] * F.group_standardize(batch.scores[name], batch.group) for name in weights
+    ]
+    advantages = compose("gdpo", knobs={"batch_normalize": False}).prepare(batch).advantages
+    torch.testing.assert_close(advantages.squeeze(-1), sum(alone), rtol=1e-6, atol=1e-6)
+
+
+def test_shaping_far_smaller_than_the_scores_of_other_batches_counts():
+    small = Batch(
+        mask=torch.ones(2, 1).bool(),
+        group=torch.zeros(2, dtype=torch.long),
+        scores={"a": torch.tensor([1e-5, 1e-5])},
+        rewards=torch.tensor([1e-5, 5e-5]),
+    )
+    advantages = compose("gdpo").prepare(small).advantages.flatten()
+    assert advantages[1] > 0.5 > -0.5 > advantages[0]
 
 
 def test_goes_on_top_of_other_group_algorithms():

@@ -171,6 +171,24 @@ def test_ranks_by_a_metric_of_the_user(tmp_path):
     assert kept(batch, group_size=4, keep=2, metric=f"{file}:longest") == [1, 3]
 
 
+def test_an_edited_metric_is_the_one_that_the_next_run_uses(tmp_path):
+    file = tmp_path / "mine.py"
+    batch = lengthy_batch([1.0, 0.0, 1.0, 0.5], [1, 8, 2, 9])
+    for code, rows in (("lengths + 0", [1, 3]), ("0 - lengths - 0", [0, 2])):
+        file.write_text(f"def mine(rewards, lengths):\n    return {code}\n")
+        assert kept(batch, group_size=4, keep=2, metric=f"{file}:mine") == rows
+
+
+def test_a_metric_is_loaded_once_for_a_run(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text("def mine(rewards, lengths):\n    return lengths + 0\n")
+    algorithm = compose("gfpo", knobs={"group_size": 4, "keep": 2, "metric": f"{file}:mine"})
+    batch = lengthy_batch([1.0, 0.0, 1.0, 0.5], [1, 8, 2, 9])
+    before = algorithm.prepare(batch).advantages
+    file.unlink()
+    assert torch.equal(algorithm.prepare(batch).advantages, before)
+
+
 @pytest.mark.parametrize(
     ("code", "name", "reason"),
     [

@@ -171,6 +171,16 @@ def test_an_adapted_coefficient_holds_from_the_next_rollout_on(random_batch):
         torch.testing.assert_close(adaptive.advantage(batch, state)["returns"], expected)
 
 
+def test_a_coefficient_stays_positive_however_short_its_horizon(random_batch):
+    _, batch = random_batch()
+    batch = batch.replace(ref_logprobs=batch.old_logprobs)  # far below the target
+    for horizon in (1, len(batch) // 5 or 1):
+        state = {}
+        algorithm = compose("ppo", knobs={**ADAPTIVE, "kl_horizon": horizon})
+        algorithm.advantage(batch, state)
+        assert state["kl_coef"] == pytest.approx(0.8 * ADAPTIVE["kl_coef"])
+
+
 def test_a_fixed_coefficient_leaves_no_state(random_batch):
     _, batch = random_batch()
     state = {}
