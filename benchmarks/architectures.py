@@ -19,13 +19,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tiny_models import KINDS, NOT_TRIED, WINDOW, TooLarge, save, tiny_config, tiny_model
+from tiny_models import KINDS, NOT_TRIED, WINDOW, TooLargeError, save, tiny_config, tiny_model
 from transformers import __version__
 from transformers.utils import logging
 
 from anypo import Sample, collate, compose, score_tokens
 from anypo.errors import AnypoError, one_line
 from anypo.models.load import load_model
+from anypo.models.rope import rotate_as_at
 from anypo.runs.directory import RunDirectory
 from anypo.runs.observer import Observer
 from anypo.runs.options import make_config
@@ -38,6 +39,7 @@ RESULTS = Path(__file__).with_suffix(".json")
 CLOSE = 1e-4  # nats, in float32
 SECONDS = 180  # for one of them
 LENGTHS = (1, 3, WINDOW - 2, WINDOW + 9, 4 * WINDOW)  # tokens of the prompts
+LONGEST = LENGTHS[-1] + 8
 COMPLETION = 24  # tokens
 ONLINE = {"reward": ["length"], "minibatches": 2}
 RUNS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -47,7 +49,7 @@ RUNS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-class Wrong(Exception):
+class WrongError(Exception):
     """What should be the same is not, or a run fails in the middle."""
 
 
@@ -56,10 +58,12 @@ def examine(kind: str, folder: Path) -> None:
 
     Raises:
         AnypoError: A run refuses the model.
-        Wrong: Two numbers differ that are one, or a run fails.
+        WrongError: Two numbers differ that are one, or a run fails.
     """
     tokenizer = build_tokenizer()
-    home = save(tiny_model(tiny_config(kind, tokenizer)), tokenizer, folder / "tiny")
+    model = tiny_model(tiny_config(kind, tokenizer))
+    model(input_ids=torch.arange(LENGTHS[-1]).unsqueeze(0))
+    home = save(model, tokenizer, folder / "tiny")
     prompts = [("abcdefgh" * LENGTHS[-1])[:length] for length in LENGTHS]
     rows = [{"prompt": p, "chosen": f"yes, {p[:9]}", "rejected": "no"} for p in prompts]
     data = folder / "data.jsonl"
@@ -68,10 +72,10 @@ def examine(kind: str, folder: Path) -> None:
         given = {"model": home, "data": str(data), "output": str(folder / name), **options}
         try:
             examine_run(algorithm, given)
-        except (AnypoError, Wrong) as error:
+        except (AnypoError, WrongError) as error:
             raise type(error)(f"{name}: {error}") from error
         except Exception as error:
-            raise Wrong(f"{name} fails: {type(error).__name__}: {one_line(error)}") from error
+            raise WrongError(f"{name} fails: {type(error).__name__}: {one_line(error)}") from error
 
 
 def examine_run(algorithm: str, options: dict[str, Any]) -> None:
@@ -82,14 +86,15 @@ def examine_run(algorithm: str, options: dict[str, Any]) -> None:
     compare(trainer, "at the start")
     norm = trainer.step(1).metrics["grad_norm"]
     if not 0 < norm < float("inf"):
-        raise Wrong(f"the gradient's norm is {norm}")
+        raise WrongError(f"the gradient's norm is {norm}")
     if all(map(torch.equal, before, model.parameters())):
-        raise Wrong("the step changed no weight")
+        raise WrongError("the step changed no weight")
     samples = compare(trainer, "after a step")
     again = load_model(str(directory.save(model, tokenizer)))
+    rotate_as_at(again, LONGEST + COMPLETION)
     gap = difference(said(model, samples), said(again, samples))
     if not gap < CLOSE:
-        raise Wrong(f"the saved model differs from the trained one by {gap:.1e} nats")
+        raise WrongError(f"the saved model differs from the trained one by {gap:.1e} nats")
 
 
 def begin(algorithm: str, options: dict[str, Any]) -> tuple[Trainer, RunDirectory, Any]:
@@ -98,7 +103,7 @@ def begin(algorithm: str, options: dict[str, Any]) -> tuple[Trainer, RunDirector
         {
             "steps": 1,
             "prompts_per_step": len(LENGTHS),
-            "max_prompt_length": LENGTHS[-1] + 8,
+            "max_prompt_length": LONGEST,
             "max_completion_length": COMPLETION,
             "learning_rate": 1e-3,
             "warmup_steps": 0,
@@ -126,7 +131,7 @@ def compare(trainer: Trainer, when: str) -> list[Sample]:
     ):
         gap = difference(trained, other)
         if not gap < CLOSE:
-            raise Wrong(f"{who} and the trainer differ by {gap:.1e} nats {when}")
+            raise WrongError(f"{who} and the trainer differ by {gap:.1e} nats {when}")
     return samples
 
 
@@ -180,9 +185,9 @@ def _answer(kind: str, to: Connection) -> None:
             to.send({"result": "fine", "why": ""})
         except AnypoError as error:
             to.send({"result": "refused", "why": str(error).replace(folder, "")})
-        except Wrong as error:
+        except WrongError as error:
             to.send({"result": "wrong", "why": str(error).replace(folder, "")})
-        except TooLarge as error:
+        except TooLargeError as error:
             to.send({"result": "not tried", "why": str(error)})
         except Exception as error:
             why = f"no tiny model: {type(error).__name__}: {one_line(error)}"

@@ -1,4 +1,4 @@
-"""Tiny random models of any architecture of transformers: every kind of layer, and little of each."""
+"""Tiny random models of any architecture of transformers: each kind of layer, and few of them."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ WINDOW = 16  # tokens that a sliding layer sees
 CONTEXT = 512  # tokens
 SMALL = {  # what the attributes of a configuration become, by the whole of their names
     r"(num_)?(hidden_|decoder_|encoder_)?(n_)?(layers?|layer|blocks)": LAYERS,
-    r"hidden_size|n_embd|d_model|n_embed|dim|emb_dim|embedding_dim|word_embed_proj_dim|lru_width": 32,
-    r"embedding_size|attention_hidden_size|attn_hidden_size|dim_model": 32,
+    r"hidden_size|n_embd|d_model|n_embed|dim|emb_dim|embedding_dim|embedding_size": 32,
+    r"word_embed_proj_dim|lru_width|attention_hidden_size|attn_hidden_size|dim_model": 32,
     r"(.*_)?(intermediate|ffn|ff)_(size|dim|hidden_size)|d_ff|n_inner|dim_ff": 48,
     r"(.*_)?(num|n)_(.*_)?heads?|(decoder_|encoder_)?attention_heads|n_head|.*_n_heads": 4,
     r"(.*_)?(num|n)_(.*_)?(key_value|kv|key)_heads?": 2,
-    r"(.*_)?head_dim|head_size|qk_nope_head_dim|v_head_dim|.*d_head|.*headdim|.*qk_rope_head_dim": 8,
+    r"(.*_)?head_dim|head_size|.*d_head|.*headdim": 8,
     r"(q|kv|o)_lora_rank|.*adapter_rank|laurel_rank|hidden_size_per_layer_input": 8,
     r"(num|n)_(.*_)?experts": 4,
     r"num_experts_per_tok(en)?|moe_topk|top_k|num_selected_experts": 2,
@@ -73,21 +73,48 @@ OVERRIDES: dict[str, dict[str, Any]] = {  # where the rules do not fit, or show 
 }
 
 
+ORIGINAL = 32  # tokens of pretraining, for positions that stretch beyond
+LONGROPE = {
+    "rope_type": "longrope",
+    "rope_theta": 1e4,
+    "factor": 4.0,
+    "short_factor": [1.0, 1.5, 2.0, 2.5],
+    "long_factor": [2.0, 3.0, 5.0, 9.0],
+    "original_max_position_embeddings": ORIGINAL,
+}
+DYNAMIC = {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {  # what the default configuration does not show
+    "llama with dynamic positions": (
+        "llama",
+        {"rope_parameters": DYNAMIC, "max_position_embeddings": ORIGINAL},
+    ),
+    "llama with a leftover sliding_window": ("llama", {"sliding_window": WINDOW}),
+    "mistral with a sliding_window": ("mistral", {"sliding_window": WINDOW}),
+    "phi3 with longrope": (
+        "phi3",
+        {"rope_parameters": LONGROPE, "original_max_position_embeddings": ORIGINAL},
+    ),
+    "phimoe with longrope": (
+        "phimoe",
+        {"rope_parameters": {**LONGROPE, "short_mscale": 1.1, "long_mscale": 1.3}},
+    ),
+}
 NOT_TRIED = {
     kind: f"reads more than text: it is tried as {kind}_text"
     for kind in ("dots3_note", "gemma3", "gemma3n", "qwen4_exp")
 }
-KINDS = list(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
+KINDS = [*MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, *VARIANTS]
 
 
-class TooLarge(Exception):
+class TooLargeError(Exception):
     """What the rules for shrinking leave is still no tiny model."""
 
 
 def tiny_config(kind: str, tokenizer: PreTrainedTokenizerBase) -> PreTrainedConfig:
     """The configuration of a small model of a type, as `AutoConfig.for_model` names them."""
+    kind, variant = VARIANTS.get(kind, (kind, {}))
     default = AutoConfig.for_model(kind)
-    own = dict(OVERRIDES.get(kind, {}))
+    own = {**OVERRIDES.get(kind, {}), **variant}
     if (text := default.get_text_config()) is not default:
         sub = next(n for n, value in vars(default).items() if value is text)
         return AutoConfig.for_model(kind, **{sub: shrunk(text, tokenizer, own)})
@@ -101,8 +128,10 @@ def shrunk(
     small: dict[str, Any] = {}
     for name, value in default.to_dict().items():
         sizes = [size for pattern, size in SMALL.items() if re.fullmatch(pattern, name)]
-        if sizes and (type(value) is int or name in DERIVED and value is None):
+        if sizes and (type(value) is int or (name in DERIVED and value is None)):
             small[name] = sizes[-1] or len(tokenizer)
+    if "kv_lora_rank" in small:  # latent attention has no groups of heads
+        small["num_key_value_heads"] = small["num_attention_heads"]
     derived = isinstance(getattr(type(default), "layer_types", None), property)
     kinds = list(dict.fromkeys(getattr(default, "layer_types", None) or []))
     if len(kinds) > 1 and not derived:  # each of them in a few layers
@@ -118,7 +147,7 @@ def tiny_model(config: PreTrainedConfig, seed: int = 0) -> PreTrainedModel:
     torch.manual_seed(seed)
     model: PreTrainedModel = AutoModelForCausalLM.from_config(config).float().eval()
     if model.num_parameters() > LARGEST:
-        raise TooLarge(f"no tiny model: it still has {model.num_parameters():,} parameters")
+        raise TooLargeError(f"no tiny model: it still has {model.num_parameters():,} parameters")
     with torch.no_grad():
         for weight in model.parameters():
             if weight.dim() > 1:

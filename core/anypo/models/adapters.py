@@ -4,6 +4,7 @@ Source: LoRA, Hu et al. 2021, arXiv:2106.09685.
 """
 
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,10 +35,13 @@ def add_lora(model: PreTrainedModel, base: str, options: AdapterOptions) -> None
 
     _check_modules(model, options.lora_modules)
     scores = model.get_output_embeddings() is None
+    linear = [pair for pair in model.named_modules() if isinstance(pair[1], nn.Linear)]
+    changed = [name for name, layer in linear if type(layer).forward is not nn.Linear.forward]
     adapter = LoraConfig(
         r=options.lora_rank or 0,
         lora_alpha=options.lora_alpha,
         target_modules=list(options.lora_modules) or "all-linear",
+        exclude_modules=changed or None,  # they return more than a product, as routers may
         modules_to_save=_heads(model) if scores else None,
         task_type="SEQ_CLS" if scores else "CAUSAL_LM",
         base_model_name_or_path=str(Path(base).resolve()) if Path(base).is_dir() else base,
@@ -47,6 +51,7 @@ def add_lora(model: PreTrainedModel, base: str, options: AdapterOptions) -> None
             inject_adapter_in_model(adapter, model, ADAPTER)
     except ValueError as error:
         raise ConfigError(f"peft makes no adapters for this model: {one_line(error)}") from error
+    _check_shared(model)
 
 
 def has_lora(model: nn.Module) -> bool:
@@ -109,6 +114,20 @@ def _check_modules(model: PreTrainedModel, modules: Sequence[str]) -> None:
                 f"lora_modules names '{wanted}', but the body of the model has no linear layer of "
                 f"that name{nearest(wanted, known)}"
             )
+
+
+def _check_shared(model: PreTrainedModel) -> None:
+    """Each would learn its own update, and whoever loads the model would have one for all."""
+    places = Counter(id(weight) for _, weight in model.named_parameters(remove_duplicate=False))
+    shared = [weight for weight in adapters_by_weight(model) if places[weight] > 1]
+    if shared:
+        named = model.named_parameters(remove_duplicate=False)
+        one, other, *_ = [own_name(name) for name, weight in named if id(weight) == shared[0]]
+        raise ConfigError(
+            f"adapters are asked for on {len(shared)} weights that several layers share, such as "
+            f"'{one}' and '{other}', which can have no update each: name with lora_modules the "
+            "layers that share none"
+        )
 
 
 def _layers(model: nn.Module) -> list[Any]:

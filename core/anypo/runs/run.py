@@ -1,5 +1,6 @@
 """Run an algorithm: check everything that can be checked, load, train, write it down."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch
 from anypo.composition.algorithm import Algorithm
 from anypo.composition.compose import compose, suited_to
 from anypo.errors import AnypoError, TrainingError
+from anypo.hooks.runtime import Runtime
 from anypo.models.load import model_path, sensible_threads
 from anypo.runs.directory import RunDirectory
 from anypo.runs.observer import Observer
@@ -17,6 +19,7 @@ from anypo.runs.recipe import Recipe
 from anypo.runs.setup import Setup, check_engines, make_trainer, set_up
 from anypo.runs.task import choose_task
 from anypo.runs.unread import refuse_unread, unread
+from anypo.sampling.agreement import EXPLAINED
 from anypo.training.distributed import Distributed
 from anypo.training.trainer import Report, Trainer
 
@@ -69,15 +72,16 @@ def train(algorithm: Algorithm, config: RunConfig, observer: Observer) -> Path:
 def _train(trainer: Trainer, setup: Setup, directory: RunDirectory, observer: Observer) -> None:
     """Train and write down every step; whatever happens, the model trained so far is saved."""
     config, tokenizer = setup.config, setup.tokenizer
-    done, told = 0, False
+    done, told = 0, set[str]()
     observer.started(config.steps or 1)
     try:
         for report in trainer.train():
             done = report.step
             directory.write(report, tokenizer)
-            if report.missing and not told:
-                observer.note(_shortage(report, config))
-                told = True
+            for kind, note in _notes(report, config, trainer.learner.runtime):
+                if kind not in told:
+                    observer.note(note)
+                    told.add(kind)
             observer.reported(report)
             if done and config.save_every and done % config.save_every == 0:
                 directory.checkpoint(done, trainer, tokenizer)
@@ -95,12 +99,23 @@ def _train(trainer: Trainer, setup: Setup, directory: RunDirectory, observer: Ob
     directory.save(trainer.learner.model, tokenizer)
 
 
-def _shortage(report: Report, config: RunConfig) -> str:
-    return (
-        f"step {report.step} kept {config.prompts_per_step - report.missing} of "
-        f"{config.prompts_per_step} prompts in {config.max_rounds} rounds and trained on those; "
-        "so may later steps (--max-rounds allows more)"
-    )
+def _notes(report: Report, config: RunConfig, runtime: Runtime) -> Iterator[tuple[str, str]]:
+    """What is worth saying once, and of what kind it is."""
+    if report.missing:
+        yield (
+            "shortage",
+            f"step {report.step} kept {config.prompts_per_step - report.missing} of "
+            f"{config.prompts_per_step} prompts in {config.max_rounds} rounds and trained on "
+            "those; so may later steps (--max-rounds allows more)",
+        )
+    gap, explained = report.metrics.get("mismatch/max", 0.0), EXPLAINED[runtime.dtype]
+    if not gap <= explained:
+        yield (
+            "mismatch",
+            f"step {report.step}: the log-prob of a token is {gap:.2g} nats from the sampler's, "
+            f"more than {str(runtime.dtype)[6:]} explains ({explained:g}): the sampler may be "
+            "wrong for this model",
+        )
 
 
 def _recipe(algorithm: Algorithm, config: RunConfig) -> Recipe:
