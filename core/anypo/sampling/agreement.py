@@ -34,7 +34,7 @@ def check_agreement(
     vocabulary = model.get_input_embeddings().weight.shape[0]
     ids = [[(ORDINARY + i) % vocabulary for i in range(length)] for length in lengths]
     prompts = [Prompt(prompt, "") for prompt in ids]
-    short = replace(request, prompts=prompts, n=1, max_completion_length=TOKENS)
+    short = replace(request, prompts=prompts, n=2, max_completion_length=TOKENS)
     devices = [runtime.device] if runtime.device.type == "cuda" else []
     with torch.random.fork_rng(devices), runtime.autocast():
         samples = engine.sample(short)
