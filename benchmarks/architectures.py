@@ -42,7 +42,8 @@ SECONDS = 180  # for one of them
 LENGTHS = (1, 3, WINDOW - 4, 3 * WINDOW)  # tokens of the prompts
 LONGEST = LENGTHS[-1] + 8
 COMPLETION = 12  # tokens
-ONLINE = {"reward": ["length"], "minibatches": 2}
+ONLINE = {"minibatches": 2}
+REWARD = "def score(completions, **_): return [sum(map(ord, text)) for text in completions]"
 RUNS: dict[str, tuple[Algorithm, dict[str, Any]]] = {
     "GRPO": (compose("grpo", knobs={"group_size": 2}), ONLINE),
     "DPO": (compose("dpo"), {}),
@@ -69,8 +70,11 @@ def examine(kind: str, folder: Path) -> None:
     rows = [{"prompt": p, "chosen": f"yes, {p[:9]}", "rejected": "no"} for p in prompts]
     data = folder / "data.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "reward.py").write_text(REWARD)
     for name, (algorithm, options) in RUNS.items():
         given = {"model": home, "data": str(data), "output": str(folder / name), **options}
+        if algorithm.inputs.scorer:
+            given["reward"] = [f"{folder / 'reward.py'}:score"]
         try:
             examine_run(algorithm, given)
         except (AnypoError, WrongError) as error:
@@ -207,8 +211,8 @@ def main() -> None:
     for kind in options.kinds:
         results[kind] = outcome(kind)
         print(f"{kind}: {results[kind]['result']} {results[kind]['why']}", flush=True)
-    written = {"transformers": __version__, "models": dict(sorted(results.items()))}
-    options.output.write_text(json.dumps(written, indent=1) + "\n")
+        written = {"transformers": __version__, "models": dict(sorted(results.items()))}
+        options.output.write_text(json.dumps(written, indent=1) + "\n")
 
 
 if __name__ == "__main__":
