@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
@@ -35,13 +36,11 @@ def add_lora(model: PreTrainedModel, base: str, options: AdapterOptions) -> None
 
     _check_modules(model, options.lora_modules)
     scores = model.get_output_embeddings() is None
-    linear = [pair for pair in model.named_modules() if isinstance(pair[1], nn.Linear)]
-    changed = [name for name, layer in linear if type(layer).forward is not nn.Linear.forward]
     adapter = LoraConfig(
         r=options.lora_rank or 0,
         lora_alpha=options.lora_alpha,
         target_modules=list(options.lora_modules) or "all-linear",
-        exclude_modules=changed or None,  # they return more than a product, as routers may
+        exclude_modules=_unfit(model) or None,
         modules_to_save=_heads(model) if scores else None,
         task_type="SEQ_CLS" if scores else "CAUSAL_LM",
         base_model_name_or_path=str(Path(base).resolve()) if Path(base).is_dir() else base,
@@ -102,6 +101,26 @@ def _heads(model: PreTrainedModel) -> list[str]:
     """What has weights and is beside the body of the model."""
     beside = [pair for pair in model.named_children() if pair[1] is not model.base_model]
     return [name for name, child in beside if next(child.parameters(), None) is not None]
+
+
+def _unfit(model: PreTrainedModel) -> list[str]:
+    """Linear layers to which no update can be added."""
+    linear = [pair for pair in model.named_modules() if isinstance(pair[1], nn.Linear)]
+    return [name for name, layer in linear if _read_by_kernel(model, name) or _is_router(layer)]
+
+
+def _read_by_kernel(model: PreTrainedModel, name: str) -> bool:
+    """Kernels for state spaces take the weight of the last product themselves."""
+    owner, _, own = name.rpartition(".")
+    return own == "out_proj" and hasattr(model.get_submodule(owner), "A_log")
+
+
+@torch.no_grad()
+def _is_router(layer: nn.Linear) -> bool:
+    """Whether it returns more than a product."""
+    if type(layer).forward is nn.Linear.forward:
+        return False
+    return not isinstance(layer(layer.weight.new_zeros(1, layer.in_features)), Tensor)
 
 
 def _check_modules(model: PreTrainedModel, modules: Sequence[str]) -> None:
