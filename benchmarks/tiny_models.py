@@ -37,6 +37,7 @@ SMALL = {  # what the attributes of a configuration become, by the whole of thei
     r"(.*_)?(d_state|state_size|ssm_state_size)|(.*_)?dt_rank|time_step_rank": 8,
     r"(.*_)?chunk_size|block_size": 8,
     r"index_topk|index_block_size": 8,
+    r"rotary_dim": 4,
     r"index_n_heads": 16,  # of a few, all may say 0, and which are the highest is left to rounding
     r"vocab_size(_per_layer_input)?": 0,  # that of the tokenizer
 }
@@ -45,6 +46,14 @@ MAMBA = {"mamba_n_heads": 8, "mamba_d_head": 8, "mamba_d_state": 8}
 MIXED = ["linear_attention", "full_attention"] * 2
 OVERRIDES: dict[str, dict[str, Any]] = {  # where the rules do not fit, or show too little
     "bamba": {**MAMBA, "attn_layer_indices": [1, 3]},
+    "cohere_compass_text": {
+        "rope_parameters": {"full_attention": {"rope_type": "default", "rope_theta": 1e4}}
+    },
+    "dbrx": {
+        "attn_config": {"kv_n_heads": 2, "rope_theta": 1e4},
+        "ffn_config": {"ffn_hidden_size": 48, "moe_num_experts": 4, "moe_top_k": 2},
+    },
+    "deepseek_v2": {"num_experts_per_tok": 2},
     "dots1": {"n_shared_experts": 1, "n_routed_experts": 4, "num_experts_per_tok": 2},
     "dots3_note_text": {"num_key_value_heads": 4},
     "falcon_h1": {**MAMBA, "mamba_d_ssm": 64},
@@ -54,8 +63,9 @@ OVERRIDES: dict[str, dict[str, Any]] = {  # where the rules do not fit, or show 
     "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1},
     "lfm2": {"layer_types": ["conv", "full_attention"] * 2},
     "lfm2_moe": {"layer_types": ["conv", "full_attention"] * 2},
-    "longcat_flash": {"zero_expert_num": 2},
+    "longcat_flash": {"zero_expert_num": 2, "qk_head_dim": 16},
     "mamba2": {"num_heads": 8},
+    "minicpm3": {"dim_model_base": 32},
     "nemotron_h": {"mamba_num_heads": 8},
     "qwen4_exp_text": {
         "indexer_n_heads": 4,
@@ -70,6 +80,14 @@ OVERRIDES: dict[str, dict[str, Any]] = {  # where the rules do not fit, or show 
     },
     "recurrent_gemma": {"num_hidden_layers": 6},
     "reformer": {"is_decoder": True, "axial_pos_embds_dim": [8, 24], "axial_pos_shape": [16, 32]},
+    "roc_bert": {"shape_vocab_size": 300, "pronunciation_vocab_size": 300},
+    "zamba": {"attention_hidden_size": 64, "attention_head_dim": 16},
+    "zamba2": {
+        "attention_hidden_size": 64,
+        "attention_head_dim": 16,
+        "mamba_headdim": 16,
+        "hybrid_layer_ids": [1, 3],
+    },
     "zaya": {"num_experts_per_tok": 1},
 }
 
@@ -100,9 +118,16 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {  # what the default configur
         {"rope_parameters": {**LONGROPE, "short_mscale": 1.1, "long_mscale": 1.3}},
     ),
 }
+OF_TEXT = ("dots3_note", "gemma3", "gemma3n", "qwen4_exp")
+OF_MORE = ("emu3", "git", "got_ocr2", "mllama", "moss_transcribe_diarize", "phi4_multimodal")
+OF_SOUND = ("musicgen", "musicgen_melody")
+ASSISTANTS = ("gemma4_assistant", "gemma4_unified_assistant")
 NOT_TRIED = {
-    kind: f"reads more than text: it is tried as {kind}_text"
-    for kind in ("dots3_note", "gemma3", "gemma3n", "qwen4_exp")
+    **{kind: f"it reads more than text: {kind}_text is tried" for kind in OF_TEXT},
+    **dict.fromkeys(OF_MORE, "it reads more than text, and has no part for text alone"),
+    **dict.fromkeys(OF_SOUND, "it writes sound"),
+    **dict.fromkeys(ASSISTANTS, "it drafts for another model, and reads that one's states"),
+    "blt": "it reads patches of bytes, not tokens",
 }
 KINDS = [*MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, *VARIANTS]
 

@@ -15,6 +15,7 @@ FAMILIES = {
     "recurrence in the same layer as attention": "falcon_h1",
     "convolution": "lfm2",
     "a decoder that is not called so": "llama4_text",
+    "a head that is called decoder": "modernbert-decoder",
     "positions that stretch": "phi3 with longrope",
 }
 

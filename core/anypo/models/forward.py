@@ -103,9 +103,9 @@ def text_scores(
 def decoder_of(model: nn.Module) -> nn.Module:
     """What makes hidden states of tokens: a causal language model without its head."""
     decoder: nn.Module = model.get_decoder()  # type: ignore[operator]
-    if decoder is not model:
+    if decoder not in (model, model.get_output_embeddings()):  # type: ignore[operator]
         return decoder
-    # transformers does not find it where it is called otherwise than the class says, as in Llama 4.
+    # transformers goes by names, and finds the whole of Llama 4, or the head of ModernBERT.
     return next(child for child in model.children() if isinstance(child, PreTrainedModel))
 
 
