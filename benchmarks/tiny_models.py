@@ -81,6 +81,8 @@ OVERRIDES: dict[str, dict[str, Any]] = {  # where the rules do not fit, or show 
     "recurrent_gemma": {"num_hidden_layers": 6},
     "reformer": {"is_decoder": True, "axial_pos_embds_dim": [8, 24], "axial_pos_shape": [16, 32]},
     "roc_bert": {"shape_vocab_size": 300, "pronunciation_vocab_size": 300},
+    "xlstm": {"chunk_size": 16},
+    "xmod": {"default_language": "en_XX"},
     "zamba": {"attention_hidden_size": 64, "attention_head_dim": 16},
     "zamba2": {
         "attention_hidden_size": 64,
@@ -158,7 +160,8 @@ def shrunk(
             small[name] = sizes[-1] or len(tokenizer)
     if "kv_lora_rank" in small:  # latent attention has no groups of heads
         small["num_key_value_heads"] = small["num_attention_heads"]
-    derived = isinstance(getattr(type(default), "layer_types", None), property)
+    stored = default.attribute_map.get("layer_types", "layer_types")
+    derived = isinstance(getattr(type(default), stored, None), property)
     kinds = list(dict.fromkeys(getattr(default, "layer_types", None) or []))
     if len(kinds) > 1 and not derived:  # each of them in a few layers
         layers = max(LAYERS, len(kinds))
@@ -179,7 +182,7 @@ def tiny_model(config: PreTrainedConfig, seed: int = 0) -> PreTrainedModel:
     with torch.no_grad():
         for weight in model.parameters():
             if weight.dim() > 1:
-                weight.normal_(std=0.15)
+                weight.normal_(std=0.1)
     return model
 
 

@@ -121,8 +121,11 @@ def check_head(model: PreTrainedModel) -> None:
     with torch.no_grad():
         expected = model(input_ids=ids).logits.squeeze(0).float()
         before = model(input_ids=ids[:, :-1]).logits.squeeze(0).float()
-        hidden = decoder_of(model)(input_ids=ids).last_hidden_state.squeeze(0)
-        logits = _logits(model, hidden).float()
+        try:
+            hidden = decoder_of(model)(input_ids=ids).last_hidden_state.squeeze(0)
+            logits = _logits(model, hidden).float()
+        except (AttributeError, IndexError, TypeError):  # it has no such states, or wants more
+            logits = expected.new_empty(0)
     name, close = type(model).__name__, partial(torch.allclose, rtol=1e-3, atol=1e-3)
     if expected.isnan().any():
         raise ModelError(f"{name} gives NaN as logits: its weights are broken, or not all loaded")

@@ -16,12 +16,14 @@ STRETCHING = ("dynamic", "longrope")
 def rotate_as_at(model: nn.Module, length: int) -> None:
     """Have every text rotated as one of `length` tokens, the most that the run may have."""
 
-    def with_the_last(module: nn.Module, args: Any, named: Any) -> tuple[Any, Any]:
-        states, positions, *rest = [*args, *named.values()]
+    def with_the_last(
+        _: nn.Module, args: tuple[Any, ...], named: dict[str, Any]
+    ) -> tuple[Any, Any]:
+        states, positions, *rest = (*args, *named.values())
         last = torch.full_like(positions[..., :1], length - 1)
         return (states, torch.cat([positions, last], -1), *rest), {}
 
-    def without_it(module: nn.Module, args: Any, rotations: tuple[Tensor, ...]) -> Any:
+    def without_it(_: nn.Module, __: Any, rotations: tuple[Tensor, ...]) -> Any:
         return tuple(rotation[..., :-1, :] for rotation in rotations)
 
     for module in model.modules():

@@ -82,19 +82,23 @@ class TransformersEngine:
         pad = partial(pad_sequence, batch_first=True, padding_side="left")
         input_ids = pad(ids).to(self.model.device)
         attention_mask = pad(list(map(torch.ones_like, ids))).to(self.model.device)
-        prefilled = self._prefilled(input_ids[:, :-1], attention_mask[:, :-1], n)
+        if can_pad(self.model):
+            cache = self._prefilled(input_ids[:, :-1], attention_mask[:, :-1], n)
+            prefilled = {"past_key_values": cache}
+        else:  # its state is more than keys and values
+            prefilled = {}
         recorder = _Recorder(request)
         with _neutral_generation(self.model):
             sequences: Tensor = self.model.generate(  # type: ignore[operator]
                 input_ids.repeat_interleave(n, 0),
                 attention_mask=attention_mask.repeat_interleave(n, 0),
-                past_key_values=prefilled,
                 logits_processor=LogitsProcessorList([recorder]),
                 do_sample=True,
                 top_k=0,
                 max_new_tokens=request.max_completion_length,
                 eos_token_id=end_tokens,
                 pad_token_id=end_tokens[0],
+                **prefilled,
             )
         completions = sequences[:, input_ids.shape[1] :]
         logprobs = recorder.logprobs(sequences)
@@ -106,13 +110,8 @@ class TransformersEngine:
 
     def _prefilled(
         self, input_ids: Int[Tensor, "P L"], attention_mask: Int[Tensor, "P L"], n: int
-    ) -> DynamicCache | None:
-        """The cache of all prompt tokens but the last, computed once and repeated n times.
-
-        None if the state of the model is more than keys and values: then `generate` makes it.
-        """
-        if not can_pad(self.model):
-            return None
+    ) -> DynamicCache:
+        """The cache of all prompt tokens but the last, computed once and repeated n times."""
         cache = _cache(self.model)
         if input_ids.shape[1]:
             decoder_of(self.model)(
@@ -131,7 +130,8 @@ def can_pad(model: PreTrainedModel) -> bool:
 
     What reads its tokens one after the other, by recurrence or convolution, would read it too.
     """
-    told = "position_ids" in signature(decoder_of(model).forward).parameters
+    takes = signature(decoder_of(model).forward).parameters.keys()
+    told = {"position_ids", "past_key_values"} <= takes
     attention = all(type(layer) in ATTENTION for layer in _cache(model).layers)
     return told and attention and not model._is_stateful
 
