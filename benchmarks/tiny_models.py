@@ -81,7 +81,7 @@ OVERRIDES: dict[str, dict[str, Any]] = {  # where the rules do not fit, or show 
     "recurrent_gemma": {"num_hidden_layers": 6},
     "reformer": {"is_decoder": True, "axial_pos_embds_dim": [8, 24], "axial_pos_shape": [16, 32]},
     "roc_bert": {"shape_vocab_size": 300, "pronunciation_vocab_size": 300},
-    "xlstm": {"chunk_size": 16},
+    "xlstm": {"hidden_size": 128, "embedding_dim": 128, "chunk_size": 16},
     "xmod": {"default_language": "en_XX"},
     "zamba": {"attention_hidden_size": 64, "attention_head_dim": 16},
     "zamba2": {
