@@ -109,6 +109,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {  # what the default configur
         "llama",
         {"rope_parameters": DYNAMIC, "max_position_embeddings": ORIGINAL},
     ),
+    "bert as a decoder": ("bert", {"is_decoder": True}),
     "llama with a leftover sliding_window": ("llama", {"sliding_window": WINDOW}),
     "mistral with a sliding_window": ("mistral", {"sliding_window": WINDOW}),
     "phi3 with longrope": (

@@ -11,12 +11,9 @@ FAMILIES = {
     "scaled logits": "granite",
     "experts": "qwen3_moe",
     "linear attention": "qwen3_5_text",
-    "recurrence beside attention": "jamba",
-    "recurrence in the same layer as attention": "falcon_h1",
-    "convolution": "lfm2",
-    "a decoder that is not called so": "llama4_text",
-    "a head that is called decoder": "modernbert-decoder",
-    "positions that stretch": "phi3 with longrope",
+    "recurrence beside attention": "falcon_h1",
+    "recurrence alone": "mamba",
+    "chunks of attention, and routers that are linear layers": "llama4_text",
 }
 
 

@@ -140,6 +140,11 @@ def test_a_model_whose_logits_are_made_of_more_than_the_decoders_states_is_refus
         check_head(model)
 
 
+@pytest.mark.parametrize("kind", ["llama4_text", "modernbert-decoder", "whisper"])
+def test_the_decoder_is_found_whatever_it_is_called(kind, tokenizer):
+    check_head(tiny_model(tiny_config(kind, tokenizer)))
+
+
 def test_broken_weights_are_called_so(model):
     model.lm_head.weight.data[7] = torch.nan
     with pytest.raises(ModelError, match="gives NaN as logits: its weights are broken"):
