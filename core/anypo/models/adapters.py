@@ -4,13 +4,15 @@ Source: LoRA, Hu et al. 2021, arXiv:2106.09685.
 """
 
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
@@ -38,6 +40,7 @@ def add_lora(model: PreTrainedModel, base: str, options: AdapterOptions) -> None
         r=options.lora_rank or 0,
         lora_alpha=options.lora_alpha,
         target_modules=list(options.lora_modules) or "all-linear",
+        exclude_modules=_unfit(model) or None,
         modules_to_save=_heads(model) if scores else None,
         task_type="SEQ_CLS" if scores else "CAUSAL_LM",
         base_model_name_or_path=str(Path(base).resolve()) if Path(base).is_dir() else base,
@@ -47,6 +50,7 @@ def add_lora(model: PreTrainedModel, base: str, options: AdapterOptions) -> None
             inject_adapter_in_model(adapter, model, ADAPTER)
     except ValueError as error:
         raise ConfigError(f"peft makes no adapters for this model: {one_line(error)}") from error
+    _check_shared(model)
 
 
 def has_lora(model: nn.Module) -> bool:
@@ -99,6 +103,26 @@ def _heads(model: PreTrainedModel) -> list[str]:
     return [name for name, child in beside if next(child.parameters(), None) is not None]
 
 
+def _unfit(model: PreTrainedModel) -> list[str]:
+    """Linear layers to which no update can be added."""
+    linear = [pair for pair in model.named_modules() if isinstance(pair[1], nn.Linear)]
+    return [name for name, layer in linear if _read_by_kernel(model, name) or _is_router(layer)]
+
+
+def _read_by_kernel(model: PreTrainedModel, name: str) -> bool:
+    """Kernels for state spaces take the weight of the last product themselves."""
+    owner, _, own = name.rpartition(".")
+    return own == "out_proj" and hasattr(model.get_submodule(owner), "A_log")
+
+
+@torch.no_grad()
+def _is_router(layer: nn.Linear) -> bool:
+    """Whether it returns more than a product."""
+    if type(layer).forward is nn.Linear.forward:
+        return False
+    return not isinstance(layer(layer.weight.new_zeros(1, layer.in_features)), Tensor)
+
+
 def _check_modules(model: PreTrainedModel, modules: Sequence[str]) -> None:
     layers = model.base_model.named_modules()
     linear = [name for name, layer in layers if isinstance(layer, nn.Linear | Conv1D)]
@@ -109,6 +133,20 @@ def _check_modules(model: PreTrainedModel, modules: Sequence[str]) -> None:
                 f"lora_modules names '{wanted}', but the body of the model has no linear layer of "
                 f"that name{nearest(wanted, known)}"
             )
+
+
+def _check_shared(model: PreTrainedModel) -> None:
+    """Each would learn its own update, and whoever loads the model would have one for all."""
+    places = Counter(id(weight) for _, weight in model.named_parameters(remove_duplicate=False))
+    shared = [weight for weight in adapters_by_weight(model) if places[weight] > 1]
+    if shared:
+        named = model.named_parameters(remove_duplicate=False)
+        one, other, *_ = [own_name(name) for name, weight in named if id(weight) == shared[0]]
+        raise ConfigError(
+            f"adapters are asked for on {len(shared)} weights that several layers share, such as "
+            f"'{one}' and '{other}', which can have no update each: name with lora_modules the "
+            "layers that share none"
+        )
 
 
 def _layers(model: nn.Module) -> list[Any]:

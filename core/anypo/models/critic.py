@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from anypo.hooks.batch import Batch
-from anypo.models.forward import TokenPositions, hidden_states
+from anypo.models.forward import TokenPositions, decoder_of, hidden_states
 
 
 class Critic(nn.Module):
@@ -20,7 +20,7 @@ class Critic(nn.Module):
     def __init__(self, model: PreTrainedModel, *, shares_body: bool) -> None:
         super().__init__()
         frozen = {id(weight): weight for weight in model.parameters() if not weight.requires_grad}
-        self.body = None if shares_body else copy.deepcopy(model.get_decoder(), frozen)
+        self.body = None if shares_body else copy.deepcopy(decoder_of(model), frozen)
         hidden_size = model.config.get_text_config().hidden_size
         self.head = nn.Linear(hidden_size, 1, bias=False, device=model.device)
         nn.init.zeros_(self.head.weight)

@@ -59,7 +59,7 @@ def score_tokens(
         return TokenScores(at_last_token(scores, batch.mask), None, None)
     rows, columns = batch.mask.nonzero(as_tuple=True)
     positions = TokenPositions(rows, batch.prompt_lengths[rows] + columns)
-    hidden = hidden_states(model.get_decoder(), batch, positions)  # type: ignore[operator]
+    hidden = hidden_states(decoder_of(model), batch, positions)
     targets = batch.input_ids[positions]
     logprobs, entropy = _apply_head(model, hidden, targets, temperature, with_entropy_gradient)
     zeros = hidden.new_zeros(batch.mask.shape, dtype=torch.float32)
@@ -100,24 +100,73 @@ def text_scores(
     return logits.squeeze(-1).float()
 
 
+def decoder_of(model: nn.Module) -> nn.Module:
+    """What makes hidden states of tokens: a causal language model without its head."""
+    decoder: nn.Module = model.get_decoder()  # type: ignore[operator]
+    if decoder not in (model, model.get_output_embeddings()):  # type: ignore[operator]
+        return decoder
+    # transformers goes by names, and finds the whole of Llama 4, or the head of ModernBERT.
+    return next(child for child in model.children() if isinstance(child, PreTrainedModel))
+
+
 def check_head(model: PreTrainedModel) -> None:
-    """Refuse a model whose logits are not simply its head applied to its hidden states.
+    """Refuse a model whose log-probs cannot be had from the hidden states of its decoder.
 
     Raises:
-        ModelError: The model changes its logits after the head, by capping or scaling them.
+        ModelError: It gives NaN, it sees later tokens, or its logits are made otherwise.
     """
     if model.get_output_embeddings() is None:
         return
     ids = torch.arange(1, 5, device=model.device).unsqueeze(0)
     with torch.no_grad():
-        expected = model(input_ids=ids).logits
-        hidden = model.get_decoder()(input_ids=ids).last_hidden_state
-        logits = model.get_output_embeddings()(hidden)
-    if not torch.allclose(logits.float(), expected.float(), rtol=1e-3, atol=1e-3):
+        expected = model(input_ids=ids).logits.squeeze(0).float()
+        before = model(input_ids=ids[:, :-1]).logits.squeeze(0).float()
+        try:
+            hidden = decoder_of(model)(input_ids=ids).last_hidden_state.squeeze(0)
+            logits = _logits(model, hidden).float()
+        except (AttributeError, IndexError, TypeError):  # it has no such states, or wants more
+            logits = expected.new_empty(0)
+    name, close = type(model).__name__, partial(torch.allclose, rtol=1e-3, atol=1e-3)
+    if expected.isnan().any():
+        raise ModelError(f"{name} gives NaN as logits: its weights are broken, or not all loaded")
+    if not close(expected[:-1], before):
         raise ModelError(
-            f"{type(model).__name__} changes its logits after the language-model head (by capping "
-            "or scaling); log-probs of such models are not supported yet"
+            f"{name} is not causal: what it says of a token depends on later ones (if it can be a "
+            "decoder, its configuration does not say so)"
         )
+    if logits.shape != expected.shape or not close(logits, expected):
+        raise ModelError(
+            f"{name} makes its logits not only of what its decoder says of the tokens; log-probs "
+            "of such models are not supported"
+        )
+
+
+class _Given:
+    """What a decoder returns that says nothing but hidden states."""
+
+    def __init__(self, last_hidden_state: Tensor) -> None:
+        self.last_hidden_state = last_hidden_state
+
+    def __getitem__(self, index: int) -> Tensor:
+        return (self.last_hidden_state,)[index]
+
+    def __getattr__(self, name: str) -> None:
+        return None
+
+
+def _logits(model: nn.Module, hidden: Float[Tensor, "M H"]) -> Float[Tensor, "M V"]:
+    """What the model itself makes of hidden states: its head, and how it caps or scales logits."""
+    decoder, given = decoder_of(model), _Given(hidden.unsqueeze(1))
+    ids = torch.ones(len(hidden), 1, dtype=torch.long, device=hidden.device)
+    own = vars(decoder).get("forward")
+    decoder.forward = lambda *_, **__: given
+    try:  # the class's forward: an instance's may bring autocast back
+        logits: Tensor = type(model).forward(model, input_ids=ids).logits
+    finally:
+        del decoder.forward
+        if own is not None:
+            decoder.forward = own
+    return logits.squeeze(1)
 
 
 def _apply_head(
@@ -132,7 +181,7 @@ def _apply_head(
     def scores(hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         with torch.autocast(hidden.device.type, enabled=False):
             # bfloat16 logits are off by 5e-3 nats, more than the clip range of a sequence ratio.
-            logits = head(hidden.to(head.weight.dtype)).float() / temperature
+            logits = _logits(model, hidden.to(head.weight.dtype)).float() / temperature
         normalizer = logits.logsumexp(-1)
         logprobs = logits.gather(-1, targets.unsqueeze(-1)).squeeze(-1) - normalizer
         with torch.set_grad_enabled(torch.is_grad_enabled() and with_entropy_gradient):

@@ -162,7 +162,8 @@ def _ends(config: Any) -> set[int]:
 
 def context_length(config: PreTrainedConfig) -> int | None:
     """How many tokens the model can attend to; None if it does not say."""
-    return getattr(config.get_text_config(), "max_position_embeddings", None)
+    length: int | None = getattr(config.get_text_config(), "max_position_embeddings", None)
+    return None if length is None or length < 1 else length  # -1 is how some say so
 
 
 @contextmanager

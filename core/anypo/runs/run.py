@@ -1,6 +1,5 @@
 """Run an algorithm: check everything that can be checked, load, train, write it down."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from anypo.composition.algorithm import Algorithm
 from anypo.composition.compose import compose, suited_to
 from anypo.errors import AnypoError, TrainingError
 from anypo.models.load import model_path, sensible_threads
+from anypo.runs import notes
 from anypo.runs.directory import RunDirectory
 from anypo.runs.observer import Observer
 from anypo.runs.options import RunConfig, make_config, panels, resolve
@@ -19,7 +19,7 @@ from anypo.runs.setup import Setup, check_engines, make_trainer, set_up
 from anypo.runs.task import choose_task
 from anypo.runs.unread import refuse_unread, unread
 from anypo.training.distributed import Distributed
-from anypo.training.trainer import Report, Trainer
+from anypo.training.trainer import Trainer
 
 
 def run(algorithm: str | Algorithm, *, observer: Observer | None = None, **options: Any) -> Path:
@@ -54,18 +54,9 @@ def train(algorithm: Algorithm, config: RunConfig, observer: Observer) -> Path:
     distributed = Distributed(config)
     check_engines(config, distributed.runtime)
     directory = RunDirectory(config.output, algorithm.named)
-    if config.epochs * config.minibatches == 1 and "old_logprobs" in algorithm.loss_requires:
-        observer.note(
-            "one update per rollout: every importance ratio is 1, so clipping has no effect "
-            "(--minibatches or --epochs above 1 make it matter)"
-        )
     setup = set_up(algorithm, config, task, distributed.runtime, observer)
-    if setup.config.warmup_steps >= (setup.config.steps or 1):
-        observer.note(
-            f"the learning rate rises for {config.warmup_steps} steps, but the run has "
-            f"{setup.config.steps}: it never gets as far as learning_rate (--warmup-steps says how "
-            "long it rises)"
-        )
+    for note in notes.before(algorithm, setup.config):
+        observer.note(note)
     trainer = make_trainer(algorithm, setup, distributed)
     directory.begin(_recipe(algorithm, setup.config), describe(algorithm, setup.config))
     with sensible_threads(trainer.learner.model):
@@ -82,10 +73,10 @@ def _train(trainer: Trainer, setup: Setup, directory: RunDirectory, observer: Ob
         for report in trainer.train():
             done = report.step
             directory.write(report, tokenizer)
-            for topic, text in _worth_saying(report, config):
+            for topic, note in notes.of_step(report, config, trainer.learner.runtime):
                 if topic not in told:
                     told.add(topic)
-                    observer.note(text)
+                    observer.note(note)
             observer.reported(report)
             if done and config.save_every and done % config.save_every == 0:
                 directory.checkpoint(done, trainer, tokenizer)
@@ -101,19 +92,6 @@ def _train(trainer: Trainer, setup: Setup, directory: RunDirectory, observer: Ob
     finally:
         trainer.sampler.close()
     directory.save(trainer.learner.model, tokenizer)
-
-
-def _worth_saying(report: Report, config: RunConfig) -> Iterator[tuple[str, str]]:
-    """What a step gives to say: what it is about, which is said once, and the sentence."""
-    if report.missing:
-        kept = config.prompts_per_step - report.missing
-        yield (
-            "missing",
-            f"step {report.step} kept {kept} of {config.prompts_per_step} prompts in "
-            f"{config.max_rounds} rounds and trained on those; so may later steps (--max-rounds "
-            "allows more)",
-        )
-    yield from zip(report.notes, report.notes, strict=True)
 
 
 def _recipe(algorithm: Algorithm, config: RunConfig) -> Recipe:

@@ -28,11 +28,13 @@ from anypo.models.load import (
     load_tokenizer,
     sensible_threads,
 )
+from anypo.models.rope import rotate_as_at
 from anypo.rewards.load import load_reward
 from anypo.rewards.scorer import Rewards
 from anypo.runs.observer import Observer
 from anypo.runs.options import RunConfig, sampler_of
 from anypo.runs.task import ensure_task
+from anypo.sampling.agreement import check_agreement
 from anypo.sampling.sampler import PolicySampler
 from anypo.support.extras import check_installed
 from anypo.training.distributed import Distributed
@@ -142,6 +144,7 @@ def make_trainer(algorithm: Algorithm, found: Setup, distributed: Distributed) -
         found.model, scalar_head=not algorithm.generates, trust_remote_code=config.trust_remote_code
     )
     model.to(runtime.device)  # type: ignore[arg-type]
+    rotate_as_at(model, found.max_length)
     check_head(model)
     if config.lora_rank is not None:
         add_lora(model, found.model, config)
@@ -153,6 +156,9 @@ def make_trainer(algorithm: Algorithm, found: Setup, distributed: Distributed) -
         engine = plugin.start(model, runtime, found.max_length)
     if not isinstance(engine, Engine):
         raise PluginError(f"{entry} started {engine!r:.60}, which is no anypo.Engine")
+    if algorithm.inputs.sampler or found.held_out:
+        with sensible_threads(model), entry.answerable():
+            check_agreement(engine, model, request, runtime, found.max_length)
     sampler = PolicySampler(engine, request)
     learner = Learner(algorithm, model, config, distributed)
     if config.precompute_reference:

@@ -23,7 +23,7 @@ def choose_task(config: RunConfig) -> ChosenTask | None:
     Raises:
         PluginError: There is no such task, or it does not load.
     """
-    mark = None if config.model is None else _mark_of(config.model)
+    mark = None if config.model is None else _mark_of(config.model, config.trust_remote_code)
     if config.model is not None and config.data is not None and mark is None:
         return None
     name = mark if mark and "task" not in config.model_fields_set else config.task
@@ -60,11 +60,11 @@ def ensure_task(task: ChosenTask | None, progress: Progress) -> Path:
     return folder
 
 
-def _mark_of(model: str) -> str | None:
+def _mark_of(model: str, trust_remote_code: bool) -> str | None:
     """The installed task from whose model a directory comes, if it does."""
     if not Path(model).is_dir():
         return None
-    name = getattr(load_config(model), MARK, None)
+    name = getattr(load_config(model, trust_remote_code=trust_remote_code), MARK, None)
     try:
         return name and registry.find(name, "task").shortest_name
     except PluginError:  # it is not installed any more: then it is a model like any other

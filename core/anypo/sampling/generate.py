@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from inspect import signature
 from typing import Any
 
 import torch
@@ -17,12 +18,19 @@ from transformers import (
     PreTrainedModel,
     TopKLogitsWarper,
     TopPLogitsWarper,
+    cache_utils,
 )
 
 from anypo.hooks.batch import Sample
 from anypo.hooks.runtime import Runtime
 from anypo.hooks.sampler import SamplingRequest
+from anypo.models.forward import decoder_of
 from anypo.models.micro_batches import micro_batches
+
+ATTENTION = {  # layers of a cache that are repeated for a group
+    getattr(cache_utils, name, DynamicCache)
+    for name in ("DynamicLayer", "DynamicSlidingWindowLayer", "DummyLayer")
+}
 
 
 class TransformersEngine:
@@ -37,9 +45,8 @@ class TransformersEngine:
         """See `Engine`."""
         request.refuse_all_but("temperature", "top_p", "top_k")
         prompts, n = request.prompts, request.n
-        lengths = torch.tensor([len(p.ids) + request.max_completion_length for p in prompts])
         samples = []
-        for index in micro_batches(lengths, max(1, self.runtime.token_budget // n)):
+        for index in self._batches(request):
             with self.runtime.autocast():
                 completions = self._complete([prompts[i].ids for i in index], request)
             groups = index.repeat_interleave(n).tolist()
@@ -57,6 +64,16 @@ class TransformersEngine:
     def close(self) -> None:
         """Nothing to release."""
 
+    def _batches(self, request: SamplingRequest) -> Iterator[Int[Tensor, " p"]]:
+        """Which prompts go through the model together."""
+        prompts = torch.tensor([len(prompt.ids) for prompt in request.prompts])
+        parts = [prompts >= 0] if can_pad(self.model) else [prompts == n for n in prompts.unique()]
+        for part in parts:
+            index = part.nonzero().squeeze(-1)
+            lengths = prompts[index] + request.max_completion_length
+            budget = max(1, self.runtime.token_budget // request.n)
+            yield from (index[rows] for rows in micro_batches(lengths, budget))
+
     def _complete(
         self, prompts: list[list[int]], request: SamplingRequest
     ) -> list[tuple[list[int], list[float]]]:
@@ -65,18 +82,23 @@ class TransformersEngine:
         pad = partial(pad_sequence, batch_first=True, padding_side="left")
         input_ids = pad(ids).to(self.model.device)
         attention_mask = pad(list(map(torch.ones_like, ids))).to(self.model.device)
+        if can_pad(self.model):
+            cache = self._prefilled(input_ids[:, :-1], attention_mask[:, :-1], n)
+            prefilled = {"past_key_values": cache}
+        else:  # its state is more than keys and values
+            prefilled = {}
         recorder = _Recorder(request)
         with _neutral_generation(self.model):
             sequences: Tensor = self.model.generate(  # type: ignore[operator]
                 input_ids.repeat_interleave(n, 0),
                 attention_mask=attention_mask.repeat_interleave(n, 0),
-                past_key_values=self._prefilled(input_ids[:, :-1], attention_mask[:, :-1], n),
                 logits_processor=LogitsProcessorList([recorder]),
                 do_sample=True,
                 top_k=0,
                 max_new_tokens=request.max_completion_length,
                 eos_token_id=end_tokens,
                 pad_token_id=end_tokens[0],
+                **prefilled,
             )
         completions = sequences[:, input_ids.shape[1] :]
         logprobs = recorder.logprobs(sequences)
@@ -90,9 +112,9 @@ class TransformersEngine:
         self, input_ids: Int[Tensor, "P L"], attention_mask: Int[Tensor, "P L"], n: int
     ) -> DynamicCache:
         """The cache of all prompt tokens but the last, computed once and repeated n times."""
-        cache = DynamicCache(config=self.model.config)
+        cache = _cache(self.model)
         if input_ids.shape[1]:
-            self.model.get_decoder()(
+            decoder_of(self.model)(
                 input_ids=input_ids,
                 attention_mask=attention_mask,
                 position_ids=(attention_mask.cumsum(-1) - 1).clamp(min=0),
@@ -101,6 +123,26 @@ class TransformersEngine:
             )
             cache.batch_repeat_interleave(n)
         return cache
+
+
+def can_pad(model: PreTrainedModel) -> bool:
+    """Whether padding before a prompt changes nothing: all is attention, and told the positions.
+
+    What reads its tokens one after the other, by recurrence or convolution, would read it too.
+    """
+    takes = signature(decoder_of(model).forward).parameters.keys()
+    told = {"position_ids", "past_key_values"} <= takes
+    attention = all(type(layer) in ATTENTION for layer in _cache(model).layers)
+    return told and attention and not model._is_stateful
+
+
+def _cache(model: PreTrainedModel) -> DynamicCache:
+    """An empty cache, with sliding layers only where the configuration says which they are.
+
+    A window that it merely mentions may be a leftover that the model does not heed.
+    """
+    config = model.config.get_text_config()
+    return DynamicCache(config=config if getattr(config, "layer_types", None) else None)
 
 
 class _Recorder(LogitsProcessor):

@@ -5,6 +5,7 @@ import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file
+from tiny_models import tiny_config, tiny_model
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from anypo import Sample, collate, run
@@ -98,6 +99,30 @@ def test_layers_can_be_chosen(model):
 def test_layers_that_can_have_no_adapter_are_one_line(model, modules, reason):
     with pytest.raises(ConfigError, match=f"^lora_modules {reason}"):
         add_lora(model, "base", with_modules(*modules))
+
+
+def test_two_adapters_on_one_weight_are_refused(model):
+    """Each would learn an update of its own, and the merged model would have one for both."""
+    one, other = (layer.mlp for layer in model.model.layers)
+    other.up_proj.weight = one.up_proj.weight
+    with pytest.raises(ConfigError, match=r"'model\.layers\.0\.mlp\.up_proj\.weight' and .*\.1\."):
+        add_lora(model, "base", OPTIONS)
+
+
+def test_layers_beside_shared_ones_can_have_adapters(model):
+    one, other = (layer.mlp for layer in model.model.layers)
+    other.up_proj.weight = one.up_proj.weight
+    add_lora(model, "base", with_modules("q_proj"))
+    assert has_lora(model)
+
+
+def test_a_layer_that_returns_more_than_a_product_gets_no_adapter(tokenizer):
+    model = tiny_model(tiny_config("llama4_text", tokenizer))
+    add_lora(model, "base", OPTIONS)
+    adapted = [name for name, _ in model.named_parameters() if ".lora_" in name]
+    assert adapted
+    assert not [name for name in adapted if "router" in name]
+    logprobs(model)
 
 
 # -- in a run ------------------------------------------------------------------------------------

@@ -1,5 +1,8 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
+from tiny_models import tiny_config, tiny_model
 from transformers import AutoModelForSequenceClassification
 
 from anypo.errors import ModelError
@@ -71,11 +74,18 @@ def test_the_golden_log_probs_and_entropies(golden, fixtures):
     class Head(torch.nn.Module):
         weight = torch.zeros(4, 1)
 
+        def __init__(self):
+            super().__init__()
+            self.decoder = torch.nn.Identity()
+
+        def get_decoder(self):
+            return self.decoder
+
         def get_output_embeddings(self):
             return self
 
-        def forward(self, hidden):
-            return hidden
+        def forward(self, input_ids):
+            return SimpleNamespace(logits=self.decoder(input_ids).last_hidden_state)
 
     for name in ("logprob.temperature_1.0", "logprob.temperature_0.7"):
         case = golden(name)
@@ -101,18 +111,49 @@ def test_entropy_carries_gradient_only_on_demand(model):
     assert scores.entropy.requires_grad
 
 
-def test_a_model_that_changes_its_logits_after_the_head_is_refused(model):
+@pytest.mark.parametrize("kind", ["gemma2", "granite", "hyperclovax", "cohere", "minicpm3"])
+def test_logits_are_capped_and_scaled_as_the_model_does(kind, tokenizer):
+    changed = {"final_logit_softcapping": 3.0, "logits_scaling": 2.0, "logit_scale": 0.3}
+    config = tiny_config(kind, tokenizer)
+    for name in changed.keys() & vars(config).keys():
+        setattr(config, name, changed[name])
+    model, batch = tiny_model(config), made_batch()
+    check_head(model)
+    logprobs, entropy, _ = score_tokens(model, batch, temperature=0.7)
+    for row, length in enumerate(batch.lengths.tolist()):
+        expected = plain_logprobs(model, batch, row, 0.7)
+        torch.testing.assert_close(logprobs[row, :length], expected[0], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(entropy[row, :length], expected[1], rtol=1e-4, atol=1e-5)
+
+
+def test_a_model_whose_logits_are_made_of_more_than_the_decoders_states_is_refused(model):
     check_head(model)
     plain = model.forward
 
-    def capped(**inputs):
+    def changed(**inputs):
         outputs = plain(**inputs)
-        outputs.logits = 3 * torch.tanh(outputs.logits / 3)
+        outputs.logits += torch.arange(outputs.logits.shape[1]).view(1, -1, 1) ** 2
         return outputs
 
-    model.forward = capped
-    with pytest.raises(ModelError, match="capping or scaling"):
+    model.forward = changed
+    with pytest.raises(ModelError, match="makes its logits not only of what its decoder says"):
         check_head(model)
+
+
+@pytest.mark.parametrize("kind", ["llama4_text", "modernbert-decoder", "whisper"])
+def test_the_decoder_is_found_whatever_it_is_called(kind, tokenizer):
+    check_head(tiny_model(tiny_config(kind, tokenizer)))
+
+
+def test_broken_weights_are_called_so(model):
+    model.lm_head.weight.data[7] = torch.nan
+    with pytest.raises(ModelError, match="gives NaN as logits: its weights are broken"):
+        check_head(model)
+
+
+def test_a_model_that_sees_later_tokens_is_refused(tokenizer):
+    with pytest.raises(ModelError, match="BertLMHeadModel is not causal"):
+        check_head(tiny_model(tiny_config("bert", tokenizer)))
 
 
 @pytest.mark.parametrize("filler", [0, 7, 256])

@@ -1,6 +1,7 @@
 import copy
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from transformers import (
     GenerationConfig,
 )
 
-from anypo import Plugin, Transformers, compose, hookimpl, run
+from anypo import Engine, Plugin, Transformers, compose, hookimpl, run
 from anypo.errors import ConfigError, DataError, ModelError, RewardError
 from anypo.models.load import has_scalar_head, load_config
 from anypo.rewards.load import load_reward
@@ -285,6 +286,73 @@ def test_an_interrupted_run_keeps_its_model_and_says_where(setting):
         run("grpo", observer=observer, **setting, epochs=2)
     assert "the model so far is in" in observer.said
     AutoModelForCausalLM.from_pretrained(f"{setting['output']}/model")
+
+
+class Drifting(Engine):
+    """Means the same model until it is given other weights."""
+
+    def __init__(self, engine):
+        self.engine, self.by = engine, 0.0
+
+    def sample(self, request):
+        drawn = self.engine.sample(request)
+        return [replace(s, logprobs=[x + self.by for x in s.logprobs]) for s in drawn]
+
+    def sync(self, model):
+        self.by = 0.5
+
+    def close(self):
+        pass
+
+
+def test_a_sampler_that_drifts_from_the_trainer_is_told_of_once(setting, monkeypatch):
+    start = Transformers.start
+    monkeypatch.setattr(Transformers, "start", lambda *given: Drifting(start(*given)))
+    observer = Notes()
+    run("grpo", observer=observer, **setting, epochs=2)
+    (note,) = observer.notes
+    assert note.startswith("step 2: the log-prob of a token is 0.5 nats from the sampler's")
+
+
+CONFIGURATION = """
+from transformers import Qwen3Config
+
+
+class OwnConfig(Qwen3Config):
+    model_type = "own-kind"
+"""
+MODEL = """
+from transformers import Qwen3ForCausalLM
+
+from .configuration_own import OwnConfig
+
+
+class OwnForCausalLM(Qwen3ForCausalLM):
+    config_class = OwnConfig
+"""
+
+
+@pytest.fixture
+def own_code(model_dir, tmp_path):
+    """A model directory that holds the code of its configuration and model."""
+    folder = shutil.copytree(model_dir, tmp_path / "own")
+    (folder / "configuration_own.py").write_text(CONFIGURATION)
+    (folder / "modeling_own.py").write_text(MODEL)
+    config = json.loads((folder / "config.json").read_text())
+    classes = {
+        "AutoConfig": "configuration_own.OwnConfig",
+        "AutoModelForCausalLM": "modeling_own.OwnForCausalLM",
+    }
+    config |= {"model_type": "own-kind", "auto_map": classes}
+    (folder / "config.json").write_text(json.dumps(config))
+    return str(folder)
+
+
+def test_code_that_comes_with_a_model_is_run_if_it_is_trusted(setting, own_code, tmp_path):
+    refused(setting, ModelError, "contains custom code", model=own_code)
+    first = run("grpo", **{**setting, "model": own_code, "steps": 1}, trust_remote_code=True)
+    again = {"model": str(first), "steps": 1, "output": str(tmp_path / "again")}
+    run("grpo", **{**setting, **again}, trust_remote_code=True)
 
 
 # -- completions of a data set -------------------------------------------------------------------

@@ -1,0 +1,63 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from tiny_models import tiny_config, tiny_model
+
+from anypo.errors import SamplerError
+from anypo.hooks.runtime import Runtime
+from anypo.hooks.sampler import SamplingRequest
+from anypo.sampling.agreement import check_agreement
+from anypo.sampling.generate import TransformersEngine
+
+REQUEST = SamplingRequest(end_tokens=(257,), temperature=0.7)
+
+
+class Shifted(TransformersEngine):
+    """Reports log-probs that are a little too high."""
+
+    by = 0.02
+
+    def sample(self, request):
+        drawn = super().sample(request)
+        return [replace(s, logprobs=[x + self.by for x in s.logprobs]) for s in drawn]
+
+
+def check(model, engine=TransformersEngine, dtype=torch.float32, max_length=512):
+    runtime = Runtime(dtype=dtype)
+    check_agreement(engine(model, runtime), model, REQUEST, runtime, max_length)
+
+
+@pytest.mark.parametrize("max_length", [2, 5, 512])
+def test_a_sampler_that_means_the_same_model_is_accepted(model, max_length):
+    check(model, max_length=max_length)
+
+
+def test_one_that_does_not_is_refused(model):
+    with pytest.raises(SamplerError, match=r"from Qwen3ForCausalLM are up to 0\.02 nats "):
+        check(model, Shifted)
+
+
+def test_what_bfloat16_explains_is_no_reason(model):
+    check(model, Shifted, torch.bfloat16)
+
+
+def test_one_that_reports_nothing_is_not_compared(model):
+    class Silent(TransformersEngine):
+        def sample(self, request):
+            return [replace(sample, logprobs=None) for sample in super().sample(request)]
+
+    check(model, Silent)
+
+
+def test_no_random_number_of_the_run_is_used_up(model):
+    before = torch.get_rng_state()
+    check(model)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_a_model_that_transformers_continues_wrongly_is_refused(tokenizer):
+    rwkv = tiny_model(tiny_config("rwkv", tokenizer))
+    with pytest.raises(SamplerError, match="RwkvForCausalLM"):
+        check(rwkv)
