@@ -1,0 +1,57 @@
+"""Small models with random weights, each in a directory with a tokenizer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
+
+from anypo_tasks.addition.model import build_tokenizer
+
+SMALL = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 256,
+}
+MODELS: dict[str, dict[str, Any]] = {
+    "llama": SMALL,
+    "qwen2": SMALL,
+    "qwen3": {**SMALL, "head_dim": 8},
+    "mistral": SMALL,
+    "gemma2": {**SMALL, "head_dim": 8, "sliding_window": 64},
+    "gemma3_text": {**SMALL, "head_dim": 8, "sliding_window": 64},
+    "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 256},
+    "gpt_neox": {**{k: v for k, v in SMALL.items() if k != "num_key_value_heads"}},
+    "olmo2": SMALL,
+    "phi3": SMALL,
+    "granite": {**SMALL, "logits_scaling": 2.0},
+    "cohere": SMALL,
+}
+STD = 0.15  # of the weights: large enough for the choices of the model to differ
+
+
+def make_model(folder: Path, kind: str, *, scores: bool = False) -> str:
+    """Write a model of a kind with its tokenizer, and say where; one that `scores` has such a head."""
+    tokenizer = build_tokenizer()
+    marks = {f"{name}_token_id": tokenizer.convert_tokens_to_ids(mark) for name, mark in MARKS}
+    config = AutoConfig.for_model(kind, vocab_size=len(tokenizer), **MODELS[kind], **marks)
+    if scores:
+        config.num_labels = 1
+    auto = AutoModelForSequenceClassification if scores else AutoModelForCausalLM
+    model = auto.from_config(config, dtype=torch.float32)
+    random = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                parameter.normal_(std=STD, generator=random)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+MARKS = (("eos", "<|end|>"), ("pad", "<|pad|>"), ("bos", "<|user|>"))
