@@ -27,6 +27,7 @@ class Case:
     rows: str = "texts"  # one of `rows.ROWS`
     model: str = "llama"  # one of `models.MODELS`
     rewards: tuple[str, ...] = ("score",)  # functions of `rewards`
+    hooks: Mapping[str, str] = field(default_factory=dict)  # stages of anypo's from other plugins
     reason: str = ""  # why they are not equal, where they are not
 
 
@@ -34,8 +35,8 @@ class Case:
 class Trace:
     """What one library made of a case."""
 
-    losses: list[float]  # of each optimizer step
-    gradients: list[Named]  # that each was made with
+    losses: list[float]  # of each step
+    gradients: list[Named]  # of each step of the optimizer, of which a step may have several
     before: Named  # the weights
     after: Named
 
@@ -55,17 +56,16 @@ def compare(ours: Trace, theirs: Trace) -> Differences:
     Raises:
         ValueError: They made different numbers of steps, or trained different weights.
     """
-    counts = len(ours.losses), len(theirs.losses), len(ours.gradients), len(theirs.gradients)
-    if len(set(counts)) != 1 or not counts[0]:
-        raise ValueError(f"losses and gradients of {counts} steps")
     if ours.after.keys() != theirs.after.keys():
         raise ValueError(f"not both trained {sorted(ours.after.keys() ^ theirs.after.keys())}")
-    steps = zip(ours.losses, theirs.losses, ours.gradients, theirs.gradients, strict=True)
+    losses = list(zip(ours.losses, theirs.losses, strict=True))
+    gradients = list(zip(ours.gradients, theirs.gradients, strict=True))
     moved = {name: theirs.after[name] - theirs.before[name] for name in theirs.after}
     mine = {name: ours.after[name] - ours.before[name] for name in ours.after}
-    pairs = [(abs(a - b) / max(abs(a), abs(b), 1.0), _apart(g, h)) for a, b, g, h in steps]
     return Differences(
-        max(loss for loss, _ in pairs), max(gradient for _, gradient in pairs), _apart(mine, moved)
+        max(abs(a - b) / max(abs(a), abs(b), 1.0) for a, b in losses),
+        max(_apart(a, b) for a, b in gradients),
+        _apart(mine, moved),
     )
 
 

@@ -18,28 +18,39 @@ SMALL = {
     "num_key_value_heads": 2,
     "max_position_embeddings": 256,
 }
+NO_DROPOUT = dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0)
 MODELS: dict[str, dict[str, Any]] = {
     "llama": SMALL,
     "qwen2": SMALL,
     "qwen3": {**SMALL, "head_dim": 8},
     "mistral": SMALL,
-    "gemma2": {**SMALL, "head_dim": 8, "sliding_window": 64},
     "gemma3_text": {**SMALL, "head_dim": 8, "sliding_window": 64},
-    "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 256},
-    "gpt_neox": {**{k: v for k, v in SMALL.items() if k != "num_key_value_heads"}},
+    "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 256, **NO_DROPOUT},
+    "gpt_neox": {k: v for k, v in SMALL.items() if k != "num_key_value_heads"},
     "olmo2": SMALL,
     "phi3": SMALL,
-    "granite": {**SMALL, "logits_scaling": 2.0},
-    "cohere": SMALL,
+    "smollm3": SMALL,
+    "stablelm": SMALL,
+    "starcoder2": SMALL,
 }
+MARKS = {"eos": "<|end|>", "pad": "<|pad|>", "bos": "<|user|>"}
 STD = 0.15  # of the weights: large enough for the choices of the model to differ
+TEMPLATE = (
+    "{% for message in messages %}<|{{ message['role'] }}|>"
+    "{% if message['role'] == 'assistant' %}"
+    "{% generation %}{{ message['content'] + '<|end|>' }}{% endgeneration %}"
+    "{% else %}{{ message['content'] }}{% endif %}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
 
 
 def make_model(folder: Path, kind: str, *, scores: bool = False) -> str:
     """Write a model of a kind with its tokenizer, and say where; one that `scores` has such a head."""
     tokenizer = build_tokenizer()
-    marks = {f"{name}_token_id": tokenizer.convert_tokens_to_ids(mark) for name, mark in MARKS}
-    config = AutoConfig.for_model(kind, vocab_size=len(tokenizer), **MODELS[kind], **marks)
+    tokenizer.chat_template = TEMPLATE
+    ids = {f"{k}_token_id": tokenizer.convert_tokens_to_ids(mark) for k, mark in MARKS.items()}
+    config = AutoConfig.for_model(kind, vocab_size=len(tokenizer), **MODELS[kind], **ids)
     if scores:
         config.num_labels = 1
     auto = AutoModelForSequenceClassification if scores else AutoModelForCausalLM
@@ -52,6 +63,3 @@ def make_model(folder: Path, kind: str, *, scores: bool = False) -> str:
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return str(folder)
-
-
-MARKS = (("eos", "<|end|>"), ("pad", "<|pad|>"), ("bos", "<|user|>"))

@@ -28,13 +28,17 @@ USUAL = {
 }
 
 
-def install_replay(site: Path) -> None:
-    """Install the sampler that replays, as pip would."""
-    info = site / "anypo_replay-1.0.dist-info"
+POINTS = "[anypo.samplers]\nreplay = peers.replay:Replay\n[anypo]\nsapo = anypo_sapo:SAPO\n"
+EXAMPLE = Path(__file__).parents[2] / "docs/examples/anypo-sapo"
+
+
+def install_plugins(site: Path) -> None:
+    """Install the sampler that replays and the example of the documentation, as pip would."""
+    info = site / "anypo_peers-1.0.dist-info"
     info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: anypo-replay\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[anypo.samplers]\nreplay = peers.replay:Replay\n")
-    sys.path.insert(0, str(site))
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: anypo-peers\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(POINTS)
+    sys.path[:0] = [str(site), str(EXAMPLE)]
     invalidate_caches()
     registry.installed.cache_clear()
 
@@ -45,7 +49,7 @@ def train(case: Case, model: str, folder: Path) -> Trace:
     data = folder / "rows.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
     knobs = {k: v for k, v in case.ours.items() if k not in RunConfig.model_fields}
-    algorithm = compose(case.algorithm, knobs=knobs)
+    algorithm = compose(case.algorithm, knobs=knobs, hooks=case.hooks)
     given = {"prompts_per_step": len(rows), "model": model, "data": str(data)}
     given |= {**USUAL, "output": str(folder / "run")}
     if algorithm.inputs.scorer:
@@ -64,6 +68,6 @@ def train(case: Case, model: str, folder: Path) -> Trace:
         output = runs.run(algorithm, **given)
     trainer, before = trainers
     lines = (output / "metrics.jsonl").read_text().splitlines()
-    losses = [json.loads(line)["loss"] for line in lines]
+    losses = [json.loads(line)["loss"] for line in lines]  # of each step the mean
     trained = trainer.learner.model
     return Trace(losses, by_name(trained, gradients), before, named(trained))

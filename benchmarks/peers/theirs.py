@@ -17,6 +17,8 @@ from peft import LoraConfig
 from transformers import AutoTokenizer
 from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
+from trl import maybe_apply_chat_template
+
 from peers import rewards
 from peers.case import LEARNING_RATE, LENGTH, STEPS, Case, Trace
 from peers.recording import by_name, named, recorded
@@ -67,9 +69,10 @@ def _padded(rows: list[list[int]], filler: int, *, left: bool = False) -> torch.
 
 
 def _pairs(trainer: type) -> Mapping[str, Any]:
-    def generate(self: Any, model: Any, prompts: list[str], images: Any = None) -> Any:
+    def generate(self: Any, model: Any, prompts: list[Any], images: Any = None) -> Any:
         tokenizer = self.processing_class
-        asked = [tokenizer(prompt)["input_ids"] for prompt in prompts] * 2
+        texts = [maybe_apply_chat_template({"prompt": p}, tokenizer)["prompt"] for p in prompts]
+        asked = [tokenizer(text)["input_ids"] for text in texts] * 2
         drawn = completions(asked, self.calls, tokenizer.eos_token_id)
         self.calls += 1
         pad, said = tokenizer.pad_token_id, [d.ids for d in drawn]
@@ -95,7 +98,13 @@ FAMILIES = {
     "rloo": Family("trl", "RLOO", _single_turn, {"shuffle_dataset": False}),
     "online_dpo": Family("trl.experimental.online_dpo", "OnlineDPO", _pairs),
 }
-ONLY_OURS = ("lora_rank", "lora_alpha", "vllm")
+OUTSIDE = {  # of what a case says of TRL, that which is no field of its configuration
+    "lora_rank",
+    "lora_alpha",
+    "vllm",  # act as if vLLM had sampled
+    "parts",  # into which the rows of a step are split
+    "backwards",  # give the rows in the other order
+}
 
 
 def train(case: Case, model: str, folder: Path) -> Trace:
@@ -108,19 +117,26 @@ def train(case: Case, model: str, folder: Path) -> Trace:
     with recorded() as gradients:
         trainer.losses = losses
         trainer.train()
-    steps = len(gradients)
-    parts = len(losses) // steps
-    summed = [sum(losses[i * parts : (i + 1) * parts]) for i in range(steps)]
-    return Trace(summed, by_name(trainer.model, gradients), before, named(trainer.model))
+    parts = len(losses) // STEPS
+    updates = _updates(case)
+    means = [sum(losses[i * parts : (i + 1) * parts]) / updates for i in range(STEPS)]
+    return Trace(means, by_name(trainer.model, gradients), before, named(trainer.model))
+
+
+def _updates(case: Case) -> int:
+    """How many steps of the optimizer one step of anypo is."""
+    once = case.theirs.get("num_iterations", 1) * case.theirs.get("steps_per_generation", 1)
+    return int(once) // int(case.theirs.get("gradient_accumulation_steps", once and 1)) or 1
 
 
 def _trainer(case: Case, model: str, folder: Path) -> Any:
     family = FAMILIES[case.family]
     module = __import__(family.module, fromlist=[family.name])
     base, config = (getattr(module, f"{family.name}{kind}") for kind in ("Trainer", "Config"))
-    rows = ROWS[case.rows]
-    size = {"per_device_train_batch_size": len(rows)}
-    options = {k: v for k, v in case.theirs.items() if k not in ONLY_OURS}
+    rows = ROWS[case.rows][:: -1 if case.theirs.get("backwards") else 1]
+    updates = _updates(case)
+    size = {"max_steps": STEPS * updates, "per_device_train_batch_size": len(rows)}
+    options = {k: v for k, v in case.theirs.items() if k not in OUTSIDE}
     given: dict[str, Any] = {}
     if family.replayed:
         given["reward_funcs"] = [getattr(rewards, name) for name in case.rewards]
@@ -129,6 +145,7 @@ def _trainer(case: Case, model: str, folder: Path) -> Any:
         if most == "max_completion_length":
             generations = options.setdefault("num_generations", 4)
             size["per_device_train_batch_size"] *= generations
+    size["per_device_train_batch_size"] //= case.theirs.get("parts", 1)
     if rank := case.theirs.get("lora_rank"):
         alpha = case.theirs.get("lora_alpha", 32)
         kind = "SEQ_CLS" if case.family == "reward" else "CAUSAL_LM"
