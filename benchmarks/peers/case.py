@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
 Named = dict[str, Tensor]  # by the name of the parameter
@@ -17,18 +18,25 @@ STEPS = 3
 
 @dataclass(frozen=True)
 class Case:
-    """One comparison; `ours` are options and knobs of anypo, `theirs` fields of TRL's configuration."""
+    """One comparison."""
 
     name: str
     family: str  # one of `theirs.FAMILIES`: which of TRL's trainers
     algorithm: str  # as `anypo run` takes it
-    ours: Mapping[str, Any] = field(default_factory=dict)
-    theirs: Mapping[str, Any] = field(default_factory=dict)
+    ours: Mapping[str, Any] = field(default_factory=dict)  # options and knobs
+    theirs: Mapping[str, Any] = field(default_factory=dict)  # fields of TRL's configuration
     rows: str = "texts"  # one of `rows.ROWS`
     model: str = "llama"  # one of `models.MODELS`
     rewards: tuple[str, ...] = ("score",)  # functions of `rewards`
     hooks: Mapping[str, str] = field(default_factory=dict)  # stages of anypo's from other plugins
+    template: str = "plain"  # one of `models.TEMPLATES`
     reason: str = ""  # why they are not equal, where they are not
+    defect: str = ""  # or what is wrong here
+
+    @property
+    def id(self) -> str:
+        """What no other case is called."""
+        return f"{self.family}: {self.name}"
 
 
 @dataclass(frozen=True)
@@ -43,11 +51,19 @@ class Trace:
 
 @dataclass(frozen=True)
 class Differences:
-    """How far two traces are apart, each relative to the larger of the two."""
+    """How far two traces are apart, relative to the larger of the two."""
 
-    loss: float
+    loss: float  # absolute where it is below 1
     gradient: float
     weights: float  # relative to how far they moved
+
+    @property
+    def rounding(self) -> bool:
+        """Whether it is no more than what the order of sums makes of float32.
+
+        AdamW divides gradients by their size, so it makes more of the small ones.
+        """
+        return self.loss < 1e-5 and self.gradient < 1e-4 and self.weights < 5e-4
 
 
 def compare(ours: Trace, theirs: Trace) -> Differences:
@@ -70,15 +86,12 @@ def compare(ours: Trace, theirs: Trace) -> Differences:
 
 
 def _apart(a: Named, b: Named) -> float:
-    """The norm of the difference, relative to the larger norm."""
-    names = sorted(a.keys() | b.keys())
-    zero = {name: (a.get(name, b.get(name))) * 0 for name in names}  # type: ignore[operator]
-    norms = [
-        sum(float(values(name).double().square().sum()) for name in names) ** 0.5
-        for values in (
-            lambda name: a.get(name, zero[name]) - b.get(name, zero[name]),
-            lambda name: a.get(name, zero[name]),
-            lambda name: b.get(name, zero[name]),
-        )
-    ]
-    return norms[0] / max(norms[1], norms[2], 1e-12)
+    """The norm of the difference, relative to the larger norm; what is not there is 0."""
+    zero = {name: torch.zeros_like(x) for name, x in (a | b).items()}
+    a, b = zero | a, zero | b
+    difference = _norm({name: a[name] - b[name] for name in zero})
+    return difference / max(_norm(a), _norm(b), 1e-12)
+
+
+def _norm(named: Named) -> float:
+    return sum(float(x.double().square().sum()) for x in named.values()) ** 0.5

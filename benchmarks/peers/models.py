@@ -21,6 +21,37 @@ SMALL = {
 NO_DROPOUT = dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0)
 MODELS: dict[str, dict[str, Any]] = {
     "llama": SMALL,
+    "mixtral": {**SMALL, "num_local_experts": 4},
+    "qwen2": SMALL,
+    "qwen3": {**SMALL, "head_dim": 8},
+    "mistral": SMALL,
+    "gemma3_text": {**SMALL, "head_dim": 8, "sliding_window": 64},
+    "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 256, **NO_DROPOUT},
+    "gpt_neox": {k: v for k, v in SMALL.items() if k != "num_key_value_heads"},
+    "olmo2": SMALL,
+    "phi3": SMALL,
+    "smollm3": SMALL,
+    "stablelm": SMALL,
+    "starcoder2": SMALL,
+}
+MARKS = {"eos": "<|end|>", "pad": "<|pad|>", "bos": "<|user|>"}
+STD = 0.15  # of the weights: large enough for the choices of the model to differ
+LINE = r"{{ '\n' }}"  # a plain one is lost after a block
+MESSAGE = (
+    "{%% for message in messages %%}%s{%% if message['role'] == 'assistant' %%}"
+    "{%% generation %%}{{ message['content'] + '<|end|>' }}{%% endgeneration %%}%s"
+    "{%% else %%}{{ message['content'] }}%s{%% endif %%}{%% endfor %%}"
+    "{%% if add_generation_prompt %%}%s{%% endif %%}"
+)
+TEMPLATES = {
+    "plain": MESSAGE % ("<|{{ message['role'] }}|>", "", "", "<|assistant|>"),
+    "lines": MESSAGE
+    % (f"<|{{{{ message['role'] }}}}|>{LINE}", LINE, "<|end|>" + LINE, "<|assistant|>" + LINE),
+}
+NO_DROPOUT = dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0)
+MODELS: dict[str, dict[str, Any]] = {
+    "llama": SMALL,
+    "mixtral": {**SMALL, "num_local_experts": 4},
     "qwen2": SMALL,
     "qwen3": {**SMALL, "head_dim": 8},
     "mistral": SMALL,
@@ -45,10 +76,17 @@ TEMPLATE = (
 )
 
 
-def make_model(folder: Path, kind: str, *, scores: bool = False) -> str:
-    """Write a model of a kind with its tokenizer, and say where; one that `scores` has such a head."""
+def make_model(folder: Path, kind: str, *, template: str = "plain", scores: bool = False) -> str:
+    """Write a model of a kind with its tokenizer, and say where.
+
+    Args:
+        folder: For the model and the tokenizer.
+        kind: One of `MODELS`.
+        template: One of `TEMPLATES`, for conversations.
+        scores: Whether it has a head that scores a text.
+    """
     tokenizer = build_tokenizer()
-    tokenizer.chat_template = TEMPLATE
+    tokenizer.chat_template = TEMPLATES[template]
     ids = {f"{k}_token_id": tokenizer.convert_tokens_to_ids(mark) for k, mark in MARKS.items()}
     config = AutoConfig.for_model(kind, vocab_size=len(tokenizer), **MODELS[kind], **ids)
     if scores:

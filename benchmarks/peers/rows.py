@@ -6,7 +6,7 @@ from typing import Any
 
 Row = dict[str, Any]
 
-ASKED = ("the sky", "a", "one and one", "of", "red or blue", "what now", "go", "the end")
+ASKED = ("the sky", "a", "one and one", "of", "red or blue", "what now", "go", "his end")
 GOOD = ("is blue", "cat", "are two", "course", "red", "we wait", "on and on", "of it")
 BAD = ("is", "dogs bark", "make three, or four", "no", "green", "nothing", "away", "?")
 
@@ -23,6 +23,7 @@ def _chat(asked: str, *replies: str) -> list[Row]:
 TRIPLES = list(zip(ASKED, GOOD, BAD, strict=True))
 ROWS: dict[str, list[Row]] = {
     "prompts": [{"prompt": a + ":"} for a in ASKED],
+    "prompts of one length": [{"prompt": a[0] + ":"} for a in ASKED],
     "asked": [{"prompt": _said("user", a)} for a in ASKED],
     "texts": [{"prompt": a + ": ", "completion": g} for a, g, _ in TRIPLES],
     "plain": [{"text": f"{a}: {g}"} for a, g, _ in TRIPLES],

@@ -16,7 +16,6 @@ from datasets import Dataset, disable_progress_bars
 from peft import LoraConfig
 from transformers import AutoTokenizer
 from transformers.utils.logging import disable_progress_bar, set_verbosity_error
-
 from trl import maybe_apply_chat_template
 
 from peers import rewards

@@ -1,0 +1,38 @@
+"""Training with anypo and with TRL: the same rows in, the same loss, gradient and weights out."""
+
+import json
+from pathlib import Path
+
+import pytest
+from peers.case import Differences
+from peers.cases import CASES
+
+RESULTS = Path(__file__).parents[2] / "docs/parity.json"
+WRITTEN = {row["case"]: row for row in json.loads(RESULTS.read_text(encoding="utf-8"))}
+
+
+def given(case):
+    """The case; one with a defect has to fail until that is mended."""
+    failing = pytest.mark.xfail(reason=case.defect, raises=AssertionError, strict=True)
+    return pytest.param(case, id=case.id, marks=[failing] if case.defect else [])
+
+
+@pytest.mark.trl
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("case", map(given, CASES))
+def test_only_what_is_explained_differs(case, bench):
+    differences = bench.measure(case)
+    assert differences.rounding == (not case.reason), differences
+
+
+def test_the_page_has_every_case():
+    whys = {case.id: case.reason or case.defect for case in CASES}
+    assert whys == {name: row["why"] for name, row in WRITTEN.items()}
+    assert len(whys) == len(CASES)
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_the_page_explains_every_difference(name):
+    row = {**WRITTEN[name]}
+    del row["case"]
+    assert bool(row.pop("why")) != Differences(**row).rounding
