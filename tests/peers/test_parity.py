@@ -19,7 +19,7 @@ def given(case):
 
 @pytest.mark.trl
 @pytest.mark.filterwarnings("default")
-@pytest.mark.parametrize("case", map(given, CASES))
+@pytest.mark.parametrize("case", [given(case) for case in CASES])
 def test_only_what_is_explained_differs(case, bench):
     differences = bench.measure(case)
     assert differences.rounding == (not case.reason), differences
@@ -31,7 +31,7 @@ def test_the_page_has_every_case():
     assert len(whys) == len(CASES)
 
 
-@pytest.mark.parametrize("name", WRITTEN)
+@pytest.mark.parametrize("name", list(WRITTEN))
 def test_the_page_explains_every_difference(name):
     row = {**WRITTEN[name]}
     del row["case"]
