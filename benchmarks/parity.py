@@ -13,6 +13,7 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
+from peers import chats
 from peers.bench import Bench
 from peers.case import Case
 from peers.cases import CASES
@@ -26,20 +27,37 @@ def row(case: Case, bench: Bench) -> dict[str, object]:
     return {"case": case.id, "why": case.reason or case.defect, **differences}
 
 
+def template_row(name: str) -> dict[str, object]:
+    """What came out of a chat template."""
+    whys = chats.EXPLAINED | chats.DEFECTS
+    return {
+        "template": name,
+        **chats.tally(name),
+        "why": {aspect: whys[name, aspect] for aspect in chats.ASPECTS if (name, aspect) in whys},
+    }
+
+
 def main() -> None:
     """Print all rows, and write them if they are all."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("words", nargs="*")
     words = parser.parse_args().words
-    chosen = [case for case in CASES if all(word in case.id for word in words)]
-    rows = []
+    found: dict[str, list[dict[str, object]]] = {"training": [], "templates": []}
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder))
-        for case in chosen:
-            rows.append(row(case, bench))
-            print(json.dumps(rows[-1]), flush=True)
+        for case in CASES:
+            if all(word in case.id for word in words):
+                found["training"].append(row(case, bench))
+                print(json.dumps(found["training"][-1]), flush=True)
     if not words:
-        RESULTS.write_text("[\n" + ",\n".join(map(json.dumps, rows)) + "\n]\n", encoding="utf-8")
+        found["templates"] = [template_row(name) for name in chats.names()]
+        RESULTS.write_text(_lines(found), encoding="utf-8")
+
+
+def _lines(found: dict[str, list[dict[str, object]]]) -> str:
+    """JSON with a line for every row."""
+    parts = (f'"{key}": [\n' + ",\n".join(map(json.dumps, rows)) for key, rows in found.items())
+    return "{" + "\n],\n".join(parts) + "\n]}\n"
 
 
 if __name__ == "__main__":
