@@ -259,6 +259,7 @@ ON_POLICY = [
         },
     ),
     grpo("GRPO, rewards about 1", {}, {}, rewards=("small",), reason=EPSILON),
+    grpo("GRPO, rewards about 1, 1e-4 by a plugin", {}, {}, "grpo+like_trl", rewards=("small",)),
     grpo(
         "GRPO, unscaled rewards",
         REUSED,

@@ -28,12 +28,18 @@ USUAL = {
 }
 
 
-POINTS = "[anypo.samplers]\nreplay = peers.replay:Replay\n[anypo]\nsapo = anypo_sapo:SAPO\n"
+POINTS = """
+[anypo.samplers]
+replay = peers.replay:Replay
+[anypo]
+like_trl = peers.like_trl:LikeTRL
+sapo = anypo_sapo:SAPO
+"""
 EXAMPLE = Path(__file__).parents[2] / "docs/examples/anypo-sapo"
 
 
 def install_plugins(site: Path) -> None:
-    """Install the sampler that replays and the example of the documentation, as pip would."""
+    """Install the plugins of this package and the example of the documentation, as pip would."""
     info = site / "anypo_peers-1.0.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: anypo-peers\nVersion: 1.0\n")
