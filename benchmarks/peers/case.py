@@ -14,6 +14,7 @@ Named = dict[str, Tensor]  # by the name of the parameter
 LENGTH = 8  # tokens of the longest completion that is replayed
 LEARNING_RATE = 1e-3
 STEPS = 3
+LORA = {"lora_rank": 4, "lora_alpha": 8}  # of anypo and of TRL
 
 
 @dataclass(frozen=True)
