@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import torch
 from datasets import Dataset, disable_progress_bars
 from peft import LoraConfig
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, PrinterCallback
 from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 from trl import maybe_apply_chat_template
 
@@ -41,14 +42,18 @@ USUAL = {
 }
 
 
+def _nothing(trainer: type) -> Mapping[str, Any]:
+    return {}
+
+
 @dataclass(frozen=True)
 class Family:
-    """One of TRL's trainers, and how it is made to replay completions."""
+    """One of TRL's trainers."""
 
     module: str
     name: str  # of the trainer and its configuration
-    replayed: Callable[[type], Mapping[str, Any]] | None = None  # methods in place of its own
-    fixed: Mapping[str, Any] | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)  # if it samples
+    replayed: Callable[[type], Mapping[str, Any]] = _nothing  # methods in place of its own
 
 
 def _single_turn(trainer: type) -> Mapping[str, Any]:
@@ -87,15 +92,18 @@ def _pairs(trainer: type) -> Mapping[str, Any]:
     return {"_generate": generate}
 
 
+SAMPLED = {"shuffle_dataset": False, "num_generations": 4, "max_completion_length": LENGTH}
 FAMILIES = {
     "sft": Family("trl", "SFT"),
     "dpo": Family("trl", "DPO"),
     "reward": Family("trl", "Reward"),
     "kto": Family("trl", "KTO"),
     "orpo": Family("trl.experimental.orpo", "ORPO"),
-    "grpo": Family("trl", "GRPO", _single_turn, {"shuffle_dataset": False}),
-    "rloo": Family("trl", "RLOO", _single_turn, {"shuffle_dataset": False}),
-    "online_dpo": Family("trl.experimental.online_dpo", "OnlineDPO", _pairs),
+    "grpo": Family("trl", "GRPO", SAMPLED, _single_turn),
+    "rloo": Family("trl", "RLOO", SAMPLED, _single_turn),
+    "online_dpo": Family(
+        "trl.experimental.online_dpo", "OnlineDPO", {"max_new_tokens": LENGTH}, _pairs
+    ),
 }
 OUTSIDE = {  # of what a case says of TRL, that which is no field of its configuration
     "lora_rank",
@@ -111,60 +119,55 @@ def train(case: Case, model: str, folder: Path) -> Trace:
     for quiet in (disable_progress_bars, disable_progress_bar, set_verbosity_error):
         quiet()
     trainer = _trainer(case, model, folder)
+    trainer.remove_callback(PrinterCallback)
     before = named(trainer.model)
-    losses: list[float] = []
     with recorded() as gradients:
-        trainer.losses = losses
         trainer.train()
-    parts = len(losses) // STEPS
-    updates = _updates(case)
-    means = [sum(losses[i * parts : (i + 1) * parts]) / updates for i in range(STEPS)]
+    losses = torch.tensor(trainer.losses, dtype=torch.float64).view(STEPS, -1)
+    means = (losses.sum(-1) / _updates(case)).tolist()
     return Trace(means, by_name(trainer.model, gradients), before, named(trainer.model))
 
 
 def _updates(case: Case) -> int:
     """How many steps of the optimizer one step of anypo is."""
-    once = case.theirs.get("num_iterations", 1) * case.theirs.get("steps_per_generation", 1)
-    return int(once) // int(case.theirs.get("gradient_accumulation_steps", once and 1)) or 1
+    passes, parts, together = (
+        case.theirs.get(name, 1)
+        for name in ("num_iterations", "steps_per_generation", "gradient_accumulation_steps")
+    )
+    return passes * max(1, parts // together)
 
 
 def _trainer(case: Case, model: str, folder: Path) -> Any:
     family = FAMILIES[case.family]
-    module = __import__(family.module, fromlist=[family.name])
+    module = import_module(family.module)
     base, config = (getattr(module, f"{family.name}{kind}") for kind in ("Trainer", "Config"))
     rows = ROWS[case.rows][:: -1 if case.theirs.get("backwards") else 1]
-    updates = _updates(case)
-    size = {"max_steps": STEPS * updates, "per_device_train_batch_size": len(rows)}
-    options = {k: v for k, v in case.theirs.items() if k not in OUTSIDE}
-    given: dict[str, Any] = {}
-    if family.replayed:
+    fields = {**USUAL, **family.fields, "max_steps": STEPS * _updates(case), **case.theirs}
+    repeated = fields.get("num_generations", 1)
+    fields["per_device_train_batch_size"] = len(rows) * repeated // fields.get("parts", 1)
+    given = {"args": config(str(folder), **{k: fields[k] for k in fields.keys() - OUTSIDE})}
+    if family.fields:
         given["reward_funcs"] = [getattr(rewards, name) for name in case.rewards]
-        most = "max_new_tokens" if case.family == "online_dpo" else "max_completion_length"
-        size[most] = LENGTH
-        if most == "max_completion_length":
-            generations = options.setdefault("num_generations", 4)
-            size["per_device_train_batch_size"] *= generations
-    size["per_device_train_batch_size"] //= case.theirs.get("parts", 1)
-    if rank := case.theirs.get("lora_rank"):
-        alpha = case.theirs.get("lora_alpha", 32)
-        kind = "SEQ_CLS" if case.family == "reward" else "CAUSAL_LM"
-        given["peft_config"] = LoraConfig(
-            r=rank, lora_alpha=alpha, target_modules="all-linear", task_type=kind
-        )
-    args = config(str(folder / "trl"), **{**USUAL, **size, **(family.fixed or {}), **options})
-    methods = {"training_step": _training_step(base), "calls": 0}
-    methods |= family.replayed(base) if family.replayed else {}
-    tokenizer = AutoTokenizer.from_pretrained(model)
+    if "lora_rank" in fields:
+        given["peft_config"] = _adapters(fields, scores=case.family == "reward")
+    given["processing_class"] = AutoTokenizer.from_pretrained(model)
+    methods = {"training_step": _training_step(base), **family.replayed(base)}
     with recorded():
-        made = type(base.__name__, (base,), methods)(
-            model=model,
-            args=args,
-            train_dataset=Dataset.from_list(rows),
-            processing_class=tokenizer,
-            **given,
+        trainer: Any = type(base.__name__, (base,), {"calls": 0, **methods})(
+            model=model, train_dataset=Dataset.from_list(rows), **given
         )
-    made.use_vllm = case.theirs.get("vllm", getattr(made, "use_vllm", False))
-    return made
+    trainer.losses = []
+    trainer.use_vllm = fields.get("vllm", False)
+    return trainer
+
+
+def _adapters(fields: Mapping[str, Any], *, scores: bool) -> LoraConfig:
+    return LoraConfig(
+        r=fields["lora_rank"],
+        lora_alpha=fields["lora_alpha"],
+        target_modules="all-linear",
+        task_type="SEQ_CLS" if scores else "CAUSAL_LM",
+    )
 
 
 def _training_step(base: Any) -> Callable[..., Any]:
