@@ -155,7 +155,14 @@ KTO = [
         {"desirable_weight": 0.7, "undesirable_weight": 1.5, "backwards": True},
         "labels",
     ),
-    Case("KTO, adapters", "kto", "kto", LORA, {**LORA, "backwards": True}, "labels"),
+    Case(
+        "KTO, adapters",
+        "kto",
+        "kto",
+        {"beta": 0.5, **LORA},
+        {"beta": 0.5, **LORA, "backwards": True},
+        "labels",
+    ),
     Case("KTO", "kto", "kto", rows="labels", reason=PAIRING),
 ]
 OFFLINE = [*SFT, *OPTIMIZER, *PAIRS, *REWARD_MODELS, *KTO]
