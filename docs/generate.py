@@ -12,7 +12,7 @@ import re
 import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, cast, get_args, get_origin
 
 import typer
 
@@ -134,6 +134,36 @@ def models() -> str:
 def environment() -> str:
     """What the command line says below the list of its commands."""
     return f"\n```\n{textwrap.fill(str(app.info.epilog), 100)}\n```\n\n"
+
+
+def parity() -> str:
+    """How far training here and training with TRL are apart."""
+    head = ("TRL's trainer", "case", "loss", "gradient", "weights", "why they differ")
+    rows = []
+    for row in _parity("training"):
+        trainer, _, case = row["case"].partition(": ")
+        figures = (f"{row[part]:.0e}" for part in ("loss", "gradient", "weights"))
+        rows.append((trainer, case, *figures, row["why"]))
+    return _table(head, rows)
+
+
+def templates() -> str:
+    """In how many of a hundred conversations tokens here and there are the same."""
+    aspects = ("prompt", "split", "learnt", "scored")
+    rows = [
+        (
+            f"`{row['template']}`",
+            *(str(row[a]) for a in aspects),
+            "; ".join(dict.fromkeys(row["why"].values())),
+        )
+        for row in _parity("templates")
+    ]
+    return _table(("template", *aspects, "why they differ"), rows)
+
+
+def _parity(part: str) -> list[dict[str, Any]]:
+    found = json.loads((ROOT / "docs/parity.json").read_text(encoding="utf-8"))
+    return cast(list[dict[str, Any]], found[part])
 
 
 def _hook(name: str) -> str:

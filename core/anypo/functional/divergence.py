@@ -46,7 +46,8 @@ def kl_penalty(
             pi / pi_old and `score` by pi / stop_gradient(pi): both give the reverse KL's gradient.
             `k2` keeps the estimator's value and takes the gradient of k2.
 
-    Source: Schulman, "Approximating KL Divergence", 2020; the `ratio` form is DeepSeek-V3.2's.
+    Source: Schulman, "Approximating KL Divergence", 2020; the `ratio` form: DeepSeek-V3.2,
+    arXiv:2512.02556.
     """
     value = ESTIMATORS[estimator](logprobs, ref_logprobs)
     if gradient == "ratio":

@@ -1,0 +1,1 @@
+"""The same rows, model and hyperparameters, given to anypo and to TRL."""
