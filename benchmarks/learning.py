@@ -1,7 +1,8 @@
-"""Run every algorithm on the built-in task and print what it learned, as a table for the docs.
+"""Run algorithms on the built-in task, and keep what each learned for the tables of the pages.
 
-    python benchmarks/learning.py --seeds 0 1        # all of them: about a minute each
+    python benchmarks/learning.py --seeds 0 1 --jobs 2       # all of them: about a minute each
     python benchmarks/learning.py dapo gspo
+    python benchmarks/learning.py grpo --set lora_rank=8
 
 A modifier is put on top of grpo.
 """
@@ -10,15 +11,22 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import tempfile
 import time
+import tomllib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from itertools import product
 from pathlib import Path
+from statistics import median
+from typing import Any
+
+from figures import Row, keep
 
 from anypo import Algorithm, compose, run
 from anypo.errors import PluginError
 from anypo.hooks import registry
-
-HEADER = "| algorithm | seed | score before | after | tokens before | after | seconds |"
 
 
 def whole(name: str) -> Algorithm:
@@ -31,7 +39,7 @@ def whole(name: str) -> Algorithm:
         return compose("grpo", name)
 
 
-def evaluations(steps: list[dict[str, float]]) -> list[float]:
+def evaluations(steps: Sequence[dict[str, float]]) -> list[float]:
     """The held-out scores of a run, or how often it ranked held-out pairs right."""
     for headline in ("eval/score", "eval/rewards/accuracies"):
         if found := [step[headline] for step in steps if headline in step]:
@@ -39,31 +47,61 @@ def evaluations(steps: list[dict[str, float]]) -> list[float]:
     raise ValueError("the run was not evaluated")
 
 
-def row(algorithm: Algorithm, seed: int) -> str:
-    """One run, as a line of the table."""
-    start = time.perf_counter()
+def usual(steps: Sequence[dict[str, float]], metric: str) -> float:
+    """The median of a metric."""
+    return round(median(step[metric] for step in steps if metric in step), 3)
+
+
+def learned(name: str, seed: int, options: dict[str, Any]) -> Row:
+    """What one run learned; tokens are the mean length in its first and in its last step."""
+    algorithm, start = whole(name), time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        output = run(algorithm, seed=seed, output=str(Path(folder, "run")))
+        output = run(algorithm, seed=seed, output=str(Path(folder, "run")), **options)
         lines = (output / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     steps = [json.loads(line) for line in lines]
     scores = evaluations(steps)
     lengths = [step["length/mean"] for step in steps if "length/mean" in step]
-    seconds = time.perf_counter() - start
-    figures = f"{scores[0]:.3f} | {scores[-1]:.3f} | {lengths[0]:.1f} | {lengths[-1]:.1f}"
-    return f"| `{algorithm.name}` | {seed} | {figures} | {seconds:.0f} |"
+    return {
+        "algorithm": algorithm.name,
+        "options": options,
+        "seed": seed,
+        "score": [round(scores[0], 3), round(scores[-1], 3)],
+        "tokens": [round(lengths[0], 1), round(lengths[-1], 1)],
+        "mismatch": max(step.get("mismatch/max", 0.0) for step in steps),
+        "rollout": usual(steps, "seconds/rollout"),
+        "sync": usual(steps, "seconds/sync"),
+        "seconds": round(time.perf_counter() - start),
+    }
 
 
-def main() -> None:
-    """Print the table."""
+def learn(
+    names: Sequence[str], seeds: Sequence[int], options: dict[str, Any], jobs: int
+) -> Iterator[Row]:
+    """What each run learned, every one in a process of its own, as soon as it is known."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=context, max_tasks_per_child=1) as pool:
+        asked = [pool.submit(learned, *pair, options) for pair in product(names, seeds)]
+        for answer in as_completed(asked):
+            yield answer.result()
+
+
+def built_in() -> list[str]:
+    """The names of all algorithms that come with anypo."""
+    return [entry.name for entry in registry.entries() if entry.distribution == "anypo"]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print what is learned, and keep it."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    built_in = [entry.name for entry in registry.entries() if entry.distribution == "anypo"]
-    parser.add_argument("names", nargs="*", default=built_in)
+    parser.add_argument("names", nargs="*", default=built_in())
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    options = parser.parse_args()
-    print(HEADER, "|---|---|---|---|---|---|---|", sep="\n")
-    for name in options.names:
-        for seed in options.seeds:
-            print(row(whole(name), seed), flush=True)
+    parser.add_argument("--set", action="append", default=[], help="an option of the run, as TOML")
+    parser.add_argument("--jobs", type=int, default=1, help="runs beside each other")
+    chosen = parser.parse_args(arguments)
+    options = tomllib.loads("\n".join(chosen.set))
+    for row in learn(chosen.names, chosen.seeds, options, chosen.jobs):
+        print(json.dumps(row), flush=True)
+        keep("learning", row, "algorithm", "options", "seed")
 
 
 if __name__ == "__main__":

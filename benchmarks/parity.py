@@ -13,12 +13,11 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
+from figures import FOLDER
 from peers import chats
 from peers.bench import Bench
 from peers.case import Case
 from peers.cases import CASES
-
-RESULTS = Path(__file__).parents[1] / "docs/parity.json"
 
 
 def row(case: Case, bench: Bench) -> dict[str, object]:
@@ -51,7 +50,7 @@ def main() -> None:
                 print(json.dumps(found["training"][-1]), flush=True)
     if not words:
         found["templates"] = [template_row(name) for name in chats.names()]
-        RESULTS.write_text(_lines(found), encoding="utf-8")
+        (FOLDER / "parity.json").write_text(_lines(found), encoding="utf-8")
 
 
 def _lines(found: dict[str, list[dict[str, object]]]) -> str:

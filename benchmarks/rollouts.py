@@ -1,10 +1,10 @@
-"""Compare the samplers: what runs learn with either, and how fast a larger model samples.
+"""Compare how fast the samplers are with a larger model, for the table of docs/benchmarks.md.
 
     python benchmarks/rollouts.py                    # on a GPU, the shape of Qwen2.5-0.5B
-    python benchmarks/rollouts.py --shape small      # fit for a CPU
+    python benchmarks/rollouts.py --shape small --prompts 8 --tokens 64      # fit for a CPU
 
-Prints tables for docs/benchmarks.md. The larger model has random weights: only its shape matters.
-Every run has a process of its own, so that its memory can be told.
+The model has random weights: only its shape matters. Every run has a process of its own, so that
+its memory can be told.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
-import platform
 import resource
 import tempfile
 import time
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import torch
+from figures import Row, keep
 from transformers import Qwen2Config, Qwen2ForCausalLM
 from transformers.utils.logging import disable_progress_bar
 
@@ -28,6 +29,7 @@ from anypo import run
 from anypo_tasks.addition.model import build_tokenizer
 
 SAMPLERS = ("transformers", "vllm")
+PHASES = ("rollout", "annotate", "update", "sync")
 SHAPES = {
     "0.5b": {  # Qwen2.5-0.5B
         "vocab_size": 151936,
@@ -50,11 +52,6 @@ SHAPES = {
         "tie_word_embeddings": True,
     },
 }
-TASK = "| algorithm | sampler | seed | score before | after | largest mismatch | seconds |"
-SPEED = (
-    "| sampler | tokens/s | seconds: rollout | annotate | update | sync | GiB at most |\n"
-    "|---|---|---|---|---|---|---|"
-)
 
 
 def make_model(folder: Path, shape: str) -> int:
@@ -76,11 +73,10 @@ def metrics_of(algorithm: str, options: dict[str, Any]) -> list[dict[str, float]
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     with tempfile.TemporaryDirectory() as folder:
-        start = time.perf_counter()
         output = run(algorithm, output=str(Path(folder, "run")), **options)
         lines = (output / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     metrics = [json.loads(line) for line in lines]
-    metrics[-1] |= {"seconds": time.perf_counter() - start, "memory": peak_memory()}
+    metrics[-1]["memory"] = peak_memory()
     return metrics
 
 
@@ -98,17 +94,8 @@ def apart(algorithm: str, **options: Any) -> list[dict[str, float]]:
         return pool.submit(metrics_of, algorithm, options).result()
 
 
-def task_row(algorithm: str, sampler: str, seed: int) -> str:
-    """What is learned of the built-in task, as a line of a table."""
-    metrics = apart(algorithm, sampler=sampler, seed=seed)
-    scores = [row["eval/score"] for row in metrics if "eval/score" in row]
-    mismatch = max(row.get("mismatch/max", 0.0) for row in metrics)
-    figures = f"{scores[0]:.3f} | {scores[-1]:.3f} | {mismatch:.1e} | {metrics[-1]['seconds']:.0f}"
-    return f"| `{algorithm}` | {sampler} | {seed} | {figures} |"
-
-
-def speed_row(folder: Path, sampler: str, options: argparse.Namespace) -> str:
-    """How fast the larger model samples and trains, as a line of a table: the last of 4 steps."""
+def speed(folder: Path, sampler: str, options: argparse.Namespace) -> Row:
+    """How fast the model samples and trains: the last of 4 steps."""
     *_, last = apart(
         "grpo",
         model=str(folder / "model"),
@@ -121,33 +108,31 @@ def speed_row(folder: Path, sampler: str, options: argparse.Namespace) -> str:
         max_prompt_length=512,
         learning_rate=1e-6,
     )
-    phases = [last[f"seconds/{phase}"] for phase in ("rollout", "annotate", "update", "sync")]
-    rate = last["length/mean"] * options.prompts * 8 / phases[0]
-    seconds = " | ".join(f"{phase:.2f}" for phase in phases)
-    return f"| {sampler} | {rate:,.0f} | {seconds} | {last['memory']:.1f} |"
+    seconds = {phase: round(last[f"seconds/{phase}"], 2) for phase in PHASES}
+    return {
+        "machine": torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
+        "shape": options.shape,
+        "sampler": sampler,
+        "tokens/s": round(last["length/mean"] * options.prompts * 8 / last["seconds/rollout"]),
+        "seconds": seconds,
+        "GiB": round(last["memory"], 1),
+        "date": time.strftime("%Y-%m-%d"),
+    }
 
 
-def main() -> None:
-    """Print the tables."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print how fast each sampler is, and keep it."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--shape", choices=SHAPES, default="0.5b")
     parser.add_argument("--prompts", type=int, default=32, help="per step, 8 completions each")
     parser.add_argument("--tokens", type=int, default=256, help="per completion")
-    parser.add_argument("--algorithms", nargs="*", default=["grpo", "dapo"])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    options = parser.parse_args()
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
-    print(f"{time.strftime('%Y-%m-%d')}, {platform.processor() or platform.machine()}, {gpu}\n")
+    options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
-        parameters = make_model(Path(folder), options.shape)
-        print(f"{parameters / 1e6:.0f} million parameters\n\n{SPEED}")
+        print(f"{make_model(Path(folder), options.shape) / 1e6:.0f} million parameters")
         for sampler in SAMPLERS:
-            print(speed_row(Path(folder), sampler, options), flush=True)
-    print(f"\n{TASK}\n|---|---|---|---|---|---|---|")
-    for algorithm in options.algorithms:
-        for sampler in SAMPLERS:
-            for seed in options.seeds:
-                print(task_row(algorithm, sampler, seed), flush=True)
+            row = speed(Path(folder), sampler, options)
+            print(row, flush=True)
+            keep("rollouts", row, "machine", "shape", "sampler")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import re
 import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal, cast, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 import typer
 
@@ -67,7 +67,7 @@ def hooks() -> str:
 def requirements() -> str:
     """What `requires` may name."""
     rows = [(f"`{name}`", required.about) for name, required in REQUIREMENTS.items()]
-    return _table(("name", "what it is"), rows)
+    return table(("name", "what it is"), rows)
 
 
 def fields(owner: type[Batch | Prompt | Sample]) -> str:
@@ -81,7 +81,7 @@ def fields(owner: type[Batch | Prompt | Sample]) -> str:
             if name in REQUIRED_FOR:
                 comment += f"; reading it requires `{REQUIRED_FOR[name]}`"
             rows.append((f"`{name}`", _shapes(node.annotation), comment))
-    return _table(("name", "type", "what it is"), rows)
+    return table(("name", "type", "what it is"), rows)
 
 
 def commands() -> str:
@@ -107,7 +107,7 @@ def run_options(sampler: str = "transformers") -> str:
     chosen = {own: blocks[own]} if own in blocks else blocks
     return "".join(
         f"\n**{panel}**\n"
-        + _table(
+        + table(
             ("option", "default", "what it is"),
             [_option(options[name], config.model_fields.get(name)) for name in names],
         )
@@ -136,36 +136,6 @@ def environment() -> str:
     return f"\n```\n{textwrap.fill(str(app.info.epilog), 100)}\n```\n\n"
 
 
-def parity() -> str:
-    """How far training here and training with TRL are apart."""
-    head = ("TRL's trainer", "case", "loss", "gradient", "weights", "why they differ")
-    rows = []
-    for row in _parity("training"):
-        trainer, _, case = row["case"].partition(": ")
-        figures = (f"{row[part]:.0e}" for part in ("loss", "gradient", "weights"))
-        rows.append((trainer, case, *figures, row["why"]))
-    return _table(head, rows)
-
-
-def templates() -> str:
-    """In how many of a hundred conversations tokens here and there are the same."""
-    aspects = ("prompt", "split", "learnt", "scored")
-    rows = [
-        (
-            f"`{row['template']}`",
-            *(str(row[a]) for a in aspects),
-            "; ".join(dict.fromkeys(row["why"].values())),
-        )
-        for row in _parity("templates")
-    ]
-    return _table(("template", *aspects, "why they differ"), rows)
-
-
-def _parity(part: str) -> list[dict[str, Any]]:
-    found = json.loads((ROOT / "docs/parity.json").read_text(encoding="utf-8"))
-    return cast(list[dict[str, Any]], found[part])
-
-
 def _hook(name: str) -> str:
     function = getattr(Hooks, name)
     node = _parsed(function)
@@ -174,8 +144,8 @@ def _hook(name: str) -> str:
     rows.append(("returns", _shapes(node.returns), ""))
     signature = ", ".join(argument.arg for argument in arguments)
     who = WHO[name] if name in MERGED else TOPMOST
-    table = _table(("argument", "type", "what it is"), rows)
-    return f"### `{name}({signature})`\n\n{inspect.getdoc(function)}\n\n{who}\n{table}"
+    arguments_told = table(("argument", "type", "what it is"), rows)
+    return f"### `{name}({signature})`\n\n{inspect.getdoc(function)}\n\n{who}\n{arguments_told}"
 
 
 def _parsed(item: Any) -> Any:
@@ -204,7 +174,7 @@ def _command(command: Any) -> str:
         (_flag(p, p.metavar or _type(p.type_descriptor.annotation)), _help(p)) for p in options
     ]
     head = f"### `{usage}`\n\n{inspect.cleandoc(command.help)}\n"
-    return head + (_table(("", ""), rows) if rows else "\n")
+    return head + (table(("", ""), rows) if rows else "\n")
 
 
 def _flag(option: Any, value: str) -> str:
@@ -235,11 +205,12 @@ def _help(parameter: Any) -> str:
     return (parameter.help or "").replace("\\[", "[")
 
 
-def _table(head: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
+def table(head: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
+    """A table in Markdown."""
     lines = [f"| {' | '.join(map(_cell, row))} |\n" for row in (head, *rows)]
     lines.insert(1, "|---" * len(head) + "|\n")
     return "\n" + "".join(lines) + "\n"
 
 
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
+def _cell(content: object) -> str:
+    return str(content).replace("|", "\\|")

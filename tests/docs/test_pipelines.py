@@ -1,21 +1,12 @@
 """The chains of docs/pipelines.md: every command runs, and each run starts from the one before."""
 
 import json
-import re
-from pathlib import Path
 
 import pytest
 from learning import evaluations
+from pipelines import commands
 
 from anypo_cli import main
-
-PAGE = Path(__file__).parents[2] / "docs" / "pipelines.md"
-
-
-def commands():
-    """The commands of the page that need nothing but the built-in task."""
-    blocks = re.findall(r"```sh\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    return [line.split()[1:] for block in blocks for line in block.splitlines()]
 
 
 def gain(folder, metric=None):

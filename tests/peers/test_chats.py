@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-RESULTS = Path(__file__).parents[2] / "docs/parity.json"
+RESULTS = Path(__file__).parents[2] / "docs/figures/parity.json"
 TEMPLATES = json.loads(RESULTS.read_text(encoding="utf-8"))["templates"]
 ASPECTS = [key for key, value in TEMPLATES[0].items() if isinstance(value, int)]
 

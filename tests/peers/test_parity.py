@@ -7,7 +7,7 @@ import pytest
 from peers.case import Differences
 from peers.cases import CASES
 
-RESULTS = Path(__file__).parents[2] / "docs/parity.json"
+RESULTS = Path(__file__).parents[2] / "docs/figures/parity.json"
 TRAINING = json.loads(RESULTS.read_text(encoding="utf-8"))["training"]
 WRITTEN = {row["case"]: row for row in TRAINING}
 

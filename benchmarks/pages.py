@@ -1,0 +1,47 @@
+"""Run all that the pages show figures of, and write their tables anew.
+
+    python benchmarks/pages.py --jobs 2      # an hour on two cores
+
+What needs a package that is not installed is named, and its figures stay what they were.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PAGES = ["README.md", *sorted(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md"))]
+RUNS = [  # what is run, and the package that it needs
+    (["pipelines.py"], "anypo"),
+    (["architectures.py"], "peft"),
+    (["parity.py"], "trl"),
+    (["learning.py", "--seeds", "0", "1"], "anypo"),
+    (["learning.py", "grpo", "dapo", "--seeds", "2"], "anypo"),
+    (["learning.py", "grpo", "--set", "lora_rank=8"], "peft"),
+    (["learning.py", "grpo", "dapo", "--seeds", "0", "1", "2", "--set", "sampler='vllm'"], "vllm"),
+    (["rollouts.py", "--shape", "small", "--prompts", "8", "--tokens", "64"], "vllm"),
+]
+
+
+def main() -> None:
+    """Run one after the other."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--jobs", default="1", help="learning runs beside each other")
+    jobs = parser.parse_args().jobs
+    for (script, *arguments), package in RUNS:
+        if find_spec(package) is None:
+            print(f"left out, for want of {package}: {script} {' '.join(arguments)}")
+            continue
+        beside = ["--jobs", jobs] if script == "learning.py" and package != "vllm" else []
+        program = str(ROOT / "benchmarks" / script)
+        subprocess.run([sys.executable, program, *arguments, *beside], check=True)
+    cog = [sys.executable, "-m", "cogapp", "-I", "docs", "-r", *PAGES]
+    subprocess.run(cog, check=True, cwd=ROOT)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""The tables of figures: cog blocks of the pages call these functions.
+
+`python benchmarks/pages.py` runs what the figures are of, and writes the pages.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from generate import table
+
+FIGURES = Path(__file__).parent / "figures"
+PHASES = ("rollout", "annotate", "update", "sync")
+
+
+def kept(name: str) -> Any:
+    """The figures of a page."""
+    return json.loads((FIGURES / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def learning() -> str:
+    """What every algorithm learns on the built-in task, from two seeds."""
+    head = ("algorithm", "seed", "score before", "after", "tokens before", "after", "seconds")
+    rows = [
+        (f"`{row['algorithm']}`", row["seed"], *_scores(row), *row["tokens"], row["seconds"])
+        for row in kept("learning")
+        if not row["options"] and row["seed"] < 2
+    ]
+    return table(head, rows)
+
+
+def samplers() -> str:
+    """What GRPO and DAPO learn with each sampler, from three seeds."""
+    rows = []
+    for row in kept("learning"):
+        if row["algorithm"] in ("grpo", "dapo") and not row["options"].keys() - {"sampler"}:
+            sampler = row["options"].get("sampler", "transformers")
+            costs = f"{row['rollout']:.3f}", f"{row['sync']:.3f}", f"{row['mismatch']:.0e}"
+            rows.append((f"`{row['algorithm']}`", sampler, row["seed"], *_scores(row), *costs))
+    costs = "rollout, s", "sync, s", "largest mismatch, nats"
+    head = ("algorithm", "sampler", "seed", "score before", "after", *costs)
+    return table(head, sorted(rows))
+
+
+def adapters() -> str:
+    """What GRPO learns with adapters."""
+    rows = [
+        (f"`{row['algorithm']}`", row["options"]["lora_rank"], *_scores(row))
+        for row in kept("learning")
+        if "lora_rank" in row["options"]
+    ]
+    return table(("algorithm", "rank", "score before", "after"), rows)
+
+
+def pipeline(*runs: str) -> str:
+    """What the runs of a chain print."""
+    rows = [
+        (f"`{row['run']}`", "; ".join(f"`{line}`" for line in row["prints"]))
+        for row in kept("pipelines")
+        if row["run"] in runs
+    ]
+    return table(("run", "prints"), rows)
+
+
+def speed() -> str:
+    """How fast each sampler is."""
+    head = ("machine", "shape", "sampler", "tokens/s", *PHASES, "GiB at most", "date")
+    rows = [
+        [row[field] for field in ("machine", "shape", "sampler", "tokens/s")]
+        + [f"{row['seconds'][phase]:.2f}" for phase in PHASES]
+        + [row["GiB"], row["date"]]
+        for row in kept("rollouts")
+    ]
+    return table(head, rows)
+
+
+def parity() -> str:
+    """How far training here and training with TRL are apart."""
+    head = ("TRL's trainer", "case", "loss", "gradient", "weights", "why they differ")
+    rows = []
+    for row in kept("parity")["training"]:
+        trainer, _, case = row["case"].partition(": ")
+        figures = (f"{row[part]:.0e}" for part in ("loss", "gradient", "weights"))
+        rows.append((trainer, case, *figures, row["why"]))
+    return table(head, rows)
+
+
+def templates() -> str:
+    """In how many of a hundred conversations tokens here and there are the same."""
+    aspects = ("prompt", "split", "learnt", "scored")
+    rows = [
+        (
+            f"`{row['template']}`",
+            *(str(row[a]) for a in aspects),
+            "; ".join(dict.fromkeys(row["why"].values())),
+        )
+        for row in kept("parity")["templates"]
+    ]
+    return table(("template", *aspects, "why they differ"), rows)
+
+
+def _scores(row: dict[str, Any]) -> tuple[str, str]:
+    before, after = row["score"]
+    return f"{before:.3f}", f"{after:.3f}"
