@@ -61,11 +61,11 @@ class DAPO(Plugin):
         groups = defaultdict(list)
         for sample in samples:
             groups[sample.group].append(sample)
-        kept = {name: group for name, group in groups.items() if self._differ(group)}
-        if self.filter_by is None and (hidden := _hidden(samples, list(kept.values()))):
+        kept = {name for name, group in groups.items() if self._differ(group)}
+        if self.filter_by is None and (hidden := _hidden(groups, kept)):
             state.setdefault("notes", []).append(
-                f"most of the groups that filter_groups keeps agree in '{hidden}' and differ in "
-                f"another reward alone: --filter-by {hidden} drops them"
+                f"filter_groups keeps most groups whose '{hidden}' scores are all equal, because "
+                f"another reward tells them apart: --filter-by {hidden} drops them"
             )
         return [sample for sample in samples if sample.group in kept]
 
@@ -77,7 +77,7 @@ class DAPO(Plugin):
                 f"filter_by names '{self.filter_by}', but the rewards of the run are "
                 f"{', '.join(group[0].scores)}"
             )
-        return _spread(_scores(group, self.filter_by)) > F.EQUAL_REWARDS
+        return _differ_in([self.filter_by], group)
 
 
 def _punished(sample, start, cache):
@@ -90,14 +90,19 @@ def _raw_score(sample):
     return sum(sample.score_weights.get(name, 1.0) * score for name, score in applying)
 
 
-def _hidden(samples, kept):
-    """The reward of two scores in which most groups agree, and of more scores another differs."""
+def _hidden(groups, kept):
+    """A reward of right and wrong: most groups that agree in all such are kept for another one."""
+    samples = [sample for group in groups.values() for sample in group]
     scores = {name: set(_scores(samples, name)) for name in samples[0].scores}
-    binary = [name for name, seen in scores.items() if len(seen) <= 2]
-    agree = [group for group in kept if not any(_spread(_scores(group, name)) for name in binary)]
-    if 2 * len(agree) > len(kept) and 0 < len(binary) < len(scores):
+    binary = [name for name, seen in scores.items() if len(seen) <= 2 and min(seen, default=1) <= 0]
+    agree = {name for name, group in groups.items() if not _differ_in(binary, group)}
+    if 2 * len(agree & kept) > len(agree) and 0 < len(binary) < len(scores):
         return max(binary, key=lambda name: len(scores[name]))
     return None
+
+
+def _differ_in(names, group):
+    return any(_spread(_scores(group, name)) > F.EQUAL_REWARDS for name in names)
 
 
 def _scores(group, name):

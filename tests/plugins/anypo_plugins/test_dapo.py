@@ -132,6 +132,7 @@ def prompts_of(*groups):
 
 
 WRONG = [(0.0, length) for length in (3, 5, 9)]
+RIGHT = [(1.0, length) for length in (3, 5, 9)]
 MIXED = [(1.0, 4), (0.0, 4), (0.0, 7)]
 
 
@@ -152,15 +153,25 @@ def test_a_reward_that_does_not_apply_judges_no_group():
     assert kept_and_said(unscored, filter_by="right") == ([], [])
 
 
-@pytest.mark.parametrize("groups", [(WRONG, MIXED, WRONG), (WRONG, WRONG)])
+@pytest.mark.parametrize("groups", [(WRONG, MIXED, MIXED), (WRONG, WRONG), (RIGHT, MIXED)])
 def test_a_reward_that_keeps_groups_which_agree_in_another_is_told(groups):
     kept, (note,) = kept_and_said(prompts_of(*groups))
     assert kept == list(range(len(groups)))
-    assert "agree in 'right' and differ in another reward alone: --filter-by right" in note
+    assert "keeps most groups whose 'right' scores are all equal" in note
+    assert "--filter-by right drops them" in note
 
 
-def test_a_reward_that_keeps_few_groups_by_itself_is_not_told():
-    assert kept_and_said(prompts_of(WRONG, MIXED, MIXED)) == ([0, 1, 2], [])
+def test_a_reward_that_keeps_few_of_those_groups_is_not_told():
+    alike = [(0.0, 4), (0.0, 4), (0.0, 4)]
+    assert kept_and_said(prompts_of(WRONG, alike, MIXED, alike)) == ([0, 2], [])
+
+
+def test_a_reward_that_is_always_given_hides_nothing():
+    graded = [
+        replace(s, scores={"polite": 1.0, "graded": s.scores["length"]}, score_weights={})
+        for s in prompts_of(WRONG, MIXED)
+    ]
+    assert kept_and_said(graded) == ([0, 1], [])
 
 
 def test_rewards_of_right_and_wrong_hide_none():
