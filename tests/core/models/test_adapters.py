@@ -125,6 +125,14 @@ def test_a_layer_that_returns_more_than_a_product_gets_no_adapter(tokenizer):
     logprobs(model)
 
 
+def test_asking_for_an_adapter_on_what_can_have_none_is_one_line(tokenizer):
+    mamba = tiny_model(tiny_config("mamba", tokenizer))
+    with pytest.raises(ConfigError, match=r"names 'out_proj', but .* could have one"):
+        add_lora(mamba, "base", with_modules("out_proj"))
+    add_lora(mamba, "base", OPTIONS)
+    assert not [name for name, _ in mamba.named_parameters() if "out_proj.lora_" in name]
+
+
 # -- in a run ------------------------------------------------------------------------------------
 
 
