@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
@@ -107,7 +107,7 @@ def _heads(model: PreTrainedModel) -> list[str]:
 def _unfit(body: nn.Module) -> list[str]:
     """Linear layers to which no update can be added."""
     linear = [pair for pair in body.named_modules() if isinstance(pair[1], nn.Linear)]
-    return [name for name, layer in linear if _read_by_kernel(body, name) or _is_router(layer)]
+    return [name for name, layer in linear if _read_by_kernel(body, name) or not _multiplies(layer)]
 
 
 def _read_by_kernel(body: nn.Module, name: str) -> bool:
@@ -117,11 +117,15 @@ def _read_by_kernel(body: nn.Module, name: str) -> bool:
 
 
 @torch.no_grad()
-def _is_router(layer: nn.Linear) -> bool:
-    """Whether it returns more than a product."""
+def _multiplies(layer: nn.Linear) -> bool:
+    """Whether it returns the product alone: routers return more, grouped layers do otherwise."""
     if type(layer).forward is nn.Linear.forward:
+        return True
+    try:
+        product = layer(layer.weight.new_zeros(1, layer.in_features))
+    except RuntimeError:
         return False
-    return not isinstance(layer(layer.weight.new_zeros(1, layer.in_features)), Tensor)
+    return getattr(product, "shape", None) == (1, layer.out_features)
 
 
 def _check_modules(body: nn.Module, modules: Sequence[str], unfit: Sequence[str]) -> None:

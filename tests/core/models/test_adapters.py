@@ -116,12 +116,16 @@ def test_layers_beside_shared_ones_can_have_adapters(model):
     assert has_lora(model)
 
 
-def test_a_layer_that_returns_more_than_a_product_gets_no_adapter(tokenizer):
-    model = tiny_model(tiny_config("llama4_text", tokenizer))
+@pytest.mark.parametrize(
+    ("kind", "layer"), [("llama4_text", "router"), ("deepseek_v4", "o_a_proj")]
+)
+def test_a_layer_that_returns_no_plain_product_gets_no_adapter(tokenizer, kind, layer):
+    model = tiny_model(tiny_config(kind, tokenizer))
     add_lora(model, "base", OPTIONS)
     adapted = [name for name, _ in model.named_parameters() if ".lora_" in name]
     assert adapted
-    assert not [name for name in adapted if "router" in name]
+    assert any(f".{layer}." in name for name, _ in model.named_parameters())
+    assert not [name for name in adapted if f".{layer}." in name]
     logprobs(model)
 
 
