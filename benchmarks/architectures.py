@@ -31,7 +31,7 @@ from anypo.models.rope import rotate_as_at
 from anypo.runs.directory import RunDirectory
 from anypo.runs.observer import Observer
 from anypo.runs.options import make_config
-from anypo.runs.setup import make_trainer, set_up
+from anypo.runs.setup import Setup, make_trainer, set_up
 from anypo.training.distributed import Distributed
 from anypo.training.trainer import Trainer
 from anypo_tasks.addition.model import build_tokenizer
@@ -85,7 +85,7 @@ def examine(kind: str, folder: Path) -> None:
 
 def examine_run(algorithm: Algorithm, options: dict[str, Any]) -> None:
     """A step of a run; whether sampler, trainer, the model itself and the saved one agree."""
-    trainer, directory, tokenizer = begin(algorithm, options)
+    trainer, directory, setup = begin(algorithm, options)
     model = trainer.learner.model
     before = [weight.detach().clone() for weight in model.parameters()]
     report = trainer.step(1)
@@ -95,14 +95,14 @@ def examine_run(algorithm: Algorithm, options: dict[str, Any]) -> None:
     if all(map(torch.equal, before, model.parameters())):
         raise WrongError("the step changed no weight")
     samples = compare(trainer) if algorithm.inputs.sampler else list(report.samples)
-    again = load_model(str(directory.save(model, tokenizer)))
-    rotate_as_at(again, LONGEST + COMPLETION)
+    again = load_model(str(directory.save(model, setup.tokenizer)))
+    rotate_as_at(again, setup.max_length)
     gap = difference(said(model, samples), said(again, samples))
     if not gap < CLOSE:
         raise WrongError(f"the saved model differs from the trained one by {gap:.1e} nats")
 
 
-def begin(algorithm: Algorithm, options: dict[str, Any]) -> tuple[Trainer, RunDirectory, Any]:
+def begin(algorithm: Algorithm, options: dict[str, Any]) -> tuple[Trainer, RunDirectory, Setup]:
     """What a run has before its first step."""
     config = make_config(
         {
@@ -119,7 +119,7 @@ def begin(algorithm: Algorithm, options: dict[str, Any]) -> tuple[Trainer, RunDi
     distributed = Distributed(config)
     setup = set_up(algorithm, config, None, distributed.runtime, Observer())
     trainer = make_trainer(algorithm, setup, distributed)
-    return trainer, RunDirectory(config.output, algorithm.named), setup.tokenizer
+    return trainer, RunDirectory(config.output, algorithm.named), setup
 
 
 @torch.no_grad()

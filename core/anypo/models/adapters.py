@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
@@ -34,13 +34,14 @@ def add_lora(model: PreTrainedModel, base: str, options: AdapterOptions) -> None
     """
     from peft import LoraConfig, inject_adapter_in_model
 
-    _check_modules(model, options.lora_modules)
+    unfit = _unfit(model.base_model)
+    _check_modules(model.base_model, options.lora_modules, unfit)
     scores = model.get_output_embeddings() is None
     adapter = LoraConfig(
         r=options.lora_rank or 0,
         lora_alpha=options.lora_alpha,
         target_modules=list(options.lora_modules) or "all-linear",
-        exclude_modules=_unfit(model) or None,
+        exclude_modules=unfit or None,
         modules_to_save=_heads(model) if scores else None,
         task_type="SEQ_CLS" if scores else "CAUSAL_LM",
         base_model_name_or_path=str(Path(base).resolve()) if Path(base).is_dir() else base,
@@ -103,35 +104,39 @@ def _heads(model: PreTrainedModel) -> list[str]:
     return [name for name, child in beside if next(child.parameters(), None) is not None]
 
 
-def _unfit(model: PreTrainedModel) -> list[str]:
+def _unfit(body: nn.Module) -> list[str]:
     """Linear layers to which no update can be added."""
-    linear = [pair for pair in model.named_modules() if isinstance(pair[1], nn.Linear)]
-    return [name for name, layer in linear if _read_by_kernel(model, name) or _is_router(layer)]
+    linear = [pair for pair in body.named_modules() if isinstance(pair[1], nn.Linear)]
+    return [name for name, layer in linear if _read_by_kernel(body, name) or not _multiplies(layer)]
 
 
-def _read_by_kernel(model: PreTrainedModel, name: str) -> bool:
+def _read_by_kernel(body: nn.Module, name: str) -> bool:
     """Kernels for state spaces take the weight of the last product themselves."""
     owner, _, own = name.rpartition(".")
-    return own == "out_proj" and hasattr(model.get_submodule(owner), "A_log")
+    return own == "out_proj" and hasattr(body.get_submodule(owner), "A_log")
 
 
 @torch.no_grad()
-def _is_router(layer: nn.Linear) -> bool:
-    """Whether it returns more than a product."""
+def _multiplies(layer: nn.Linear) -> bool:
+    """Whether it returns the product alone: routers return more, grouped layers do otherwise."""
     if type(layer).forward is nn.Linear.forward:
+        return True
+    try:
+        product = layer(layer.weight.new_zeros(1, layer.in_features))
+    except RuntimeError:
         return False
-    return not isinstance(layer(layer.weight.new_zeros(1, layer.in_features)), Tensor)
+    return getattr(product, "shape", None) == (1, layer.out_features)
 
 
-def _check_modules(model: PreTrainedModel, modules: Sequence[str]) -> None:
-    layers = model.base_model.named_modules()
+def _check_modules(body: nn.Module, modules: Sequence[str], unfit: Sequence[str]) -> None:
+    layers = [pair for pair in body.named_modules() if pair[0] not in unfit]
     linear = [name for name, layer in layers if isinstance(layer, nn.Linear | Conv1D)]
     for wanted in modules:
         if not any(f".{name}".endswith(f".{wanted}") for name in linear):
             known = {name.rpartition(".")[2] for name in linear}
             raise ConfigError(
                 f"lora_modules names '{wanted}', but the body of the model has no linear layer of "
-                f"that name{nearest(wanted, known)}"
+                f"that name that could have one{nearest(wanted, known)}"
             )
 
 

@@ -162,8 +162,13 @@ def _ends(config: Any) -> set[int]:
 
 def context_length(config: PreTrainedConfig) -> int | None:
     """How many tokens the model can attend to; None if it does not say."""
-    length: int | None = getattr(config.get_text_config(), "max_position_embeddings", None)
-    return None if length is None or length < 1 else length  # -1 is how some say so
+    text = config.get_text_config()
+    length: int | None = getattr(text, "max_position_embeddings", None)
+    if length is None or length < 1:  # -1 is how some do not say
+        return None
+    rope = getattr(text, "rope_parameters", None) or {}
+    stretch = rope.get("factor", 1) if rope.get("rope_type") == "dynamic" else 1
+    return int(length * stretch)
 
 
 @contextmanager

@@ -116,13 +116,25 @@ def test_layers_beside_shared_ones_can_have_adapters(model):
     assert has_lora(model)
 
 
-def test_a_layer_that_returns_more_than_a_product_gets_no_adapter(tokenizer):
-    model = tiny_model(tiny_config("llama4_text", tokenizer))
+@pytest.mark.parametrize(
+    ("kind", "layer"), [("llama4_text", "router"), ("deepseek_v4", "o_a_proj")]
+)
+def test_a_layer_that_returns_no_plain_product_gets_no_adapter(tokenizer, kind, layer):
+    model = tiny_model(tiny_config(kind, tokenizer))
     add_lora(model, "base", OPTIONS)
     adapted = [name for name, _ in model.named_parameters() if ".lora_" in name]
     assert adapted
-    assert not [name for name in adapted if "router" in name]
+    assert any(f".{layer}." in name for name, _ in model.named_parameters())
+    assert not [name for name in adapted if f".{layer}." in name]
     logprobs(model)
+
+
+def test_asking_for_an_adapter_on_what_can_have_none_is_one_line(tokenizer):
+    mamba = tiny_model(tiny_config("mamba", tokenizer))
+    with pytest.raises(ConfigError, match=r"names 'out_proj', but .* could have one"):
+        add_lora(mamba, "base", with_modules("out_proj"))
+    add_lora(mamba, "base", OPTIONS)
+    assert not [name for name, _ in mamba.named_parameters() if "out_proj.lora_" in name]
 
 
 # -- in a run ------------------------------------------------------------------------------------

@@ -228,3 +228,18 @@ def test_a_padding_token_that_is_there_stays(model_dir, tokenizer):
 def test_a_model_that_scores_texts_may_have_no_generation_config(model_dir, tokenizer):
     model = load_model(model_dir, scalar_head=True)
     assert end_tokens(model, tokenizer) == [tokenizer.eos_token_id]
+
+
+@pytest.mark.parametrize(
+    ("said", "length"),
+    [
+        ({"max_position_embeddings": 64}, 64),
+        ({"max_position_embeddings": -1}, None),
+        ({"rope_parameters": {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}}, 1024),
+        ({"rope_parameters": {"rope_type": "linear", "rope_theta": 1e4, "factor": 2.0}}, 512),
+    ],
+)
+def test_how_long_a_text_may_be(model, said, length):
+    for name, value in said.items():
+        setattr(model.config, name, value)
+    assert context_length(model.config) == length
