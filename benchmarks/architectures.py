@@ -3,7 +3,7 @@
     python benchmarks/architectures.py                 # all of them, in a quarter of an hour
     python benchmarks/architectures.py qwen3_next lfm2
 
-Writes benchmarks/architectures.json, from which docs/models.md is made. Each has a process and a
+Writes docs/figures/architectures.json, from which docs/models.md is made. Each has a process and a
 time limit of its own, so that none can end the others.
 """
 
@@ -36,7 +36,6 @@ from anypo.training.distributed import Distributed
 from anypo.training.trainer import Trainer
 from anypo_tasks.addition.model import build_tokenizer
 
-RESULTS = Path(__file__).with_suffix(".json")
 CLOSE = 1e-4  # nats, in float32
 SECONDS = 180  # for one of them
 LENGTHS = (1, 3, WINDOW - 4, 3 * WINDOW)  # tokens of the prompts

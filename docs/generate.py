@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ast
 import inspect
-import json
 import re
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -113,22 +112,6 @@ def run_options(sampler: str = "transformers") -> str:
         )
         for panel, names in chosen.items()
     )
-
-
-def models() -> str:
-    """What became of every architecture that `benchmarks/architectures.py` tried."""
-    found = json.loads((ROOT / "benchmarks/architectures.json").read_text(encoding="utf-8"))
-    by_result: dict[str, dict[str, str]] = {"fine": {}, "refused": {}, "wrong": {}, "not tried": {}}
-    for name, outcome in found["models"].items():
-        by_result[outcome["result"]][f"`{name}`"] = outcome["why"]
-    counts = ", ".join(f"{len(rows)} {result}" for result, rows in by_result.items() if rows)
-    fine = ", ".join(by_result.pop("fine"))
-    tables = "".join(
-        f"**{result.capitalize()}**\n{_table(('type', 'why'), rows.items())}"
-        for result, rows in by_result.items()
-        if rows
-    )
-    return f"\ntransformers {found['transformers']}: {counts}.\n\n**Fine**\n\n{fine}\n\n{tables}"
 
 
 def environment() -> str:

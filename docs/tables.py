@@ -76,6 +76,22 @@ def speed() -> str:
     return table(head, rows)
 
 
+def models() -> str:
+    """What became of every architecture that `benchmarks/architectures.py` tried."""
+    found = kept("architectures")
+    by_result: dict[str, dict[str, str]] = {"fine": {}, "refused": {}, "wrong": {}, "not tried": {}}
+    for name, outcome in found["models"].items():
+        by_result[outcome["result"]][f"`{name}`"] = outcome["why"]
+    counts = ", ".join(f"{len(rows)} {result}" for result, rows in by_result.items() if rows)
+    fine = ", ".join(by_result.pop("fine"))
+    tables = "".join(
+        f"**{result.capitalize()}**\n{table(('type', 'why'), rows.items())}"
+        for result, rows in by_result.items()
+        if rows
+    )
+    return f"\ntransformers {found['transformers']}: {counts}.\n\n**Fine**\n\n{fine}\n\n{tables}"
+
+
 def parity() -> str:
     """How far training here and training with TRL are apart."""
     head = ("TRL's trainer", "case", "loss", "gradient", "weights", "why they differ")

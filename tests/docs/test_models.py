@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-import generate
+import tables
 from architectures import RESULTS
 from tiny_models import KINDS
 
@@ -11,8 +11,8 @@ FOUND = json.loads(RESULTS.read_text(encoding="utf-8"))["models"]
 
 
 def test_the_page_is_that_of_the_results():
-    page = Path(generate.__file__).with_name("models.md").read_text(encoding="utf-8")
-    assert generate.models() in page
+    page = Path(tables.__file__).with_name("models.md").read_text(encoding="utf-8")
+    assert tables.models() in page
 
 
 def test_every_architecture_is_in_it_with_a_result_and_a_reason():
