@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from figures import FOLDER
 from tiny_models import KINDS, NOT_TRIED, WINDOW, TooLargeError, save, tiny_config, tiny_model
 from transformers import __version__
 from transformers.utils import logging
@@ -202,7 +203,7 @@ def main() -> None:
     """Try them, print what becomes of each, and write it down."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("kinds", nargs="*", default=KINDS)
-    parser.add_argument("--output", type=Path, default=RESULTS)
+    parser.add_argument("--output", type=Path, default=FOLDER / "architectures.json")
     options = parser.parse_args()
     known = json.loads(options.output.read_text()) if options.output.exists() else {}
     results = known.get("models", {})

@@ -1,13 +1,11 @@
 """The page on models says what the scan found, and the scan found nothing wrong."""
 
-import json
 from pathlib import Path
 
 import tables
-from architectures import RESULTS
 from tiny_models import KINDS
 
-FOUND = json.loads(RESULTS.read_text(encoding="utf-8"))["models"]
+FOUND = tables.kept("architectures")["models"]
 
 
 def test_the_page_is_that_of_the_results():
