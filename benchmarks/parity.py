@@ -23,16 +23,15 @@ from peers.cases import CASES
 def row(case: Case, bench: Bench) -> dict[str, object]:
     """What came out of a case."""
     differences = {k: float(f"{v:.0e}") for k, v in asdict(bench.measure(case)).items()}
-    return {"case": case.id, "why": case.reason or case.defect, **differences}
+    return {"case": case.id, "why": case.reason, **differences}
 
 
 def template_row(name: str) -> dict[str, object]:
     """What came out of a chat template."""
-    whys = chats.EXPLAINED | chats.DEFECTS
     return {
         "template": name,
         **chats.tally(name),
-        "why": {aspect: whys[name, aspect] for aspect in chats.ASPECTS if (name, aspect) in whys},
+        "why": {a: chats.EXPLAINED[name, a] for a in chats.ASPECTS if (name, a) in chats.EXPLAINED},
     }
 
 

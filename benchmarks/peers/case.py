@@ -32,7 +32,6 @@ class Case:
     hooks: Mapping[str, str] = field(default_factory=dict)  # stages of anypo's from other plugins
     template: str = "plain"  # one of `models.TEMPLATES`
     reason: str = ""  # why they are not equal, where they are not
-    defect: str = ""  # or what is wrong here
 
     @property
     def id(self) -> str:

@@ -50,23 +50,9 @@ FORGETS = (
     "the template forgets the thoughts of earlier replies, so the last alone is learnt; TRL learns "
     "all, by a template of its own that does not"
 )
-LAST = "the template puts its end token after the last reply alone, and anypo learns no other"
-CUT = "anypo leaves out what the template puts after the end token"
-EXPLAINED = {("glm4moe", "split"): NO_END, ("glm4moe", "scored"): NO_END}
+EXPLAINED = {("glm4moe", "split"): NO_END, ("glm4moe", "learnt"): NO_END}
 EXPLAINED |= {
     (name, "learnt"): FORGETS for name in ("qwen3", "qwen3_5_nothink", "qwen3_5_think", "qwen3_6")
-}
-DEFECTS = {(name, "learnt"): LAST for name in ("gptoss", "phi3", "phi3_5")}
-DEFECTS |= {
-    (f"{model}{kind}", "scored"): CUT
-    for model, kinds in {
-        "gemma": ("", "3"),
-        "lfm2": ("", "_v2"),
-        "nemotron_3": ("_5_lightning", "_nano", "_super", "_ultra"),
-        "qwen2_5": ("", "_vl"),
-        "qwen3": ("", "_5_nothink", "_5_think", "_6", "_8", "_instruct_2507", "_vl"),
-    }.items()
-    for kind in kinds
 }
 Message = dict[str, str]
 Ids = list[int]
@@ -127,12 +113,17 @@ def _same_example(tokenizer: PreTrainedTokenizerBase, told: list[Message]) -> di
     ours = tokens.example(told[:-1], {"reply": told[-1:]}, {})
     reply = ours.completions["reply"].ids
     rest = whole[start + len(reply) :]
-    follows = whole[start : start + len(reply)] == reply and not tokenizer.decode(rest).strip()
+    follows = whole[start : start + len(reply)] == reply and _says_nothing(tokenizer, rest)
     return {
         "prompt": asked == tokens.prompt(told[:-1]),
         "split": ours.prompt == whole[:start] and follows,
-        "scored": ours.prompt + reply == whole,
+        "scored": Tokens(tokenizer, scored=True).whole(told[:-1], told[-1:], {}) == whole,
     }
+
+
+def _says_nothing(tokenizer: PreTrainedTokenizerBase, ids: Ids) -> bool:
+    """Whether they are but space, and an end of the whole conversation."""
+    return not tokenizer.decode([i for i in ids if i != tokenizer.eos_token_id]).strip()
 
 
 def _learnt_there(

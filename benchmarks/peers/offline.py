@@ -41,7 +41,7 @@ OPTIMIZER = [
         {"lr_scheduler_type": "linear", "warmup_steps": 2},
     ),
     Case("cosine schedule", "sft", "sft", {"schedule": "cosine"}, {"lr_scheduler_type": "cosine"}),
-    Case("weight decay", "sft", "sft", {"weight_decay": 0.5}, {"weight_decay": 0.5}, defect=DECAY),
+    Case("weight decay", "sft", "sft", {"weight_decay": 0.5}, {"weight_decay": 0.5}),
 ]
 PAIRS = [
     Case("DPO", "dpo", "dpo", rows="pairs"),
@@ -129,7 +129,6 @@ REWARD_MODELS = [
         "reward_model",
         rows="chat pairs",
         template="lines",
-        defect=CUT,
     ),
     Case("reward model, prompts to be found", "reward", "reward_model", rows="implicit pairs"),
     Case("reward model, margins", "reward", "reward_model", {"margin": True}, {}, "margins"),

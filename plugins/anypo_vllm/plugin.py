@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 from torch import cuda
@@ -21,6 +21,7 @@ OF_THIS_PROCESS = ("memory", "max_length", "tensor_parallel", "eager", "sleep")
 class VLLM(SamplerPlugin):
     """Samples with vLLM, in this process or on servers."""
 
+    draws: ClassVar = True
     url: str | None = Field(
         None, description="URLs of servers, separated by commas. Without it, in this process."
     )

@@ -12,22 +12,16 @@ TRAINING = json.loads(RESULTS.read_text(encoding="utf-8"))["training"]
 WRITTEN = {row["case"]: row for row in TRAINING}
 
 
-def given(case):
-    """The case; one with a defect has to fail until that is mended."""
-    failing = pytest.mark.xfail(reason=case.defect, raises=AssertionError, strict=True)
-    return pytest.param(case, id=case.id, marks=[failing] if case.defect else [])
-
-
 @pytest.mark.trl
 @pytest.mark.filterwarnings("default")
-@pytest.mark.parametrize("case", [given(case) for case in CASES])
+@pytest.mark.parametrize("case", [pytest.param(case, id=case.id) for case in CASES])
 def test_only_what_is_explained_differs(case, bench):
     differences = bench.measure(case)
     assert differences.rounding == (not case.reason), differences
 
 
 def test_the_page_has_every_case():
-    whys = {case.id: case.reason or case.defect for case in CASES}
+    whys = {case.id: case.reason for case in CASES}
     assert whys == {name: row["why"] for name, row in WRITTEN.items()}
     assert len(whys) == len(CASES)
 

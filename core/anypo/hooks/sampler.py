@@ -4,7 +4,7 @@ import re
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from torch import nn
 
@@ -65,7 +65,13 @@ class SamplerPlugin(Options):
 
     The entry point's name goes before them: `memory` of a sampler `vllm` is the run option
     `vllm_memory`.
+
+    Attributes:
+        draws: Whether it completes any prompt, with the log-probs of what it draws. Then a few of
+            them are compared with the trainer's before the first step. One that replays does not.
     """
+
+    draws: ClassVar[bool] = False
 
     def unread(self) -> dict[str, str]:
         """The fields that mean nothing beside the others, and why: `so and so is set, but …`."""

@@ -156,7 +156,7 @@ def make_trainer(algorithm: Algorithm, found: Setup, distributed: Distributed) -
         engine = plugin.start(model, runtime, found.max_length)
     if not isinstance(engine, Engine):
         raise PluginError(f"{entry} started {engine!r:.60}, which is no anypo.Engine")
-    if algorithm.inputs.sampler or found.held_out:
+    if plugin.draws and (algorithm.inputs.sampler or found.held_out):
         with sensible_threads(model), entry.answerable():
             check_agreement(engine, model, request, runtime, found.max_length)
     sampler = PolicySampler(engine, request)

@@ -1,5 +1,7 @@
 """The sampler that is always there."""
 
+from typing import ClassVar
+
 from torch import nn
 
 from anypo.hooks.runtime import Runtime
@@ -8,6 +10,8 @@ from anypo.hooks.sampler import Engine, SamplerPlugin
 
 class Transformers(SamplerPlugin):
     """Samples with the policy itself, by `generate` of transformers."""
+
+    draws: ClassVar = True
 
     def start(self, model: nn.Module, runtime: Runtime, max_length: int) -> Engine:
         """See `SamplerPlugin`."""

@@ -309,7 +309,7 @@ def test_a_sampler_that_drifts_from_the_trainer_is_told_of_once(setting, monkeyp
     start = Transformers.start
     monkeypatch.setattr(Transformers, "start", lambda *given: Drifting(start(*given)))
     observer = Notes()
-    run("grpo", observer=observer, **setting, epochs=2)
+    run("grpo", observer=observer, **setting, epochs=2, warmup_steps=0)
     (note,) = observer.notes
     assert note.startswith("step 2: the log-prob of a token is 0.5 nats from the sampler's")
 
