@@ -3,15 +3,14 @@
 Source: Yu et al. 2025, arXiv:2503.14476, section 3.
 """
 
-from collections import defaultdict
 from dataclasses import replace
-from math import isnan
 from typing import ClassVar
 
 from pydantic import Field
 
 import anypo.functional as F
-from anypo import AnypoError, Plugin, hookimpl
+from anypo import Plugin, hookimpl
+from anypo_plugins.dynamic_sampling import unequal_groups
 from anypo_plugins.grpo import GRPO
 
 
@@ -44,7 +43,7 @@ class DAPO(Plugin):
         """
         samples = yield
         if self.filter_groups:
-            samples = self._unequal_groups(samples, state)
+            samples = unequal_groups(samples, self.filter_by, state.setdefault("notes", []))
         if self.overlong_cache:
             start = sampler.max_completion_length - self.overlong_cache
             samples = [_punished(s, start, self.overlong_cache) for s in samples]
@@ -57,62 +56,10 @@ class DAPO(Plugin):
         """1 / sum_i |y_i|: every token of the batch counts the same; [N, T]."""
         return F.token_mean(batch.mask)
 
-    def _unequal_groups(self, samples, state):
-        groups = defaultdict(list)
-        for sample in samples:
-            groups[sample.group].append(sample)
-        kept = {name for name, group in groups.items() if self._differ(group)}
-        if self.filter_by is None and (hidden := _hidden(groups, kept)):
-            state.setdefault("notes", []).append(
-                f"filter_groups keeps most groups whose '{hidden}' scores are all equal, because "
-                f"another reward tells them apart: --filter-by {hidden} drops them"
-            )
-        return [sample for sample in samples if sample.group in kept]
-
-    def _differ(self, group):
-        if self.filter_by is None:
-            return _spread([_raw_score(sample) for sample in group]) > F.EQUAL_REWARDS
-        if self.filter_by not in group[0].scores:
-            raise AnypoError(
-                f"filter_by names '{self.filter_by}', but the rewards of the run are "
-                f"{', '.join(group[0].scores)}"
-            )
-        return _differ_in([self.filter_by], group)
-
 
 def _punished(sample, start, cache):
     punishment = min(0.0, max(-1.0, (start - len(sample.completion_ids)) / cache))
     return replace(sample, reward=sample.reward + punishment)
-
-
-def _raw_score(sample):
-    applying = [(name, score) for name, score in sample.scores.items() if not isnan(score)]
-    return sum(sample.score_weights.get(name, 1.0) * score for name, score in applying)
-
-
-def _hidden(groups, kept):
-    """A reward of right and wrong: most groups that agree in all such are kept for another one."""
-    samples = [sample for group in groups.values() for sample in group]
-    scores = {name: set(_scores(samples, name)) for name in samples[0].scores}
-    binary = [name for name, seen in scores.items() if len(seen) <= 2 and min(seen, default=1) <= 0]
-    agree = {name for name, group in groups.items() if not _differ_in(binary, group)}
-    if 2 * len(agree & kept) > len(agree) and 0 < len(binary) < len(scores):
-        return max(binary, key=lambda name: len(scores[name]))
-    return None
-
-
-def _differ_in(names, group):
-    return any(_spread(_scores(group, name)) > F.EQUAL_REWARDS for name in names)
-
-
-def _scores(group, name):
-    """Those of a reward that apply."""
-    scores = (sample.scores[name] for sample in group)
-    return [score for score in scores if not isnan(score)]
-
-
-def _spread(scores):
-    return max(scores, default=0.0) - min(scores, default=0.0)
 
 
 def _nothing(sample):
