@@ -13,6 +13,7 @@ NO_GRADIENT = (
     "key biases have no gradient but rounding errors where no position turns them, and AdamW makes "
     "steps of those"
 )
+UNBALANCED = "the load of experts is balanced here, and not there"
 KEY_BIASES = ("gpt2", "gpt_neox")  # turned by no position, or in part
 
 
@@ -45,4 +46,13 @@ ARCHITECTURES += [
         model="mixtral",
     ),
     Case("mixtral", "sft", "sft", model="mixtral"),
+    Case("mixtral, dpo", "dpo", "dpo", rows="pairs", model="mixtral"),
+    Case(
+        "mixtral, rewards",
+        "reward",
+        "reward_model",
+        rows="pairs",
+        model="mixtral",
+        reason=UNBALANCED,
+    ),
 ]

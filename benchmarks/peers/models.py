@@ -51,35 +51,6 @@ TEMPLATES = {
     "lines": MESSAGE
     % (f"<|{{{{ message['role'] }}}}|>{LINE}", LINE, "<|end|>" + LINE, "<|assistant|>" + LINE),
 }
-NO_DROPOUT = dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0)
-MODELS: dict[str, dict[str, Any]] = {
-    "llama": SMALL,
-    "mixtral": {**SMALL, "num_local_experts": 4},
-    "qwen2": SMALL,
-    "qwen3": {**SMALL, "head_dim": 8},
-    "mistral": SMALL,
-    "gemma3_text": {**SMALL, "head_dim": 8, "sliding_window": 64},
-    "gemma2": {**SMALL, "head_dim": 8, "sliding_window": 64},
-    "granite": {**SMALL, "logits_scaling": 4.0},
-    "cohere": {**SMALL, "logit_scale": 0.25},
-    "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 256, **NO_DROPOUT},
-    "gpt_neox": {k: v for k, v in SMALL.items() if k != "num_key_value_heads"},
-    "olmo2": SMALL,
-    "phi3": SMALL,
-    "smollm3": SMALL,
-    "stablelm": SMALL,
-    "starcoder2": SMALL,
-}
-MARKS = {"eos": "<|end|>", "pad": "<|pad|>", "bos": "<|user|>"}
-STD = 0.15  # of the weights: large enough for the choices of the model to differ
-TEMPLATE = (
-    "{% for message in messages %}<|{{ message['role'] }}|>"
-    "{% if message['role'] == 'assistant' %}"
-    "{% generation %}{{ message['content'] + '<|end|>' }}{% endgeneration %}"
-    "{% else %}{{ message['content'] }}{% endif %}"
-    "{% endfor %}"
-    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
-)
 
 
 def make_model(folder: Path, kind: str, *, template: str = "plain", scores: bool = False) -> str:

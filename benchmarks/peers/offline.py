@@ -9,8 +9,6 @@ PROMPT_TOO = (
 )
 PAIRING = "z0 is estimated with the completion of the next row here, of the one before there"
 CLOSING = "what a template puts after the end token is never sampled, so it is not learnt here"
-DECAY = "weight decay is of norms and biases too"
-CUT = "a reward model scores a text without what the template puts after the end token"
 
 ACCUMULATED = {"gradient_accumulation_steps": 2, "parts": 2}
 

@@ -9,6 +9,11 @@ from peers.case import LORA, Case
 
 EPSILON = "beside the standard deviation stands 1e-6 here and 1e-4 there"
 BATCH_MEAN = "token means are per minibatch here and per generation batch there"
+MASKED = "masked completions are left out of means here, and count as 0 there"
+TOKEN_BONUS = "the entropy is weighed like the gain here, and averaged over tokens there"
+SEQUENCE_KL = "the penalty is weighed by the ratio of the token here, of the sequence there"
+MICRO_MEAN = "token means are per minibatch here and per micro-batch there"
+HEATED = "the temperature is of the loss, too, here, and of the sampler alone there"
 TIES = "two completions with the same score are no pair here, and a pair in the order drawn there"
 
 FAST = {"learning_rate": 5e-3}  # so that ratios leave the clip range
@@ -107,6 +112,37 @@ GRPO = [
         {"filter_groups": False, "mask_truncated": True},
         {"loss_type": "dapo", "mask_truncated_completions": True},
         "dapo",
+    ),
+    grpo(
+        "GRPO, truncated completions masked",
+        {"filter_groups": False, "mask_truncated": True},
+        {"mask_truncated_completions": True},
+        hooks={"rollout": "dapo"},
+        reason=MASKED,
+    ),
+    grpo(
+        "GSPO, bias-corrected KL gradient",
+        {**KL, "clip_low": 0.1, "clip_high": 0.2, "kl_gradient": "ratio"},
+        {"importance_sampling_level": "sequence", "epsilon": 0.1, **KL_THERE},
+        "gspo",
+        reason=SEQUENCE_KL,
+    ),
+    grpo(
+        "entropy bonus, means per completion",
+        {"entropy_coef": 0.05, **REUSED},
+        {"entropy_coef": 0.05, **REUSED_THERE},
+        "grpo+entropy",
+        reason=TOKEN_BONUS,
+    ),
+    grpo(
+        "BNPO, micro-batches",
+        {"token_budget": 100},
+        {
+            "loss_type": "bnpo",
+            **{"steps_per_generation": 2, "gradient_accumulation_steps": 2, "parts": 2},
+        },
+        hooks={"weight": "dapo"},
+        reason=MICRO_MEAN,
     ),
     grpo(
         "CISPO",
@@ -209,6 +245,7 @@ ONLINE = [
     ),
     online("online IPO", {"logps": "sum"}, {"loss_type": "ipo"}, hooks={"clip": "ipo"}),
     online("online DPO, adapters", LORA, LORA),
+    online("online DPO, temperature", {"temperature": 0.7}, {"temperature": 0.7}, reason=HEATED),
     online("online DPO, ties", {"ties": "drop"}, {}, reason=TIES),
 ]
 ON_POLICY = [*GRPO, *RLOO, *ONLINE]

@@ -25,7 +25,8 @@ def unequal_groups(samples, filter_by, notes):
     if filter_by is None and (hidden := _hidden(groups, kept)):
         notes.append(
             f"filter_groups keeps most groups whose '{hidden}' scores are all equal, because "
-            f"another reward tells them apart: --filter-by {hidden} drops them"
+            f"another reward tells them apart: if '{hidden}' is what counts, --filter-by {hidden} "
+            "drops them"
         )
     return [sample for sample in samples if sample.group in kept]
 

@@ -23,6 +23,13 @@ def test_a_row_takes_the_place_of_that_of_the_same_key(folder):
     assert rows == [{"run": "a", "score": 2}, {"run": "b", "score": 3}]
 
 
+def test_rows_of_other_options_stand_beside_each_other(folder):
+    for options in ({"rank": 8}, {}, {"sampler": "vllm"}, {}):
+        figures.keep("page", {"run": "a", "options": options}, "run", "options")
+    rows = json.loads((folder / "page.json").read_text())
+    assert [row["options"] for row in rows] == [{"rank": 8}, {"sampler": "vllm"}, {}]
+
+
 def test_what_a_run_learned_is_in_the_table(folder, quick_cache):
     row = learning.learned("rloo", 1, {"steps": 2, "prompts_per_step": 4})
     figures.keep("learning", {**row, "options": {}}, "algorithm", "options", "seed")

@@ -65,7 +65,6 @@ class Algorithm:
         self.loss_requires = findings.loss_requires
         self.active_knobs = findings.active_knobs
         left_out = {"regularizer": findings.overridden}
-        self._replaced = frozenset[str]().union(*findings.overridden.values())
         self.calls = Calls(self.name, self.layers, build(self.layers, knobs), left_out)
 
     def knowing(self, findings: Findings) -> "Algorithm":
@@ -215,8 +214,10 @@ class Algorithm:
 
     def _penalties(self, batch: Batch, **arguments: Tensor | None) -> dict[str, Tensor]:
         penalties = self._merged("regularizer", batch=batch, **arguments)
-        if not self._replaced <= penalties.keys():  # as they were on the made-up batch
-            with self.calls.leaving_out("regularizer", ()):
+        overridden = self.findings.overridden
+        idle = [plugin for plugin, names in overridden.items() if names <= penalties.keys()]
+        if len(idle) < len(overridden):  # fewer than on the made-up batch
+            with self.calls.leaving_out("regularizer", idle):
                 penalties = self._merged("regularizer", batch=batch, **arguments)
         penalties = {name: x for name, x in penalties.items() if x is not None}
         if "policy" in penalties:

@@ -28,11 +28,12 @@ def of_step(report: Report, config: RunConfig, runtime: Runtime) -> Iterator[tup
     """What a step gives to tell: what it is about, and the sentence."""
     if report.missing:
         kept = config.prompts_per_step - report.missing
+        learnt = "trained on those" if kept else "learnt nothing"
         yield (
             "missing",
             f"step {report.step} kept {kept} of {config.prompts_per_step} prompts in "
-            f"{config.max_rounds} rounds and trained on those; so may later steps (--max-rounds "
-            "allows more)",
+            f"{config.max_rounds} rounds and {learnt}; so may later steps (--max-rounds allows "
+            "more)",
         )
     gap, explained = report.metrics.get("mismatch/max", 0.0), EXPLAINED[runtime.dtype]
     if not gap <= explained:

@@ -53,7 +53,8 @@ class Trainer:
         steps = self.config.steps or 1
         for step in range(1, steps + 1):
             report = self.step(step)
-            report.notes = self.state.pop(NOTES, ())
+            notes = self.state.pop(NOTES, ())
+            report.notes = [notes] if isinstance(notes, str) else notes
             if step % self.config.eval_every == 0 or step == steps:
                 report.metrics |= self._evaluate(step)
             yield report

@@ -496,6 +496,30 @@ def prepared():
     return compose("grpo").prepare(batch)
 
 
+def rewarded(batch):
+    return bool((batch.rewards > 0.5).any())
+
+
+def test_a_penalty_that_is_overridden_while_something_is_right_counts_elsewhere():
+    algorithm = compose("grpo", sometimes(rewarded, kl=squared))
+    assert "reference" in algorithm.requires
+    assert "kl_coef" in algorithm.active_knobs
+
+
+def test_one_override_less_does_not_bring_back_what_another_one_replaces(prepared):
+    always = plugin("Always", regularizer=lambda self, logprobs: {"kl": logprobs.square()})
+    few_rows = sometimes(lambda batch: len(batch) > 2, entropy=squared)
+    algorithm = compose("grpo+entropy", always, few_rows)
+    assert "reference" not in algorithm.requires
+    part = prepared.rows(torch.tensor([0, 1]))
+    logprobs = torch.full(part.mask.shape, -1.5, requires_grad=True)
+    del part.tensors["ref_logprobs"]
+    entropy = torch.ones(part.mask.shape, requires_grad=True)
+    terms = algorithm.loss(logprobs, part, entropy=entropy).terms
+    assert terms["kl"] != 0
+    assert terms["entropy"] != 0
+
+
 @pytest.mark.parametrize("applies", [truncated, whole])
 def test_a_penalty_that_is_overridden_in_some_batches_counts_in_the_others(prepared, applies):
     algorithm = compose("grpo", sometimes(applies, kl=squared))

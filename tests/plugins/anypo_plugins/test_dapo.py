@@ -158,7 +158,7 @@ def test_a_reward_that_keeps_groups_which_agree_in_another_is_told(groups):
     kept, (note,) = kept_and_said(prompts_of(*groups))
     assert kept == list(range(len(groups)))
     assert "keeps most groups whose 'right' scores are all equal" in note
-    assert "--filter-by right drops them" in note
+    assert "if 'right' is what counts, --filter-by right drops them" in note
 
 
 def test_a_reward_that_keeps_few_of_those_groups_is_not_told():
