@@ -148,9 +148,9 @@ def _check_shared(model: PreTrainedModel) -> None:
         named = model.named_parameters(remove_duplicate=False)
         one, other, *_ = [own_name(name) for name, weight in named if id(weight) == shared[0]]
         raise ConfigError(
-            f"adapters are asked for on {len(shared)} weights that several layers share, such as "
-            f"'{one}' and '{other}', which can have no update each: name with lora_modules the "
-            "layers that share none"
+            "adapters are asked for on weights that several layers share and that can have no "
+            f"update each, such as '{one}' and '{other}': name with lora_modules the layers that "
+            "share none"
         )
 
 

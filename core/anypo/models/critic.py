@@ -21,8 +21,8 @@ class Critic(nn.Module):
         super().__init__()
         frozen = {id(weight): weight for weight in model.parameters() if not weight.requires_grad}
         self.body = None if shares_body else copy.deepcopy(decoder_of(model), frozen)
-        hidden_size = model.config.get_text_config().hidden_size
-        self.head = nn.Linear(hidden_size, 1, bias=False, device=model.device)
+        state_size = model.get_output_embeddings().weight.shape[1]  # not always the hidden size
+        self.head = nn.Linear(state_size, 1, bias=False, device=model.device)
         nn.init.zeros_(self.head.weight)
 
     def forward(

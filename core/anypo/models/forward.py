@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 from anypo.errors import ModelError
 from anypo.functional import at_last_token
 from anypo.hooks.batch import Batch
+from anypo.models.rope import stretching
 
 CHUNK = 2**24  # logits at a time: 64 MiB in float32
 
@@ -91,6 +92,9 @@ def text_scores(
         input_ids: Padded on the right, with anything.
         lengths: Of the rows, without padding.
     """
+    if len(lengths) > 1 and stretching(model):  # each as long as it is for whoever reads it alone
+        rows = zip(input_ids.split(1), lengths.split(1), strict=True)
+        return torch.cat([text_scores(model, *row) for row in rows])
     length = int(lengths.max())
     real = torch.arange(length, device=input_ids.device) < lengths.unsqueeze(-1)
     # The model finds the last token by looking for padding, so padding must be what it looks for.
@@ -106,7 +110,9 @@ def decoder_of(model: nn.Module) -> nn.Module:
     if decoder not in (model, model.get_output_embeddings()):  # type: ignore[operator]
         return decoder
     # transformers goes by names, and finds the whole of Llama 4, or the head of ModernBERT.
-    return next(child for child in model.children() if isinstance(child, PreTrainedModel))
+    bodies = [child for child in model.children() if isinstance(child, PreTrainedModel)]
+    body: nn.Module = bodies[0] if bodies else model.base_model  # type: ignore[assignment]
+    return body
 
 
 def check_head(model: PreTrainedModel) -> None:
@@ -122,7 +128,8 @@ def check_head(model: PreTrainedModel) -> None:
         expected = model(input_ids=ids).logits.squeeze(0).float()
         before = model(input_ids=ids[:, :-1]).logits.squeeze(0).float()
         try:
-            hidden = decoder_of(model)(input_ids=ids).last_hidden_state.squeeze(0)
+            given = {"attention_mask": torch.ones_like(ids), "use_cache": False}
+            hidden = decoder_of(model)(input_ids=ids, **given).last_hidden_state.squeeze(0)
             logits = _logits(model, hidden).float()
         except (AttributeError, IndexError, TypeError):  # it has no such states, or wants more
             logits = expected.new_empty(0)

@@ -93,6 +93,11 @@ def load_model(
     known = load_config(path, trust_remote_code=trust_remote_code)
     if not scalar_head and has_scalar_head(known):
         raise ModelError(f"model '{path}' scores texts, but one that continues them is needed here")
+    if scalar_head and not _can_score(known):
+        raise ModelError(
+            f"'{path}' cannot score texts: transformers has no such model of type "
+            f"'{known.model_type}'"
+        )
     with _errors_of("model", path), _quiet() if scalar_head else nullcontext():
         model: PreTrainedModel = auto_class.from_pretrained(
             path, dtype=torch.float32, trust_remote_code=trust_remote_code, **options
@@ -109,6 +114,12 @@ def has_scalar_head(config: PreTrainedConfig) -> bool:
     """Whether the model gives a text one score."""
     kinds = getattr(config, "architectures", None) or []
     return config.num_labels == 1 and any("SequenceClassification" in kind for kind in kinds)
+
+
+def _can_score(config: PreTrainedConfig) -> bool:
+    own = getattr(config, "auto_map", None) or {}
+    kinds = AutoModelForSequenceClassification._model_mapping.keys()
+    return type(config) in kinds or "AutoModelForSequenceClassification" in own
 
 
 def frozen_copy(model: PreTrainedModel) -> PreTrainedModel:
@@ -166,9 +177,10 @@ def context_length(config: PreTrainedConfig) -> int | None:
     length: int | None = getattr(text, "max_position_embeddings", None)
     if length is None or length < 1:  # -1 is how some do not say
         return None
-    rope = getattr(text, "rope_parameters", None) or {}
-    stretch = rope.get("factor", 1) if rope.get("rope_type") == "dynamic" else 1
-    return int(length * stretch)
+    told = getattr(text, "rope_parameters", None) or {}
+    ropes = [told, *(rope for rope in told.values() if isinstance(rope, dict))]
+    stretches = [rope.get("factor", 1) for rope in ropes if rope.get("rope_type") == "dynamic"]
+    return int(length * min(stretches, default=1))
 
 
 @contextmanager
@@ -203,4 +215,6 @@ def _errors_of(what: str, path: str) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
-        raise ModelError(f"{what} '{path}' does not load: {one_line(error)}") from error
+        flag = "`trust_remote_code=True`"
+        cause = one_line(error).replace(flag, f"{flag} (--trust-remote-code)")
+        raise ModelError(f"{what} '{path}' does not load: {cause}") from error

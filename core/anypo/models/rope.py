@@ -23,12 +23,22 @@ def rotate_as_at(model: nn.Module, length: int) -> None:
         last = torch.full_like(positions[..., :1], length - 1)
         return (states, torch.cat([positions, last], -1), *rest), {}
 
-    def without_it(_: nn.Module, __: Any, rotations: tuple[Tensor, ...]) -> Any:
+    def without_it(_: nn.Module, __: Any, rotations: Tensor | tuple[Tensor, ...]) -> Any:
+        if isinstance(rotations, Tensor):  # complex ones
+            return rotations[..., :-1, :]
         return tuple(rotation[..., :-1, :] for rotation in rotations)
 
-    for module in model.modules():
-        kinds = getattr(module, "rope_type", None)
-        named = kinds.values() if isinstance(kinds, dict) else [kinds]
-        if any(kind in str(name) for name in named for kind in STRETCHING):
-            module.register_forward_pre_hook(with_the_last, with_kwargs=True)
-            module.register_forward_hook(without_it)
+    for module in stretching(model):
+        module.register_forward_pre_hook(with_the_last, with_kwargs=True)
+        module.register_forward_hook(without_it)
+
+
+def stretching(model: nn.Module) -> list[nn.Module]:
+    """The parts of a model whose rotations depend on the longest text at hand."""
+    return [module for module in model.modules() if _stretches(module)]
+
+
+def _stretches(module: nn.Module) -> bool:
+    kinds = getattr(module, "rope_type", None)
+    named = kinds.values() if isinstance(kinds, dict) else [kinds]
+    return any(kind in str(name) for name in named for kind in STRETCHING)

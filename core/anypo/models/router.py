@@ -30,8 +30,8 @@ def router_coefficient(model: PreTrainedModel, asked: float | None) -> float:
     if not _balances(model):
         if asked:
             raise ConfigError(
-                f"router_loss is set, but {type(model).__name__} has no experts whose load "
-                "transformers would balance: leave it out"
+                f"router_loss is set, but no load-balancing loss of transformers is known for "
+                f"{type(model).__name__}: leave it out"
             )
         return 0.0
     config = model.config.get_text_config()

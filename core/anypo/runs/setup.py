@@ -144,7 +144,8 @@ def make_trainer(algorithm: Algorithm, found: Setup, distributed: Distributed) -
         found.model, scalar_head=not algorithm.generates, trust_remote_code=config.trust_remote_code
     )
     model.to(runtime.device)  # type: ignore[arg-type]
-    rotate_as_at(model, found.max_length)
+    if algorithm.generates:
+        rotate_as_at(model, found.max_length)
     check_head(model)
     if config.lora_rank is not None:
         add_lora(model, found.model, config)

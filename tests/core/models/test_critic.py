@@ -1,5 +1,6 @@
 import pytest
 import torch
+from tiny_models import tiny_config, tiny_model
 
 from anypo.hooks.batch import Sample, collate
 from anypo.models.critic import Critic
@@ -19,6 +20,13 @@ def values_of(model, batch, critic):
 @pytest.mark.parametrize("shares_body", [True, False])
 def test_it_expects_nothing_at_first(model, batch, shares_body):
     assert (values_of(model, batch, Critic(model, shares_body=shares_body)) == 0).all()
+
+
+def test_a_decoder_whose_states_are_narrower_has_one_too(tokenizer, batch):
+    config = tiny_config("opt", tokenizer)
+    config.hidden_size, config.word_embed_proj_dim = 32, 16
+    model = tiny_model(config)
+    assert (values_of(model, batch, Critic(model, shares_body=False)) == 0).all()
 
 
 @pytest.mark.parametrize("shares_body", [True, False])

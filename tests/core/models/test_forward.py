@@ -1,5 +1,3 @@
-from types import SimpleNamespace
-
 import pytest
 import torch
 from tiny_models import tiny_config, tiny_model
@@ -8,7 +6,7 @@ from transformers import AutoModelForSequenceClassification
 from anypo.errors import ModelError
 from anypo.hooks.batch import Sample, collate
 from anypo.models import forward
-from anypo.models.forward import check_head, score_tokens, text_scores
+from anypo.models.forward import check_head, decoder_of, score_tokens, text_scores
 from anypo.models.load import load_model
 
 ROWS = [[5, 6, 7], [8], [9, 10, 11, 12, 13]]
@@ -143,6 +141,12 @@ def test_a_model_whose_logits_are_made_of_more_than_the_decoders_states_is_refus
 @pytest.mark.parametrize("kind", ["llama4_text", "modernbert-decoder", "whisper"])
 def test_the_decoder_is_found_whatever_it_is_called(kind, tokenizer):
     check_head(tiny_model(tiny_config(kind, tokenizer)))
+
+
+def test_a_body_that_is_no_model_of_transformers_is_found(model, monkeypatch):
+    monkeypatch.setattr(model, "get_decoder", lambda: model)
+    monkeypatch.setattr(model, "children", lambda: iter([model.lm_head]))
+    assert decoder_of(model) is model.model
 
 
 def test_broken_weights_are_called_so(model):

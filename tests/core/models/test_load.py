@@ -3,6 +3,7 @@ import logging
 
 import pytest
 import torch
+from tiny_models import tiny_config, tiny_model
 from tokenizers import Tokenizer, models
 from transformers import (
     AutoModelForSequenceClassification,
@@ -149,6 +150,12 @@ def test_a_model_that_scores_texts_loads_as_such_and_not_as_another(model_dir, t
     assert torch.equal(again.score.weight, model.score.weight)
     with pytest.raises(ModelError, match="scores texts, but one that continues them is needed"):
         load_model(str(tmp_path))
+
+
+def test_a_kind_of_which_none_scores_texts_is_refused(tmp_path, tokenizer):
+    tiny_model(tiny_config("mamba", tokenizer)).save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match=r"cannot score texts: .* no such model of type 'mamba'"):
+        load_model(str(tmp_path), scalar_head=True)
 
 
 def test_a_scalar_head_shows_in_the_configuration(model_dir, tmp_path):

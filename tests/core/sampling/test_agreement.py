@@ -34,12 +34,23 @@ def test_a_sampler_that_means_the_same_model_is_accepted(model, max_length):
 
 
 def test_one_that_does_not_is_refused(model):
-    with pytest.raises(SamplerError, match=r"from Qwen3ForCausalLM are up to 0\.02 nats "):
+    with pytest.raises(SamplerError, match=r"from Qwen3ForCausalLM are 0\.02 nats "):
         check(model, Shifted)
 
 
 def test_what_bfloat16_explains_is_no_reason(model):
     check(model, Shifted, torch.bfloat16)
+
+
+def test_one_token_that_falls_to_another_expert_in_bfloat16_is_no_reason(model):
+    class Flipped(TransformersEngine):
+        def sample(self, request):
+            first, *others = super().sample(request)
+            return [replace(first, logprobs=[first.logprobs[0] - 3, *first.logprobs[1:]]), *others]
+
+    check(model, Flipped, torch.bfloat16)
+    with pytest.raises(SamplerError, match="3 nats"):
+        check(model, Flipped)
 
 
 def test_one_that_reports_nothing_is_not_compared(model):
