@@ -32,10 +32,10 @@ def learning() -> str:
 
 
 def samplers() -> str:
-    """What GRPO and DAPO learn with each sampler, from three seeds."""
+    """What GRPO learns with each sampler, from three seeds."""
     rows = []
     for row in kept("learning"):
-        if row["algorithm"] in ("grpo", "dapo") and not row["options"].keys() - {"sampler"}:
+        if row["algorithm"] == "grpo" and not row["options"].keys() - {"sampler"}:
             sampler = row["options"].get("sampler", "transformers")
             costs = f"{row['rollout']:.3f}", f"{row['sync']:.3f}", f"{row['mismatch']:.0e}"
             rows.append((f"`{row['algorithm']}`", sampler, row["seed"], *_scores(row), *costs))
