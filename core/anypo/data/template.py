@@ -1,6 +1,6 @@
 """Conversations as texts: what a chat template makes of them, and which of it are replies."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -106,7 +106,7 @@ class Template:
                 before = opening if i == start else ""
                 turns.append(Turn(self._before(messages[:i], options, text, before), end))
                 shows = self._shown(text[:end], messages[: i + 1], options)
-                if not any(shows) and after == self._silent(messages[:i], options):
+                if not any(shows) and after in self._made_up(messages[:i], options):
                     raise DataError(HIDDEN_REPLY if shows else EMPTY_REPLY)
                 dropped |= not all(shows)
         ended = text[: turns[-1].end]
@@ -173,11 +173,11 @@ class Template:
         start = len(before) if text.startswith(before) else shared_start(before, text)
         return shown(text[start:], messages[-1])
 
-    def _silent(self, messages: list[Any], options: Mapping[str, Any]) -> str:
-        """What is rendered for a reply that says nothing; nothing where there can be none."""
-        with suppress(DataError):
-            return self.rendered([*messages, REPLY | {"content": ""}], options)
-        return ""
+    def _made_up(self, messages: list[Any], options: Mapping[str, Any]) -> Iterator[str]:
+        """What is rendered for replies that say nothing, and something else."""
+        for said in ("", SOMETHING):
+            with suppress(DataError):
+                yield self.rendered([*messages, REPLY | {"content": said}], options)
 
     def _learnt_until(self, after: str, text: str) -> int:
         """Until which character `text` has the reply that `after` ends with; 0 if it has another.

@@ -233,6 +233,16 @@ def test_a_reply_of_which_nothing_is_shown_is_refused(learnt, replies, more):
         learnt(CHATML, [ASKED], *replies, said("", **more))
 
 
+def test_a_template_that_shows_nothing_of_texts_is_refused(learnt):
+    parts_only = ROLE + (
+        "{{ ':' if m.content[0].type == 'image' }}{% for part in m.content %}{{ part.text }}"
+        "{% endfor %}<|im_end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    )
+    with pytest.raises(DataError, match="'y' holds a reply of which the chat template shows noth"):
+        learnt(parts_only, [ASKED], said("2"))
+
+
 def test_a_call_that_is_not_shown_to_a_model_that_scores_is_noticed(with_template):
     tokens = Tokens(with_template(CHATML), scored=True)
     asked = {"role": "user", "content": "add"}
