@@ -121,6 +121,8 @@ class Chat:
             # word. But some ends of a turn have the whitespace after them in the same token.
             if said.text.startswith(turn.before):
                 begin = bisect_right(encoded.ends, len(turn.before))
+                if self.template.is_ended(turn.before):  # its token may have a space of the reply
+                    begin = max(begin, bisect_left(encoded.starts, len(turn.before)))
             else:
                 begin = shared_start(self.ids(turn.before), ids)
             first, last = max(start, begin), bisect_left(encoded.starts, turn.end)

@@ -102,6 +102,9 @@ def _split_conversation(messages: Any) -> list[Columns]:
     greeting = len(list(takewhile(is_reply, messages)))
     asked = len(list(takewhile(lambda message: not is_reply(message), messages[greeting:])))
     start = greeting + asked
+    if messages and start == len(messages):
+        roles = [message.get("role") for message in messages if isinstance(message, dict)]
+        raise DataError(f"'messages' holds no reply of the 'assistant' to anybody: it has {roles}")
     return [{"prompt": messages[:start], "completion": messages[start:]}]
 
 

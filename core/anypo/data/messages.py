@@ -1,5 +1,6 @@
 """Messages of a conversation, before any chat template renders them."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -39,12 +40,29 @@ def is_message(message: Any) -> bool:
     return message.get("content") is not None or bool(message.get("tool_calls"))
 
 
-def shows(text: str, message: Mapping[str, Any]) -> bool:
-    """Whether a text has the thoughts, the content and the calls of a message."""
-    calls = [call for call in message.get("tool_calls") or [] if isinstance(call, dict)]
-    names = [(call.get("function") or call).get("name") for call in calls]
-    said = [*(message.get(name) for name in ("content", *THOUGHTS)), *names]
-    return all(squeezed(part) in squeezed(text) for part in said if isinstance(part, str))
+def with_opened(message: Any, opening: str) -> Any:
+    """A reply with the beginning of its thought where the prompt opens one and the reply lacks it.
+
+    Policies that are asked so never write it, and data made with them do not hold it.
+    """
+    said, opened = message.get("content"), re.search(r"<think>\s*\Z", opening)
+    if not (opened and isinstance(said, str) and "</think>" in said and "<think>" not in said):
+        return message
+    return message | {"content": opened[0] + said}
+
+
+def shown(text: str, message: Mapping[str, Any]) -> list[bool]:
+    """Of the thoughts, the content and the calls of a message: whether a text has them."""
+    calls = message.get("tool_calls")
+    names = map(_called, calls) if isinstance(calls, list) else []
+    parts = [*(message.get(name) for name in ("content", *THOUGHTS)), *names]
+    said = (squeezed(part) for part in parts if isinstance(part, str))
+    return [part in squeezed(text) for part in said if part]
+
+
+def _called(call: Any) -> Any:
+    function = call.get("function") or call if isinstance(call, dict) else call
+    return function.get("name") if isinstance(function, dict) else function
 
 
 def squeezed(text: str) -> str:

@@ -13,6 +13,7 @@ from anypo.data.bad_rows import told
 from anypo.data.chat import Example
 from anypo.data.content import as_texts
 from anypo.data.formats import Columns, Row
+from anypo.data.template import EMPTY_REPLY
 from anypo.data.tokens import Tokens
 from anypo.errors import DataError
 from anypo.hooks.batch import Completion, Prompt
@@ -130,7 +131,8 @@ def _read(
     else:
         whole = Example(tokens.prompt(row["prompt"], options=options))
     if empty := [column for column, content in held.items() if tokens.says_nothing(content)]:
-        raise DataError(f"'{empty[0]}' is empty")
+        what = "is empty" if isinstance(held[empty[0]], str) else EMPTY_REPLY
+        raise DataError(f"'{empty[0]}' {what}")
     if len(whole.prompt) > max_prompt:
         raise DataError(
             f"the prompt has {len(whole.prompt)} tokens, the limit is {max_prompt}; "

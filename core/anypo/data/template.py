@@ -1,6 +1,6 @@
 """Conversations as texts: what a chat template makes of them, and which of it are replies."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,7 +9,7 @@ from typing import Any, cast
 from transformers import PreTrainedTokenizerBase
 
 from anypo.data.formats import is_reply
-from anypo.data.messages import is_begun, is_message, joined, shows, squeezed
+from anypo.data.messages import is_begun, is_message, joined, shown, squeezed, with_opened
 from anypo.errors import DataError, one_line
 from anypo.support.sequences import shared_start
 
@@ -18,6 +18,10 @@ SYSTEM, USER, REPLY = (
     {"role": role, "content": content}
     for role, content in (("system", "."), ("user", "?"), ("assistant", SOMETHING))
 )
+NO_REPLY = "holds no message of the assistant"
+EMPTY_REPLY = "holds an empty reply"
+HIDDEN_REPLY = "holds a reply of which the chat template shows nothing"
+NO_START = "does not continue the prompt: it begins with no reply"
 
 
 @dataclass(frozen=True)
@@ -83,38 +87,48 @@ class Template:
         """A prompt and what follows it.
 
         Raises:
-            DataError: There is no reply, or none can be told from the rest.
+            DataError: There is no reply, none can be told from the rest, or nothing of one is
+                shown.
         """
         messages = joined(prompt, replies)
         start = len(messages) - len(replies)
+        messages[start:] = [with_opened(m, opening) if is_reply(m) else m for m in messages[start:]]
         answers = [i for i in range(start, len(messages)) if is_reply(messages[i])]
         if not answers:
-            raise DataError("holds no message of the assistant")
+            raise DataError(NO_REPLY)
         text = self._complete(messages[: answers[-1] + 1], options)
         if answers[0] > start and not text.startswith(opening):
-            raise DataError("does not continue the prompt: it begins with no reply")
+            raise DataError(NO_START)
         turns, dropped = [], False
         for i in answers:
             after = text if i == answers[-1] else self._complete(messages[: i + 1], options)
             if end := self._learnt_until(after, text):
                 before = opening if i == start else ""
                 turns.append(Turn(self._before(messages[:i], options, text, before), end))
-                dropped |= not shows(text, messages[i])
+                shows = self._shown(text[:end], messages[: i + 1], options)
+                if not any(shows) and after in self._made_up(messages[:i], options):
+                    raise DataError(HIDDEN_REPLY if shows else EMPTY_REPLY)
+                dropped |= not all(shows)
         ended = text[: turns[-1].end]
         return Conversation(ended, turns, len(answers) - len(turns), dropped)
 
     def whole(
-        self, prompt: list[Any], replies: list[Any], options: Mapping[str, Any]
+        self, prompt: list[Any], opening: str, replies: list[Any], options: Mapping[str, Any]
     ) -> Conversation:
         """A prompt and what follows it exactly as anybody would render them.
 
         Raises:
-            DataError: As `rendered` does.
+            DataError: As `rendered` does; or there is no reply, or none to the prompt.
         """
+        if not any(map(is_reply, replies)):
+            raise DataError(NO_REPLY)
         messages = joined(prompt, replies)
         text = self.rendered(messages, options)
-        shown = [shows(text, message) for message in messages[-len(replies) :]]
-        return Conversation(text, [], 0, not all(shown))
+        if not (is_reply(replies[0]) or text.startswith(opening)):
+            raise DataError(NO_START)
+        ends = range(len(messages) - len(replies) + 1, len(messages) + 1)
+        shows = [show for end in ends for show in self._shown(text, messages[:end], options)]
+        return Conversation(text, [], 0, not all(shows))
 
     @cached_property
     def closing(self) -> tuple[str, str]:
@@ -152,6 +166,18 @@ class Template:
             return text
         shown = text[len(before) : len(text) - len(after)]
         return before + said + after if shown.strip() in said else text
+
+    def _shown(self, text: str, messages: list[Any], options: Mapping[str, Any]) -> list[bool]:
+        """Of what the last message says: whether it is shown after those before it."""
+        before = self.rendered(messages[:-1], options) if messages[1:] else ""
+        start = len(before) if text.startswith(before) else shared_start(before, text)
+        return shown(text[start:], messages[-1])
+
+    def _made_up(self, messages: list[Any], options: Mapping[str, Any]) -> Iterator[str]:
+        """What is rendered for replies that say nothing, and something else."""
+        for said in ("", SOMETHING):
+            with suppress(DataError):
+                yield self.rendered([*messages, REPLY | {"content": said}], options)
 
     def _learnt_until(self, after: str, text: str) -> int:
         """Until which character `text` has the reply that `after` ends with; 0 if it has another.

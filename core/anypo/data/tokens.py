@@ -8,6 +8,7 @@ from transformers import PreTrainedTokenizerBase
 
 from anypo.data.chat import Chat, Example
 from anypo.data.formats import is_reply
+from anypo.data.messages import joined
 from anypo.errors import DataError
 from anypo.hooks.batch import Completion
 from anypo.support.sequences import shared_start
@@ -87,22 +88,24 @@ class Tokens:
             DataError: As `prompt` does.
         """
         if isinstance(prompt, list):
-            return self.chat.ids(self.chat.template.whole(prompt, content, options).text)
+            return self.chat.ids(self.chat.template.rendered(joined(prompt, content), options))
         return self._ended(self.prompt(prompt + content, may_be_empty=True))
 
     def says_nothing(self, content: str | list[Any]) -> bool:
-        """Whether a completion does nothing but end."""
+        """Whether a completion, or a reply in it, does nothing but end."""
         if isinstance(content, str):
             return not content.strip().removesuffix(cast(str, self.tokenizer.eos_token)).strip()
         said = [m.get("tool_calls") or m["content"] for m in content if is_reply(m)]
-        return all(isinstance(text, str) and self.says_nothing(text) for text in said)
+        return any(isinstance(text, str) and self.says_nothing(text) for text in said)
 
     def _scored(
         self, prompt: Any, contents: Mapping[str, Any], options: Mapping[str, Any]
     ) -> Example:
         dropped = False
         if isinstance(prompt, list):
-            told = _each(contents, list, partial(self.chat.template.whole, prompt, options=options))
+            opening = self.chat.template.opening(prompt, options)
+            rendered = partial(self.chat.template.whole, prompt, opening, options=options)
+            told = _each(contents, list, rendered)
             whole = {column: self.chat.ids(said.text) for column, said in told.items()}
             dropped = any(said.dropped for said in told.values())
         else:

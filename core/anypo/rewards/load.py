@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from anypo.data.prompts import accept
 from anypo.errors import ConfigError, PluginError, RewardError, nearest
 from anypo.hooks import registry
+from anypo.hooks.batch import Prompt
 from anypo.hooks.runtime import Runtime
 from anypo.rewards.model import ScoreOfModel
 from anypo.support.functions import load_function
@@ -22,6 +24,7 @@ class Reward:
     function: Callable[..., Any]
     weight: float = 1.0
     source: str = ""  # as the user wrote it: its name where two functions have the same
+    check: Callable[[Prompt], None] = accept  # refuses rows that it cannot score
 
 
 def load_reward(spec: str, runtime: Runtime | None = None) -> Reward:
@@ -42,7 +45,8 @@ def load_reward(spec: str, runtime: Runtime | None = None) -> Reward:
     if source and (Path(source).is_dir() or ("/" in source and ":" not in source)):
         if not Path(source).exists() and Path(source).parent.is_dir():
             raise RewardError(f"there is no model directory '{source}' to score with")
-        return Reward(Path(source).name, ScoreOfModel(source, runtime or Runtime()), weight, source)
+        score = ScoreOfModel(source, runtime or Runtime())
+        return Reward(Path(source).name, score, weight, source, score.check)
     if ":" not in source:
         near = nearest(source, [entry.name for entry in registry.entries("reward")])
         raise RewardError(

@@ -1,6 +1,6 @@
 """A reward that a model gives: the score of prompt and completion."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -9,8 +9,10 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
 from anypo.data.prompts import template_options
+from anypo.data.template import REPLY
 from anypo.data.tokens import Tokens
-from anypo.errors import ModelError, RewardError
+from anypo.errors import DataError, ModelError, RewardError
+from anypo.hooks.batch import Prompt
 from anypo.hooks.runtime import Runtime
 from anypo.models.forward import text_scores
 from anypo.models.load import (
@@ -55,6 +57,29 @@ class ScoreOfModel:
         model.to(self.runtime.device)  # type: ignore[arg-type]
         return model
 
+    def check(self, prompt: Prompt) -> None:
+        """Refuse a row of which the model scores not even a short completion.
+
+        Raises:
+            DataError: Its conversation does not fit the chat template, or its text is longer than
+                the model attends to.
+        """
+        short: Any = "." if isinstance(prompt.content, str) else [REPLY]
+        try:
+            self._read(prompt.content, short, prompt.columns)
+        except ModelError as error:
+            raise DataError(str(error)) from error
+
+    def _read(self, prompt: Any, completion: Any, row: Mapping[str, Any]) -> list[int]:
+        options = template_options({**row, "prompt": prompt})
+        ids = self.tokens.whole(prompt, completion, options)
+        if self.limit is not None and len(ids) > self.limit:
+            raise ModelError(
+                f"'{self.path}' attends to {self.limit} tokens, but is to score a text "
+                f"of {len(ids)}"
+            )
+        return ids
+
     def __call__(
         self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Sequence[Any]
     ) -> list[float]:
@@ -72,13 +97,7 @@ class ScoreOfModel:
         rows = []
         for i, (prompt, completion) in enumerate(zip(prompts, completions, strict=True)):
             row = {name: column[i] for name, column in columns.items()}
-            options = template_options({**row, "prompt": prompt})
-            rows.append(self.tokens.whole(prompt, completion, options))
-        longest = max(map(len, rows))
-        if self.limit is not None and longest > self.limit:
-            raise ModelError(
-                f"'{self.path}' attends to {self.limit} tokens, but is to score a text of {longest}"
-            )
+            rows.append(self._read(prompt, completion, row))
         lengths = torch.tensor([len(row) for row in rows])
         scores, device = torch.zeros(len(rows)), self.runtime.device
         for index in micro_batches(lengths, self.runtime.token_budget):

@@ -59,8 +59,13 @@ class Rewards:
 
         Raises:
             DataError: It lacks a column that a function demands; or such a column is blank, and no
-                function scores the row then, or one raises.
+                function scores the row then, or one raises; or a model cannot read it.
         """
+        for reward in self.rewards:
+            try:
+                reward.check(prompt)
+            except DataError as error:
+                raise DataError(f"reward '{reward.name}' cannot score it: {error}") from error
         for name, column in self._demanded:
             if column not in prompt.columns:
                 there = ", ".join(prompt.columns) or "none besides prompt"

@@ -168,8 +168,8 @@ def test_rows_that_are_skipped_are_told_of(learn, notes):
     (note,) = notes
     assert note == (
         "3 of 5 rows of 'mine' cannot be used: row 2: 'messages' is null; row 3: 'prompt' is "
-        "empty: a conversation needs a message before the reply; row 5: 'completion' is empty; "
-        "left out"
+        "empty: a conversation needs a message before the reply; row 5: 'messages' holds no reply "
+        "of the 'assistant' to anybody: it has ['user']; left out"
     )
 
 

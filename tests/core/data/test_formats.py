@@ -56,10 +56,6 @@ def test_from_the_first_reply_on_a_conversation_is_the_completion():
     }
 
 
-def test_a_conversation_without_a_reply_has_no_completion():
-    assert convert({"messages": [USER]}, COMPLETION) == {"prompt": [USER], "completion": []}
-
-
 def test_a_text_completes_an_empty_prompt():
     row = convert({"text": "once", "source": "me"}, COMPLETION)
     assert row.items() >= {"prompt": "", "completion": "once", "source": "me"}.items()
@@ -163,7 +159,13 @@ def test_flaws_of_many_rows_are_found_at_once():
 def test_a_greeting_by_the_assistant_is_part_of_the_prompt():
     row = {"messages": [REPLY, USER, REPLY, USER, REPLY]}
     assert convert(row, COMPLETION) == {"prompt": [REPLY, USER], "completion": [REPLY, USER, REPLY]}
-    assert convert({"messages": [REPLY]}, COMPLETION) == {"prompt": [REPLY], "completion": []}
+
+
+@pytest.mark.parametrize("messages", [[REPLY], [USER], [USER, {**REPLY, "role": "Assistant"}]])
+def test_a_conversation_in_which_nobody_is_replied_to_is_told_from_an_empty_one(messages):
+    (flaw,) = flaws([{"messages": messages}], COMPLETION).values()
+    roles = [message["role"] for message in messages]
+    assert flaw == f"'messages' holds no reply of the 'assistant' to anybody: it has {roles}"
 
 
 def test_a_pair_is_two_labelled_completions():

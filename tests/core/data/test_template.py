@@ -206,11 +206,59 @@ def test_thoughts_that_a_template_strips_from_every_reply_are_learnt(learnt):
         {"thinking": "easy"},
         {"tool_calls": [{"function": {"name": "add"}}]},
         {"tool_calls": [{"name": "add"}]},
+        {"tool_calls": [{"function": "add"}]},
+        {"tool_calls": ["add"]},
     ],
 )
 def test_thoughts_and_calls_that_are_not_shown_are_noticed(learnt, more):
     assert learnt(CHATML, [ASKED], said("2", **more))[2].dropped
+    mentioned = {"role": "user", "content": "is it easy to add?"}
+    for other in ([mentioned], [ASKED, said("easy add"), AGAIN]):
+        assert learnt(CHATML, other, said("2", **more))[2].dropped
+    assert learnt(CHATML, [ASKED], said("2", **more), mentioned, said("3"))[2].dropped
     assert not learnt(CHATML, [ASKED], said("easy add", **more))[2].dropped
+
+
+@pytest.mark.parametrize("calls", [3, {"name": "add"}, [3], [{"function": {}}]])
+def test_calls_that_are_none_are_no_traceback(learnt, calls):
+    assert not learnt(CHATML, [ASKED], said("2", tool_calls=calls))[2].dropped
+
+
+@pytest.mark.parametrize("replies", [[], [said("2"), AGAIN]])
+@pytest.mark.parametrize(
+    "more", [{"tool_calls": [{"function": {"name": "add"}}]}, {"reasoning_content": "easy"}]
+)
+def test_a_reply_of_which_nothing_is_shown_is_refused(learnt, replies, more):
+    with pytest.raises(DataError, match="'y' holds a reply of which the chat template shows noth"):
+        learnt(CHATML, [ASKED], *replies, said("", **more))
+
+
+def test_a_template_that_shows_nothing_of_texts_is_refused(learnt):
+    parts_only = ROLE + (
+        "{{ ':' if m.content[0].type == 'image' }}{% for part in m.content %}{{ part.text }}"
+        "{% endfor %}<|im_end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    )
+    with pytest.raises(DataError, match="'y' holds a reply of which the chat template shows noth"):
+        learnt(parts_only, [ASKED], said("2"))
+
+
+def test_a_call_that_is_not_shown_to_a_model_that_scores_is_noticed(with_template):
+    tokens = Tokens(with_template(CHATML), scored=True)
+    asked = {"role": "user", "content": "add"}
+    call = said("2", tool_calls=[{"function": {"name": "add"}}])
+    assert tokens.example([asked], {"y": [call]}, {}).dropped
+    assert not tokens.example([asked], {"y": [said("2"), asked, said("add")]}, {}).dropped
+
+
+@pytest.mark.parametrize("template", [R1, R1.replace(".split('</think>')[-1]", ""), THINKING])
+@pytest.mark.parametrize("opened", ["", "<think>\n"])
+def test_a_thought_that_the_prompt_opens_may_lack_its_beginning(learnt, template, opened):
+    opens = template.replace("assistant\n{% endif %}", "assistant\n<think>\n{% endif %}")
+    prompt, parts, example = learnt(opens, [ASKED], said(f"{opened}easy\n</think>\n\n2"))
+    assert prompt.endswith("<think>\n")
+    assert parts[0].startswith("easy\n</think>\n\n2<|")
+    assert not example.dropped
 
 
 # -- prompts that end with the assistant ---------------------------------------------------------
@@ -271,6 +319,28 @@ def test_the_token_that_ends_a_reply_ends_completions(with_template, template, e
 def test_where_nothing_ends_a_reply_the_end_of_a_text_does(with_template, template):
     tokenizer = with_template(template)
     assert set(Tokens(tokenizer).ends) == {tokenizer.eos_token_id}
+
+
+def test_the_space_that_the_token_before_a_reply_swallows_is_no_part_of_it(learnt):
+    template = (
+        "{% for m in messages %}{% if m.role == 'user' %}{{ m.content }}<|eot_id|>"
+        "{% else %} {{ m.content }}{{ eos_token }}{% endif %}{% endfor %}"
+    )
+    _, parts, _ = learnt(template, [ASKED], said("2"), AGAIN, said("yes"))
+    assert parts == ["2<|end|>", "yes<|end|>"]
+
+
+@pytest.mark.parametrize(
+    ("replies", "complaint"),
+    [
+        ([ASKED, said("2")], "'good' does not continue the prompt: it begins with no reply"),
+        ([AGAIN], "'good' holds no message of the assistant"),
+    ],
+)
+def test_what_a_model_scores_continues_its_prompt(with_template, replies, complaint):
+    tokens = Tokens(with_template(CHATML), scored=True)
+    with pytest.raises(DataError, match=complaint):
+        tokens.example([ASKED], {"good": replies, "bad": [ASKED, said("3")]}, {})
 
 
 def test_what_a_model_scores_is_what_the_template_renders(with_template):

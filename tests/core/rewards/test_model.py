@@ -120,6 +120,27 @@ def test_a_text_that_the_model_cannot_attend_to_is_refused(judge):
         judge(["a", "1+1="], ["b", "abcd"])
 
 
+def test_rows_that_the_model_cannot_score_are_refused_before_weights_are_loaded(
+    scorer_dir, tokenizer, monkeypatch
+):
+    monkeypatch.setattr("anypo.rewards.model.load_model", lambda *_, **__: pytest.fail("loaded"))
+    reward = load_reward(scorer_dir)
+    reward.function.tokens.tokenizer.chat_template = (
+        "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}"
+    ) + NEWLINES
+    reward.function.limit = 20
+    system = [{"role": "system", "content": "Add."}, *CHAT]
+    rows = [{"prompt": prompt} for prompt in (CHAT, system, "1+1=", "1" * 30)]
+    rewards = Rewards([reward], tokenizer, timeout=30)
+    found = to_prompts(
+        "mine", numbered(rows), tokenizer, Inputs(), 99, 9, check=rewards.check, skip_bad=True
+    )
+    assert [prompt.content for prompt in found.prompts] == [CHAT, "1+1="]
+    cannot = "reward 'judge' cannot score it: "
+    assert found.bad[2] == f"{cannot}it does not fit the chat template: no system"
+    assert found.bad[4].startswith(f"{cannot}'{scorer_dir}' attends to 20 tokens, but is to score")
+
+
 # -- as a reward ---------------------------------------------------------------------------------
 
 
