@@ -71,7 +71,7 @@ def _cells(path: Path) -> list[list[str]]:
 
 
 def _read_column(name: str, cells: Sequence[str]) -> list[Any]:
-    for read in READERS.get(name, [_number]):
+    for read in READERS.get(name, (_number,)):
         try:
             return [read(cell) if cell else None for cell in cells]
         except ValueError:
@@ -93,8 +93,8 @@ def _truth(cell: str) -> bool:
     return cell.lower() == "true"
 
 
-READERS: dict[str, list[Callable[[str], Any]]] = {
-    "label": [_number, _truth],
-    "margin": [float],
-    **dict.fromkeys(("prompt", "completion", "chosen", "rejected", "text"), []),
+READERS: dict[str, tuple[Callable[[str], Any], ...]] = {
+    "label": (_number, _truth),
+    "margin": (float,),
+    **dict.fromkeys(("prompt", "completion", "chosen", "rejected", "text"), ()),
 }
