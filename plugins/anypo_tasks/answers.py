@@ -24,7 +24,7 @@ WRAPPED = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mbox)\s*\{([
 NOTHING = re.compile(r"\\(?:left|right|displaystyle)(?![A-Za-z])|\\?\$|[£€]|(?<!\\)\\[\[\]()]")
 BASED = re.compile(r"(\d[0-9A-Z]*)_\{?(\d+)\}?")
 NAMED = re.compile(r"\\(?:begin|end|operatorname)\s*\{\w+\*?\}")
-CHOICE = re.compile(r"\(?([A-J])(?:\)\.?|\.(?=\s|$)|$)\s*([\s\S]*)")
+CHOICE = re.compile(r"(?:[Oo]ption\s+)?\(?([A-J])(?:\)\.?|\.(?=\s|$)|$)\s*([\s\S]*)")
 LETTER = re.compile(r"(?<![A-Za-z\\])(?!A\s+[a-z]|I\s)[A-J](?![A-Za-z])")  # no article, no pronoun
 HALF_OF_DAY = re.compile(r"(?i)\d\s*([ap])\.?m\b")
 BARE_LIST = re.compile(r"(?:(?!\\[lg]eq?\b)[^()\[\]<>])*,")
@@ -34,6 +34,7 @@ OPERATOR = re.compile(
 )
 POWER = r"(?:\^\{?\d\}?)?"
 MEASURE = rf"^(-?[\d.,]+)\s+(?:[A-Za-z]{{2,}}|[mgLlshNJWVAK]){POWER}(?:/[A-Za-z]+{POWER})?$"
+REPEATING = re.compile(r"(\d{0,99})\.(\d{0,99})\\overline\{?(\d{1,99})\}?")
 UNIT = re.compile(r"(?<=[\d})])\s*(?:(?<![A-Za-z\\])[A-Za-z]{2,}(?:\^\{?\d\}?)?\s*)+$")
 AS_LATEX = [
     (re.compile(pattern), latex)
@@ -138,6 +139,7 @@ def _parsed(text: str) -> list[Any]:
     from math_verify import LatexExtractionConfig, parse
 
     formula = NOTHING.sub("", text).translate(SIGNS).rstrip(". ")
+    formula = REPEATING.sub(_fraction, formula)
     for pattern, latex in AS_LATEX:
         formula = pattern.sub(latex, formula)
     formula = UNIT.sub("", formula)
@@ -146,3 +148,9 @@ def _parsed(text: str) -> list[Any]:
         return list(parse(text, parsing_timeout=None))
     as_latex = [LatexExtractionConfig()]
     return list(parse(f"${formula}$", as_latex, "no_fallback", parsing_timeout=None))
+
+
+def _fraction(repeating: re.Match[str]) -> str:
+    whole, once, again = repeating.groups()
+    over = int(whole + once + again) - int(whole + once or 0)
+    return rf"\frac{{{over}}}{{{10 ** len(once) * (10 ** len(again) - 1)}}}"

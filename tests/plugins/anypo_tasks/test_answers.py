@@ -39,6 +39,9 @@ RIGHT = [
     (r"3.2 \times 10^5", "320000"),
     ("1.5e3", "1500"),
     ("6.02 x 10^23", r"6.02 \times 10^{23}"),
+    (r"0.\overline{3}", r"\frac13"),
+    (r"-1.2\overline{34}", "-611/495"),
+    (r"\frac13", r".\overline3"),
     (r"50\%", r"50\%"),
     ("50%", r"50\%"),
     ("50", r"50\%"),
@@ -151,6 +154,7 @@ RIGHT = [
     ("A. cat", "(A) cat"),
     ("(A) 0.5", r"(A) \frac12"),
     ("A", "A. cat"),
+    ("option B.", "B"),
     (r"\text{(B)} 5", "B"),
     (r"\text{A and C}", "A and C"),
     # bases, ratios and the rest
@@ -182,6 +186,8 @@ WRONG = [
     # numbers
     ("7", "-7"),
     ("1/3", "0.333"),
+    (r"0.\overline{3}", "0.3"),
+    (r"0.1\overline{6}", r"0.\overline{16}"),
     ("2/1", "1/2"),
     (r"3\frac{1}{2}", r"\frac{3}{2}"),
     ("1 1/2", "11/2"),
