@@ -7,10 +7,10 @@ TAGGED = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 BRACED = r"[^{}]*+"
 for _ in range(9):  # braces in braces
     BRACED = rf"(?:[^{{}}]|\{{{BRACED}\}})*+"
-OPENING = r"<answer>|\\(?:boxed|fbox)\s*\{"
-DISPLAYED = r"(?>\\\[[\s\S]*?\\\]|\$\$[\s\S]*?\$\$)"  # over lines
-TOLD = rf"(?=\S)(?:(?!{OPENING}).)+?"
 STATING = r"\b(?:answer|correct\s+(?:option|choice))\**(?:\s+is\b\s*:?|\s*:)"
+OPENING = rf"<answer>|\\(?:boxed|fbox)\s*\{{|####|{STATING}"
+DISPLAYED = r"(?>\\\[(?:(?!\\[\[\]])[\s\S])*\\\]|\$\$[\s\S]*?\$\$)"  # over lines
+TOLD = rf"(?=\S)(?:(?!{OPENING}).)+?"
 MARK = re.compile(
     rf"<answer>(?P<tagged>[\s\S]*?)</answer>|\\(?:boxed|fbox)\s*\{{(?P<boxed>{BRACED})\}}"
     rf"|####(?!.*:\**\s*$)\s*(?P<hashed>{DISPLAYED}|{TOLD}(?=$|{OPENING}))"  # GSM8K's

@@ -389,6 +389,14 @@ def test_an_answer_may_stand_in_a_sentence(judge, said, right):
     assert judge(said, right) == 1.0
 
 
+@pytest.mark.parametrize(
+    "again",
+    ["The answer is ", "#### ", "<answer>", r"\boxed{", r"The answer is \[ ", "The answer is $$ "],
+)
+def test_a_text_may_say_the_same_for_ever(again):
+    assert final(again * 2000 + "\nThe answer is 5") == "5"
+
+
 @pytest.mark.parametrize("said", ["I don't know", "", r"\boxed{", r"\boxed{}", "seat", "Say 5."])
 @pytest.mark.parametrize("right", ["east", "7", "x+1", "(1,2)"])
 def test_what_gives_no_answer_is_wrong(judge, said, right):
