@@ -4,20 +4,37 @@ import re
 from typing import Any
 
 TAGGED = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
-BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
-HASHED = re.compile(r"####\s*(.+)")  # GSM8K's mark
-STATED = re.compile(r"(?im)\banswer\**(?:\s+is\b\s*:?|\s*:)[*\s]*(\S.*?)\**(?=\.\s|\.?$)")
+BRACED = r"[^{}]*+"
+for _ in range(9):  # braces in braces
+    BRACED = rf"(?:[^{{}}]|\{{{BRACED}\}})*+"
+STATING = r"\b(?:answer|correct\s+(?:option|choice))\**(?:\s+is\b\s*:?|\s*:)"
+OPENING = rf"<answer>|\\(?:boxed|fbox)\s*\{{|####|{STATING}"
+DISPLAYED = r"(?>\\\[(?:(?!\\[\[\]])[\s\S])*\\\]|\$\$[\s\S]*?\$\$)"  # over lines
+TOLD = rf"(?=\S)(?:(?!{OPENING}).)+?"
+MARK = re.compile(
+    rf"<answer>(?P<tagged>[\s\S]*?)</answer>|\\(?:boxed|fbox)\s*\{{(?P<boxed>{BRACED})\}}"
+    rf"|####(?!.*:\**\s*$)\s*(?P<hashed>{DISPLAYED}|{TOLD}(?=$|{OPENING}))"  # GSM8K's
+    rf"|{STATING}[*\s]*(?P<stated>{DISPLAYED}|{TOLD}(?=\**(?:\.\s|\.?$|{OPENING})))",
+    re.IGNORECASE | re.MULTILINE,
+)
+PROSE = re.compile(r"[A-Za-z]{2,}|an? ")
 
 SPACING = re.compile(r"(?<!\\)\\[,;:! ]|\\q?quad|~|(?<!\d)\s+|\s+(?!\d)")
 WRAPPED = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mbox)\s*\{([^{}]*)\}")
-NOTHING = re.compile(r"\\(?:left|right|displaystyle)(?![A-Za-z])|\\?\$")
+NOTHING = re.compile(r"\\(?:left|right|displaystyle)(?![A-Za-z])|\\?\$|[£€]|(?<!\\)\\[\[\]()]")
 BASED = re.compile(r"(\d[0-9A-Z]*)_\{?(\d+)\}?")
 NAMED = re.compile(r"\\(?:begin|end|operatorname)\s*\{\w+\*?\}")
-CHOICE = re.compile(r"\(?([A-J])(?:[).]|$)")
+CHOICE = re.compile(r"(?:[Oo]ption\s+)?\(?([A-J])(?:\)\.?|\.(?=\s|$)|$)\s*([\s\S]*)")
+LETTER = re.compile(r"(?<![A-Za-z\\])(?!A\s+[a-z]|I\s)[A-J](?![A-Za-z])")  # no article, no pronoun
+HALF_OF_DAY = re.compile(r"(?i)\d\s*([ap])\.?m\b")
+BARE_LIST = re.compile(r"(?:(?!\\[lg]eq?\b)[^()\[\]<>])*,")
 WORD = re.compile(r"(?<![A-Za-z\\])[A-Za-z]{2,}")
 OPERATOR = re.compile(
     r"[\d\\^_=<>+*/|!{}\[\]]|(?<![A-Za-z])-|(?<![A-Za-z]{2})-(?![A-Za-z]{2})"  # not a hyphen
 )
+POWER = r"(?:\^\{?\d\}?)?"
+MEASURE = rf"^(-?[\d.,]+)\s+(?:[A-Za-z]{{2,}}|[mgLlshNJWVAK]){POWER}(?:/[A-Za-z]+{POWER})?$"
+REPEATING = re.compile(r"(\d{0,99})\.(\d{0,99})\\overline\{?(\d{1,99})\}?")
 UNIT = re.compile(r"(?<=[\d})])\s*(?:(?<![A-Za-z\\])[A-Za-z]{2,}(?:\^\{?\d\}?)?\s*)+$")
 AS_LATEX = [
     (re.compile(pattern), latex)
@@ -30,7 +47,8 @@ AS_LATEX = [
         (r"(?<![A-Za-z\\])(pi|sqrt|sin|cos|tan|log|ln|infty)(?![A-Za-z])", r"\\\1 "),
         (r"\*\*", "^"),
         (r"\*", r" \\cdot "),
-        (r"\s+(?:and|or)\s+|\\text\{\s*(?:and|or)\s*\}", ", "),
+        (r",?(?:\s+(?:and|or)\s+|\s*\\text\{\s*(?:and|or)\s*\})", ", "),
+        (MEASURE, r"\1"),
     )
 ]
 SIGNS = str.maketrans(
@@ -59,47 +77,56 @@ def tagged(text: str) -> str:
 def final(text: str) -> str:
     """What a text marks as its answer; the whole text if it marks none.
 
-    The mark is `<answer>…</answer>`, `\\boxed{…}`, `#### …` or "the answer is …"; the last counts.
+    The mark is `<answer>…</answer>`, `\\boxed{…}`, `#### …` or "the answer is …". The one that
+    stands last counts, whatever its kind. One that is empty holds no answer; "#### Proof" and "the
+    answer is clear", which begin with a word, hold one only where nothing else is marked. Thoughts
+    that end with `</think>` are passed over.
     """
-    text = tagged(text)
-    return (_boxed(text) or HASHED.findall(text) or STATED.findall(text) or [text])[-1].strip()
-
-
-def _boxed(text: str) -> list[str]:
-    """What the last box holds."""
-    for box in reversed(list(BOX.finditer(text))):
-        depth = 1
-        for end in range(box.end(), len(text)):
-            depth += {"{": 1, "}": -1}.get(text[end], 0)
-            if not depth:
-                return [final(text[box.end() : end])]
-    return []
+    text = text.rpartition("</think>")[2].strip()
+    found = [(mark.lastgroup, final(mark[mark.lastgroup or 0])) for mark in MARK.finditer(text)]
+    held = [(kind, answer) for kind, answer in found if answer]
+    sure = [each for each in held if each[0] in ("tagged", "boxed") or not PROSE.match(each[1])]
+    return (sure or held or [("", text)])[-1][1]
 
 
 def equal(answer: str, right: str) -> bool:
     """Whether a final answer says what the right one says, as a text, a number or a formula."""
     if _literal(answer) == _literal(right):
         return True
-    if (picked := CHOICE.match(_literal(answer))) and (choice := CHOICE.match(_literal(right))):
-        return picked[1] == choice[1]
+    if (picked := _choice(answer)) and (choice := _choice(right)):
+        both_tell = picked[2] and choice[2]  # what the letter stands for
+        return picked[1] == choice[1] and (not both_tell or equal(picked[2], choice[2]))
+    if len({half.casefold() for half in HALF_OF_DAY.findall(f"{answer}\n{right}")}) > 1:
+        return False
     if _is_words(answer) and _is_words(right):
         return _letters(answer) == _letters(right)
     if based := BASED.fullmatch(_literal(right)):
         return _literal(answer) == based[1]
     from math_verify import verify  # takes a second to import
 
+    has_bounds = not BARE_LIST.match(right)  # 5<x<7 may be (5,7) but not 5,7
     # Its own timeouts raise outside the main thread, and it turns what is raised into "wrong".
-    options: Any = {"allow_set_relation_comp": True, "timeout_seconds": None}
+    options: Any = {"allow_set_relation_comp": has_bounds, "timeout_seconds": None}
     return bool(verify(_parsed(right), _parsed(answer), **options))
 
 
+def _plain(text: str) -> str:
+    return WRAPPED.sub(r"\1", NOTHING.sub("", text)).strip()
+
+
 def _literal(text: str) -> str:
-    plain = WRAPPED.sub(r"\1", SPACING.sub("", NOTHING.sub("", text)))
+    plain = SPACING.sub("", _plain(text))
     return re.sub(r"\{(\w)\}", r"\1", plain.replace("dfrac", "frac")).rstrip(".%\\")
 
 
+def _choice(text: str) -> re.Match[str] | None:
+    """The letter, if it names one and no other, and what stands behind it."""
+    plain = _plain(text)
+    return CHOICE.fullmatch(plain) if len(set(LETTER.findall(plain))) == 1 else None
+
+
 def _is_words(text: str) -> bool:
-    plain = WRAPPED.sub(r"\1", NOTHING.sub("", text))
+    plain = _plain(text)
     return not OPERATOR.search(plain) and bool(_letters(plain))
 
 
@@ -112,6 +139,7 @@ def _parsed(text: str) -> list[Any]:
     from math_verify import LatexExtractionConfig, parse
 
     formula = NOTHING.sub("", text).translate(SIGNS).rstrip(". ")
+    formula = REPEATING.sub(_fraction, formula)
     for pattern, latex in AS_LATEX:
         formula = pattern.sub(latex, formula)
     formula = UNIT.sub("", formula)
@@ -120,3 +148,9 @@ def _parsed(text: str) -> list[Any]:
         return list(parse(text, parsing_timeout=None))
     as_latex = [LatexExtractionConfig()]
     return list(parse(f"${formula}$", as_latex, "no_fallback", parsing_timeout=None))
+
+
+def _fraction(repeating: re.Match[str]) -> str:
+    whole, once, again = repeating.groups()
+    over = int(whole + once + again) - int(whole + once or 0)
+    return rf"\frac{{{over}}}{{{10 ** len(once) * (10 ** len(again) - 1)}}}"

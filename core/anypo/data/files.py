@@ -6,8 +6,9 @@ it makes fractions of integers, and takes words such as NA for blanks.
 
 import csv
 import json
-import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,6 @@ from anypo.data.formats import Columns
 from anypo.errors import DataError
 
 LONGEST_CELL = 2**31 - 1  # characters
-INTEGER = r"-?(0|[1-9]\d*)"
-NUMBER = rf"({INTEGER}(\.\d+)?|-?\.\d+)([eE][+-]?\d+)?"
-TRUTH = "(?i)true|false"
 
 
 def read_jsonl(path: Path) -> list[Columns]:
@@ -44,8 +42,9 @@ def read_jsonl(path: Path) -> list[Columns]:
 def read_csv(path: Path) -> list[Columns]:
     """The rows of a table whose first line names the columns.
 
-    A blank cell is None. A column of nothing but numbers holds numbers, of which integers stay
-    integers; one of nothing but true and false holds booleans; any other holds texts.
+    A blank cell is None. A column holds numbers where each of them, written again, is what the
+    cell says (18.90 is not 18.9), and texts otherwise; `prompt`, `completion`, `chosen`, `rejected`
+    and `text` are always texts. `label` may hold true and false, and `margin` any numbers.
 
     Raises:
         DataError: It is no table: a line, which is named, has not as many cells as the first.
@@ -53,7 +52,7 @@ def read_csv(path: Path) -> list[Columns]:
     header, *rows = _cells(path) or [[]]
     if len(set(header)) < len(header):
         raise DataError(f"{path}:1: two columns have the same name")
-    columns = [_read_column(column) for column in zip(*rows, strict=True)]
+    columns = list(map(_read_column, header, zip(*rows, strict=True)))
     return [dict(zip(header, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
@@ -71,17 +70,31 @@ def _cells(path: Path) -> list[list[str]]:
     return [row for _, row in rows]
 
 
-def _read_column(cells: Sequence[str]) -> list[Any]:
-    def all_are(pattern: str) -> bool:
-        return all(re.fullmatch(pattern, cell) for cell in cells if cell)
-
-    read: Callable[[str], Any] = _number if all_are(NUMBER) else _truth if all_are(TRUTH) else str
-    return [read(cell) if cell else None for cell in cells]
+def _read_column(name: str, cells: Sequence[str]) -> list[Any]:
+    for read in READERS.get(name, (_number,)):
+        try:
+            return [read(cell) if cell else None for cell in cells]
+        except ValueError:
+            continue
+    return [cell or None for cell in cells]
 
 
 def _number(cell: str) -> int | float:
-    return int(cell) if re.fullmatch(INTEGER, cell) else float(cell)
+    for kind in (int, float):
+        with suppress(ValueError):
+            if str(number := kind(cell)) == cell and isfinite(number):
+                return number
+    raise ValueError(cell)
 
 
 def _truth(cell: str) -> bool:
+    if cell.lower() not in ("true", "false"):
+        raise ValueError(cell)
     return cell.lower() == "true"
+
+
+READERS: dict[str, tuple[Callable[[str], Any], ...]] = {
+    "label": (_number, _truth),
+    "margin": (float,),
+    **dict.fromkeys(("prompt", "completion", "chosen", "rejected", "text"), ()),
+}

@@ -59,11 +59,10 @@ def test_parquet_is_read(tmp_path):
 # -- CSV -----------------------------------------------------------------------------------------
 
 
-def csv_column(write, *cells):
+def csv_column(write, *cells, name="x"):
     """What a column of a CSV holds."""
-    return [
-        row["x"] for row in read(write("data.csv", "\n".join(["p,x", *("," + c for c in cells)])))
-    ]
+    table = "\n".join([f"p,{name}", *("," + cell for cell in cells)])
+    return [row[name] for row in read(write("data.csv", table))]
 
 
 @pytest.mark.parametrize(
@@ -71,18 +70,42 @@ def csv_column(write, *cells):
     [
         (["5", "-3", "0"], [5, -3, 0]),
         (["5", "", "7"], [5, None, 7]),
-        (["5", "0.5", "-1e3", ".5"], [5, 0.5, -1000.0, 0.5]),
+        (["5", "0.5", "", "-7.25"], [5, 0.5, None, -7.25]),
+        (["18.90", "5.5"], ["18.90", "5.5"]),
+        ([".5", "0.5"], [".5", "0.5"]),
+        (["1e5", "-0"], ["1e5", "-0"]),
+        (["9" * 5000], ["9" * 5000]),
+        (["0.1000000000000000055", "1"], ["0.1000000000000000055", "1"]),
         (["5", "four"], ["5", "four"]),
         (["007", "12"], ["007", "12"]),
         (['"1,5"', "3"], ["1,5", "3"]),
-        (["true", "False", "TRUE", ""], [True, False, True, None]),
+        (["true", "False", "TRUE", ""], ["true", "False", "TRUE", None]),
         (["NA", "null", "None", "nan"], ["NA", "null", "None", "nan"]),
+        (["nan", "inf", "1.5"], ["nan", "inf", "1.5"]),
         (["", ""], [None, None]),
         (['"two\nlines"', '"a ""b"""'], ["two\nlines", 'a "b"']),
     ],
 )
 def test_the_cells_of_a_csv_stay_what_they_are(write, cells, values):
     found = csv_column(write, *cells)
+    assert found == values
+    assert list(map(type, found)) == list(map(type, values))
+
+
+@pytest.mark.parametrize(
+    ("name", "cells", "values"),
+    [
+        *((name, ["5", ""], ["5", None]) for name in ("prompt", "completion", "text")),
+        *((name, ["0.5", "7"], ["0.5", "7"]) for name in ("chosen", "rejected")),
+        ("label", ["true", "False", "TRUE", ""], [True, False, True, None]),
+        ("label", ["1", "0"], [1, 0]),
+        ("label", ["1", "true"], ["1", "true"]),
+        ("margin", ["0.50", "1e5", "-.5", "2"], [0.5, 1e5, -0.5, 2.0]),
+        ("margin", ["0.50", "large"], ["0.50", "large"]),
+    ],
+)
+def test_what_a_cell_of_a_csv_is_may_follow_from_its_column(write, name, cells, values):
+    found = csv_column(write, *cells, name=name)
     assert found == values
     assert list(map(type, found)) == list(map(type, values))
 

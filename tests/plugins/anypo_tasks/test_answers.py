@@ -12,6 +12,9 @@ RIGHT = [
     ("5, 6", "5 or 6"),
     (r"2 < x < 5", "(2,5)"),
     (r"-1, 0, 1", r"\{-1,0,1\}"),
+    ("1, 2, and 3", "1,2,3"),
+    (r"2,3,\text{ and }4", "2,3,4"),
+    ("5<x<7", "(5,7)"),
     # numbers
     ("42", "42"),
     ("42.0", "42"),
@@ -36,6 +39,9 @@ RIGHT = [
     (r"3.2 \times 10^5", "320000"),
     ("1.5e3", "1500"),
     ("6.02 x 10^23", r"6.02 \times 10^{23}"),
+    (r"0.\overline{3}", r"\frac13"),
+    (r"-1.2\overline{34}", "-611/495"),
+    (r"\frac13", r".\overline3"),
     (r"50\%", r"50\%"),
     ("50%", r"50\%"),
     ("50", r"50\%"),
@@ -54,6 +60,15 @@ RIGHT = [
     (r"45^\circ", "45"),
     ("45 degrees", r"45^\circ"),
     ("45°", r"45^{\circ}"),
+    ("10 m/s", "10"),
+    (r"10\text{ m/s}", "10 m/s"),
+    ("60 km/h", "60"),
+    ("9.8 m/s^2", "9.8"),
+    ("5 L", "5"),
+    ("5 m^2", "5"),
+    ("2 m", "2m"),
+    ("£20", "20"),
+    ("20", "€20"),
     # roots and constants
     (r"2\sqrt{3}", r"\sqrt{12}"),
     (r"\frac{\sqrt{2}}{2}", r"\frac{1}{\sqrt{2}}"),
@@ -134,6 +149,13 @@ RIGHT = [
     (r"\mathrm{(C)}", "C"),
     ("C.", "C"),
     ("A,C", "A, C"),
+    ("(B) A cat", "B"),
+    ("B. I like it", "B."),
+    ("A. cat", "(A) cat"),
+    ("(A) 0.5", r"(A) \frac12"),
+    ("A", "A. cat"),
+    ("option B.", "B"),
+    (r"\text{(B)} 5", "B"),
     (r"\text{A and C}", "A and C"),
     # bases, ratios and the rest
     ("1012_3", "1012_3"),
@@ -164,14 +186,22 @@ WRONG = [
     # numbers
     ("7", "-7"),
     ("1/3", "0.333"),
+    (r"0.\overline{3}", "0.3"),
+    (r"0.1\overline{6}", r"0.\overline{16}"),
     ("2/1", "1/2"),
     (r"3\frac{1}{2}", r"\frac{3}{2}"),
     ("1 1/2", "11/2"),
     (r"3.2 \times 10^5", r"3.2 \times 10^6"),
     ("5%", "50%"),
     ("$15", "$150"),
+    ("5<x<7", "5,7"),
+    ("5<x<7", r"\{5,7\}"),
+    ("12:30 PM", "12:30 AM"),
+    ("11 a.m.", "11 p.m."),
     # units
     ("6 cm", "5 cm"),
+    ("6 m/s", "5 m/s"),
+    ("3 x", "3"),
     (r"90^\circ", r"45^\circ"),
     # roots and constants
     (r"3\sqrt{2}", r"2\sqrt{3}"),
@@ -218,6 +248,15 @@ WRONG = [
     ("B", "C"),
     ("(B)", "(C)"),
     ("A, B", "A, C"),
+    ("(A) (B) (C) (D)", "A"),
+    ("A) B) C) D)", "A"),
+    ("A) 5 B) 6", "A"),
+    ("(A) or (B)", "A"),
+    (r"\text{(A)}\text{(B)}", "(A)"),
+    ("A. Wait, it is B.", "A"),
+    ("D.", "D.C."),
+    ("A. cat", "A. dog"),
+    ("(A) 5", "(A) 6"),
     # bases, ratios and the rest
     ("1012_4", "1012_3"),
     ("2516_8", "2561_8"),
@@ -232,7 +271,22 @@ WRONG = [
     (r"\frac{1}{0}", "0"),
 ]
 
-MARKS = [r"Thus \boxed{%s}.", "<answer>%s</answer>", "I think:\n#### %s", "The answer is %s.", "%s"]
+MARKS = [
+    r"Thus \boxed{%s}.",
+    "<answer>%s</answer>",
+    "I think:\n#### %s",
+    "The answer is %s.",
+    "%s",
+    r"<answer>\[ %s \]</answer>",
+    r"#### \[%s\]",
+    r"The answer is \[%s\]",
+    "Final Answer:\n\\[ %s \\]",
+    "The answer is:\n\\[\n%s\n\\]",
+    "**Final Answer**\n\nThe answer is:\n$$\n%s\n$$\nas was asked.",
+    r"The answer is \(\boxed{%s}\).",
+    "The answer is <answer>\n%s\n</answer>.",
+    r"\[%s\]",
+]
 
 
 @pytest.fixture(scope="module")
@@ -286,6 +340,22 @@ def test_an_answer_counts_the_same_however_it_is_marked(judge, mark, said, right
         (r"\boxed{\text{\{a\}}} \boxed{", r"\text{\{a\}}"),
         (r"\fbox{7}", "7"),
         ("#### 5\n#### 6\n", "6"),
+        (r"First \boxed{3}? No. The answer is 4.", "4"),
+        (r"The answer is 4. \boxed{3}", "3"),
+        ("#### 3\nThe answer is 4", "4"),
+        ("<answer>4</answer>\n#### 5", "5"),
+        (r"#### The answer is \boxed{5} cm", "5"),
+        (r"\boxed{The answer is 5}", "5"),
+        ("<answer>The answer is 5</answer>", "5"),
+        (r"\boxed{5} \boxed{} <answer></answer> The answer is", "5"),
+        ("The answer is 5.\nHope that the answer is clear.", "5"),
+        ("The answer is 5. It is good that the answer is a whole number.", "5"),
+        (r"\boxed{5}" "\n#### Proof\nas above", "5"),
+        ("#### Final Answer:\n5", "5"),
+        (r"<think>maybe \boxed{3}</think> The answer is 4", "4"),
+        (r"maybe \boxed{3}</think> 4", "4"),
+        ("The correct option is B.", "B"),
+        (r"\boxed{" + "{" * 9 + "1" + "}" * 9 + "}", "{" * 9 + "1" + "}" * 9),
         ("**Answer:** 5", "5"),
         ("**Answer**: 5 cm.", "5 cm"),
         ("The answer is 3.5. I hope so.", "3.5"),
@@ -317,6 +387,14 @@ def test_the_last_marked_answer_is_the_final_one(text, answer):
 )
 def test_an_answer_may_stand_in_a_sentence(judge, said, right):
     assert judge(said, right) == 1.0
+
+
+@pytest.mark.parametrize(
+    "again",
+    ["The answer is ", "#### ", "<answer>", r"\boxed{", r"The answer is \[ ", "The answer is $$ "],
+)
+def test_a_text_may_say_the_same_for_ever(again):
+    assert final(again * 2000 + "\nThe answer is 5") == "5"
 
 
 @pytest.mark.parametrize("said", ["I don't know", "", r"\boxed{", r"\boxed{}", "seat", "Say 5."])
