@@ -22,9 +22,9 @@ def kept(name: str) -> Any:
 
 def learning() -> str:
     """What every algorithm learns on the built-in task, from two seeds."""
-    head = ("algorithm", "seed", "score before", "after", "tokens before", "after", "seconds")
+    head = ("algorithm", "seed", "score before", "after", "tokens before", "after")
     rows = [
-        (f"`{row['algorithm']}`", row["seed"], *_scores(row), *row["tokens"], row["seconds"])
+        (f"`{row['algorithm']}`", row["seed"], *_scores(row), *row["tokens"])
         for row in kept("learning")
         if not row["options"] and row["seed"] < 2
     ]

@@ -216,7 +216,12 @@ def test_a_warm_up_that_outlasts_the_run_is_said(setting, warmup_steps, said):
 
 
 def test_balancing_a_model_without_experts_is_refused(setting):
-    refused(setting, ConfigError, "router_loss is set, but .* has no experts", router_loss=0.1)
+    refused(
+        setting,
+        ConfigError,
+        "router_loss is set, but no load-balancing loss .* is known",
+        router_loss=0.1,
+    )
     assert not Path(setting["output"]).exists()
 
 
