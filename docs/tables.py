@@ -32,7 +32,7 @@ def learning() -> str:
 
 
 def samplers() -> str:
-    """What GRPO learns with each sampler, from three seeds."""
+    """What GRPO learns with each sampler, from two seeds."""
     rows = []
     for row in kept("learning"):
         if row["algorithm"] == "grpo" and not row["options"].keys() - {"sampler"}:
