@@ -159,7 +159,8 @@ def make_trainer(algorithm: Algorithm, found: Setup, distributed: Distributed) -
         raise PluginError(f"{entry} started {engine!r:.60}, which is no anypo.Engine")
     if plugin.draws and (algorithm.inputs.sampler or found.held_out):
         with sensible_threads(model), entry.answerable():
-            check_agreement(engine, model, request, runtime, found.max_length)
+            longest = max(len(prompt.ids) for prompt in (*found.prompts, *found.held_out))
+            check_agreement(engine, model, request, runtime, longest)
     sampler = PolicySampler(engine, request)
     learner = Learner(algorithm, model, config, distributed)
     if config.precompute_reference:

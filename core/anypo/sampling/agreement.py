@@ -22,20 +22,28 @@ ORDINARY = 10  # the first of their tokens; those before may be special
 
 @torch.no_grad()
 def check_agreement(
-    engine: Engine, model: Any, request: SamplingRequest, runtime: Runtime, max_length: int
+    engine: Engine, model: Any, request: SamplingRequest, runtime: Runtime, longest: int
 ) -> None:
     """Refuse a sampler whose log-probs of its own completions are not those of the model.
 
     It completes two made-up prompts, and no random number of the run is used up.
 
+    Args:
+        engine: Of the sampler.
+        model: What it samples from.
+        request: As the run makes them; the prompts and how many completions do not matter.
+        runtime: Where and in what precision the model is run.
+        longest: Tokens of the longest prompt of the run: there may be no room for longer ones.
+
     Raises:
         SamplerError: They differ by more than the precision explains.
     """
-    lengths = [min(length, max(max_length - TOKENS, 1)) for length in PROMPTS]
+    lengths = [min(length, longest) for length in PROMPTS]
     vocabulary = model.get_input_embeddings().weight.shape[0]
     ids = [[(ORDINARY + i) % vocabulary for i in range(length)] for length in lengths]
     prompts = [Prompt(prompt, "") for prompt in ids]
-    short = replace(request, prompts=prompts, n=2, max_completion_length=TOKENS)
+    limit = min(TOKENS, request.max_completion_length)
+    short = replace(request, prompts=prompts, n=2, max_completion_length=limit)
     devices = [runtime.device] if runtime.device.type == "cuda" else []
     with torch.random.fork_rng(devices), runtime.autocast():
         samples = engine.sample(short)

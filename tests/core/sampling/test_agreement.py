@@ -23,14 +23,25 @@ class Shifted(TransformersEngine):
         return [replace(s, logprobs=[x + self.by for x in s.logprobs]) for s in drawn]
 
 
-def check(model, engine=TransformersEngine, dtype=torch.float32, max_length=512):
+def check(model, engine=TransformersEngine, dtype=torch.float32, longest=512):
     runtime = Runtime(dtype=dtype)
-    check_agreement(engine(model, runtime), model, REQUEST, runtime, max_length)
+    check_agreement(engine(model, runtime), model, REQUEST, runtime, longest)
 
 
-@pytest.mark.parametrize("max_length", [2, 5, 512])
-def test_a_sampler_that_means_the_same_model_is_accepted(model, max_length):
-    check(model, max_length=max_length)
+@pytest.mark.parametrize("longest", [1, 5, 512])
+def test_a_sampler_that_means_the_same_model_is_accepted(model, longest):
+    check(model, longest=longest)
+
+
+def test_nothing_is_longer_than_in_the_run(model):
+    class Narrow(TransformersEngine):
+        def sample(self, request):
+            assert max(len(p.ids) for p in request.prompts) == 5
+            assert request.max_completion_length == 2
+            return super().sample(request)
+
+    few = replace(REQUEST, max_completion_length=2)
+    check_agreement(Narrow(model, Runtime()), model, few, Runtime(), 5)
 
 
 def test_one_that_does_not_is_refused(model):
