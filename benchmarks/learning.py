@@ -90,14 +90,14 @@ def built_in() -> list[str]:
     return [entry.name for entry in registry.entries() if entry.distribution == "anypo"]
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main() -> None:
     """Print what is learned, and keep it."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("names", nargs="*", default=built_in())
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--set", action="append", default=[], help="an option of the run, as TOML")
     parser.add_argument("--jobs", type=int, default=1, help="runs beside each other")
-    chosen = parser.parse_args(arguments)
+    chosen = parser.parse_args()
     options = tomllib.loads("\n".join(chosen.set))
     for row in learn(chosen.names, chosen.seeds, options, chosen.jobs):
         print(json.dumps(row), flush=True)

@@ -15,7 +15,6 @@ import multiprocessing
 import resource
 import tempfile
 import time
-from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -120,13 +119,13 @@ def speed(folder: Path, sampler: str, options: argparse.Namespace) -> Row:
     }
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main() -> None:
     """Print how fast each sampler is, and keep it."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--shape", choices=SHAPES, default="0.5b")
     parser.add_argument("--prompts", type=int, default=32, help="per step, 8 completions each")
     parser.add_argument("--tokens", type=int, default=256, help="per completion")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         print(f"{make_model(Path(folder), options.shape) / 1e6:.0f} million parameters")
         for sampler in SAMPLERS:

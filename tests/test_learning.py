@@ -3,12 +3,11 @@
 import json
 
 import pytest
-from learning import evaluations, whole
+from learning import built_in, evaluations, whole
 
 from anypo import run
-from anypo.hooks import registry
 
-NAMES = [entry.name for entry in registry.entries() if entry.distribution == "anypo"]
+NAMES = built_in()
 every_algorithm = pytest.mark.parametrize("name", NAMES)
 
 

@@ -1,12 +1,9 @@
 """The templates that TRL ships: the same conversations in, the same tokens out."""
 
-import json
-from pathlib import Path
-
 import pytest
+import tables
 
-RESULTS = Path(__file__).parents[2] / "docs/figures/parity.json"
-TEMPLATES = json.loads(RESULTS.read_text(encoding="utf-8"))["templates"]
+TEMPLATES = tables.kept("parity")["templates"]
 ASPECTS = [key for key, value in TEMPLATES[0].items() if isinstance(value, int)]
 
 pytestmark = [pytest.mark.trl, pytest.mark.filterwarnings("default")]

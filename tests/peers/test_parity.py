@@ -1,14 +1,11 @@
 """Training with anypo and with TRL: the same rows in, the same loss, gradient and weights out."""
 
-import json
-from pathlib import Path
-
 import pytest
+import tables
 from peers.case import Differences
 from peers.cases import CASES
 
-RESULTS = Path(__file__).parents[2] / "docs/figures/parity.json"
-TRAINING = json.loads(RESULTS.read_text(encoding="utf-8"))["training"]
+TRAINING = tables.kept("parity")["training"]
 WRITTEN = {row["case"]: row for row in TRAINING}
 
 

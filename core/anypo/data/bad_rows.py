@@ -19,10 +19,10 @@ def told(name: str, bad: Mapping[int, str], total: int) -> str:
     rows: dict[str, list[int]] = {}
     for number, reason in bad.items():
         rows.setdefault(reason, []).append(number)
-    told = [f"{_listed(numbers)}: {reason}" for reason, numbers in rows.items()]
-    if len(told) > SHOWN:
-        told[SHOWN:] = [f"and {len(told) - SHOWN} further reasons"]
-    return f"{len(bad)} of {total} rows of '{name}' cannot be used: {'; '.join(told)}"
+    reasons = [f"{_listed(numbers)}: {reason}" for reason, numbers in rows.items()]
+    if len(reasons) > SHOWN:
+        reasons[SHOWN:] = [f"and {len(reasons) - SHOWN} further reasons"]
+    return f"{len(bad)} of {total} rows of '{name}' cannot be used: {'; '.join(reasons)}"
 
 
 def _listed(numbers: Sequence[int]) -> str:

@@ -56,8 +56,8 @@ def shown(text: str, message: Mapping[str, Any]) -> list[bool]:
     calls = message.get("tool_calls")
     names = map(_called, calls) if isinstance(calls, list) else []
     parts = [*(message.get(name) for name in ("content", *THOUGHTS)), *names]
-    said = (squeezed(part) for part in parts if isinstance(part, str))
-    return [part in squeezed(text) for part in said if part]
+    said, there = (squeezed(part) for part in parts if isinstance(part, str)), squeezed(text)
+    return [part in there for part in said if part]
 
 
 def _called(call: Any) -> Any:

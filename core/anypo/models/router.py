@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from anypo.errors import ConfigError
+from anypo.models.forward import decoder_of
 
 ARGUMENTS = ["gate_logits", "num_experts", "top_k", "attention_mask"]
 COEFFICIENTS = ("router_aux_loss_coef", "aux_loss_coef")  # as configurations call it
@@ -47,7 +48,7 @@ def recorded_balance(model: nn.Module) -> Iterator[list[Float[Tensor, ""]]]:
     busy, and more elsewhere. Gradient flows through it.
     """
     losses: list[Tensor] = []
-    decoder: nn.Module = model.get_decoder()  # type: ignore[operator]
+    decoder = decoder_of(model)
     balance = _balance(decoder)
 
     def ask(_: nn.Module, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
@@ -82,7 +83,7 @@ def _balance(decoder: nn.Module) -> Callable[..., Tensor] | None:
 @torch.no_grad()
 def _balances(model: PreTrainedModel) -> bool:
     """Whether a forward pass comes with the loss: a configuration may leave the experts out."""
-    decoder = model.get_decoder()
+    decoder = decoder_of(model)
     if _balance(decoder) is None:
         return False
     ids = torch.ones((1, 2), dtype=torch.long, device=model.device)

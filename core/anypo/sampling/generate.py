@@ -39,6 +39,7 @@ class TransformersEngine:
     def __init__(self, model: Any, runtime: Runtime) -> None:
         self.model: PreTrainedModel = model
         self.runtime = runtime
+        self.pads = can_pad(model)
 
     @torch.no_grad()
     def sample(self, request: SamplingRequest) -> list[Sample]:
@@ -67,7 +68,7 @@ class TransformersEngine:
     def _batches(self, request: SamplingRequest) -> Iterator[Int[Tensor, " p"]]:
         """Which prompts go through the model together."""
         prompts = torch.tensor([len(prompt.ids) for prompt in request.prompts])
-        parts = [prompts >= 0] if can_pad(self.model) else [prompts == n for n in prompts.unique()]
+        parts = [prompts >= 0] if self.pads else [prompts == n for n in prompts.unique()]
         for part in parts:
             index = part.nonzero().squeeze(-1)
             lengths = prompts[index] + request.max_completion_length
@@ -82,7 +83,7 @@ class TransformersEngine:
         pad = partial(pad_sequence, batch_first=True, padding_side="left")
         input_ids = pad(ids).to(self.model.device)
         attention_mask = pad(list(map(torch.ones_like, ids))).to(self.model.device)
-        if can_pad(self.model):
+        if self.pads:
             cache = self._prefilled(input_ids[:, :-1], attention_mask[:, :-1], n)
             prefilled = {"past_key_values": cache}
         else:  # its state is more than keys and values

@@ -128,7 +128,7 @@ class Learner:
 
     def _losses(self, batch: Batch, meter: Meter) -> Iterator[Loss]:
         """The losses of the micro-batches of a weighed batch."""
-        units = self._counting_units(batch)
+        units, _ = self.algorithm.units_by_weight(batch)  # the others have no part in the loss
         tokens = batch.sequence_lengths[[row for unit in units for row in unit]].sum()
         for rows in self._micro_batches(batch, units):
             part = batch.rows(rows)
@@ -149,10 +149,6 @@ class Learner:
 
     def _recorded_balance(self) -> AbstractContextManager[list[Tensor]]:
         return recorded_balance(self.model) if self.router_coefficient else nullcontext([])
-
-    def _counting_units(self, batch: Batch) -> list[list[int]]:
-        """The units with a weight somewhere: the others have no part in the loss."""
-        return self.algorithm.units_by_weight(batch)[0]
 
     def _score(self, model: PreTrainedModel, batch: Batch, critic: Critic | None) -> TokenScores:
         with self.runtime.autocast():

@@ -4,12 +4,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from learning import whole
+from learning import built_in, whole
 
 from anypo import Batch
-from anypo.hooks import registry
 
-NAMES = [entry.name for entry in registry.entries() if entry.distribution == "anypo"]
+NAMES = built_in()
 every_algorithm = pytest.mark.parametrize("name", NAMES)
 ALGORITHMS = {name: whole(name) for name in NAMES}
 

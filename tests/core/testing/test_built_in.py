@@ -5,11 +5,11 @@ from functools import cache
 
 import pytest
 import torch
+from learning import built_in
 
-from anypo.hooks import registry
 from anypo.testing import PROPERTIES, Conformance, Status, check_plugin
 
-NAMES = [entry.name for entry in registry.entries() if entry.distribution == "anypo"]
+NAMES = built_in()
 VARIANTS = [
     ("grpo", {"kl_coef": 0}),
     ("gfpo", {"adaptive": True, "adaptive_warmup": 1}),

@@ -112,7 +112,9 @@ def test_leaving_out_rows_without_weight_changes_no_update(
     models = [copy.deepcopy(model) for _ in range(2)]
     short, whole = (make_trainer(m, "grpo", OneGroupLess, **options) for m in models)
     norms = [short.step(1).metrics["grad_norm"]]
-    monkeypatch.setattr(Learner, "_counting_units", lambda self, batch: self.algorithm.units(batch))
+    cut = Learner._micro_batches
+    whole_batches = lambda self, batch, _: cut(self, batch, self.algorithm.units(batch))  # noqa: E731
+    monkeypatch.setattr(Learner, "_micro_batches", whole_batches)
     norms.append(whole.step(1).metrics["grad_norm"])
     assert norms[0] == pytest.approx(norms[1], rel=1e-4)
     torch.testing.assert_close(weights(models[0]), weights(models[1]), rtol=1e-4, atol=1e-5)
