@@ -4,12 +4,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-import anypo.training.learner
 from anypo import Plugin, Prompt, hookimpl
 from anypo import functional as F
 from anypo.errors import TrainingError
 from anypo.hooks.batch import Completion
 from anypo.models.adapters import add_lora
+from anypo.models.forward import TokenScorer
 from anypo.models.load import load_model
 from anypo.models.options import AdapterOptions
 from anypo.training.learner import Learner
@@ -38,14 +38,14 @@ def forward_passes(monkeypatch):
 
     def forward_passes(trainer):
         calls = []
-        plain = anypo.training.learner.score_tokens
+        plain = TokenScorer.forward
 
-        def counting(scored, batch, **options):
-            call = (scored is trainer.learner.model, torch.is_grad_enabled(), batch.group.tolist())
-            calls.append(call)
-            return plain(scored, batch, **options)
+        def counting(scorer, batch, *line, **options):
+            by_policy = scorer.model is trainer.learner.model
+            calls.append((by_policy, torch.is_grad_enabled(), batch.group.tolist()))
+            return plain(scorer, batch, *line, **options)
 
-        monkeypatch.setattr(anypo.training.learner, "score_tokens", counting)
+        monkeypatch.setattr(TokenScorer, "forward", counting)
         trainer.step(1)
         return calls
 
@@ -159,9 +159,11 @@ def test_what_is_measured_is_the_loss_that_would_be_trained_on(
     )
     trainer.learner.measure(batch, measured)
     trainer.learner.update(batch, trained)
-    assert measured.terms["policy"] == pytest.approx(-2)
+    assert measured.terms["policy"].item() == pytest.approx(-2)
     assert measured.terms["kl"] > 1e-3
-    assert measured.terms == pytest.approx(trained.terms, rel=1e-4)
+    assert measured.terms.keys() == trained.terms.keys()
+    for name, term in measured.terms.items():
+        assert term.item() == pytest.approx(trained.terms[name].item(), rel=1e-4)
 
 
 # -- completions of a data set -------------------------------------------------------------------
@@ -206,7 +208,8 @@ def test_coupled_rows_share_every_minibatch_and_micro_batch(model, make_trainer,
     trainer = make_trainer(model, "grpo", Pairs, token_budget=9, minibatches=2)
     batch = trainer.learner.prepare(samples, {})
     units = trainer.learner.algorithm.units(batch)
-    parts = [*trainer._minibatches(batch, step=1), *trainer.learner._micro_batches(batch, units)]
+    cut = trainer.learner._micro_batches(batch, units)
+    parts = [*trainer._minibatches(batch, step=1), *(part.rows for part in cut)]
     for part in parts:
         groups = batch.group[part].tolist()
         assert all(groups.count(group) == 4 for group in groups)
