@@ -7,7 +7,7 @@ from transformers import PreTrainedModel
 
 from anypo.errors import ModelError
 from anypo.hooks.batch import Sample, collate
-from anypo.models.layout import one_by_one
+from anypo.models.layout import one_by_one, without_padding
 from anypo.models.logits import decoder_of, own_logits
 from anypo.models.sharing import Sharing, packed
 
@@ -59,6 +59,8 @@ def sharing_of(model: PreTrainedModel, longest: int, budget: int) -> Sharing | N
         longest: Tokens of the longest row that may be in a line with others.
         budget: Tokens of a line of several rows, at most.
     """
+    if without_padding(model):  # such attention takes no masks
+        return None
     decoder, own = decoder_of(model), min(2, longest - 1)
     vocabulary = model.config.get_text_config().vocab_size
     ids = [i % vocabulary for i in range(longest + own)]

@@ -17,7 +17,7 @@ from anypo.functional import at_last_token
 from anypo.hooks.batch import Batch
 from anypo.models.critic import Critic
 from anypo.models.head import CHUNK, Head, Scores
-from anypo.models.layout import one_by_one
+from anypo.models.layout import Layout, one_by_one, unpadded, without_padding
 from anypo.models.logits import decoder_of, making_of, own_logits
 from anypo.models.rope import stretching
 from anypo.models.router import recorded_balance
@@ -85,15 +85,19 @@ class TokenScorer(nn.Module):
         rows, columns = batch.mask.nonzero(as_tuple=True)
         spread = partial(_spread, batch.mask.shape, (rows, columns))
         columns = columns + batch.prompt_lengths[rows]
-        if line is None:
-            layout = one_by_one(batch, masked=masked)
-        else:
-            layout = packed(batch, line, self.model.dtype)
+        layout = self._layout(batch, line, masked)
         before = layout.places[rows, columns - 1]
         states = layout.states(decoder_of(self.model))[before]
         logprobs, entropy = self._apply_head(states, batch.input_ids[rows, columns], columns)
         values = None if self.critic is None else spread(self.critic(layout, before, states))
         return TokenScores(spread(logprobs), spread(entropy), values)
+
+    def _layout(self, batch: Batch, line: Tensor | None, masked: bool) -> Layout:
+        if line is not None:
+            return packed(batch, line, self.model.dtype)
+        if without_padding(self.model) and not masked:
+            return unpadded(batch)
+        return one_by_one(batch, masked=masked)
 
     def _apply_head(
         self, states: Float[Tensor, "M H"], tokens: Int[Tensor, " M"], columns: Int[Tensor, " M"]

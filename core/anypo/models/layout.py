@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from anypo.hooks.batch import Batch
 
@@ -30,3 +31,20 @@ def one_by_one(batch: Batch, *, masked: bool) -> Layout:
     if masked:
         inputs["attention_mask"] = (places % length < batch.sequence_lengths[:, None]).long()
     return Layout(inputs, places)
+
+
+def unpadded(batch: Batch) -> Layout:
+    """All rows in one line, for attention that tells them apart by their positions."""
+    lengths = batch.sequence_lengths[:, None]
+    columns = torch.arange(int(lengths.max()), device=lengths.device)
+    real = columns < lengths
+    inputs = {
+        "input_ids": batch.input_ids[:, : len(columns)][real][None],
+        "position_ids": columns.expand(real.shape)[real][None],
+    }
+    return Layout(inputs, columns + lengths.cumsum(0) - lengths)
+
+
+def without_padding(model: PreTrainedModel) -> bool:
+    """Whether its attention takes all rows in one line for what they are, and saves by it."""
+    return "flash_attention" in str(model.config._attn_implementation)
