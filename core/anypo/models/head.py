@@ -52,10 +52,9 @@ class Head(torch.autograd.Function):
         """By logits: onehot - p of the log-prob, and -p (log p + H) of the entropy H."""
         states, weight, bias, tokens, normalizers, entropy = ctx.saved_tensors
         of_logprobs = torch.zeros_like(normalizers) if of_logprobs is None else of_logprobs
-        of_states, of_weight, of_bias = (
-            torch.zeros_like(x) if needed else None
-            for x, needed in zip((states, weight, bias), ctx.needs_input_grad, strict=False)
-        )
+        of_states = torch.empty_like(states)
+        of_weight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
+        of_bias = torch.zeros_like(bias) if ctx.needs_input_grad[2] else None
         for part, logits in _chunks(states, weight, bias, ctx.making):
             slope = ctx.making.slope(logits)
             logits -= normalizers[part, None]
@@ -65,8 +64,7 @@ class Head(torch.autograd.Function):
             gradient = logits.exp_().mul_(factor).neg_()
             gradient.scatter_add_(1, tokens[part, None], of_logprobs[part, None])
             gradient = gradient.mul_(slope).to(weight.dtype)
-            if of_states is not None:
-                of_states[part] = gradient @ weight
+            of_states[part] = gradient @ weight
             if of_weight is not None:
                 of_weight.addmm_(gradient.T, states[part])
             if of_bias is not None:
