@@ -5,7 +5,7 @@ computed once for all of its completions: see `sharing`.
 """
 
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -125,17 +125,16 @@ class TokenScorer(nn.Module):
 
 
 def score_tokens(
-    model: PreTrainedModel,
+    model: nn.Module,
     batch: Batch,
     *,
     temperature: float,
     with_entropy_gradient: bool = False,
-    critic: Critic | None = None,
+    critic: nn.Module | None = None,
 ) -> TokenScores:
     """What a model says of the tokens of a batch; see `TokenScorer`."""
-    scorer = TokenScorer(
-        model, critic, temperature=temperature, learns_entropy=with_entropy_gradient
-    )
+    parts = cast(PreTrainedModel, model), cast(Critic | None, critic)
+    scorer = TokenScorer(*parts, temperature=temperature, learns_entropy=with_entropy_gradient)
     scores: TokenScores = scorer(batch)
     return scores
 

@@ -111,7 +111,8 @@ class Learner:
     @torch.no_grad()
     def measure(self, batch: Batch, meter: Meter) -> None:
         """Add the loss of a prepared batch to the meter, and learn nothing."""
-        for loss in self._losses(self.algorithm.weigh(batch), meter):
+        weighed = self.algorithm.weigh(batch)
+        for loss in self._losses(weighed, self._units(weighed), meter):
             meter.add(loss)
 
     def update(self, minibatch: Batch, meter: Meter, *, only_critic: bool = False) -> None:
@@ -120,7 +121,10 @@ class Learner:
         Raises:
             TrainingError: The gradient is not finite; no weight has changed.
         """
-        for loss in self._losses(self.algorithm.weigh(minibatch), meter):
+        weighed = self.algorithm.weigh(minibatch)
+        units = self._units(weighed)
+        meter.count("rows/learning", sum(map(len, units)), len(weighed))
+        for loss in self._losses(weighed, units, meter):
             self.distributed.backward(loss.total)
             meter.add(loss)
         norm = self._clip_gradients(self.model, meter)
@@ -151,9 +155,8 @@ class Learner:
             parts["reference"] = self.reference.state_dict()
         return parts
 
-    def _losses(self, batch: Batch, meter: Meter) -> Iterator[Loss]:
-        """The losses of the micro-batches of a weighed batch, of all that has a part in them."""
-        units = self._units(batch)
+    def _losses(self, batch: Batch, units: list[list[int]], meter: Meter) -> Iterator[Loss]:
+        """The losses of the micro-batches of some units of a weighed batch."""
         tokens = batch.sequence_lengths[[row for unit in units for row in unit]].sum()
         for rows, line in self._micro_batches(batch, units):
             part = batch.rows(rows)

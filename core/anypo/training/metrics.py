@@ -33,7 +33,12 @@ class Meter:
         for name, term in {"loss": loss.total, **loss.terms}.items():
             self.terms[name] = self.terms.get(name, 0) + term.detach().double()
         for name, (total, count) in loss.metrics.items():
-            self._count(name, total, count)
+            self.count(name, total, count)
+
+    def count(self, name: str, total: Tensor | int, count: Tensor | int) -> None:
+        """Count something of which the mean is wanted."""
+        pair = torch.stack([torch.as_tensor(x, dtype=torch.float64) for x in (total, count)])
+        self.sums[name] = self.sums.get(name, 0) + pair
 
     def compare(
         self,
@@ -44,7 +49,7 @@ class Meter:
         """Count how far the sampler is from the trainer, on tokens that it drew."""
         gap = F.masked(logprobs - sampler_logprobs, mask)
         for name, value in (("mean", gap.abs()), ("ratio", F.exp_ratio(gap))):
-            self._count(f"mismatch/{name}", F.masked(value, mask).sum(), mask.sum())
+            self.count(f"mismatch/{name}", F.masked(value, mask).sum(), mask.sum())
         self.largest_mismatches.append(gap.abs().max())
 
     def means(self) -> dict[str, float]:
@@ -57,10 +62,6 @@ class Meter:
             **{name: total / count for name, (total, count) in _read(self.sums).items() if count},
             **({"mismatch/max": float(max(gaps))} if (gaps := self.largest_mismatches) else {}),
         }
-
-    def _count(self, name: str, total: Tensor, count: Tensor) -> None:
-        pair = torch.stack([total.detach().double(), count.double()])
-        self.sums[name] = self.sums.get(name, 0) + pair
 
 
 def _read(measured: dict[str, Tensor]) -> dict[str, Any]:
