@@ -1,0 +1,68 @@
+"""What the steps of a run take, told alike of both libraries."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from statistics import median
+
+import torch
+
+WARM = 2  # steps that do not count
+
+
+@dataclass
+class Laps:
+    """The steps of a run, in order."""
+
+    ends: list[float] = field(default_factory=list)  # in seconds, on some clock
+    tokens: list[int] = field(default_factory=list)  # of the completions
+    metrics: list[dict[str, float]] = field(default_factory=list)  # that a run of anypo writes
+    memory: float = 0.0  # GiB, at most
+
+    def ended(self) -> None:
+        """A step ends now."""
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        self.ends.append(time.perf_counter())
+
+    @property
+    def seconds(self) -> list[float]:
+        """Of each step that counts."""
+        return [end - start for start, end in pairwise(self.ends[WARM - 1 :])]
+
+    @property
+    def rates(self) -> list[float]:
+        """Completion tokens per second, of each step that counts."""
+        return [n / s for n, s in zip(self.tokens[WARM:], self.seconds, strict=True)]
+
+    def phase(self, name: str) -> float:
+        """The median seconds of a phase of anypo's steps."""
+        return median(step[f"seconds/{name}"] for step in self.metrics[WARM:])
+
+
+def together(runs: Sequence[Laps]) -> dict[str, float]:
+    """The medians over the steps of several runs, and the memory of the largest."""
+    return {
+        "tokens/s": round(median(rate for laps in runs for rate in laps.rates), 1),
+        "s/step": round(median(seconds for laps in runs for seconds in laps.seconds), 3),
+        "GiB": round(max(laps.memory for laps in runs), 2),
+    }
+
+
+def be_quiet(threads: int) -> None:
+    """Say nothing but errors, and take as many threads."""
+    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+    from datasets import disable_progress_bars
+    from transformers.utils.logging import disable_progress_bar, set_verbosity_error
+
+    torch.set_num_threads(threads)
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    for silence in (disable_progress_bars, disable_progress_bar, set_verbosity_error):
+        silence()
