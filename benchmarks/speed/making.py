@@ -22,13 +22,19 @@ TEXT = "once upon a time "
 def make(shape: Shape, folder: Path) -> Made:
     """Make the model and the prompts of a shape in an empty folder, or find the built-in ones."""
     if shape.model in MODELS:
-        parameters = make_model(folder / "model", MODELS[shape.model])
+        parameters = make_model(folder / "model", config_of(shape))
         make_prompts(folder / "train.jsonl", shape.prompt_tokens)
     else:
         entry, plugin = load_task(shape.model)
         task = ChosenTask(entry.shortest_name, plugin, owns_model=True)
         folder, parameters = ensure_task(task, lambda *_: None), 0
     return Made(str(folder / "model"), str(folder / "train.jsonl"), parameters)
+
+
+def config_of(shape: Shape) -> dict[str, Any]:
+    """The configuration of a model with random weights."""
+    other = {} if shape.vocabulary is None else {"vocab_size": shape.vocabulary}
+    return MODELS[shape.model] | other
 
 
 def make_model(folder: Path, config: dict[str, Any]) -> int:

@@ -64,6 +64,7 @@ class Shape:
     group: int = 8  # completions of each
     steps: int = 6
     learning_rate: float = 1e-6
+    vocabulary: int | None = None  # in place of the model's
     reward: str = "peers.rewards:of_tokens"
 
     @property
