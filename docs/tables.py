@@ -75,6 +75,36 @@ def speed() -> str:
     return table((*first, *found[0]["seconds"], "GiB at most", "date"), rows)
 
 
+def against_trl() -> str:
+    """How fast GRPO is here and with TRL, in its fastest setting."""
+    head = ("shape", "sampler", "tokens/s, anypo", "TRL", "ratio", "s/step, anypo", "TRL")
+    head += ("rollout, s", "update, s", "GiB, anypo", "TRL", "TRL's setting", "machine", "date")
+    rows = []
+    for row in kept("against_trl"):
+        ours, theirs = row["anypo"], row["TRL"][row["best"]]
+        both = ((ours[figure], theirs[figure]) for figure in ("tokens/s", "s/step", "GiB"))
+        rates, steps, memory = ((f"{a:,}", f"{b:,}") for a, b in both)
+        rows.append((row["shape"], row["sampler"], *rates, f"{row['ratio']:.2f}", *steps))
+        rows[-1] += (ours["rollout"], ours["update"], *memory, row["best"])
+        rows[-1] += (row["machine"], row["date"])
+    return table(head, rows)
+
+
+def scaling(part: str, at: str) -> str:
+    """What a part of `benchmarks/scaling.py` found, `at` various values of what is so called."""
+    rows = [row for row in kept("scaling") if row["part"] == part]
+    figures = [name for name in rows[0] if name not in ("part", "at")]
+    return table((at, *figures), ((row["at"], *(row[f] for f in figures)) for row in rows))
+
+
+def on_gpu() -> str:
+    """Whether what needs a GPU succeeded on one."""
+    if not (FIGURES / "on_gpu.json").exists():
+        return "\nNot run yet: no GPU has been at hand.\n\n"
+    head = ("machine", "torch", "what", "result", "seconds", "date")
+    return table(head, ([row[field] for field in head] for row in kept("on_gpu")))
+
+
 def models() -> str:
     """What became of every architecture that `benchmarks/architectures.py` tried."""
     found = kept("architectures")

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import time
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -53,16 +50,3 @@ def together(runs: Sequence[Laps]) -> dict[str, float]:
         "s/step": round(median(seconds for laps in runs for seconds in laps.seconds), 3),
         "GiB": round(max(laps.memory for laps in runs), 2),
     }
-
-
-def be_quiet(threads: int) -> None:
-    """Say nothing but errors, and take as many threads."""
-    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
-    from datasets import disable_progress_bars
-    from transformers.utils.logging import disable_progress_bar, set_verbosity_error
-
-    torch.set_num_threads(threads)
-    warnings.simplefilter("ignore")
-    logging.disable(logging.WARNING)
-    for silence in (disable_progress_bars, disable_progress_bar, set_verbosity_error):
-        silence()

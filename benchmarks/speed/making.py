@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
-from transformers.utils.logging import disable_progress_bar
 
 from anypo.hooks.task import ChosenTask, load_task
 from anypo.runs.task import ensure_task
@@ -39,7 +38,6 @@ def config_of(shape: Shape) -> dict[str, Any]:
 
 def make_model(folder: Path, config: dict[str, Any]) -> int:
     """The parameters of a Qwen2 with random weights, saved with a tokenizer of bytes."""
-    disable_progress_bar()
     torch.manual_seed(0)
     tokenizer = build_tokenizer()
     ends = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}

@@ -7,10 +7,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import torch
+
 from anypo import Observer, compose, run
 from anypo.training.trainer import Report
 from speed.apart import peak_memory
-from speed.laps import Laps, be_quiet
+from speed.laps import Laps
 from speed.shapes import Made, Shape
 
 
@@ -37,7 +39,7 @@ def train(shape: Shape, made: Made, threads: int, name: str, options: Mapping[st
         name: Of the algorithm.
         options: Of the run, in place of those that follow from the shape.
     """
-    be_quiet(threads)
+    torch.set_num_threads(threads)
     algorithm = compose(name, knobs={"kl_coef": 0.0, "group_size": shape.group})
     watch = Watch()
     with TemporaryDirectory() as folder:

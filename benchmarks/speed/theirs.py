@@ -11,7 +11,7 @@ import torch
 from transformers import AutoTokenizer, PrinterCallback, TrainerCallback
 
 from speed.apart import peak_memory
-from speed.laps import Laps, be_quiet
+from speed.laps import Laps
 from speed.shapes import Made, Shape
 
 
@@ -35,7 +35,7 @@ def train(shape: Shape, made: Made, threads: int, setting: dict[str, Any]) -> La
         threads: Of the CPU.
         setting: Fields of its configuration, in place of those that follow from the shape.
     """
-    be_quiet(threads)
+    torch.set_num_threads(threads)
     from datasets import load_dataset
     from trl import GRPOConfig, GRPOTrainer
 
