@@ -20,7 +20,7 @@ from speed.laps import Laps
 from speed.shapes import MODELS, Made, Shape
 
 SAMPLERS = ("transformers", "vllm")
-PHASES = ("rollout", "annotate", "update", "sync")
+PHASES = ("rollout", "update", "sync")
 THREADS = 1
 
 

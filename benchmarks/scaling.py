@@ -83,8 +83,10 @@ def products(threads: int) -> Iterator[Row]:
 def critic(threads: int) -> Iterator[Row]:
     """The same number of completions, for PPO each of another prompt."""
     mid = SHAPES["mid"]
-    yield {"at": "grpo"} | step(mid, threads)
-    yield {"at": "ppo"} | step(replace(mid, prompts=mid.rows, group=1), threads, "ppo")
+    ppo = step(replace(mid, prompts=mid.rows, group=1), threads, "ppo")
+    for name, found in (("ppo", ppo), ("grpo", step(mid, threads))):
+        shares = {f"{of}, % of PPO's": round(100 * found[of] / ppo[of]) for of in ("s/step", "GiB")}
+        yield {"at": name} | found | shares
 
 
 PARTS = {part.__name__: part for part in (tokens, group, vocabulary, hooks, products, critic)}

@@ -77,16 +77,16 @@ def speed() -> str:
 
 def against_trl() -> str:
     """How fast GRPO is here and with TRL, in its fastest setting."""
-    head = ("shape", "sampler", "tokens/s, anypo", "TRL", "ratio", "s/step, anypo", "TRL")
-    head += ("rollout, s", "update, s", "GiB, anypo", "TRL", "TRL's setting", "machine", "date")
+    pairs = ("tokens/s", "s/step", "GiB")
+    head = ["shape", "sampler", "ratio", *(f"{name}: anypo, TRL" for name in pairs)]
+    head += ["rollout, update, s", "TRL's setting", "machine", "date"]
     rows = []
     for row in kept("against_trl"):
         ours, theirs = row["anypo"], row["TRL"][row["best"]]
-        both = ((ours[figure], theirs[figure]) for figure in ("tokens/s", "s/step", "GiB"))
-        rates, steps, memory = ((f"{a:,}", f"{b:,}") for a, b in both)
-        rows.append((row["shape"], row["sampler"], *rates, f"{row['ratio']:.2f}", *steps))
-        rows[-1] += (ours["rollout"], ours["update"], *memory, row["best"])
-        rows[-1] += (row["machine"], row["date"])
+        both = (f"{ours[name]:,}, {theirs[name]:,}" for name in pairs)
+        phases = f"{ours['rollout']}, {ours['update']}"
+        first = row["shape"], row["sampler"], f"{row['ratio']:.2f}"
+        rows.append((*first, *both, phases, row["best"], row["machine"], row["date"]))
     return table(head, rows)
 
 

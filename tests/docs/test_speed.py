@@ -81,7 +81,7 @@ def test_the_fastest_setting_of_theirs_counts(folder):
     row = race.row(laps)
     assert (row["ratio"], row["best"], row["anypo"]["update"]) == (2.0, "two parts", 0.5)
     figures.keep("against_trl", row, "machine", "shape", "sampler")
-    assert "| mid | transformers | 10.0 | 5.0 | 2.00 | 1.0 | 2.0 |" in tables.against_trl()
+    assert "| 2.00 | 10.0, 5.0 | 1.0, 2.0 | 1.0, 2.0 | 0.25, 0.5 |" in tables.against_trl()
 
 
 def test_without_theirs_it_says_so_in_one_line(monkeypatch):
