@@ -11,7 +11,6 @@ of each side. Of TRL the setting counts that is the fastest of those tried.
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import time
 from collections import defaultdict
@@ -83,6 +82,13 @@ class Race:
         }
 
 
+def told(row: Row) -> str:
+    """A race in a line."""
+    ours, theirs = row["anypo"], row["TRL"][row["best"]]
+    figures = (f"{ours[name]:,} against {theirs[name]:,} {name}" for name in theirs)
+    return f"{row['shape']}, {row['sampler']}: {row['ratio']} times TRL; {', '.join(figures)}"
+
+
 def main() -> None:
     """Print who is how fast, and keep it."""
     on_gpu = torch.cuda.is_available()
@@ -103,7 +109,7 @@ def main() -> None:
                 name, shapes[name], sampler, options.settings, options.rounds, options.threads
             )
             row = race.run()
-            print(json.dumps(row), flush=True)
+            print(told(row), flush=True)
             keep("against_trl", row, "machine", "shape", "sampler")
 
 

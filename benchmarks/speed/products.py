@@ -12,7 +12,7 @@ from speed import ours
 from speed.making import config_of
 from speed.shapes import Made, Shape
 
-SIDE = 1536  # of the matrices by which the machine is judged
+SIDE, SIDE_ON_GPU = 1536, 8192  # of the matrices by which the machine is judged
 TRIES = 15
 PASSES = 3  # a backward pass is two products where the forward pass is one
 
@@ -42,13 +42,14 @@ def rate() -> float:
     """Floating-point operations per second of a product of large matrices."""
     on_gpu = torch.cuda.is_available()
     kind = {"device": "cuda", "dtype": torch.bfloat16} if on_gpu else {}
-    a, b = torch.ones(2, SIDE, SIDE, **kind)
+    side = SIDE_ON_GPU if on_gpu else SIDE
+    a, b = torch.randn(2, side, side, **kind)
     seconds = []
     for _ in range(TRIES):
         start = time.perf_counter()
         (a @ b)[0, 0].item()  # waits for a GPU
         seconds.append(time.perf_counter() - start)
-    return 2 * SIDE**3 / median(seconds)
+    return 2 * side**3 / median(seconds)
 
 
 def share(shape: Shape, made: Made, threads: int) -> dict[str, float]:

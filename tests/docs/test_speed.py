@@ -7,6 +7,7 @@ from dataclasses import replace
 import against_trl
 import figures
 import on_gpu
+import pages
 import pytest
 import scaling
 import tables
@@ -80,6 +81,7 @@ def test_the_fastest_setting_of_theirs_counts(folder):
     laps = {"anypo": anypo, "plain": [laps_of(4.0)], "two parts": [laps_of(2.0, memory=2.0)]}
     row = race.row(laps)
     assert (row["ratio"], row["best"], row["anypo"]["update"]) == (2.0, "two parts", 0.5)
+    assert against_trl.told(row).startswith("mid, transformers: 2.0 times TRL; 10.0 against 5.0")
     figures.keep("against_trl", row, "machine", "shape", "sampler")
     assert "| 2.00 | 10.0, 5.0 | 1.0, 2.0 | 1.0, 2.0 | 0.25, 0.5 |" in tables.against_trl()
 
@@ -184,3 +186,22 @@ def test_the_shapes_of_a_part_differ_in_one_thing(monkeypatch):
 
 def test_a_process_of_its_own_is_another():
     assert apart("os:getpid") != os.getpid()
+
+
+def test_grpo_stands_beside_ppo_with_as_many_completions(monkeypatch):
+    costs = {"ppo": {"s/step": 4.0, "GiB": 2.0}, "grpo": {"s/step": 3.0, "GiB": 1.5}}
+    asked = {}
+
+    def step(shape, threads, name="grpo"):
+        asked[name] = shape
+        return costs[name]
+
+    monkeypatch.setattr(scaling, "step", step)
+    grpo = next(row for row in scaling.critic(1) if row["at"] == "grpo")
+    assert (grpo["s/step, % of PPO's"], grpo["GiB, % of PPO's"]) == (75, 75)
+    assert asked["ppo"].rows == asked["grpo"].rows
+    assert asked["ppo"].group == 1
+
+
+def test_the_pages_run_scripts_that_are_there():
+    assert not [s for (s, *_), _ in pages.RUNS if not (pages.ROOT / "benchmarks" / s).exists()]
