@@ -67,15 +67,14 @@ class Race:
         """The figures of both sides, and how many times as fast the one is."""
         theirs = {name: together(laps[name]) for name in self.settings}
         best = max(theirs, key=lambda name: theirs[name]["tokens/s"])
-        mine = together(laps["anypo"])
-        for phase in ("rollout", "update"):
-            mine[phase] = round(sum(x.phase(phase) for x in laps["anypo"]) / self.rounds, 3)
+        ours = together(laps["anypo"])
         return {
-            "machine": f"{machine()}, {self.threads} threads",
+            "machine": machine(),
+            "threads": self.threads,
             "shape": self.name,
             "sampler": self.sampler,
-            "ratio": round(mine["tokens/s"] / theirs[best]["tokens/s"], 2),
-            "anypo": mine,
+            "ratio": round(ours["tokens/s"] / theirs[best]["tokens/s"], 2),
+            "anypo": ours,
             "TRL": theirs,
             "best": best,
             "date": time.strftime("%Y-%m-%d"),
@@ -103,12 +102,11 @@ def main() -> None:
         parser.error(f"there is no shape '{min(unknown)}' here; there are {', '.join(shapes)}")
     if find_spec("trl") is None:
         raise SystemExit("nothing to compare with: TRL is not installed; pip install 'anypo[trl]'")
+    how = options.settings, options.rounds, options.threads
     for name in options.shapes or shapes:
-        for sampler in SAMPLERS if name in GPU_SHAPES and find_spec("vllm") else ["transformers"]:
-            race = Race(
-                name, shapes[name], sampler, options.settings, options.rounds, options.threads
-            )
-            row = race.run()
+        with_vllm = name in GPU_SHAPES and find_spec("vllm") is not None
+        for sampler in SAMPLERS if with_vllm else ["transformers"]:
+            row = Race(name, shapes[name], sampler, *how).run()
             print(told(row), flush=True)
             keep("against_trl", row, "machine", "shape", "sampler")
 

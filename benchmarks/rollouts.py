@@ -13,6 +13,7 @@ import argparse
 import tempfile
 import time
 from pathlib import Path
+from statistics import median
 
 from figures import Row, keep
 from speed.apart import apart, machine
@@ -27,12 +28,12 @@ THREADS = 1
 def speed(name: str, shape: Shape, made: Made, sampler: str) -> Row:
     """How fast a model samples and trains."""
     laps: Laps = apart("speed.ours:train", shape, made, THREADS, "grpo", {"sampler": sampler})
-    seconds = {phase: round(laps.phase(phase), 2) for phase in PHASES}
+    seconds = {phase: round(median(laps.phase(phase)), 2) for phase in PHASES}
     return {
         "machine": machine(),
         "shape": name,
         "sampler": sampler,
-        "tokens/s": round(laps.tokens[-1] / laps.phase("rollout")),
+        "tokens/s": round(median(laps.tokens) / median(laps.phase("rollout"))),
         "seconds": seconds,
         "GiB": round(laps.memory, 1),
         "date": time.strftime("%Y-%m-%d"),

@@ -1,6 +1,6 @@
 """Measure what the time of a step depends on, for the tables of docs/benchmarks.md.
 
-    python benchmarks/scaling.py                  # every part: a quarter of an hour on one core
+    python benchmarks/scaling.py                  # every part: ten minutes on one core
     python benchmarks/scaling.py tokens hooks
 
 tokens: seconds against the prompts of a step, and so its tokens; group: against the completions of
@@ -26,8 +26,7 @@ from speed.apart import apart, machine
 from speed.laps import Laps, together
 from speed.shapes import SHAPES, Shape
 
-SHORT = replace(SHAPES["mid"], tokens=32, steps=5)
-SHARED = replace(SHORT, prompt_tokens=128)
+SMALL = replace(SHAPES["vocabulary"], vocabulary=8192, tokens=32, steps=6)
 
 
 def within(function: str, shape: Shape, threads: int, *arguments: Any) -> Any:
@@ -40,15 +39,14 @@ def within(function: str, shape: Shape, threads: int, *arguments: Any) -> Any:
 def step(shape: Shape, threads: int, name: str = "grpo") -> Row:
     """What a step takes."""
     laps: Laps = within("speed.ours:train", shape, threads, name, {})
-    phases = {phase: round(laps.phase(phase), 3) for phase in ("rollout", "update")}
-    return together([laps]) | phases
+    return together([laps])
 
 
 def tokens(threads: int) -> Iterator[Row]:
     """Up to 16 times as many prompts."""
     rows: list[Row] = []
     for prompts in (1, 2, 4, 8, 16):
-        shape = replace(SHORT, prompts=prompts)
+        shape = replace(SMALL, prompts=prompts)
         rows.append({"at": prompts, "completion tokens": shape.rows * shape.tokens})
         rows[-1] |= step(shape, threads)
     off_a_line = from_a_line([row["at"] for row in rows], [row["update"] for row in rows])
@@ -59,14 +57,13 @@ def tokens(threads: int) -> Iterator[Row]:
 def group(threads: int) -> Iterator[Row]:
     """More completions of as many prompts."""
     for size in (2, 4, 8, 16):
-        yield {"at": size} | step(replace(SHARED, group=size), threads)
+        yield {"at": size} | step(replace(SMALL, prompt_tokens=128, group=size), threads)
 
 
 def vocabulary(threads: int) -> Iterator[Row]:
     """A larger head on the same decoder."""
     for size in (8192, 32768, 151936):
-        shape = replace(SHAPES["vocabulary"], vocabulary=size, tokens=32, steps=5)
-        yield {"at": size} | step(shape, threads)
+        yield {"at": size} | step(replace(SMALL, vocabulary=size), threads)
 
 
 def hooks(threads: int) -> Iterator[Row]:

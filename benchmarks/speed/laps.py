@@ -11,6 +11,7 @@ from statistics import median
 import torch
 
 WARM = 2  # steps that do not count
+PHASES = ("rollout", "update")  # that are told of anypo's steps
 
 
 @dataclass
@@ -38,15 +39,18 @@ class Laps:
         """Completion tokens per second, of each step that counts."""
         return [n / s for n, s in zip(self.tokens[WARM:], self.seconds, strict=True)]
 
-    def phase(self, name: str) -> float:
-        """The median seconds of a phase of anypo's steps."""
-        return median(step[f"seconds/{name}"] for step in self.metrics[WARM:])
+    def phase(self, name: str) -> list[float]:
+        """The seconds of a phase, of each step of anypo that counts."""
+        return [step[f"seconds/{name}"] for step in self.metrics[WARM:]]
 
 
 def together(runs: Sequence[Laps]) -> dict[str, float]:
     """The medians over the steps of several runs, and the memory of the largest."""
-    return {
+    found = {
         "tokens/s": round(median(rate for laps in runs for rate in laps.rates), 1),
         "s/step": round(median(seconds for laps in runs for seconds in laps.seconds), 3),
         "GiB": round(max(laps.memory for laps in runs), 2),
     }
+    for phase in PHASES if runs[0].metrics else ():
+        found[phase] = round(median(part for laps in runs for part in laps.phase(phase)), 3)
+    return found

@@ -57,7 +57,7 @@ def share(shape: Shape, made: Made, threads: int) -> dict[str, float]:
     torch.set_num_threads(threads)
     before = rate()
     laps = ours.train(shape, made, threads, "grpo", {})
-    possible, seconds = (before + rate()) / 2, laps.phase("update")
+    possible, seconds = (before + rate()) / 2, median(laps.phase("update"))
     reached = useful(config_of(shape), shape, median(laps.tokens)) / seconds
     return {
         "update, s": round(seconds, 2),
