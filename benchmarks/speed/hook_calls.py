@@ -46,7 +46,8 @@ def share(shape: Shape, made: Made, threads: int) -> dict[str, float]:
     with patch.object(Calls, "__call__", noted):
         laps = ours.train(shape, made, threads, "grpo", {})
     step, each = together([laps])["s/step"], cost()
-    number = asked.count("rollout") and len(asked) / asked.count("rollout")
+    rollouts = [index for index, stage in enumerate(asked) if stage == "rollout"]
+    number = len(asked[rollouts[-shape.steps] :]) / shape.steps  # before them, the stack was tried
     return {
         "a call, µs": round(each * 1e6, 1),
         "calls of a step": round(number),
