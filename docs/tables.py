@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,28 +82,36 @@ def against_trl() -> str:
     head = ["shape", "sampler", "ratio", *(f"{name}: anypo, TRL" for name in pairs)]
     head += ["rollout, update, s", "TRL's setting", "machine", "date"]
     rows = []
-    for row in kept("against_trl"):
+    for row in _measured("against_trl"):
         ours, theirs = row["anypo"], row["TRL"][row["best"]]
         both = (f"{ours[name]:,}, {theirs[name]:,}" for name in pairs)
         phases = f"{ours['rollout']}, {ours['update']}"
         first = row["shape"], row["sampler"], f"{row['ratio']:.2f}"
         rows.append((*first, *both, phases, row["best"], row["machine"], row["date"]))
-    return table(head, rows)
+    return _table_of_measured(head, rows)
 
 
 def scaling(part: str, at: str) -> str:
     """What a part of `benchmarks/scaling.py` found, `at` various values of what is so called."""
-    rows = [row for row in kept("scaling") if row["part"] == part]
-    figures = [name for name in rows[0] if name not in ("part", "at")]
-    return table((at, *figures), ((row["at"], *(row[f] for f in figures)) for row in rows))
+    rows = [row for row in _measured("scaling") if row.pop("part") == part]
+    head = [at if name == "at" else name for name in (rows[0] if rows else ())]
+    return _table_of_measured(head, [list(row.values()) for row in rows])
 
 
 def on_gpu() -> str:
     """Whether what needs a GPU succeeded on one."""
-    if not (FIGURES / "on_gpu.json").exists():
-        return "\nNot run yet: no GPU has been at hand.\n\n"
     head = ("machine", "torch", "what", "result", "seconds", "date")
-    return table(head, ([row[field] for field in head] for row in kept("on_gpu")))
+    rows = [[row[field] for field in head] for row in _measured("on_gpu")]
+    return _table_of_measured(head, rows)
+
+
+def _measured(name: str) -> list[dict[str, Any]]:
+    """The figures of a page, if there are any yet."""
+    return kept(name) if (FIGURES / f"{name}.json").exists() else []
+
+
+def _table_of_measured(head: Sequence[str], rows: Sequence[Iterable[object]]) -> str:
+    return table(head, rows) if rows else "\nNot run yet.\n\n"
 
 
 def models() -> str:

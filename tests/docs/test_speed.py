@@ -171,6 +171,16 @@ def test_calls_of_hooks_are_counted(made, monkeypatch):
     assert found["a call, µs"] > 0
 
 
+def test_the_table_of_a_part_has_its_rows_alone(folder):
+    assert "Not run yet." in tables.scaling("group", "size") + tables.on_gpu()
+    for part, at in (("group", 16), ("group", 2), ("tokens", 4)):
+        row = {"part": part, "at": at, "s/step": at / 2, "machine": "CPU"}
+        figures.keep("scaling", row, "part", "machine", "at")
+    head, _, *rows = tables.scaling("group", "size").strip().splitlines()
+    assert head == "| size | s/step | machine |"
+    assert rows == ["| 2 | 1.0 | CPU |", "| 16 | 8.0 | CPU |"]
+
+
 def test_what_is_off_a_line_is_told():
     assert scaling.from_a_line([1, 2, 4, 8], [3, 5, 9, 17]) == pytest.approx([0, 0, 0, 0])
     assert max(scaling.from_a_line([1, 2, 4, 8], [1, 4, 16, 64])) > 0.3
