@@ -3,6 +3,8 @@
 import json
 import os
 from dataclasses import replace
+from itertools import count
+from pathlib import Path
 
 import against_trl
 import figures
@@ -160,6 +162,27 @@ def test_a_prompt_is_useful_once_for_its_group():
         products.useful(CONFIG, shape, shape.rows * 10) for shape in (alone, group, none)
     )
     assert bare < eight < 8 * one / 2
+
+
+def test_the_share_of_an_update_is_that_of_what_the_machine_multiplies(monkeypatch):
+    for name in ("SIDE", "SIDE_ON_GPU"):
+        monkeypatch.setattr(products, name, 64)
+    monkeypatch.setattr(products.time, "perf_counter", count().__next__)  # a second for a product
+    monkeypatch.setattr(products.ours, "train", lambda *_: laps_of(1.0, tokens=2048))
+    mid = SHAPES["mid"]
+    reached = products.useful(MODELS["mid"], mid, 2048) / 0.5
+    found = products.share(mid, None, 1)
+    assert found["useful GFLOP/s"] == pytest.approx(reached / 1e9, abs=0.1)
+    assert found["share"] == pytest.approx(reached / (2 * 64**3), rel=1e-6)
+
+
+def test_a_model_of_a_shape_has_its_sizes(tmp_path, monkeypatch):
+    monkeypatch.setitem(MODELS, "tiny", CONFIG)
+    made = make(replace(TINY, model="tiny", vocabulary=500), tmp_path)
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    assert {name: config[name] for name in CONFIG} == {**CONFIG, "vocab_size": 500}
+    assert made.parameters > 500 * CONFIG["hidden_size"]
+    assert Path(made.data).exists()
 
 
 def test_calls_of_hooks_are_counted(made, monkeypatch):
