@@ -34,11 +34,6 @@ class Laps:
         """Of each step that counts."""
         return [end - start for start, end in pairwise(self.ends[WARM - 1 :])]
 
-    @property
-    def rates(self) -> list[float]:
-        """Completion tokens per second, of each step that counts."""
-        return [n / s for n, s in zip(self.tokens[WARM:], self.seconds, strict=True)]
-
     def phase(self, name: str) -> list[float]:
         """The seconds of a phase, of each step of anypo that counts."""
         return [step[f"seconds/{name}"] for step in self.metrics[WARM:]]
@@ -46,9 +41,11 @@ class Laps:
 
 def together(runs: Sequence[Laps]) -> dict[str, float]:
     """The medians over the steps of several runs, and the memory of the largest."""
+    tokens = median(number for laps in runs for number in laps.tokens[WARM:])
+    seconds = median(step for laps in runs for step in laps.seconds)
     found = {
-        "tokens/s": round(median(rate for laps in runs for rate in laps.rates), 1),
-        "s/step": round(median(seconds for laps in runs for seconds in laps.seconds), 3),
+        "tokens/s": round(tokens / seconds, 1),
+        "s/step": round(seconds, 3),
         "GiB": round(max(laps.memory for laps in runs), 2),
     }
     for phase in PHASES if runs[0].metrics else ():

