@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field
 from functools import partial
 
-from transformers import PreTrainedTokenizerBase, set_seed
+from transformers import PreTrainedTokenizerBase
 
 from anypo.composition.algorithm import Algorithm
 from anypo.composition.synthetic import SyntheticSampler, SyntheticScorer
@@ -41,6 +41,7 @@ from anypo.training.distributed import Distributed
 from anypo.training.evaluation import held_out_loss, sampled_score
 from anypo.training.frozen import ensure_precomputed
 from anypo.training.learner import Learner
+from anypo.training.optimizer import optimizer_class
 from anypo.training.trainer import Evaluation, Trainer
 
 
@@ -134,12 +135,13 @@ def check_engines(config: RunConfig, runtime: Runtime) -> None:
         sampler.check(_request(config, ()), runtime)
     if config.lora_rank is not None:
         check_installed("peft", "lora_rank")
+    optimizer_class(config)
 
 
 def make_trainer(algorithm: Algorithm, found: Setup, distributed: Distributed) -> Trainer:
     """Load the weights, and put together who samples, scores, trains and evaluates."""
     config, runtime = found.config, distributed.runtime
-    set_seed(config.seed)
+    distributed.seed(config.seed)
     model = load_model(
         found.model, scalar_head=not algorithm.generates, trust_remote_code=config.trust_remote_code
     )
