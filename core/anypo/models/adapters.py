@@ -81,8 +81,11 @@ def adapters_by_weight(model: nn.Module) -> dict[int, Any]:
 
 
 def own_name(name: str) -> str | None:
-    """A weight's name in the model without adapters; None if it is an adapter's, or replaced."""
-    if ".lora_" in name or ".original_module." in name:
+    """A weight's name in the model without adapters; None if it is an adapter's, or replaced.
+
+    Nor has it one if it tells how a weight is quantized.
+    """
+    if ".lora_" in name or ".original_module." in name or ".weight." in name:
         return None
     return name.replace(".base_layer", "").replace(f".modules_to_save.{ADAPTER}", "")
 
@@ -122,7 +125,8 @@ def _multiplies(layer: nn.Linear) -> bool:
     if type(layer).forward is nn.Linear.forward:
         return True
     try:
-        product = layer(layer.weight.new_zeros(1, layer.in_features))
+        dtype = layer.weight.dtype if layer.weight.is_floating_point() else None
+        product = layer(torch.zeros(1, layer.in_features, dtype=dtype, device=layer.weight.device))
     except RuntimeError:
         return False
     return getattr(product, "shape", None) == (1, layer.out_features)

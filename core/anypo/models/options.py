@@ -28,6 +28,24 @@ class AdapterOptions(Options, panel="Adapters"):
     lora_modules: list[str] = Field([], description="Layers that get one; else all linear.")
 
 
+class MemoryOptions(Options, panel="Memory"):
+    """What is kept of a model, and how precisely."""
+
+    gradient_checkpointing: bool | None = Field(
+        None,
+        description="Compute activations again in the backward pass; else on a GPU, for models "
+        "above 1 B parameters.",
+    )
+    weights: Literal["float32", "bfloat16"] = Field(
+        "float32",
+        description="As which they are loaded and trained. In bfloat16 the steps of a small "
+        "learning rate are lost in rounding; adapters are float32 in any case.",
+    )
+    quantize: Literal["nf4"] | None = Field(
+        None, description="What the linear layers under adapters are kept as (bitsandbytes)."
+    )
+
+
 class CriticOptions(Options, panel="Critic"):
     """The critic, where the algorithm has one."""
 

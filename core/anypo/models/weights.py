@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from anypo.models.adapters import ADAPTER, adapters_by_weight, own_name
+from anypo.models.precision import dequantized
 
 
 @torch.no_grad()
@@ -24,7 +25,7 @@ def whole_weights(
         if name is None or id(stored) in seen:
             continue
         seen.add(id(stored))
-        weight = stored.detach()
+        weight = dequantized(stored)
         if id(stored) in adapters:
             weight = weight + adapters[id(stored)].get_delta_weight(ADAPTER)
         if dtype is not None and isinstance(stored, nn.Parameter):

@@ -42,7 +42,8 @@ class Learner:
         self.frozen: dict[str, Callable[[Batch], Tensor]] = {}  # who says a tensor of the batch
         self.reference = None
         if "reference" in algorithm.requires and not config.precompute_reference:
-            self.reference = model if has_lora(model) else frozen_copy(model)
+            dtype = None if config.ref_sync_every else self.runtime.dtype
+            self.reference = model if has_lora(model) else frozen_copy(model, dtype)
             self.frozen["ref_logprobs"] = partial(self._said_by, self.reference)
         critic = None
         if "critic" in algorithm.requires:
