@@ -14,6 +14,9 @@ class RuntimeOptions(Options, panel="Machine"):
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="Of computation. auto: bfloat16 on a GPU."
     )
+    weights: Literal["float32", "bfloat16"] = Field(
+        "float32", description="Of what is trained; bfloat16 rounds small steps away."
+    )
     token_budget: int = Field(16384, ge=1, description="Tokens at a time.")
     trust_remote_code: bool = Field(False, description="Run code that comes with a model.")
 
@@ -29,20 +32,13 @@ class AdapterOptions(Options, panel="Adapters"):
 
 
 class MemoryOptions(Options, panel="Memory"):
-    """What is kept of a model, and how precisely."""
+    """What is kept of a model."""
 
     gradient_checkpointing: bool | None = Field(
-        None,
-        description="Compute activations again in the backward pass; else on a GPU, for models "
-        "above 1 B parameters.",
-    )
-    weights: Literal["float32", "bfloat16"] = Field(
-        "float32",
-        description="As which they are loaded and trained. In bfloat16 the steps of a small "
-        "learning rate are lost in rounding; adapters are float32 in any case.",
+        None, description="Recompute activations; else so on a GPU above 1 B parameters."
     )
     quantize: Literal["nf4"] | None = Field(
-        None, description="What the linear layers under adapters are kept as (bitsandbytes)."
+        None, description="Keep the linear layers under adapters in 4 bits (bitsandbytes)."
     )
 
 

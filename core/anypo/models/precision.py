@@ -14,7 +14,6 @@ from transformers.pytorch_utils import Conv1D
 from anypo.errors import ConfigError, ModelError
 from anypo.hooks.runtime import Runtime
 from anypo.models.forward import decoder_of
-from anypo.models.options import MemoryOptions
 
 
 def cast_anyway(model: PreTrainedModel) -> Iterator[nn.Parameter]:
@@ -36,25 +35,24 @@ def shrink_frozen(model: PreTrainedModel, dtype: torch.dtype) -> None:
             weight.data = weight.data.to(dtype)
 
 
-def stored_as(options: MemoryOptions, runtime: Runtime) -> dict[str, Any]:
+def stored_as(weights: str, quantize: str | None, runtime: Runtime) -> dict[str, Any]:
     """What `from_pretrained` is told of the weights: their precision, or that they have four bits.
 
     Raises:
         ConfigError: They are to be less precise than the computation.
     """
-    dtype: torch.dtype = getattr(torch, options.weights)
+    dtype: torch.dtype = getattr(torch, weights)
     if dtype != torch.float32 and runtime.dtype == torch.float32:
         raise ConfigError(
-            f"weights is {options.weights}, but the computation is in float32: set dtype to "
-            f"{options.weights} too"
+            f"weights is {weights}, but the computation is in float32: set dtype to {weights} too"
         )
-    if options.quantize is None:
+    if quantize is None:
         return {"dtype": dtype}
     from transformers import BitsAndBytesConfig
 
     config = BitsAndBytesConfig(
         load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
+        bnb_4bit_quant_type=quantize,
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=runtime.dtype,
     )

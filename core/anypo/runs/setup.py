@@ -140,7 +140,7 @@ def check_engines(config: RunConfig, runtime: Runtime) -> None:
         check_installed("peft", "lora_rank")
     if config.quantize is not None:
         check_installed("bitsandbytes", "quantize")
-    stored_as(config, runtime)
+    stored_as(config.weights, config.quantize, runtime)
     optimizer_class(config)
 
 
@@ -178,7 +178,8 @@ def make_trainer(algorithm: Algorithm, found: Setup, distributed: Distributed) -
 
 def _load_policy(algorithm: Algorithm, found: Setup, runtime: Runtime) -> PreTrainedModel:
     """The model to be trained; what is frozen is made small before it goes to the device."""
-    config, stored = found.config, stored_as(found.config, runtime)
+    config = found.config
+    stored = stored_as(config.weights, config.quantize, runtime)
     model = load_model(
         found.model,
         scalar_head=not algorithm.generates,

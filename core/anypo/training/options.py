@@ -25,10 +25,7 @@ class StepOptions(Options, panel="Steps"):
 class OptimizerOptions(Options, panel="Optimizer"):
     """How an optimizer step is made."""
 
-    optimizer: str = Field(
-        "adamw",
-        description="As transformers calls it: adamw, adafactor, sgd, adamw_8bit (bitsandbytes)...",
-    )
+    optimizer: str = Field("adamw", description="As transformers calls it.")
     learning_rate: float = Field(1e-6, gt=0, description="Peak.")
     warmup_steps: int = Field(10, ge=0, description="Steps while it rises.")
     schedule: Literal["linear", "cosine", "constant"] = Field(

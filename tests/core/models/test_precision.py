@@ -12,7 +12,7 @@ from anypo.models.adapters import add_lora, without_lora
 from anypo.models.critic import Critic
 from anypo.models.forward import check_head, score_tokens
 from anypo.models.load import frozen_copy, load_model
-from anypo.models.options import AdapterOptions, MemoryOptions
+from anypo.models.options import AdapterOptions
 from anypo.models.precision import shrink_frozen, stored_as
 from anypo.models.weights import whole_weights
 from anypo.runs.directory import RunDirectory
@@ -99,7 +99,7 @@ def test_a_reference_that_moves_stays_float32_since_small_steps_would_be_lost(
 
 
 def test_trained_weights_may_be_bfloat16(model_dir, make_trainer, tmp_path, tokenizer, weights):
-    stored = stored_as(MemoryOptions(weights="bfloat16"), IN_BFLOAT16)
+    stored = stored_as("bfloat16", None, IN_BFLOAT16)
     model = load_model(model_dir, **stored)
     assert {weight.dtype for weight in model.parameters()} == {torch.bfloat16}
     check_head(model, rounded=True)
@@ -113,7 +113,7 @@ def test_trained_weights_may_be_bfloat16(model_dir, make_trainer, tmp_path, toke
 
 def test_weights_are_as_precise_as_the_computation():
     with pytest.raises(ConfigError, match=r"weights is bfloat16, but .*: set dtype to bfloat16"):
-        stored_as(MemoryOptions(weights="bfloat16"), Runtime())
+        stored_as("bfloat16", None, Runtime())
 
 
 # -- four bits -----------------------------------------------------------------------------------
@@ -133,14 +133,14 @@ def blocks(tokenizer, tmp_path):
 def quantized(request, blocks):
     """The same with linear layers of four bits, and how it is computed."""
     runtime = Runtime(dtype=request.param)
-    return load_model(blocks[1], **stored_as(MemoryOptions(quantize="nf4"), runtime)), runtime
+    return load_model(blocks[1], **stored_as("float32", "nf4", runtime)), runtime
 
 
 def test_layers_that_bitsandbytes_misreads_are_refused(model, tmp_path):
     pytest.importorskip("bitsandbytes")
     model.save_pretrained(tmp_path)
     with pytest.raises(ModelError, match=r"q_proj' has 96 inputs, which is no multiple of 64"):
-        load_model(str(tmp_path), **stored_as(MemoryOptions(quantize="nf4"), Runtime()))
+        load_model(str(tmp_path), **stored_as("float32", "nf4", Runtime()))
 
 
 def test_linear_layers_have_four_bits_and_are_about_the_same(quantized, blocks):
@@ -192,7 +192,7 @@ def test_the_saved_model_is_whole_and_says_what_the_quantized_one_says(
 
 
 def test_a_new_scalar_head_is_not_quantized(blocks):
-    stored = stored_as(MemoryOptions(quantize="nf4"), Runtime())
+    stored = stored_as("float32", "nf4", Runtime())
     scorer = load_model(blocks[1], scalar_head=True, **stored)
     assert scorer.score.weight.dtype == torch.float32
     assert linear(scorer).weight.dtype == torch.uint8
