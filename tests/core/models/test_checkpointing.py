@@ -70,6 +70,23 @@ def test_loss_and_gradient_stay_while_activations_go_also_where_dropout_is_confi
     assert little < kept / 4
 
 
+KINDS = {
+    "keys and values shared by layers": "gemma3n_text",
+    "recurrence beside attention": "falcon_h1",
+    "routers that are linear layers": "llama4_text",
+    "latent attention": "deepseek_v3",
+}
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_other_architectures_learn_the_same(kind, tokenizer):
+    model = tiny_model(tiny_config(kind, tokenizer))
+    (loss, gradient, kept, _), (again, same, little, _) = learn(model), learn(checkpointed(model))
+    assert torch.equal(loss, again)
+    assert all(map(torch.equal, gradient, same))
+    assert little < kept / 4
+
+
 def test_adapters_learn_the_same(model):
     add_lora(model, "base", AdapterOptions(lora_rank=4))
     loss, gradient, kept, _ = learn(model)
