@@ -52,6 +52,9 @@ def add_lora(model: PreTrainedModel, base: str, options: AdapterOptions) -> None
     except ValueError as error:
         raise ConfigError(f"peft makes no adapters for this model: {one_line(error)}") from error
     _check_shared(model)
+    for weight in model.parameters():
+        if weight.requires_grad:  # peft makes it as precise as what it is put on
+            weight.data = weight.data.float()
 
 
 def has_lora(model: nn.Module) -> bool:

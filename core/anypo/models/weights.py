@@ -15,9 +15,9 @@ def whole_weights(
 ) -> Iterator[tuple[str, Tensor]]:
     """Every weight under its name in a model directory: adapters merged in, shards put together.
 
-    Tied weights come once, parameters in `dtype` if it is given. One is made whole at a time, so
-    this takes no more memory than the largest of them. Processes that share the shards must all go
-    through all of them.
+    Those of four bits are multiplied out. Tied weights come once, parameters in `dtype` if it is
+    given. One is made whole at a time, so this takes no more memory than the largest of them.
+    Processes that share the shards must all go through all of them.
     """
     adapters, seen = adapters_by_weight(model), set[int]()
     for stored_name, stored in model.state_dict(keep_vars=True).items():

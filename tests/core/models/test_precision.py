@@ -111,6 +111,14 @@ def test_trained_weights_may_be_bfloat16(model_dir, make_trainer, tmp_path, toke
     assert AutoModelForCausalLM.from_pretrained(folder).dtype == torch.bfloat16
 
 
+def test_what_adapters_add_to_bfloat16_is_saved_in_float32(model_dir, tokenizer, tmp_path):
+    model = load_model(model_dir, **stored_as("bfloat16", None, IN_BFLOAT16))
+    add_lora(model, "base", OPTIONS)
+    assert {w.dtype for w in model.parameters() if w.requires_grad} == {torch.float32}
+    folder = RunDirectory(str(tmp_path / "run"), "run").save(model, tokenizer)
+    assert AutoModelForCausalLM.from_pretrained(folder).dtype == torch.float32
+
+
 def test_weights_are_as_precise_as_the_computation():
     with pytest.raises(ConfigError, match=r"weights is bfloat16, but .*: set dtype to bfloat16"):
         stored_as("bfloat16", None, Runtime())
