@@ -13,7 +13,7 @@ from transformers.pytorch_utils import Conv1D
 
 from anypo.errors import ConfigError, ModelError
 from anypo.hooks.runtime import Runtime
-from anypo.models.forward import decoder_of
+from anypo.models.logits import decoder_of
 
 
 def cast_anyway(model: PreTrainedModel) -> Iterator[nn.Parameter]:

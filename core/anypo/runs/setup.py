@@ -20,7 +20,7 @@ from anypo.hooks.sampler import Engine, SamplingRequest
 from anypo.hooks.task import ChosenTask
 from anypo.models.adapters import add_lora
 from anypo.models.checkpointing import checkpoint_activations
-from anypo.models.forward import check_head
+from anypo.models.checks import check_head
 from anypo.models.load import (
     agree,
     context_length,
@@ -60,6 +60,12 @@ class Setup:
     prompts: list[Prompt]
     held_out: list[Prompt] = field(default_factory=list)  # to complete and score
     held_out_rows: list[Prompt] = field(default_factory=list)  # whose completions have a loss
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest prompt and completion that may come."""
+        every = (*self.prompts, *self.held_out_rows)
+        return max(len(prompt.ids) for prompt in every) + self.config.max_completion_length
 
 
 def set_up(
@@ -162,7 +168,7 @@ def make_trainer(algorithm: Algorithm, found: Setup, distributed: Distributed) -
             longest = max(len(prompt.ids) for prompt in (*found.prompts, *found.held_out))
             check_agreement(engine, model, request, runtime, longest)
     sampler = PolicySampler(engine, request)
-    learner = Learner(algorithm, model, config, distributed)
+    learner = Learner(algorithm, model, config, distributed, found.longest)
     if config.precompute_reference:
         with sensible_threads(model):
             known = [*found.prompts, *found.held_out_rows]

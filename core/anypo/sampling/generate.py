@@ -24,7 +24,7 @@ from transformers import (
 from anypo.hooks.batch import Sample
 from anypo.hooks.runtime import Runtime
 from anypo.hooks.sampler import SamplingRequest
-from anypo.models.forward import decoder_of
+from anypo.models.logits import decoder_of
 from anypo.models.micro_batches import micro_batches
 
 ATTENTION = {  # layers of a cache that are repeated for a group

@@ -1,5 +1,4 @@
 import copy
-from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -13,9 +12,8 @@ from anypo.hooks.sampler import SamplingRequest
 from anypo.models.adapters import add_lora
 from anypo.models.checkpointing import LARGE, checkpoint_activations
 from anypo.models.critic import Critic
-from anypo.models.forward import score_tokens
+from anypo.models.forward import TokenScorer
 from anypo.models.options import AdapterOptions
-from anypo.models.router import recorded_balance
 from anypo.sampling.generate import TransformersEngine
 
 BATCH = collate([Sample([65 + i] * 20, [97 + i] * 12, i) for i in range(4)])
@@ -27,7 +25,7 @@ def checkpointed(model):
     return again
 
 
-def learn(model, critic=None, recorded=lambda _: nullcontext([])):
+def learn(model, critic=None, *, balanced=False):
     """The loss, its gradient, and the bytes that are kept for it beside weights."""
     kept = {}
 
@@ -36,18 +34,15 @@ def learn(model, critic=None, recorded=lambda _: nullcontext([])):
         kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    owners = [part for part in (model, critic) if part is not None]
-    weights = [weight for part in owners for weight in part.parameters()]
-    with (
-        torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
-        recorded(model) as balance,
-    ):
-        scores = score_tokens(model, BATCH, temperature=1.0, critic=critic)
-    loss = scores.logprobs.sum() + (0 if critic is None else scores.values.sum())
-    loss = loss + sum(10 * each for each in balance)
-    gradient = torch.autograd.grad(loss, [w for w in weights if w.requires_grad])
-    own = {weight.untyped_storage().data_ptr() for weight in weights}
-    return loss, gradient, sum(size for place, size in kept.items() if place not in own), balance
+    scorer = TokenScorer(model, critic)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        scores = scorer(BATCH, balanced=balanced)
+    parts = [scores.logprobs.sum(), 0 if critic is None else scores.values.sum()]
+    loss = sum([*parts, 10 * scores.balance if balanced else 0])
+    weights = [weight for weight in scorer.parameters() if weight.requires_grad]
+    gradient = torch.autograd.grad(loss, weights, allow_unused=critic is not None)
+    own = {weight.untyped_storage().data_ptr() for weight in scorer.parameters()}
+    return loss, gradient, sum(size for place, size in kept.items() if place not in own)
 
 
 DROPOUT = {
@@ -63,8 +58,8 @@ def test_loss_and_gradient_stay_while_activations_go_also_where_dropout_is_confi
     config = tiny_config(kind, tokenizer)
     config.update(dict.fromkeys(DROPOUT[kind], 0.5))
     model = tiny_model(config)
-    loss, gradient, kept, _ = learn(model)
-    again, same, little, _ = learn(checkpointed(model))
+    loss, gradient, kept = learn(model)
+    again, same, little = learn(checkpointed(model))
     assert torch.equal(loss, again)
     assert all(map(torch.equal, gradient, same))
     assert little < kept / 4
@@ -81,7 +76,7 @@ KINDS = {
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 def test_other_architectures_learn_the_same(kind, tokenizer):
     model = tiny_model(tiny_config(kind, tokenizer))
-    (loss, gradient, kept, _), (again, same, little, _) = learn(model), learn(checkpointed(model))
+    (loss, gradient, kept), (again, same, little) = learn(model), learn(checkpointed(model))
     assert torch.equal(loss, again)
     assert all(map(torch.equal, gradient, same))
     assert little < kept / 4
@@ -89,8 +84,8 @@ def test_other_architectures_learn_the_same(kind, tokenizer):
 
 def test_adapters_learn_the_same(model):
     add_lora(model, "base", AdapterOptions(lora_rank=4))
-    loss, gradient, kept, _ = learn(model)
-    again, same, little, _ = learn(checkpointed(model))
+    loss, gradient, kept = learn(model)
+    again, same, little = learn(checkpointed(model))
     assert torch.equal(loss, again)
     assert all(map(torch.equal, gradient, same))
     assert any(part.any() for part in gradient)
@@ -99,10 +94,10 @@ def test_adapters_learn_the_same(model):
 
 def test_the_balance_of_experts_counts_once(tokenizer):
     model = tiny_model(tiny_config("qwen3_moe", tokenizer))
-    loss, gradient, _, balance = learn(model, recorded=recorded_balance)
-    again, same, _, recomputed = learn(checkpointed(model), recorded=recorded_balance)
-    assert len(balance) == len(recomputed) == 1
+    loss, gradient, _ = learn(model, balanced=True)
+    again, same, _ = learn(checkpointed(model), balanced=True)
     assert torch.equal(loss, again)
+    assert not torch.equal(loss, learn(model)[0])
     assert all(map(torch.equal, gradient, same))
 
 
@@ -112,8 +107,8 @@ def test_a_critic_of_its_own_keeps_its_inputs_alone_too(model):
         torch.nn.init.ones_(critic.head.weight)
         return learn(policy, critic)
 
-    loss, gradient, kept, _ = learnt(model)
-    again, same, little, _ = learnt(checkpointed(model))
+    loss, gradient, kept = learnt(model)
+    again, same, little = learnt(checkpointed(model))
     assert torch.equal(loss, again)
     assert all(map(torch.equal, gradient, same))
     assert little < kept / 2

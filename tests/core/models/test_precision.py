@@ -9,8 +9,9 @@ from anypo import Sample, collate
 from anypo.errors import ConfigError, ModelError
 from anypo.hooks.runtime import Runtime
 from anypo.models.adapters import add_lora, without_lora
+from anypo.models.checks import check_head, sharing_of
 from anypo.models.critic import Critic
-from anypo.models.forward import check_head, score_tokens
+from anypo.models.forward import score_tokens
 from anypo.models.load import frozen_copy, load_model
 from anypo.models.options import AdapterOptions
 from anypo.models.precision import shrink_frozen, stored_as
@@ -69,6 +70,12 @@ def test_what_is_under_adapters_takes_less_memory_and_nothing_is_learnt_otherwis
         assert {w.dtype for w in one.parameters() if w.requires_grad} == {torch.float32}
     assert torch.equal(said(model), said(other))
     assert all(map(torch.equal, *gradients))
+
+
+def test_prompts_are_shared_above_what_is_small(model):
+    add_lora(model, "base", OPTIONS)
+    shrink_frozen(model, torch.bfloat16)
+    assert sharing_of(model, 12, IN_BFLOAT16) is not None
 
 
 def test_a_critic_shares_what_is_small(model):
