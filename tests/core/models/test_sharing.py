@@ -63,9 +63,8 @@ def test_neither_the_order_nor_the_number_of_lines_matters(model):
     "kind", ["mamba", "lfm2", "recurrent_gemma", "bloom", "mistral with a sliding_window"]
 )
 def test_what_cannot_read_its_tokens_so_is_recognised(kind, tokenizer):
-    assert (
-        sharing_of(tiny_model(tiny_config(kind, tokenizer)), 40, Runtime(token_budget=100)) is None
-    )
+    model = tiny_model(tiny_config(kind, tokenizer))
+    assert sharing_of(model, 40, Runtime(token_budget=100)) is None
 
 
 def test_a_window_that_no_row_is_as_long_as_does_not_matter(tokenizer):
