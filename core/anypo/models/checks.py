@@ -7,6 +7,7 @@ from transformers import PreTrainedModel
 
 from anypo.errors import ModelError
 from anypo.hooks.batch import Sample, collate
+from anypo.hooks.runtime import Runtime
 from anypo.models.layout import one_by_one, without_padding
 from anypo.models.logits import decoder_of, own_logits
 from anypo.models.sharing import Sharing, packed
@@ -14,8 +15,12 @@ from anypo.models.sharing import Sharing, packed
 ROUNDING = {torch.float32: 1e-4, torch.bfloat16: 2e-2}  # of the largest state
 
 
-def check_head(model: PreTrainedModel) -> None:
+def check_head(model: PreTrainedModel, *, rounded: bool = False) -> None:
     """Refuse a model whose log-probs cannot be had from the hidden states of its decoder.
+
+    Args:
+        model: A model, of any kind.
+        rounded: Whether its weights are less precise than float32.
 
     Raises:
         ModelError: It gives NaN, it sees later tokens, or its logits are made otherwise.
@@ -32,7 +37,8 @@ def check_head(model: PreTrainedModel) -> None:
             logits = own_logits(model, hidden).float()
         except (AttributeError, IndexError, TypeError):  # it has no such states, or wants more
             logits = expected.new_empty(0)
-    name, close = type(model).__name__, partial(torch.allclose, rtol=1e-3, atol=1e-3)
+    gap = 0.05 if rounded else 1e-3
+    name, close = type(model).__name__, partial(torch.allclose, rtol=gap, atol=gap)
     if expected.isnan().any():
         raise ModelError(f"{name} gives NaN as logits: its weights are broken, or not all loaded")
     if not close(expected[:-1], before):
@@ -48,7 +54,7 @@ def check_head(model: PreTrainedModel) -> None:
 
 
 @torch.no_grad()
-def sharing_of(model: PreTrainedModel, longest: int, budget: int) -> Sharing | None:
+def sharing_of(model: PreTrainedModel, longest: int, runtime: Runtime) -> Sharing | None:
     """What rows with one prompt cost together; None where the model cannot read them so.
 
     It is tried at full length: what sees a window of the last tokens alone sees another one there,
@@ -57,7 +63,7 @@ def sharing_of(model: PreTrainedModel, longest: int, budget: int) -> Sharing | N
     Args:
         model: A causal language model.
         longest: Tokens of the longest row that may be in a line with others.
-        budget: Tokens of a line of several rows, at most.
+        runtime: How it is run: what is frozen may be as precise as the computation alone.
     """
     if without_padding(model):  # such attention takes no masks
         return None
@@ -68,12 +74,13 @@ def sharing_of(model: PreTrainedModel, longest: int, budget: int) -> Sharing | N
     batch = collate([Sample(prompt, first, 0), Sample(prompt, second, 0)]).to(model.device)
     try:
         layouts = one_by_one(batch, masked=False), packed(batch, batch.group, model.dtype)
-        alone, together = (layout.states(decoder)[layout.places] for layout in layouts)
+        with runtime.autocast():
+            alone, together = (layout.states(decoder)[layout.places] for layout in layouts)
     except (AttributeError, IndexError, NotImplementedError, RuntimeError, TypeError, ValueError):
         return None
-    if not (alone - together).abs().max() < ROUNDING[model.dtype] * alone.abs().max():
+    if not (alone - together).abs().max() < ROUNDING[runtime.dtype] * alone.abs().max():
         return None
     body, config = decoder.named_parameters(), model.config.get_text_config()
     products = sum(x.numel() for name, x in body if x.dim() > 1 and "embed" not in name)
     attention = 4 * config.num_hidden_layers * config.hidden_size
-    return Sharing(2 * products, attention, up_to=longest, budget=budget)
+    return Sharing(2 * products, attention, up_to=longest, budget=runtime.token_budget)

@@ -1,7 +1,6 @@
 """What is trained, what it is compared with, and how an optimizer step is made."""
 
 import math
-import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from transformers import PreTrainedModel, get_scheduler
+from transformers import PreTrainedModel
 
 from anypo.composition.algorithm import Algorithm, Loss
 from anypo.errors import TrainingError
@@ -24,6 +23,7 @@ from anypo.models.micro_batches import MicroBatch, cut
 from anypo.models.router import router_coefficient
 from anypo.training.distributed import Distributed
 from anypo.training.metrics import Meter
+from anypo.training.optimizer import make_optimizer, make_schedule
 from anypo.training.options import LearnerOptions
 
 
@@ -52,20 +52,18 @@ class Learner:
         self.frozen: dict[str, Callable[[Batch], Tensor]] = {}  # who says a tensor of the batch
         self.reference = None
         if "reference" in algorithm.requires and not config.precompute_reference:
-            self.reference = model if has_lora(model) else frozen_copy(model)
+            dtype = None if config.ref_sync_every else self.runtime.dtype
+            self.reference = model if has_lora(model) else frozen_copy(model, dtype)
             scorer = TokenScorer(self.reference, temperature=config.temperature)
             self.frozen["ref_logprobs"] = partial(self._said_by, scorer)
         critic = None
         if "critic" in algorithm.requires:
             critic = Critic(model, shares_body=config.critic == "shared")
-        trained = _trained(model, config.learning_rate, config.weight_decay)
-        if critic is not None:
-            trained += _trained(critic, config.critic_learning_rate, config.weight_decay)
-        optimizer = torch.optim.AdamW(trained)
+        optimizer = make_optimizer(config, model, critic)
         self.router_coefficient = router_coefficient(model, config.router_loss)
         self.sharing = None
         if algorithm.generates and not self.router_coefficient:  # whose loss is of all tokens
-            self.sharing = sharing_of(model, longest, self.runtime.token_budget)
+            self.sharing = sharing_of(model, longest, self.runtime)
         self.model, self.critic = model, critic
         scorer = TokenScorer(
             model,
@@ -75,12 +73,7 @@ class Learner:
         )
         self.scorer, self.optimizer = distributed.prepare(scorer, optimizer)
         # Not prepared: a prepared schedule would step once per process.
-        self.schedule = get_scheduler(
-            "constant_with_warmup" if config.schedule == "constant" else config.schedule,
-            optimizer,
-            num_warmup_steps=config.warmup_steps * self.updates_per_rollout,
-            num_training_steps=(config.steps or 1) * self.updates_per_rollout,
-        )
+        self.schedule = make_schedule(optimizer, config)
 
     def prepare(self, samples: Sequence[Sample], state: State) -> Batch:
         """The batch of a whole rollout, with all that the models and the plugins say of it."""
@@ -213,16 +206,3 @@ class Learner:
                 "the rewards"
             )
         return norm
-
-
-def _trained(part: nn.Module, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
-    """What an optimizer is told of a model's weights: those of norms and biases never decay."""
-    groups: dict[float, list[Tensor]] = {}
-    for name, weight in part.named_parameters():
-        if weight.requires_grad:
-            decays = weight.dim() > 1 and not re.search("bias|norm", name.lower())
-            groups.setdefault(decays * weight_decay, []).append(weight)
-    return [
-        {"params": weights, "lr": learning_rate, "weight_decay": decay}
-        for decay, weights in groups.items()
-    ]

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from tiny_models import tiny_config, tiny_model
 
 from anypo.hooks.batch import Sample, collate
+from anypo.hooks.runtime import Runtime
 from anypo.models.checks import sharing_of
 from anypo.models.critic import Critic
 from anypo.models.forward import TokenScorer
@@ -39,7 +40,7 @@ BATCH = batch_of((5, [3, 1, 4]), (2, [2, 0, 6]), (7, [3]))
 @pytest.mark.parametrize("kind", ["qwen2", "gpt2", "opt", "gemma2", "deepseek_v3", "cohere"])
 def test_packed_rows_have_the_scores_and_the_gradient_of_rows_alone(kind, tokenizer):
     model = tiny_model(tiny_config(kind, tokenizer))
-    assert sharing_of(model, 12, 100) is not None
+    assert sharing_of(model, 12, Runtime(token_budget=100)) is not None
     scorer = TokenScorer(model, Critic(model, shares_body=False))
     torch.nn.init.normal_(scorer.critic.head.weight)
     found = []
@@ -62,12 +63,13 @@ def test_neither_the_order_nor_the_number_of_lines_matters(model):
     "kind", ["mamba", "lfm2", "recurrent_gemma", "bloom", "mistral with a sliding_window"]
 )
 def test_what_cannot_read_its_tokens_so_is_recognised(kind, tokenizer):
-    assert sharing_of(tiny_model(tiny_config(kind, tokenizer)), 40, 100) is None
+    model = tiny_model(tiny_config(kind, tokenizer))
+    assert sharing_of(model, 40, Runtime(token_budget=100)) is None
 
 
 def test_a_window_that_no_row_is_as_long_as_does_not_matter(tokenizer):
     model = tiny_model(tiny_config("mistral with a sliding_window", tokenizer))
-    assert sharing_of(model, 12, 100) is not None
+    assert sharing_of(model, 12, Runtime(token_budget=100)) is not None
 
 
 def test_a_packed_pass_is_the_same_under_activation_checkpointing(model):
