@@ -187,7 +187,8 @@ def test_a_model_of_a_shape_has_its_sizes(tmp_path, monkeypatch):
 def test_calls_of_hooks_are_counted(made, monkeypatch):
     for name in ("CALLS", "TRIES"):
         monkeypatch.setattr(hook_calls, name, 2)
-    found = hook_calls.share(TINY, made, 1)
+    learning = replace(TINY, reward="peers.rewards:of_tokens")  # of which no two are equal
+    found = hook_calls.share(learning, made, 1)
     stages = {"rollout", "advantage", "weight", "ratio", "clip", "regularizer", "metrics"}
     assert len(stages) <= found["calls of a step"] < 2 * len(stages)
     assert found["a call, µs"] > 0

@@ -27,7 +27,8 @@ def optimizer_class(options: OptimizerOptions) -> tuple[type[Optimizer], dict[st
             gradients, or it has no weight decay and one is set.
     """
     name = options.optimizer
-    kind, arguments = (torch.optim.AdamW, {}) if name == PLAIN else _of_transformers(name)
+    plain = torch.optim.AdamW, {"fused": True}  # without copies as large as the model
+    kind, arguments = plain if name == PLAIN else _of_transformers(name)
     if hasattr(kind, "train"):  # to be told when it is evaluated
         raise ConfigError(f"optimizer '{name}' wants a training loop of its own: name another one")
     if options.weight_decay and "weight_decay" not in signature(kind).parameters:
