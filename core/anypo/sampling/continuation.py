@@ -1,5 +1,6 @@
 """What a model says of the next token of texts that grow, and what it remembers of them."""
 
+from functools import partial
 from inspect import signature
 from typing import Any
 
@@ -35,33 +36,33 @@ class Continuation:
         name = next((name for name in CACHES if name in takes), "")
         self.remembered = {name: new_cache(model)} if remembers and name else {}
         rows = [torch.tensor(prompt, dtype=torch.long) for prompt in prompts]
-        self.ids = pad_sequence(rows, True, padding_side="left").to(model.device)
-        ones = [torch.ones_like(row) for row in rows]
-        self.mask = pad_sequence(ones, True, padding_side="left").to(model.device)
-        self.is_padded = min(map(len, prompts)) < self.mask.shape[1]
-        self.takes_positions = "position_ids" in takes
+        padded = partial(pad_sequence, batch_first=True, padding_side="left")
+        mask = padded([torch.ones_like(row) for row in rows])
+        given = {"input_ids": padded(rows)}
+        if "position_ids" in takes:
+            given["position_ids"] = (mask.cumsum(-1) - 1).clamp(min=0)
+        if not mask.all():  # without one, attention is faster
+            given["attention_mask"] = mask
+        self.given = {name: tensor.to(model.device) for name, tensor in given.items()}
 
     def logits(self) -> Float[Tensor, "N V"]:
         """Of the token that follows each text."""
-        given: dict[str, Any] = {"input_ids": self.ids, **self.remembered}
-        if self.is_padded:  # without a mask, attention is faster
-            given["attention_mask"] = self.mask
-        if self.takes_positions:
-            positions = (self.mask.cumsum(-1) - 1).clamp(min=0)
-            given["position_ids"] = positions[:, -self.ids.shape[1] :]
-        states = self.decoder(**given, use_cache=bool(self.remembered)).last_hidden_state[:, -1]
+        known: Any = {**self.given, **self.remembered, "use_cache": bool(self.remembered)}
+        states = self.decoder(**known).last_hidden_state[:, -1]
         with torch.autocast(states.device.type, enabled=False):  # as the trainer's
             return _logits(self.model, states.to(self.model.get_output_embeddings().weight.dtype))
 
     def append(self, tokens: Int[Tensor, " N"]) -> None:
         """Add a token to each text."""
-        new = tokens.unsqueeze(-1)
-        self.ids = new if self.remembered else torch.cat([self.ids, new], -1)
-        self.mask = torch.cat([self.mask, torch.ones_like(new)], -1)
+        for name, before in self.given.items():
+            last = before[:, -1:]
+            new = {"input_ids": tokens.unsqueeze(-1), "position_ids": last + 1}.get(name, last)
+            whole = name == "attention_mask" or not self.remembered
+            self.given[name] = torch.cat([before, new], -1) if whole else new
 
     def select(self, rows: Int[Tensor, " n"]) -> None:
         """Go on with the texts at `rows`, of which some may be the same."""
-        self.ids, self.mask = self.ids[rows], self.mask[rows]
+        self.given = {name: tensor[rows] for name, tensor in self.given.items()}
         for cache in self.remembered.values():
             cache.reorder_cache(rows)
 
