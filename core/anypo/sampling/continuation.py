@@ -64,7 +64,7 @@ class Continuation:
         """Go on with the texts at `rows`, of which some may be the same."""
         self.given = {name: tensor[rows] for name, tensor in self.given.items()}
         for cache in self.remembered.values():
-            cache.reorder_cache(rows)
+            cache.reorder_cache(rows)  # type: ignore[arg-type]
 
 
 def can_pad(model: PreTrainedModel) -> bool:

@@ -5,8 +5,8 @@ from tiny_models import WINDOW, tiny_config, tiny_model
 from anypo import Prompt, collate, score_tokens
 from anypo.hooks.runtime import Runtime
 from anypo.hooks.sampler import SamplingRequest
-from anypo.sampling.generate import TransformersEngine
 from anypo.sampling.continuation import can_pad
+from anypo.sampling.generate import TransformersEngine
 
 PADDED = ("llama", "gpt2", "gemma3_text", "llama with a leftover sliding_window")
 TOGETHER = ("mamba", "lfm2", "qwen3_next", "bloom")
