@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 from transformers import PreTrainedTokenizerBase, set_seed
 
@@ -170,7 +171,7 @@ def make_trainer(algorithm: Algorithm, found: Setup, distributed: Distributed) -
             learner.frozen["ref_logprobs"] = ensure_precomputed(learner, known)
     evaluations: list[Evaluation] = []
     if prompts := found.held_out:
-        text = partial(found.tokenizer.decode, skip_special_tokens=False)
+        text: Any = partial(found.tokenizer.decode, skip_special_tokens=False)
         drawn = PolicySampler(engine, replace(_to_evaluate(config, request), decode=text))
         scorer = found.scorer.reading_to(config.eval_stop)
         evaluations.append(partial(sampled_score, prompts, drawn, scorer))

@@ -1,6 +1,7 @@
 """Sample completions with the policy itself."""
 
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -22,7 +23,16 @@ class TransformersEngine:
     def __init__(self, model: Any, runtime: Runtime) -> None:
         self.model: PreTrainedModel = model
         self.runtime = runtime
-        self.pads, self.remembers = can_pad(model), can_remember(model)
+
+    @cached_property
+    def pads(self) -> bool:
+        """See `can_pad`."""
+        return can_pad(self.model)
+
+    @cached_property
+    def remembers(self) -> bool:
+        """See `can_remember`; tried when it is first asked, as a model may have nothing to say."""
+        return can_remember(self.model)
 
     @torch.no_grad()
     def sample(self, request: SamplingRequest) -> list[Sample]:
