@@ -77,7 +77,7 @@ def test_a_run_leaves_its_metrics_samples_config_and_model(setting):
 
 
 def test_the_model_learns_what_the_reward_asks_for(setting):
-    folder = run("grpo", **{**setting, "steps": 11, "minibatches": 2, "learning_rate": 1e-2})
+    folder = run("grpo", **{**setting, "steps": 14, "minibatches": 2, "learning_rate": 1e-2})
     metrics = rows(folder / "metrics.jsonl")
     assert metrics[-1]["reward/mean"] > metrics[1]["reward/mean"] + 0.2
 
