@@ -63,3 +63,10 @@ def test_nothing_is_read_twice(model, monkeypatch):
 def test_prompts_of_one_length_have_no_mask(model):
     assert "attention_mask" not in Continuation(model, [PROMPT, PROMPT]).given
     assert "attention_mask" in Continuation(model, [PROMPT, PROMPT[:3]]).given
+
+
+@pytest.mark.parametrize("weights", [torch.float32, torch.bfloat16])
+def test_the_rounding_of_bfloat16_is_no_reason_to_read_all_anew(weights, tokenizer):
+    mamba = tiny_model(tiny_config("mamba2", tokenizer)).to(weights)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert can_remember(mamba)
