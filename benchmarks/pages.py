@@ -1,6 +1,6 @@
 """Run all that the pages show figures of, and write their tables anew.
 
-    python benchmarks/pages.py --jobs 2      # an hour on two cores
+    python benchmarks/pages.py --jobs 2      # two hours on two cores
 
 What needs a package that is not installed is named, and its figures stay what they were.
 """
@@ -22,6 +22,8 @@ RUNS = [  # what is run, and the package that it needs
     (["learning.py", "--seeds", "0", "1"], "anypo"),
     (["learning.py", "grpo", "--set", "lora_rank=8"], "peft"),
     (["learning.py", "grpo", "--seeds", "0", "1", "--set", "sampler='vllm'"], "vllm"),
+    (["scaling.py"], "anypo"),
+    (["against_trl.py"], "trl"),
     (["rollouts.py", "--shape", "small", "--prompts", "8", "--tokens", "64"], "vllm"),
 ]
 
@@ -38,6 +40,11 @@ def main() -> None:
         beside = ["--jobs", jobs] if script == "learning.py" and package != "vllm" else []
         program = str(ROOT / "benchmarks" / script)
         subprocess.run([sys.executable, program, *arguments, *beside], check=True)
+    write()
+
+
+def write() -> None:
+    """Write the tables of the pages anew."""
     cog = [sys.executable, "-m", "cogapp", "-I", "docs", "-r", *PAGES]
     subprocess.run(cog, check=True, cwd=ROOT)
 

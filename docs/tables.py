@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,44 @@ def speed() -> str:
         for row in found
     ]
     return table((*first, *found[0]["seconds"], "GiB at most", "date"), rows)
+
+
+def against_trl() -> str:
+    """How fast GRPO is here and with TRL, in its fastest setting."""
+    pairs = ("tokens/s", "s/step", "GiB")
+    head = ["shape", "sampler", "ratio", *(f"{name}: anypo, TRL" for name in pairs)]
+    head += ["rollout, update, s", "TRL's setting", "machine", "date"]
+    rows = []
+    for row in _measured("against_trl"):
+        ours, theirs = row["anypo"], row["TRL"][row["best"]]
+        both = (f"{ours[name]:,}, {theirs[name]:,}" for name in pairs)
+        phases = f"{ours['rollout']}, {ours['update']}"
+        first = row["shape"], row["sampler"], f"{row['ratio']:.2f}"
+        rows.append((*first, *both, phases, row["best"], row["machine"], row["date"]))
+    return _table_of_measured(head, rows)
+
+
+def scaling(part: str, at: str) -> str:
+    """What a part of `benchmarks/scaling.py` found, `at` various values of what is so called."""
+    rows = [row for row in _measured("scaling") if row.pop("part") == part]
+    head = [at if name == "at" else name for name in (rows[0] if rows else ())]
+    return _table_of_measured(head, [list(row.values()) for row in rows])
+
+
+def on_gpu() -> str:
+    """Whether what needs a GPU succeeded on one."""
+    head = ("machine", "torch", "what", "result", "seconds", "date")
+    rows = [[row[field] for field in head] for row in _measured("on_gpu")]
+    return _table_of_measured(head, rows)
+
+
+def _measured(name: str) -> list[dict[str, Any]]:
+    """The figures of a page, if there are any yet."""
+    return kept(name) if (FIGURES / f"{name}.json").exists() else []
+
+
+def _table_of_measured(head: Sequence[str], rows: Sequence[Iterable[object]]) -> str:
+    return table(head, rows) if rows else "\nNot run yet.\n\n"
 
 
 def models() -> str:

@@ -116,6 +116,28 @@ def test_no_torch_is_imported_before_it_is_needed(code):
     assert not modules & {"torch", "transformers", "datasets", "accelerate"}
 
 
+UNUSED = {
+    "datasets",
+    "pandas",
+    "pyarrow",
+    "peft",
+    "bitsandbytes",
+    "scipy",
+    "sklearn",
+    "math_verify",
+}
+
+
+def test_a_run_imports_nothing_that_its_options_do_not_need(quick_cache, tmp_path):
+    options = {"steps": 1, "prompts_per_step": 2, "output": str(tmp_path / "run"), "device": "cpu"}
+    script = f"import anypo, sys; anypo.run('grpo', **{options}); print(); print(*sys.modules)"
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    modules = set(result.stdout.splitlines()[-1].split())
+    assert "transformers" in modules
+    assert not modules & {*UNUSED, "transformers.trainer"}
+
+
 def test_listing_imports_no_plugin():
     script = f"{COMMANDS['anypo list']}; import sys; print(); print(*sys.modules)"
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

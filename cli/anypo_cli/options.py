@@ -158,8 +158,8 @@ def _knob_option(knob: Knob, layers: Any) -> Parameter:
 def _parameter(name: str, annotation: Any, text: str, default: str, panel: str) -> Parameter:
     annotation = _plain(annotation)
     dashed = name.replace("_", "-")
-    is_on = annotation is bool and default == "True"
-    flag = f"--{dashed}/--no-{dashed}" if is_on else f"--{dashed}"
+    may_be_on = annotation is bool and default != "False"
+    flag = f"--{dashed}/--no-{dashed}" if may_be_on else f"--{dashed}"
     described = f"{text} [default: {default}]" if default != "none" else text
     described = described.replace("[", r"\[")  # no markup of rich
     option = typer.Option(flag, help=described, rich_help_panel=panel, show_default=False)

@@ -65,7 +65,7 @@ def make_trainer(scripted, scorer):
         plugins = plugins or ("grpo",)
         size = {"group_size": 4} if plugins[0] == "grpo" else {}
         algorithm = compose(*plugins, knobs={**size, **(knobs or {})})
-        learner = Learner(algorithm, model, config, Distributed(config))
+        learner = Learner(algorithm, model, config, Distributed(config), longest=64)
         evaluations = [partial(sampled_score, PROMPTS, scripted, scorer)] if held_out else []
         prompts = PromptStream(PROMPTS, 0)
         return Trainer(learner, scripted, scorer, prompts, evaluations, config)

@@ -32,7 +32,7 @@ def test_a_command_with_its_options(name):
 @pytest.mark.parametrize("name", RunConfig.model_fields)
 def test_a_run_option_with_its_defaults(name):
     start = f"| `--{name.replace('_', '-')}"
-    (line,) = (x for x in RUN.splitlines() if x.startswith((f"{start} ", f"{start}`")))
+    (line,) = (x for x in RUN.splitlines() if x.startswith((f"{start} ", f"{start}`", f"{start}/")))
     field = RunConfig.model_fields[name]
     default = field.get_default(call_default_factory=True)
     shown, text = (cell.strip() for cell in re.split(r"(?<!\\)\|", line)[2:4])

@@ -17,6 +17,7 @@ class Findings:
     silent: frozenset[str] = frozenset()  # plugins without a penalty of their own in the end
     overridden: Mapping[str, frozenset[str]] = field(default_factory=dict)  # those of them whose
     # penalties others replace, with the names of these
+    only_advantages_count: bool = False  # rows without one add nothing to loss and gradient
 
     @property
     def requires(self) -> frozenset[str]:

@@ -24,10 +24,12 @@ def token_metrics(
     for name in [name for name in FROZEN if was_sampled and name in batch]:
         theirs = batch.tensors[name]  # not batch[name]: what is only measured is not required
         metrics[f"kl/{name.removesuffix('_logprobs')}"] = F.k3(logprobs.detach(), theirs)
-    if entropy is not None:
-        metrics["entropy"] = entropy.detach()
     tokens = batch.mask.sum()
-    return {name: (F.masked(x, batch.mask).sum(), tokens) for name, x in metrics.items()}
+    sums = {name: (F.masked(x, batch.mask).sum(), tokens) for name, x in metrics.items()}
+    if entropy is not None:
+        known = batch.mask & ~entropy.isnan()  # it may have been measured at a few tokens only
+        sums["entropy"] = (F.masked(entropy.detach(), known).sum(), known.sum())
+    return sums
 
 
 def _clipped(logprobs: Tensor, gain: Tensor, batch: Batch) -> Tensor:

@@ -40,15 +40,14 @@ def trial(algorithm: Algorithm) -> Findings:
         prepared = algorithm.prepare(batch, {})
         prepare_reads = set(reads)
         reads.clear()
-        silent, overridden = _try_loss(algorithm, prepared, reads)
+        found = _try_loss(algorithm, prepared, reads)
         named = _required_by_hooks(algorithm)
     return Findings(
         inputs=inputs,
         prepare_requires=frozenset(_providers(prepare_reads) | named),
         loss_requires=frozenset(_providers(reads) | named),
         active_knobs=frozenset(knobs),
-        silent=silent,
-        overridden=overridden,
+        **found,
     )
 
 
@@ -94,10 +93,8 @@ def _try_rollout(algorithm: Algorithm) -> tuple[list[Sample], Inputs]:
     )
 
 
-def _try_loss(
-    algorithm: Algorithm, batch: Batch, reads: set[str]
-) -> tuple[frozenset[str], dict[str, frozenset[str]]]:
-    """Check the loss of a batch that notes what is read of it; the silent and the overridden."""
+def _try_loss(algorithm: Algorithm, batch: Batch, reads: set[str]) -> dict[str, Any]:
+    """Check the loss of a batch that notes what is read of it; what is found of penalties."""
     random = torch.Generator().manual_seed(1)
     names = ("logprobs", "values", "entropy")
     leaves = {name: _random(batch, random).requires_grad_() for name in names}
@@ -117,7 +114,33 @@ def _try_loss(
     _check_gradient(algorithm, losses, leaves, "clip" if log_ratio.requires_grad else "ratio")
     # Gradient flows through nothing else, so a term that reaches them is a term that needs them.
     reads |= {name for name in ("values", "entropy") if leaves[name].grad is not None}
-    return silent, overridden
+    with algorithm.calls.leaving_out("regularizer", overridden):
+        only_advantages = all(_needs_advantages(algorithm, *part) for part in parts)
+        if _depends_on_entropy(algorithm, *parts[0]):
+            reads.add("entropy")
+    return {
+        "silent": silent,
+        "overridden": overridden,
+        "only_advantages_count": only_advantages,
+    }
+
+
+@torch.no_grad()
+def _depends_on_entropy(algorithm: Algorithm, batch: Batch, leaves: dict[str, Tensor]) -> bool:
+    """Whether the loss is another one where the entropy is, even if no gradient flows through."""
+    others = {**leaves, "entropy": leaves["entropy"].flip(0)}
+    losses = [algorithm.loss(batch=batch, **given) for given in (leaves, others)]
+    return not torch.equal(losses[0].total, losses[1].total)
+
+
+def _needs_advantages(algorithm: Algorithm, batch: Batch, leaves: dict[str, Tensor]) -> bool:
+    """Whether nothing is learnt where there is no advantage, and no penalty may change that."""
+    flat = batch.replace(advantages=torch.zeros_like(batch.advantages))
+    loss = algorithm.loss(batch=flat, **leaves)
+    if loss.terms.keys() != {"policy"} or loss.total != 0 or not loss.total.requires_grad:
+        return False
+    found = torch.autograd.grad(loss.total, list(leaves.values()), allow_unused=True)
+    return not any(gradient is not None and gradient.any() for gradient in found)
 
 
 def _parts(algorithm: Algorithm, batch: Batch) -> list[Tensor]:

@@ -20,7 +20,7 @@ REQUIREMENTS = {
         "log-probs as the sampler reports them", "sampler", "sampler_logprobs"
     ),
     "critic": Requirement("a critic", "critic", "values"),
-    "entropy": Requirement("the gradient of the entropy"),
+    "entropy": Requirement("the entropy at every token, and its gradient"),
     "scalar_head": Requirement("a score of whole completions in place of log-probs"),
 }
 REQUIRED_FOR = {r.tensor: name for name, r in REQUIREMENTS.items() if r.tensor}

@@ -13,7 +13,7 @@ class Runtime:
     """Where and how models are run: policy, reference, reward models and samplers alike."""
 
     device: torch.device = CPU
-    dtype: torch.dtype = torch.float32  # of computation; weights are float32
+    dtype: torch.dtype = torch.float32  # of computation; weights may be more precise
     token_budget: int = 16384  # tokens at a time through a model, padding included
     trust_remote_code: bool = False  # whether to run Python code that comes with a model
 

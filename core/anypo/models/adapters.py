@@ -52,6 +52,9 @@ def add_lora(model: PreTrainedModel, base: str, options: AdapterOptions) -> None
     except ValueError as error:
         raise ConfigError(f"peft makes no adapters for this model: {one_line(error)}") from error
     _check_shared(model)
+    for weight in model.parameters():
+        if weight.requires_grad:  # peft makes it as precise as what it is put on
+            weight.data = weight.data.float()
 
 
 def has_lora(model: nn.Module) -> bool:
@@ -81,8 +84,11 @@ def adapters_by_weight(model: nn.Module) -> dict[int, Any]:
 
 
 def own_name(name: str) -> str | None:
-    """A weight's name in the model without adapters; None if it is an adapter's, or replaced."""
-    if ".lora_" in name or ".original_module." in name:
+    """A weight's name in the model without adapters; None if it is an adapter's, or replaced.
+
+    Nor has it one if it tells how a weight is quantized.
+    """
+    if ".lora_" in name or ".original_module." in name or ".weight." in name:
         return None
     return name.replace(".base_layer", "").replace(f".modules_to_save.{ADAPTER}", "")
 
@@ -122,7 +128,8 @@ def _multiplies(layer: nn.Linear) -> bool:
     if type(layer).forward is nn.Linear.forward:
         return True
     try:
-        product = layer(layer.weight.new_zeros(1, layer.in_features))
+        dtype = layer.weight.dtype if layer.weight.is_floating_point() else None
+        product = layer(torch.zeros(1, layer.in_features, dtype=dtype, device=layer.weight.device))
     except RuntimeError:
         return False
     return getattr(product, "shape", None) == (1, layer.out_features)

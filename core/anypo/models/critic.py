@@ -2,12 +2,12 @@
 
 import copy
 
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from anypo.hooks.batch import Batch
-from anypo.models.forward import TokenPositions, decoder_of, hidden_states
+from anypo.models.layout import Layout
+from anypo.models.logits import decoder_of
 
 
 class Critic(nn.Module):
@@ -26,9 +26,12 @@ class Critic(nn.Module):
         nn.init.zeros_(self.head.weight)
 
     def forward(
-        self, batch: Batch, positions: TokenPositions, policy_states: Float[Tensor, "M H"]
+        self,
+        layout: Layout,
+        before: Int[Tensor, " M"],
+        policy_states: Float[Tensor, "M H"],
     ) -> Float[Tensor, " M"]:
-        """The value before each of the M unmasked tokens; the states are those of the policy."""
-        states = policy_states if self.body is None else hidden_states(self.body, batch, positions)
+        """The values at the places before M tokens, where the policy has the given states."""
+        states = policy_states if self.body is None else layout.states(self.body)[before]
         values: Tensor = self.head(states).float().squeeze(-1)
         return values

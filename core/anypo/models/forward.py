@@ -1,11 +1,11 @@
 """Log-probs and entropies of completion tokens under a model, or its score of a text.
 
-The logits of a whole batch, [N, T, V], never exist: the language-model head is applied to the
-unmasked tokens a chunk at a time, and applied again in the backward pass.
+The logits of a whole batch, [N, T, V], never exist: see `head`. And where it pays, a prompt is
+computed once for all of its completions: see `sharing`.
 """
 
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -13,27 +13,115 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
-from anypo.errors import ModelError
 from anypo.functional import at_last_token
 from anypo.hooks.batch import Batch
+from anypo.models.critic import Critic
+from anypo.models.head import CHUNK, Head, Scores
+from anypo.models.layout import Layout, one_by_one, unpadded, without_padding
+from anypo.models.logits import decoder_of, making_of, own_logits
 from anypo.models.rope import stretching
+from anypo.models.router import recorded_balance
+from anypo.models.sharing import packed
 
-CHUNK = 2**24  # logits at a time: 64 MiB in float32
+LARGE = 2**14  # tokens of a vocabulary, above which entropies cost more than they tell:
+EVERY = 16  # then that of one token of so many is measured
 
 
 class TokenScores(NamedTuple):
     """What a model says of the sampled tokens; zeros where the mask is False."""
 
     logprobs: Float[Tensor, "N T"]  # nats, float32, at the sampling temperature
-    entropy: Float[Tensor, "N T"] | None  # nats, of the whole distribution at each token
+    entropy: Float[Tensor, "N T"] | None  # nats, of the whole distribution; NaN: not measured
     values: Float[Tensor, "N T"] | None  # the critic's, where there is one
+    balance: Float[Tensor, ""] | None = None  # the load-balancing loss of experts, if asked for
 
 
-class TokenPositions(NamedTuple):
-    """Where the M unmasked completion tokens of a batch are."""
+class TokenScorer(nn.Module):
+    """What a run trains, as one module whose forward pass scores the tokens of a batch.
 
-    rows: Int[Tensor, " M"]
-    columns: Int[Tensor, " M"]  # in the prompt and completion
+    Args:
+        model: A model of transformers. One with a scalar head has a score in place of log-probs, at
+            the last unmasked token.
+        critic: What says the values.
+        temperature: The one the tokens were sampled at.
+        learns_entropy: Whether gradient shall flow through the entropy too. Else it is a figure to
+            watch, and measured at a few tokens only where the vocabulary is large.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        critic: Critic | None = None,
+        *,
+        temperature: float = 1.0,
+        learns_entropy: bool = False,
+    ) -> None:
+        super().__init__()
+        self.model, self.critic = model, critic
+        self.temperature, self.learns_entropy = temperature, learns_entropy
+        self.making = making_of(model, temperature) if model.get_output_embeddings() else None
+
+    def forward(
+        self, batch: Batch, line: Int[Tensor, " N"] | None = None, *, balanced: bool = False
+    ) -> TokenScores:
+        """Log-prob and entropy of every unmasked completion token, and its value.
+
+        Args:
+            batch: With `input_ids`, `prompt_lengths` and `sequence_lengths`.
+            line: Which rows are packed together, if any are; see `sharing.packed`.
+            balanced: Whether to say how unequally the experts of a mixture are used; not of packed
+                rows, whose tokens are fewer.
+        """
+        if not balanced:
+            return self._scored(batch, line, masked=False)
+        with recorded_balance(self.model) as balance:
+            scores = self._scored(batch, line, masked=True)
+        return scores._replace(balance=balance[0])
+
+    def _scored(self, batch: Batch, line: Tensor | None, masked: bool) -> TokenScores:
+        if self.model.get_output_embeddings() is None:
+            scores = text_scores(self.model, batch.input_ids, batch.sequence_lengths)
+            return TokenScores(at_last_token(scores, batch.mask), None, None)
+        rows, columns = batch.mask.nonzero(as_tuple=True)
+        spread = partial(_spread, batch.mask.shape, (rows, columns))
+        columns = columns + batch.prompt_lengths[rows]
+        layout = self._layout(batch, line, masked)
+        before = layout.places[rows, columns - 1]
+        states = layout.states(decoder_of(self.model))[before]
+        logprobs, entropy = self._apply_head(states, batch.input_ids[rows, columns], columns)
+        values = None if self.critic is None else spread(self.critic(layout, before, states))
+        return TokenScores(spread(logprobs), spread(entropy), values)
+
+    def _layout(self, batch: Batch, line: Tensor | None, masked: bool) -> Layout:
+        if line is not None:
+            return packed(batch, line, self.model.dtype)
+        if without_padding(self.model) and not masked:
+            return unpadded(batch)
+        return one_by_one(batch, masked=masked)
+
+    def _apply_head(
+        self, states: Float[Tensor, "M H"], tokens: Int[Tensor, " M"], columns: Int[Tensor, " M"]
+    ) -> Scores:
+        everywhere = self.learns_entropy or self.model.get_output_embeddings().out_features <= LARGE
+        logprobs, entropy = self._scores(states, tokens, everywhere)
+        if not everywhere:
+            entropy = torch.full_like(entropy, torch.nan)
+            some = columns % EVERY == 0
+            with torch.no_grad():
+                entropy[some] = self._scores(states[some], tokens[some], True)[1]
+        return logprobs, entropy if self.learns_entropy else entropy.detach()
+
+    def _scores(self, states: Tensor, tokens: Tensor, with_entropy: bool) -> Scores:
+        head = self.model.get_output_embeddings()
+        # bfloat16 logits are off by 5e-3 nats, more than the clip range of a sequence ratio.
+        with torch.autocast(states.device.type, enabled=False):
+            states = states.to(head.weight.dtype)
+            if self.making is None:
+                return _scores_by_the_model(self.model, states, tokens, self.temperature)
+            weights = head.weight, getattr(head, "bias", None)
+            given = states, *weights, tokens, self.making, with_entropy
+            scores: Scores = Head.apply(*given)  # type: ignore[no-untyped-call]
+            return scores
 
 
 def score_tokens(
@@ -44,42 +132,11 @@ def score_tokens(
     with_entropy_gradient: bool = False,
     critic: nn.Module | None = None,
 ) -> TokenScores:
-    """Log-prob and entropy of every unmasked completion token, and its value.
-
-    A model with a scalar head has a score in place of log-probs, at the last unmasked token.
-
-    Args:
-        model: A model of transformers, wrapped by accelerate or not.
-        batch: With `input_ids`, `prompt_lengths` and `sequence_lengths`.
-        temperature: The one the tokens were sampled at.
-        with_entropy_gradient: Whether gradient shall flow through the entropy too.
-        critic: An `anypo.models.critic.Critic`.
-    """
-    if model.get_output_embeddings() is None:  # type: ignore[operator]
-        scores = text_scores(model, batch.input_ids, batch.sequence_lengths)
-        return TokenScores(at_last_token(scores, batch.mask), None, None)
-    rows, columns = batch.mask.nonzero(as_tuple=True)
-    positions = TokenPositions(rows, batch.prompt_lengths[rows] + columns)
-    hidden = hidden_states(decoder_of(model), batch, positions)
-    targets = batch.input_ids[positions]
-    logprobs, entropy = _apply_head(model, hidden, targets, temperature, with_entropy_gradient)
-    zeros = hidden.new_zeros(batch.mask.shape, dtype=torch.float32)
-    spread = partial(zeros.index_put, (rows, columns))
-    values = None if critic is None else spread(critic(batch, positions, hidden))
-    return TokenScores(spread(logprobs), spread(entropy), values)
-
-
-def hidden_states(
-    decoder: nn.Module, batch: Batch, positions: TokenPositions
-) -> Float[Tensor, "M H"]:
-    """The decoder's last hidden states from which the tokens at `positions` are predicted."""
-    length = int(batch.sequence_lengths.max())
-    input_ids = batch.input_ids[:, :length]
-    real = torch.arange(length, device=input_ids.device) < batch.sequence_lengths.unsqueeze(-1)
-    states: Tensor = decoder(
-        input_ids=input_ids, attention_mask=real.long(), use_cache=False
-    ).last_hidden_state
-    return states[positions.rows, positions.columns - 1]
+    """What a model says of the tokens of a batch; see `TokenScorer`."""
+    parts = cast(PreTrainedModel, model), cast(Critic | None, critic)
+    scorer = TokenScorer(*parts, temperature=temperature, learns_entropy=with_entropy_gradient)
+    scores: TokenScores = scorer(batch)
+    return scores
 
 
 def text_scores(
@@ -104,100 +161,26 @@ def text_scores(
     return logits.squeeze(-1).float()
 
 
-def decoder_of(model: nn.Module) -> nn.Module:
-    """What makes hidden states of tokens: a causal language model without its head."""
-    decoder: nn.Module = model.get_decoder()  # type: ignore[operator]
-    if decoder not in (model, model.get_output_embeddings()):  # type: ignore[operator]
-        return decoder
-    # transformers goes by names, and finds the whole of Llama 4, or the head of ModernBERT.
-    bodies = [child for child in model.children() if isinstance(child, PreTrainedModel)]
-    body: nn.Module = bodies[0] if bodies else model.base_model  # type: ignore[assignment]
-    return body
+def _spread(
+    shape: torch.Size, places: tuple[Tensor, Tensor], x: Float[Tensor, " M"]
+) -> Float[Tensor, "N T"]:
+    """Zeros of a shape, but for the values at some places."""
+    return x.new_zeros(shape, dtype=torch.float32).index_put(places, x.float())
 
 
-def check_head(model: PreTrainedModel) -> None:
-    """Refuse a model whose log-probs cannot be had from the hidden states of its decoder.
+def _scores_by_the_model(
+    model: nn.Module, states: Float[Tensor, "M H"], tokens: Int[Tensor, " M"], temperature: float
+) -> Scores:
+    """What `Head` says, where logits are made in a way that it does not know."""
 
-    Raises:
-        ModelError: It gives NaN, it sees later tokens, or its logits are made otherwise.
-    """
-    if model.get_output_embeddings() is None:
-        return
-    ids = torch.arange(1, 5, device=model.device).unsqueeze(0)
-    with torch.no_grad():
-        expected = model(input_ids=ids).logits.squeeze(0).float()
-        before = model(input_ids=ids[:, :-1]).logits.squeeze(0).float()
-        try:
-            given = {"attention_mask": torch.ones_like(ids), "use_cache": False}
-            hidden = decoder_of(model)(input_ids=ids, **given).last_hidden_state.squeeze(0)
-            logits = _logits(model, hidden).float()
-        except (AttributeError, IndexError, TypeError):  # it has no such states, or wants more
-            logits = expected.new_empty(0)
-    name, close = type(model).__name__, partial(torch.allclose, rtol=1e-3, atol=1e-3)
-    if expected.isnan().any():
-        raise ModelError(f"{name} gives NaN as logits: its weights are broken, or not all loaded")
-    if not close(expected[:-1], before):
-        raise ModelError(
-            f"{name} is not causal: what it says of a token depends on later ones (if it can be a "
-            "decoder, its configuration does not say so)"
-        )
-    if logits.shape != expected.shape or not close(logits, expected):
-        raise ModelError(
-            f"{name} makes its logits not only of what its decoder says of the tokens; log-probs "
-            "of such models are not supported"
-        )
-
-
-class _Given:
-    """What a decoder returns that says nothing but hidden states."""
-
-    def __init__(self, last_hidden_state: Tensor) -> None:
-        self.last_hidden_state = last_hidden_state
-
-    def __getitem__(self, index: int) -> Tensor:
-        return (self.last_hidden_state,)[index]
-
-    def __getattr__(self, name: str) -> None:
-        return None
-
-
-def _logits(model: nn.Module, hidden: Float[Tensor, "M H"]) -> Float[Tensor, "M V"]:
-    """What the model itself makes of hidden states: its head, and how it caps or scales logits."""
-    decoder, given = decoder_of(model), _Given(hidden.unsqueeze(1))
-    ids = torch.ones(len(hidden), 1, dtype=torch.long, device=hidden.device)
-    own = vars(decoder).get("forward")
-    decoder.forward = lambda *_, **__: given
-    try:  # the class's forward: an instance's may bring autocast back
-        logits: Tensor = type(model).forward(model, input_ids=ids).logits
-    finally:
-        del decoder.forward
-        if own is not None:
-            decoder.forward = own
-    return logits.squeeze(1)
-
-
-def _apply_head(
-    model: nn.Module,
-    hidden: Float[Tensor, "M H"],
-    targets: Int[Tensor, " M"],
-    temperature: float,
-    with_entropy_gradient: bool,
-) -> tuple[Float[Tensor, " M"], Float[Tensor, " M"]]:
-    head = model.get_output_embeddings()  # type: ignore[operator]
-
-    def scores(hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        with torch.autocast(hidden.device.type, enabled=False):
-            # bfloat16 logits are off by 5e-3 nats, more than the clip range of a sequence ratio.
-            logits = _logits(model, hidden.to(head.weight.dtype)).float() / temperature
+    def scores(states: Tensor, tokens: Tensor) -> Scores:
+        logits = own_logits(model, states).float() / temperature
         normalizer = logits.logsumexp(-1)
-        logprobs = logits.gather(-1, targets.unsqueeze(-1)).squeeze(-1) - normalizer
-        with torch.set_grad_enabled(torch.is_grad_enabled() and with_entropy_gradient):
-            entropy = normalizer - (torch.softmax(logits, -1) * logits).sum(-1)
-        return logprobs, entropy
+        logprobs = logits.gather(-1, tokens.unsqueeze(-1)).squeeze(-1) - normalizer
+        return logprobs, normalizer - (torch.softmax(logits, -1) * logits).sum(-1)
 
-    size = max(1, CHUNK // head.weight.shape[0])
-    pairs = list(zip(hidden.split(size), targets.split(size), strict=True))
-    again = len(pairs) > 1 and torch.is_grad_enabled()  # recompute logits in the backward pass
-    chunks = [checkpoint(scores, *p, use_reentrant=False) if again else scores(*p) for p in pairs]
-    logprobs, entropy = (torch.cat(part) for part in zip(*chunks, strict=True))
-    return logprobs, entropy if with_entropy_gradient else entropy.detach()
+    size = max(1, CHUNK // model.get_output_embeddings().weight.shape[0])  # type: ignore[operator]
+    chunks = zip(states.split(size), tokens.split(size), strict=True)
+    parts = [checkpoint(scores, *chunk, use_reentrant=False) for chunk in chunks]
+    logprobs, entropy = (torch.cat(part) for part in zip(*parts, strict=True))
+    return logprobs, entropy

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from torch import nn
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -19,6 +20,7 @@ from transformers import (
 from transformers.utils import logging
 
 from anypo.errors import ModelError, one_line
+from anypo.models.precision import cast_anyway, settle_quantized
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
 TINY = 5_000_000  # parameters; below, a second thread costs more than it brings
@@ -78,9 +80,9 @@ def load_config(path: str, *, trust_remote_code: bool = False) -> PreTrainedConf
 
 
 def load_model(
-    path: str, *, scalar_head: bool = False, trust_remote_code: bool = False
+    path: str, *, scalar_head: bool = False, trust_remote_code: bool = False, **stored: Any
 ) -> PreTrainedModel:
-    """The model of a directory or hub name, in float32 and without dropout.
+    """The model of a directory or hub name, in float32 unless `stored` otherwise, without dropout.
 
     With `scalar_head` it scores a text instead of continuing it; a model that has no such head gets
     a random one, on what it has.
@@ -89,7 +91,8 @@ def load_model(
         ModelError: There is no such model, its weights do not load, or they are of the other kind.
     """
     auto_class = AutoModelForSequenceClassification if scalar_head else AutoModelForCausalLM
-    options: dict[str, Any] = {"num_labels": 1} if scalar_head else {}
+    options: dict[str, Any] = {"dtype": torch.float32, **stored}
+    options |= {"num_labels": 1} if scalar_head else {}
     known = load_config(path, trust_remote_code=trust_remote_code)
     if not scalar_head and has_scalar_head(known):
         raise ModelError(f"model '{path}' scores texts, but one that continues them is needed here")
@@ -100,8 +103,9 @@ def load_model(
         )
     with _errors_of("model", path), _quiet() if scalar_head else nullcontext():
         model: PreTrainedModel = auto_class.from_pretrained(
-            path, dtype=torch.float32, trust_remote_code=trust_remote_code, **options
+            path, trust_remote_code=trust_remote_code, **options
         )
+    settle_quantized(model)
     text = model.config.get_text_config()
     if scalar_head and (text.pad_token_id is None or not has_scalar_head(known)):
         tokenizer = load_tokenizer(path, trust_remote_code=trust_remote_code)
@@ -122,9 +126,16 @@ def _can_score(config: PreTrainedConfig) -> bool:
     return type(config) in kinds or "AutoModelForSequenceClassification" in own
 
 
-def frozen_copy(model: PreTrainedModel) -> PreTrainedModel:
-    """A copy that no gradient reaches: the reference model."""
-    return copy.deepcopy(model).requires_grad_(False)
+def frozen_copy(model: PreTrainedModel, dtype: torch.dtype | None = None) -> PreTrainedModel:
+    """A copy that no gradient reaches: the reference model.
+
+    Where the precision of computation is given, it says the same as the model in less memory.
+    """
+    shrunk = {
+        id(weight): nn.Parameter(weight.detach().to(dtype, copy=True), requires_grad=False)
+        for weight in (cast_anyway(model) if dtype else ())
+    }
+    return copy.deepcopy(model, shrunk).requires_grad_(False)
 
 
 def end_tokens(

@@ -14,6 +14,9 @@ class RuntimeOptions(Options, panel="Machine"):
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="Of computation. auto: bfloat16 on a GPU."
     )
+    weights: Literal["float32", "bfloat16"] = Field(
+        "float32", description="Of what is trained; bfloat16 rounds small steps away."
+    )
     token_budget: int = Field(16384, ge=1, description="Tokens at a time.")
     trust_remote_code: bool = Field(False, description="Run code that comes with a model.")
 
@@ -26,6 +29,17 @@ class AdapterOptions(Options, panel="Adapters"):
     )
     lora_alpha: int = Field(32, gt=0, description="They are scaled by lora_alpha / lora_rank.")
     lora_modules: list[str] = Field([], description="Layers that get one; else all linear.")
+
+
+class MemoryOptions(Options, panel="Memory"):
+    """What is kept of a model."""
+
+    gradient_checkpointing: bool | None = Field(
+        None, description="Recompute activations; else so on a GPU above 1 B parameters."
+    )
+    quantize: Literal["nf4"] | None = Field(
+        None, description="Keep the linear layers under adapters in 4 bits (bitsandbytes)."
+    )
 
 
 class CriticOptions(Options, panel="Critic"):

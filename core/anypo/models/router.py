@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from anypo.errors import ConfigError
-from anypo.models.forward import decoder_of
+from anypo.models.logits import decoder_of
 
 ARGUMENTS = ["gate_logits", "num_experts", "top_k", "attention_mask"]
 COEFFICIENTS = ("router_aux_loss_coef", "aux_loss_coef")  # as configurations call it

@@ -24,6 +24,7 @@ from anypo.models.load import (
     model_path,
 )
 from anypo.models.micro_batches import micro_batches
+from anypo.models.precision import shrink_frozen
 
 
 class ScoreOfModel:
@@ -54,6 +55,7 @@ class ScoreOfModel:
         """The model itself."""
         trusted = self.runtime.trust_remote_code
         model = load_model(self.path, scalar_head=True, trust_remote_code=trusted)
+        shrink_frozen(model.requires_grad_(False), self.runtime.dtype)
         model.to(self.runtime.device)  # type: ignore[arg-type]
         return model
 

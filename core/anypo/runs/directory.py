@@ -89,8 +89,10 @@ class RunDirectory:
         """Save the model, adapters merged into it, and its tokenizer in a folder of that name."""
         folder = self.path / name
         if has_lora(model):
-            merged = {name: weight.cpu() for name, weight in whole_weights(model)}
-            model.save_pretrained(folder, state_dict=merged)
+            whole = whole_weights(model, torch.float32)  # which small updates need
+            model.save_pretrained(folder, state_dict={n: weight.cpu() for n, weight in whole})
+            model.config.dtype = torch.float32
+            model.config.save_pretrained(folder)
             save_lora(model, folder / "adapter")
         else:
             model.save_pretrained(folder)

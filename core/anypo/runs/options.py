@@ -11,7 +11,7 @@ from anypo.errors import ConfigError, PluginError, nearest
 from anypo.hooks import registry
 from anypo.hooks.sampler import SamplerPlugin, load_sampler
 from anypo.hooks.task import ChosenTask
-from anypo.models.options import AdapterOptions, RuntimeOptions
+from anypo.models.options import AdapterOptions, MemoryOptions, RuntimeOptions
 from anypo.rewards.options import RewardOptions
 from anypo.support.options import Options
 from anypo.support.validation import refusal
@@ -27,7 +27,9 @@ class RunOptions(Options, panel="Run"):
     save_every: int | None = Field(None, ge=1, description="Steps between saved models.")
 
 
-class RunConfig(RunOptions, RewardOptions, TrainerOptions, AdapterOptions, RuntimeOptions):
+class RunConfig(
+    RunOptions, RewardOptions, TrainerOptions, AdapterOptions, MemoryOptions, RuntimeOptions
+):
     """What to train on what, and how; the knobs of the algorithm are not here but on its plugins.
 
     Options of a sampler are those of its plugin, with its name before them: see `config_class`.

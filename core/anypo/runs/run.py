@@ -83,7 +83,7 @@ def _train(trainer: Trainer, setup: Setup, directory: RunDirectory, observer: Ob
     except BaseException as error:
         saved = f"the model so far is in {directory.save(trainer.learner.model, tokenizer)}"
         if isinstance(error, torch.OutOfMemoryError):
-            advice = "out of memory; lower token_budget"
+            advice = "out of memory; lower token_budget, or set gradient_checkpointing"
             raise TrainingError(f"step {done + 1}: {advice}; {saved}") from error
         if isinstance(error, AnypoError):
             raise type(error)(f"step {done + 1}: {error}; {saved}") from error

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from transformers import PreTrainedTokenizerBase, set_seed
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from anypo.composition.algorithm import Algorithm
 from anypo.composition.synthetic import SyntheticSampler, SyntheticScorer
@@ -19,7 +20,8 @@ from anypo.hooks.runtime import Runtime
 from anypo.hooks.sampler import Engine, SamplingRequest
 from anypo.hooks.task import ChosenTask
 from anypo.models.adapters import add_lora
-from anypo.models.forward import check_head
+from anypo.models.checkpointing import checkpoint_activations
+from anypo.models.checks import check_head
 from anypo.models.load import (
     agree,
     context_length,
@@ -29,6 +31,7 @@ from anypo.models.load import (
     load_tokenizer,
     sensible_threads,
 )
+from anypo.models.precision import shrink_frozen, stored_as
 from anypo.models.rope import rotate_as_at
 from anypo.rewards.load import load_reward
 from anypo.rewards.scorer import Rewards
@@ -42,6 +45,7 @@ from anypo.training.distributed import Distributed
 from anypo.training.evaluation import held_out_loss, sampled_score
 from anypo.training.frozen import ensure_precomputed
 from anypo.training.learner import Learner
+from anypo.training.optimizer import optimizer_class
 from anypo.training.trainer import Evaluation, Trainer
 
 
@@ -57,6 +61,12 @@ class Setup:
     prompts: list[Prompt]
     held_out: list[Prompt] = field(default_factory=list)  # to complete and score
     held_out_rows: list[Prompt] = field(default_factory=list)  # whose completions have a loss
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest prompt and completion that may come."""
+        every = (*self.prompts, *self.held_out_rows)
+        return max(len(prompt.ids) for prompt in every) + self.config.max_completion_length
 
 
 def set_up(
@@ -136,21 +146,17 @@ def check_engines(config: RunConfig, runtime: Runtime) -> None:
             sampler.check(request, runtime)
     if config.lora_rank is not None:
         check_installed("peft", "lora_rank")
+    if config.quantize is not None:
+        check_installed("bitsandbytes", "quantize")
+    stored_as(config.weights, config.quantize, runtime)
+    optimizer_class(config)
 
 
 def make_trainer(algorithm: Algorithm, found: Setup, distributed: Distributed) -> Trainer:
     """Load the weights, and put together who samples, scores, trains and evaluates."""
     config, runtime = found.config, distributed.runtime
-    set_seed(config.seed)
-    model = load_model(
-        found.model, scalar_head=not algorithm.generates, trust_remote_code=config.trust_remote_code
-    )
-    model.to(runtime.device)  # type: ignore[arg-type]
-    if algorithm.generates:
-        rotate_as_at(model, found.max_length)
-    check_head(model)
-    if config.lora_rank is not None:
-        add_lora(model, found.model, config)
+    distributed.seed(config.seed)
+    model = _load_policy(algorithm, found, runtime)
     ends = end_tokens(model, found.tokenizer, Tokens(found.tokenizer).ends)
     agree(model, found.tokenizer, ends)
     request = _request(config, tuple(ends))
@@ -164,7 +170,7 @@ def make_trainer(algorithm: Algorithm, found: Setup, distributed: Distributed) -
             longest = max(len(prompt.ids) for prompt in (*found.prompts, *found.held_out))
             check_agreement(engine, model, request, runtime, longest)
     sampler = PolicySampler(engine, request)
-    learner = Learner(algorithm, model, config, distributed)
+    learner = Learner(algorithm, model, config, distributed, found.longest)
     if config.precompute_reference:
         with sensible_threads(model):
             known = [*found.prompts, *found.held_out_rows]
@@ -179,6 +185,27 @@ def make_trainer(algorithm: Algorithm, found: Setup, distributed: Distributed) -
         evaluations.append(partial(held_out_loss, prompts, learner, sampler, found.scorer))
     stream = PromptStream(found.prompts, config.seed)
     return Trainer(learner, sampler, found.scorer, stream, evaluations, config)
+
+
+def _load_policy(algorithm: Algorithm, found: Setup, runtime: Runtime) -> PreTrainedModel:
+    """The model to be trained; what is frozen is made small before it goes to the device."""
+    config = found.config
+    stored = stored_as(config.weights, config.quantize, runtime)
+    model = load_model(
+        found.model,
+        scalar_head=not algorithm.generates,
+        trust_remote_code=config.trust_remote_code,
+        **stored,
+    )
+    if algorithm.generates:
+        rotate_as_at(model, found.max_length)
+    check_head(model, rounded=stored != {"dtype": torch.float32})
+    if config.lora_rank is not None:
+        add_lora(model, found.model, config)
+        shrink_frozen(model, runtime.dtype)
+    model.to(runtime.device)  # type: ignore[arg-type]
+    checkpoint_activations(model, config.gradient_checkpointing)
+    return model
 
 
 def _request(config: RunConfig, end_tokens: tuple[int, ...] = ()) -> SamplingRequest:

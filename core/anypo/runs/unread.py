@@ -47,6 +47,7 @@ def _beside_others(run: RunConfig) -> tuple[Rule, ...]:
         ("precompute_reference", moves, "ref_sync_every moves the reference"),
         ("ref_sync_alpha", not moves, f"not ref_sync_every{NOBODY}"),
         ("lora_alpha lora_modules", not rank, f"not lora_rank{NOBODY}"),
+        ("quantize", not rank, "not lora_rank: what has four bits is trained by adapters alone"),
     )
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import DynamicCache, PreTrainedModel, cache_utils
 
-from anypo.models.forward import _logits, decoder_of
+from anypo.models.logits import decoder_of, own_logits
 
 ATTENTION = {  # layers of a cache that hold keys and values alone
     getattr(cache_utils, name, DynamicCache)
@@ -51,7 +51,9 @@ class Continuation:
         known: Any = {**self.given, **self.remembered, "use_cache": bool(self.remembered)}
         states = self.decoder(**known).last_hidden_state[:, -1]
         with torch.autocast(states.device.type, enabled=False):  # as the trainer's
-            return _logits(self.model, states.to(self.model.get_output_embeddings().weight.dtype))
+            return own_logits(
+                self.model, states.to(self.model.get_output_embeddings().weight.dtype)
+            )
 
     def append(self, tokens: Int[Tensor, " N"]) -> None:
         """Add a token to each text."""

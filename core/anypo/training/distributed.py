@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils import set_seed
 from torch import Tensor
 
 from anypo.errors import ConfigError
@@ -36,6 +37,10 @@ class Distributed:
             )
         device, budget = self.accelerator.device, options.token_budget
         self.runtime = Runtime(device, getattr(torch, dtype), budget, options.trust_remote_code)
+
+    def seed(self, seed: int) -> None:
+        """Seed everything that draws: Python, NumPy, torch on all devices."""
+        set_seed(seed)
 
     def prepare(self, *parts: Any) -> Any:
         """The parts of a training step (models, optimizer), made fit for the device."""

@@ -1,33 +1,42 @@
 """What is trained, what it is compared with, and how an optimizer step is made."""
 
 import math
-import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
-from transformers import PreTrainedModel, get_scheduler
+from transformers import PreTrainedModel
 
 from anypo.composition.algorithm import Algorithm, Loss
 from anypo.errors import TrainingError
 from anypo.hooks.batch import Batch, Sample, collate
 from anypo.hooks.specs import State
 from anypo.models.adapters import has_lora, without_lora
+from anypo.models.checks import sharing_of
 from anypo.models.critic import Critic
-from anypo.models.forward import TokenScores, score_tokens
+from anypo.models.forward import TokenScorer, TokenScores
 from anypo.models.load import frozen_copy
-from anypo.models.micro_batches import micro_batches
-from anypo.models.router import recorded_balance, router_coefficient
+from anypo.models.micro_batches import MicroBatch, cut
+from anypo.models.router import router_coefficient
 from anypo.training.distributed import Distributed
 from anypo.training.metrics import Meter
+from anypo.training.optimizer import make_optimizer, make_schedule
 from anypo.training.options import LearnerOptions
 
 
 class Learner:
-    """The policy, and the reference and critic that the algorithm requires, and their optimizer."""
+    """The policy, and the reference and critic that the algorithm requires, and their optimizer.
+
+    Args:
+        algorithm: What says the loss.
+        model: The policy; what else there is, is made from it.
+        config: The options of the run.
+        distributed: Where it trains.
+        longest: Tokens of the longest prompt and completion of the run.
+    """
 
     def __init__(
         self,
@@ -35,6 +44,7 @@ class Learner:
         model: PreTrainedModel,
         config: LearnerOptions,
         distributed: Distributed,
+        longest: int,
     ) -> None:
         self.algorithm, self.config, self.distributed = algorithm, config, distributed
         self.runtime = distributed.runtime
@@ -42,51 +52,60 @@ class Learner:
         self.frozen: dict[str, Callable[[Batch], Tensor]] = {}  # who says a tensor of the batch
         self.reference = None
         if "reference" in algorithm.requires and not config.precompute_reference:
-            self.reference = model if has_lora(model) else frozen_copy(model)
-            self.frozen["ref_logprobs"] = partial(self._said_by, self.reference)
+            dtype = None if config.ref_sync_every else self.runtime.dtype
+            self.reference = model if has_lora(model) else frozen_copy(model, dtype)
+            scorer = TokenScorer(self.reference, temperature=config.temperature)
+            self.frozen["ref_logprobs"] = partial(self._said_by, scorer)
         critic = None
         if "critic" in algorithm.requires:
             critic = Critic(model, shares_body=config.critic == "shared")
-        trained = _trained(model, config.learning_rate, config.weight_decay)
-        if critic is not None:
-            trained += _trained(critic, config.critic_learning_rate, config.weight_decay)
-        optimizer = torch.optim.AdamW(trained)
+        optimizer = make_optimizer(config, model, critic)
         self.router_coefficient = router_coefficient(model, config.router_loss)
-        self.model, self.critic, self.optimizer = distributed.prepare(model, critic, optimizer)
-        # Not prepared: a prepared schedule would step once per process.
-        self.schedule = get_scheduler(
-            "constant_with_warmup" if config.schedule == "constant" else config.schedule,
-            optimizer,
-            num_warmup_steps=config.warmup_steps * self.updates_per_rollout,
-            num_training_steps=(config.steps or 1) * self.updates_per_rollout,
+        self.sharing = None
+        if algorithm.generates and not self.router_coefficient:  # whose loss is of all tokens
+            self.sharing = sharing_of(model, longest, self.runtime)
+        self.model, self.critic = model, critic
+        scorer = TokenScorer(
+            model,
+            critic,
+            temperature=config.temperature,
+            learns_entropy="entropy" in algorithm.requires,
         )
+        self.scorer, self.optimizer = distributed.prepare(scorer, optimizer)
+        # Not prepared: a prepared schedule would step once per process.
+        self.schedule = make_schedule(optimizer, config)
 
     def prepare(self, samples: Sequence[Sample], state: State) -> Batch:
         """The batch of a whole rollout, with all that the models and the plugins say of it."""
         batch = collate(samples, max_completion_length=self.config.max_completion_length)
         batch = batch.to(self.runtime.device)
         said = {name: says(batch) for name, says in self.frozen.items()}
-        one_update = self.updates_per_rollout == 1  # whose own log-probs are the old ones
-        needed = self.algorithm.prepare_requires if one_update else self.algorithm.requires
-        if self.critic is not None or "old_logprobs" in needed:
-            said["old_logprobs"], values = self._without_gradient(self.model, batch, self.critic)
+        old = self.updates_per_rollout > 1 and "old_logprobs" in self.algorithm.requires
+        soon = "old_logprobs" in self.algorithm.prepare_requires
+        if self.critic is not None or soon:
+            said["old_logprobs"], values = self._without_gradient(self.scorer, batch)
             if self.critic is not None:
                 said["values"] = values
-        return self.algorithm.advantage(batch.replace(**said), state)
+        batch = self.algorithm.advantage(batch.replace(**said), state)
+        if old and "old_logprobs" not in batch:  # only now is it known who learns something
+            units = self.algorithm.units_that_learn(batch)
+            batch = batch.replace(old_logprobs=self._without_gradient(self.scorer, batch, units)[0])
+        return batch
 
-    def logprobs(self, batch: Batch) -> Tensor:
-        """What the policy says of a whole batch, without gradient; [N, T]."""
-        return self._without_gradient(self.model, batch.to(self.runtime.device))[0]
+    def logprobs(self, batch: Batch) -> Float[Tensor, "N T"]:
+        """What the policy says of a whole batch, without gradient."""
+        return self._without_gradient(self.scorer, batch.to(self.runtime.device))[0]
 
-    def _said_by(self, model: PreTrainedModel, batch: Batch) -> Tensor:
+    def _said_by(self, scorer: TokenScorer, batch: Batch) -> Float[Tensor, "N T"]:
         """The log-probs of a model without its adapters."""
-        with without_lora(model):
-            return self._without_gradient(model, batch)[0]
+        with without_lora(scorer.model):
+            return self._without_gradient(scorer, batch)[0]
 
     @torch.no_grad()
     def measure(self, batch: Batch, meter: Meter) -> None:
         """Add the loss of a prepared batch to the meter, and learn nothing."""
-        for loss in self._losses(self.algorithm.weigh(batch), meter):
+        weighed = self.algorithm.weigh(batch)
+        for loss in self._losses(weighed, self._units(weighed), meter):
             meter.add(loss)
 
     def update(self, minibatch: Batch, meter: Meter, *, only_critic: bool = False) -> None:
@@ -95,7 +114,10 @@ class Learner:
         Raises:
             TrainingError: The gradient is not finite; no weight has changed.
         """
-        for loss in self._losses(self.algorithm.weigh(minibatch), meter):
+        weighed = self.algorithm.weigh(minibatch)
+        units = self._units(weighed)
+        meter.count("rows/learning", sum(map(len, units)), len(weighed))
+        for loss in self._losses(weighed, units, meter):
             self.distributed.backward(loss.total)
             meter.add(loss)
         norm = self._clip_gradients(self.model, meter)
@@ -126,14 +148,12 @@ class Learner:
             parts["reference"] = self.reference.state_dict()
         return parts
 
-    def _losses(self, batch: Batch, meter: Meter) -> Iterator[Loss]:
-        """The losses of the micro-batches of a weighed batch."""
-        units, _ = self.algorithm.units_by_weight(batch)  # the others have no part in the loss
+    def _losses(self, batch: Batch, units: list[list[int]], meter: Meter) -> Iterator[Loss]:
+        """The losses of the micro-batches of some units of a weighed batch."""
         tokens = batch.sequence_lengths[[row for unit in units for row in unit]].sum()
-        for rows in self._micro_batches(batch, units):
+        for rows, line in self._micro_batches(batch, units):
             part = batch.rows(rows)
-            with self._recorded_balance() as balance:
-                scores = self._score(self.model, part, self.critic)
+            scores = self._score(self.scorer, part, line, balanced=self.router_coefficient > 0)
             logprobs = scores.logprobs.detach()
             if "old_logprobs" in self.algorithm.requires and "old_logprobs" not in part:
                 # The policy has not moved since the rollout, so its old log-probs are these.
@@ -142,60 +162,47 @@ class Learner:
                 ours = part.tensors.get("old_logprobs", logprobs)
                 meter.compare(ours, part.sampler_logprobs, part.mask)
             loss = self.algorithm.loss(scores.logprobs, part, scores.values, scores.entropy)
-            for unbalanced in balance:  # a mean over tokens, where all else is a sum
+            if scores.balance is not None:  # a mean over tokens, where all else is a sum
                 share = self.router_coefficient * part.sequence_lengths.sum() / tokens
-                loss = loss.plus("router", share * unbalanced)
+                loss = loss.plus("router", share * scores.balance)
             yield loss
 
-    def _recorded_balance(self) -> AbstractContextManager[list[Tensor]]:
-        return recorded_balance(self.model) if self.router_coefficient else nullcontext([])
+    def _units(self, batch: Batch) -> list[list[int]]:
+        """Those that have a part in the loss: where experts are balanced, whatever has a weight."""
+        if self.router_coefficient:
+            return self.algorithm.units_by_weight(batch)[0]
+        return self.algorithm.units_that_learn(batch)
 
-    def _score(self, model: PreTrainedModel, batch: Batch, critic: Critic | None) -> TokenScores:
+    def _score(
+        self, scorer: TokenScorer, batch: Batch, line: Tensor | None, *, balanced: bool = False
+    ) -> TokenScores:
         with self.runtime.autocast():
-            return score_tokens(
-                model,
-                batch,
-                temperature=self.config.temperature,
-                with_entropy_gradient="entropy" in self.algorithm.requires,
-                critic=critic,
-            )
+            scores: TokenScores = scorer(batch, line, balanced=balanced)
+            return scores
 
     @torch.no_grad()
     def _without_gradient(
-        self, model: PreTrainedModel, batch: Batch, critic: Critic | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Log-probs and values of a whole batch, without gradient; [N, T] each."""
+        self, scorer: TokenScorer, batch: Batch, units: list[list[int]] | None = None
+    ) -> tuple[Float[Tensor, "N T"], Float[Tensor, "N T"]]:
+        """Log-probs and values, without gradient, of all rows or of those of some units."""
+        units = self.algorithm.units(batch) if units is None else units
         logprobs, values = torch.zeros((2, *batch.mask.shape), device=self.runtime.device)
-        for rows in self._micro_batches(batch, self.algorithm.units(batch)):
-            scores = self._score(model, batch.rows(rows), critic)
+        for rows, line in self._micro_batches(batch, units):
+            scores = self._score(scorer, batch.rows(rows), line)
             logprobs[rows] = scores.logprobs
             if scores.values is not None:
                 values[rows] = scores.values
         return logprobs, values
 
-    def _micro_batches(self, batch: Batch, units: list[list[int]]) -> Iterator[Tensor]:
-        for rows in micro_batches(batch.sequence_lengths, self.runtime.token_budget, units):
-            yield rows.to(self.runtime.device)
+    def _micro_batches(self, batch: Batch, units: list[list[int]]) -> Iterator[MicroBatch]:
+        return cut(batch, units, self.runtime.token_budget, self.sharing)
 
     def _clip_gradients(self, part: nn.Module, meter: Meter) -> float:
         norm = self.distributed.clip_gradients(part.parameters(), self.config.max_grad_norm)
         if not math.isfinite(norm):
-            terms = {name: round(term, 4) for name, term in meter.terms.items()}
+            terms = {name: round(float(term), 4) for name, term in meter.terms.items()}
             raise TrainingError(
                 f"the gradient is not finite: loss terms {terms}; lower learning_rate or look at "
                 "the rewards"
             )
         return norm
-
-
-def _trained(part: nn.Module, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
-    """What an optimizer is told of a model's weights: those of norms and biases never decay."""
-    groups: dict[float, list[Tensor]] = {}
-    for name, weight in part.named_parameters():
-        if weight.requires_grad:
-            decays = weight.dim() > 1 and not re.search("bias|norm", name.lower())
-            groups.setdefault(decays * weight_decay, []).append(weight)
-    return [
-        {"params": weights, "lr": learning_rate, "weight_decay": decay}
-        for decay, weights in groups.items()
-    ]

@@ -2,11 +2,13 @@
 
 import math
 import time
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from statistics import fmean as mean
+from typing import Any
 
+import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from anypo import functional as F
@@ -15,41 +17,57 @@ from anypo.hooks.batch import Sample
 
 
 class Meter:
-    """Adds up losses and metrics over the micro-batches and updates of a step."""
+    """Adds up losses and metrics over the micro-batches and updates of a step.
+
+    They stay where they are computed until all of them are read, so that nothing waits for them.
+    """
 
     def __init__(self) -> None:
-        self.terms: dict[str, float] = defaultdict(float)
-        self.sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
-        self.largest_mismatches: list[float] = []  # of each micro-batch
+        self.terms: dict[str, Tensor] = {}
+        self.sums: dict[str, Float[Tensor, 2]] = {}  # of what is measured, and how often it is
+        self.largest_mismatches: list[Tensor] = []  # of each micro-batch
         self.norms: list[float] = []  # of the gradient of each update
 
     def add(self, loss: Loss) -> None:
         """Count a micro-batch."""
         for name, term in {"loss": loss.total, **loss.terms}.items():
-            self.terms[name] += float(term.detach())
+            self.terms[name] = self.terms.get(name, 0) + term.detach().double()
         for name, (total, count) in loss.metrics.items():
-            self.sums[name][0] += float(total)
-            self.sums[name][1] += float(count)
+            self.count(name, total, count)
 
-    def compare(self, logprobs: Tensor, sampler_logprobs: Tensor, mask: Tensor) -> None:
+    def count(self, name: str, total: Tensor | int, count: Tensor | int) -> None:
+        """Count something of which the mean is wanted."""
+        pair = torch.stack([torch.as_tensor(x, dtype=torch.float64) for x in (total, count)])
+        self.sums[name] = self.sums.get(name, 0) + pair
+
+    def compare(
+        self,
+        logprobs: Float[Tensor, "N T"],
+        sampler_logprobs: Float[Tensor, "N T"],
+        mask: Bool[Tensor, "N T"],
+    ) -> None:
         """Count how far the sampler is from the trainer, on tokens that it drew."""
-        gap = (logprobs - sampler_logprobs)[mask]
+        gap = F.masked(logprobs - sampler_logprobs, mask)
         for name, value in (("mean", gap.abs()), ("ratio", F.exp_ratio(gap))):
-            self.sums[f"mismatch/{name}"][0] += float(value.sum())
-            self.sums[f"mismatch/{name}"][1] += gap.numel()
-        self.largest_mismatches.append(float(gap.abs().max()) if gap.numel() else 0.0)
+            self.count(f"mismatch/{name}", F.masked(value, mask).sum(), mask.sum())
+        self.largest_mismatches.append(gap.abs().max())
 
     def means(self) -> dict[str, float]:
         """Losses per update, and means of the metrics, unless there is nothing to take one of."""
-        norms, gaps = self.norms, self.largest_mismatches
-        updates = max(len(norms), 1)
-        losses = {k if k == "loss" else f"loss/{k}": x / updates for k, x in self.terms.items()}
+        updates = max(len(self.norms), 1)
+        losses = {"loss": 0.0, **_read(self.terms)} if self.terms or self.norms else {}
         return {
-            **({"grad_norm": sum(norms) / updates} if norms else {}),
-            **losses,
-            **{name: total / count for name, (total, count) in self.sums.items() if count},
-            **({"mismatch/max": max(gaps)} if gaps else {}),
+            **({"grad_norm": mean(self.norms)} if self.norms else {}),
+            **{k if k == "loss" else f"loss/{k}": x / updates for k, x in losses.items()},
+            **{name: total / count for name, (total, count) in _read(self.sums).items() if count},
+            **({"mismatch/max": float(max(gaps))} if (gaps := self.largest_mismatches) else {}),
         }
+
+
+def _read(measured: dict[str, Tensor]) -> dict[str, Any]:
+    """The numbers, which all wait to be read no longer."""
+    values = torch.stack(list(measured.values())).tolist() if measured else []
+    return dict(zip(measured, values, strict=True))
 
 
 def sample_metrics(samples: Sequence[Sample]) -> dict[str, float]:

@@ -25,12 +25,13 @@ class StepOptions(Options, panel="Steps"):
 class OptimizerOptions(Options, panel="Optimizer"):
     """How an optimizer step is made."""
 
-    learning_rate: float = Field(1e-6, gt=0, description="Peak, of AdamW.")
+    optimizer: str = Field("adamw", description="As transformers calls it.")
+    learning_rate: float = Field(1e-6, gt=0, description="Peak.")
     warmup_steps: int = Field(10, ge=0, description="Steps while it rises.")
     schedule: Literal["linear", "cosine", "constant"] = Field(
         "linear", description="How it goes on after that."
     )
-    weight_decay: float = Field(0.0, ge=0, description="Of AdamW; norms and biases are left alone.")
+    weight_decay: float = Field(0.0, ge=0, description="Norms and biases are left alone.")
     router_loss: float | None = Field(
         None,
         ge=0,

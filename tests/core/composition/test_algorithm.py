@@ -90,6 +90,20 @@ def test_any_split_into_micro_batches_or_ranks_gives_the_same_loss_and_gradient(
 
 @every_algorithm
 @settings(max_examples=20)
+@given(rows=rows)
+def test_rows_that_teach_nothing_may_be_left_out(name, rows):
+    algorithm = ALGORITHMS[name]
+    batch, inputs = made_batch(rows)
+    learning = algorithm.units_that_learn(algorithm.prepare(batch, {}))
+    if not learning:
+        return
+    reference = loss_and_gradients(algorithm, batch, inputs, whole(rows))
+    some = [torch.tensor([row for unit in learning for row in unit])]
+    same(loss_and_gradients(algorithm, *made_batch(rows), some), reference)
+
+
+@every_algorithm
+@settings(max_examples=20)
 @given(rows=rows, padding=st.sampled_from([1e3, -1e3, torch.inf, torch.nan]))
 def test_padding_changes_nothing(name, rows, padding):
     algorithm = ALGORITHMS[name]

@@ -74,6 +74,46 @@ def test_a_reference_is_required_only_while_the_penalty_counts():
     assert "reference" not in compose(GRPO, knobs={"kl_coef": 0.0}).requires
 
 
+def grpo_without_penalty(*plugins, **knobs):
+    return compose(GRPO, *plugins, knobs={"kl_coef": 0.0, **knobs})
+
+
+def test_without_a_penalty_rows_without_an_advantage_teach_nothing():
+    assert grpo_without_penalty().findings.only_advantages_count
+    assert not compose(GRPO).findings.only_advantages_count
+
+
+@pytest.mark.parametrize("name", ["dapo", "gspo", "cispo", "dr_grpo", "gfpo", "rloo"])
+def test_so_it_is_with_every_clipped_gain(name):
+    knobs = {"kl_coef": 0.0} if "kl_coef" in compose(name).knobs else {}
+    assert compose(name, knobs=knobs).findings.only_advantages_count
+
+
+@pytest.mark.parametrize("name", ["ppo", "dpo", "kto", "reward_model"])
+def test_a_critic_and_comparisons_teach_whatever_the_advantage(name):
+    assert not compose(name).findings.only_advantages_count
+
+
+def test_a_penalty_that_is_nothing_yet_may_become_something():
+    later = plugin("Later", regularizer=lambda self, logprobs: {"later": 0.0 * logprobs})
+    assert not grpo_without_penalty(later).findings.only_advantages_count
+
+
+def test_a_gain_that_does_not_hang_on_the_advantage_teaches_without_one():
+    more = plugin("More", clip=lambda self, log_ratio, advantages: log_ratio + advantages)
+    assert not grpo_without_penalty(more).findings.only_advantages_count
+
+
+@pytest.mark.parametrize("detached", [False, True])
+def test_a_loss_that_depends_on_the_entropy_requires_it(detached):
+    def regularizer(self, logprobs, entropy):
+        entropy = entropy.detach() if detached else entropy
+        return {"unsure": (entropy > entropy.mean()) * logprobs + 0 * entropy}
+
+    algorithm = compose(Base, plugin(regularizer=regularizer))
+    assert "entropy" in algorithm.requires
+
+
 @pytest.mark.parametrize(
     ("tensor", "requirement"),
     [

@@ -1,5 +1,3 @@
-from types import SimpleNamespace
-
 import pytest
 import torch
 from tiny_models import tiny_config, tiny_model
@@ -7,9 +5,11 @@ from transformers import AutoModelForSequenceClassification
 
 from anypo.errors import ModelError
 from anypo.hooks.batch import Sample, collate
-from anypo.models import forward
-from anypo.models.forward import check_head, decoder_of, score_tokens, text_scores
+from anypo.models import head
+from anypo.models.checks import check_head
+from anypo.models.forward import score_tokens, text_scores
 from anypo.models.load import load_model
+from anypo.models.logits import Making, decoder_of
 
 ROWS = [[5, 6, 7], [8], [9, 10, 11, 12, 13]]
 
@@ -37,9 +37,9 @@ def plain_logprobs(model, batch, row, temperature):
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
 @pytest.mark.parametrize("tokens_per_chunk", [1, 5, 10_000])
 def test_scores_equal_those_of_the_plain_forward(model, monkeypatch, temperature, tokens_per_chunk):
-    monkeypatch.setattr(forward, "CHUNK", tokens_per_chunk * model.config.vocab_size)
+    monkeypatch.setattr(head, "CHUNK", tokens_per_chunk * model.config.vocab_size)
     batch = made_batch()
-    logprobs, entropy, values = score_tokens(model, batch, temperature=temperature)
+    logprobs, entropy, values, _ = score_tokens(model, batch, temperature=temperature)
     assert values is None
     for row, length in enumerate(batch.lengths.tolist()):
         expected = plain_logprobs(model, batch, row, temperature)
@@ -61,7 +61,7 @@ def test_chunks_and_micro_batches_change_no_gradient(model, monkeypatch):
     weights = torch.rand(batch.mask.shape, generator=torch.Generator().manual_seed(2))
     everything = torch.arange(len(batch))
     whole = gradients(model, batch, [(everything, weights)])
-    monkeypatch.setattr(forward, "CHUNK", 3 * model.config.vocab_size)
+    monkeypatch.setattr(head, "CHUNK", 3 * model.config.vocab_size)
     rows = [torch.tensor([3, 1]), torch.tensor([2]), torch.tensor([0])]
     parts = gradients(model, batch, [(part, weights[part]) for part in rows])
     torch.testing.assert_close(parts, whole, rtol=1e-4, atol=1e-5)
@@ -71,33 +71,17 @@ def test_the_golden_log_probs_and_entropies(golden, fixtures):
     logits = torch.tensor(fixtures["LG"]["logits"][0], dtype=torch.float64)
     tokens = torch.tensor(fixtures["LG"]["tokens"][0])
 
-    class Head(torch.nn.Module):
-        weight = torch.zeros(4, 1)
-
-        def __init__(self):
-            super().__init__()
-            self.decoder = torch.nn.Identity()
-
-        def get_decoder(self):
-            return self.decoder
-
-        def get_output_embeddings(self):
-            return self
-
-        def forward(self, input_ids):
-            return SimpleNamespace(logits=self.decoder(input_ids).last_hidden_state)
-
     for name in ("logprob.temperature_1.0", "logprob.temperature_0.7"):
         case = golden(name)
         config, expected = case["config"], case["expected"]
         leaf = logits.clone().requires_grad_()
-        logprobs, entropy = forward._apply_head(
-            Head(), leaf, tokens, config["temperature"], with_entropy_gradient=True
-        )
+        making = Making(temperature=config["temperature"])
+        weight = torch.eye(leaf.shape[-1], dtype=leaf.dtype)
+        logprobs, entropy = head.Head.apply(leaf, weight, None, tokens, making, True)
         bonus = -config["entropy_coef"] * entropy.mean()
         bonus.backward()
         for actual, key in [(logprobs, "logp"), (entropy, "entropy")]:
-            wanted = torch.tensor(expected[key][0])
+            wanted = torch.tensor(expected[key][0], dtype=torch.float64)
             torch.testing.assert_close(actual.detach(), wanted, rtol=1e-5, atol=1e-5)
         wanted = torch.tensor(expected["grad_logits_of_entropy_bonus"][0], dtype=torch.float64)
         torch.testing.assert_close(leaf.grad, wanted, rtol=1e-5, atol=1e-7)
@@ -119,7 +103,7 @@ def test_logits_are_capped_and_scaled_as_the_model_does(kind, tokenizer):
         setattr(config, name, changed[name])
     model, batch = tiny_model(config), made_batch()
     check_head(model)
-    logprobs, entropy, _ = score_tokens(model, batch, temperature=0.7)
+    logprobs, entropy, *_ = score_tokens(model, batch, temperature=0.7)
     for row, length in enumerate(batch.lengths.tolist()):
         expected = plain_logprobs(model, batch, row, 0.7)
         torch.testing.assert_close(logprobs[row, :length], expected[0], rtol=1e-4, atol=1e-5)

@@ -42,6 +42,7 @@ def test_what_an_option_would_need_is_said():
         **dict.fromkeys(REFERENCE, lacks("reference model")),
         **dict.fromkeys(REWARDS | DRAWN | {"sampler"}, lacks("completions to score")),
         **dict.fromkeys(ADAPTERS, "not lora_rank, so nothing would read it"),
+        "quantize": "not lora_rank: what has four bits is trained by adapters alone",
         "max_rounds": lacks("sampling in its rollout"),
         "temperature": lacks("probabilities of tokens"),
         "task": "model and data are given, so nothing would read it",

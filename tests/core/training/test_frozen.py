@@ -9,6 +9,7 @@ from anypo import Prompt, collate, compose, run
 from anypo.errors import ConfigError, TrainingError
 from anypo.hooks.batch import Completion
 from anypo.models.adapters import add_lora
+from anypo.models.forward import TokenScorer
 from anypo.models.options import AdapterOptions
 from anypo.runs.options import RunConfig
 from anypo.training.distributed import Distributed
@@ -33,7 +34,7 @@ def make_learner(model):
 
     def make_learner(**options):
         config = RunConfig(precompute_reference=True, device="cpu", **options)
-        return Learner(compose("dpo"), copy.deepcopy(model), config, Distributed(config))
+        return Learner(compose("dpo"), copy.deepcopy(model), config, Distributed(config), 64)
 
     return make_learner
 
@@ -133,16 +134,14 @@ def test_a_damaged_file_is_made_anew(content, make_learner, tmp_path):
 
 
 def test_rows_of_a_pair_need_not_share_a_forward_pass(make_learner, monkeypatch):
-    import anypo.training.learner
-
     shapes = []
-    plain = anypo.training.learner.score_tokens
+    plain = TokenScorer.forward
 
-    def seen(model, batch, **options):
+    def seen(scorer, batch, *line, **options):
         shapes.append(len(batch))
-        return plain(model, batch, **options)
+        return plain(scorer, batch, *line, **options)
 
-    monkeypatch.setattr(anypo.training.learner, "score_tokens", seen)
+    monkeypatch.setattr(TokenScorer, "forward", seen)
     ensure_precomputed(make_learner(token_budget=5), PROMPTS)
     assert shapes == [1, 1, 1, 1]
 

@@ -4,12 +4,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-import anypo.training.learner
 from anypo import Plugin, Prompt, hookimpl
 from anypo import functional as F
 from anypo.errors import TrainingError
 from anypo.hooks.batch import Completion
 from anypo.models.adapters import add_lora
+from anypo.models.forward import TokenScorer
 from anypo.models.load import load_model
 from anypo.models.options import AdapterOptions
 from anypo.training.learner import Learner
@@ -38,14 +38,14 @@ def forward_passes(monkeypatch):
 
     def forward_passes(trainer):
         calls = []
-        plain = anypo.training.learner.score_tokens
+        plain = TokenScorer.forward
 
-        def counting(scored, batch, **options):
-            call = (scored is trainer.learner.model, torch.is_grad_enabled(), batch.group.tolist())
-            calls.append(call)
-            return plain(scored, batch, **options)
+        def counting(scorer, batch, *line, **options):
+            by_policy = scorer.model is trainer.learner.model
+            calls.append((by_policy, torch.is_grad_enabled(), batch.group.tolist()))
+            return plain(scorer, batch, *line, **options)
 
-        monkeypatch.setattr(anypo.training.learner, "score_tokens", counting)
+        monkeypatch.setattr(TokenScorer, "forward", counting)
         trainer.step(1)
         return calls
 
@@ -105,6 +105,48 @@ def test_a_row_without_weight_stays_with_the_row_it_is_compared_with(
     assert sorted(calls[-1][-1]) == [0] * 4 + [1] * 4 + [2] * 4
 
 
+@pytest.fixture
+def flat_scorer(scorer):
+    """Gives all completions of the second prompt the same reward, and so no advantage."""
+
+    def flat_scorer(prompts, samples):
+        found = scorer(prompts, samples)
+        return [replace(s, reward=1.0) if s.group == 1 else s for s in found]
+
+    return flat_scorer
+
+
+def test_groups_of_equal_rewards_make_no_forward_pass(
+    model, forward_passes, make_trainer, flat_scorer
+):
+    trainer = make_trainer(model, knobs={"kl_coef": 0}, epochs=2)
+    trainer.scorer = flat_scorer
+    for _, _, groups in forward_passes(trainer):  # neither for old log-probs nor for a loss
+        assert sorted(groups) == [0] * 4 + [2] * 4
+
+
+def test_leaving_them_out_changes_no_update(model, make_trainer, weights, flat_scorer, monkeypatch):
+    models, norms = [copy.deepcopy(model) for _ in range(2)], []
+    for trained, leaves_out in zip(models, (True, False), strict=True):
+        trainer = make_trainer(trained, knobs={"kl_coef": 0}, warmup_steps=0, minibatches=2)
+        trainer.scorer = flat_scorer
+        if not leaves_out:
+            monkeypatch.setattr(Learner, "_units", lambda self, batch: self.algorithm.units(batch))
+        norms.append(trainer.step(1).metrics["grad_norm"])
+    assert norms[0] == pytest.approx(norms[1], rel=1e-4)
+    torch.testing.assert_close(weights(models[0]), weights(models[1]), rtol=1e-4, atol=1e-5)
+    assert not torch.equal(weights(models[0]), weights(model))
+
+
+def test_a_step_that_teaches_nothing_moves_nothing(model, make_trainer, weights, scorer):
+    before = weights(model)
+    trainer = make_trainer(model, knobs={"kl_coef": 0}, warmup_steps=0)
+    trainer.scorer = lambda *given: [replace(s, reward=1.0) for s in scorer(*given)]
+    report = trainer.step(1)
+    assert report.metrics["grad_norm"] == report.metrics["loss"] == 0
+    assert torch.equal(weights(model), before)
+
+
 def test_leaving_out_rows_without_weight_changes_no_update(
     model, make_trainer, weights, monkeypatch
 ):
@@ -159,9 +201,11 @@ def test_what_is_measured_is_the_loss_that_would_be_trained_on(
     )
     trainer.learner.measure(batch, measured)
     trainer.learner.update(batch, trained)
-    assert measured.terms["policy"] == pytest.approx(-2)
+    assert measured.terms["policy"].item() == pytest.approx(-2)
     assert measured.terms["kl"] > 1e-3
-    assert measured.terms == pytest.approx(trained.terms, rel=1e-4)
+    assert measured.terms.keys() == trained.terms.keys()
+    for name, term in measured.terms.items():
+        assert term.item() == pytest.approx(trained.terms[name].item(), rel=1e-4)
 
 
 # -- completions of a data set -------------------------------------------------------------------
@@ -206,7 +250,8 @@ def test_coupled_rows_share_every_minibatch_and_micro_batch(model, make_trainer,
     trainer = make_trainer(model, "grpo", Pairs, token_budget=9, minibatches=2)
     batch = trainer.learner.prepare(samples, {})
     units = trainer.learner.algorithm.units(batch)
-    parts = [*trainer._minibatches(batch, step=1), *trainer.learner._micro_batches(batch, units)]
+    cut = trainer.learner._micro_batches(batch, units)
+    parts = [*trainer._minibatches(batch, step=1), *(part.rows for part in cut)]
     for part in parts:
         groups = batch.group[part].tolist()
         assert all(groups.count(group) == 4 for group in groups)

@@ -1,0 +1,1 @@
+"""Whole runs, of anypo and of TRL, and what their steps take."""
