@@ -79,7 +79,6 @@ OVERRIDES: dict[str, dict[str, Any]] = {  # where the rules do not fit, or show 
         "split_ngram_parts": 2,
     },
     "recurrent_gemma": {"num_hidden_layers": 6},
-    "reformer": {"is_decoder": True, "axial_pos_embds_dim": [8, 24], "axial_pos_shape": [16, 32]},
     "roc_bert": {"shape_vocab_size": 300, "pronunciation_vocab_size": 300},
     "xlstm": {"hidden_size": 128, "embedding_dim": 128, "chunk_size": 16},
     "xmod": {"default_language": "en_XX"},
@@ -131,6 +130,7 @@ NOT_TRIED = {
     **dict.fromkeys(OF_SOUND, "it writes sound"),
     **dict.fromkeys(ASSISTANTS, "it drafts for another model, and reads that one's states"),
     "blt": "it reads patches of bytes, not tokens",
+    "reformer": "it has gradients in training mode alone, and no model is in it here: no dropout",
 }
 KINDS = [*MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, *VARIANTS]
 

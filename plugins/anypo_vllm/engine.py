@@ -97,7 +97,9 @@ class LocalEngine:
         from vllm import SamplingParams
 
         prompts = [{"prompt_token_ids": request.prompt} for request in requests]
-        parameters = [SamplingParams(**r.parameters, detokenize=False) for r in requests]
+        # It has no tokenizer to find texts with: what follows one is left out afterwards.
+        own = {"stop": None, "detokenize": False}
+        parameters = [SamplingParams(**{**r.parameters, **own}) for r in requests]
         try:
             with self._awake(), self._without_compiler():
                 answers = self.llm.generate(prompts, parameters, use_tqdm=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -61,7 +61,7 @@ class VLLMEngine:
 
     def sample(self, request: SamplingRequest) -> list[Sample]:
         """See `anypo.Engine`."""
-        request.refuse_all_but("temperature", "top_p", "top_k")
+        request.refuse_all_but("temperature", "top_p", "top_k", "stop")
         self._check_room(request)
         seeds = torch.randint(2**31, (len(request.prompts),)).tolist()
         requests = [
@@ -107,17 +107,17 @@ def _parameters(request: SamplingRequest) -> dict[str, Any]:
         "max_tokens": request.max_completion_length,
         "ignore_eos": True,  # the end tokens of the run end a completion, and no others
         "stop_token_ids": list(request.end_tokens),
+        "stop": list(request.stop),
         "skip_special_tokens": False,
         "logprobs": 0,  # of the token drawn alone
     }
 
 
 def _sample(request: SamplingRequest, group: int, completion: Generated) -> Sample:
-    ids, logprobs = completion
-    ended = bool(ids) and ids[-1] in request.end_tokens
-    if not ended and len(ids) < request.max_completion_length:
-        raise SamplerError(
-            f"vLLM broke off a completion after {len(ids)} tokens without an end token"
-        )
-    prompt = request.prompts[group]
-    return Sample(prompt.ids, ids, group, logprobs=logprobs, truncated=not ended)
+    ids = completion.ids
+    sample = request.sample(group, ids, completion.logprobs)
+    if not sample.truncated or len(ids) == request.max_completion_length:
+        return sample
+    if request.stop:  # a server reads the text on from the prompt's, which may add a space
+        return replace(sample, truncated=False)
+    raise SamplerError(f"vLLM broke off a completion after {len(ids)} tokens without an end token")

@@ -2,7 +2,8 @@
 
 import re
 from abc import abstractmethod
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -13,6 +14,8 @@ from anypo.hooks import registry
 from anypo.hooks.batch import Prompt, Sample
 from anypo.hooks.runtime import Runtime
 from anypo.support.options import Options
+
+ALWAYS = ("prompts", "n", "end_tokens", "max_completion_length", "decode")  # heeded by all
 
 
 @dataclass(frozen=True)
@@ -26,18 +29,47 @@ class SamplingRequest:
     temperature: float = 1.0  # divides the logits
     top_p: float = 1.0  # only the likeliest tokens of this share of the probability; 1: all
     top_k: int = 0  # only so many of the likeliest tokens; 0: all
+    stop: tuple[str, ...] = ()  # texts that end a completion, and belong to it
+    decode: Callable[[list[int]], str] | None = None  # text of tokens, to find `stop` in
+
+    def ending(self, ids: list[int]) -> int | None:
+        """How many tokens a completion has up to its end, that included; None: it has none.
+
+        It ends with its first end token, or the first one by which its text holds one of `stop`.
+        """
+        end = next((i for i, token in enumerate(ids, 1) if token in self.end_tokens), None)
+        if self.stop and self._stops(ids[:end]):
+            return bisect_left(range(len(ids)), True, key=lambda n: self._stops(ids[:n]))
+        return end
+
+    def _stops(self, ids: list[int]) -> bool:
+        assert self.decode is not None, "where there is stop, there is decode"
+        text = self.decode(ids)
+        return any(stop in text for stop in self.stop)
+
+    def sample(self, group: int, ids: list[int], logprobs: list[float]) -> Sample:
+        """A completion of the prompt at position `group`, up to its end.
+
+        Args:
+            group: Position in `prompts`.
+            ids: As long as drawn; what follows the end is left out.
+            logprobs: Of each of them.
+        """
+        end = self.ending(ids)
+        prompt = self.prompts[group].ids
+        return Sample(prompt, ids[:end], group, logprobs=logprobs[:end], truncated=end is None)
 
     def refuse_all_but(self, *understood: str) -> None:
         """Refuse parameters that a sampler would not heed.
 
         Args:
-            understood: Names of those that it heeds, beside the prompts and their number.
+            understood: Names of those that it heeds, beside `ALWAYS`.
 
         Raises:
             SamplerError: Another one has not its default.
         """
         for field in fields(self):
-            always = field.name in ("prompts", "n", "end_tokens", "max_completion_length")
+            always = field.name in ALWAYS
             value = getattr(self, field.name)
             if not always and field.name not in understood and value != field.default:
                 raise SamplerError(f"the sampler cannot sample with {field.name} = {value!r}")

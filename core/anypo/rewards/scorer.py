@@ -52,7 +52,14 @@ class Rewards:
         if len(set(names)) < len(names):
             raise RewardError(f"rewards must be different: {names}")
         self.rewards, self.tokenizer, self.timeout = list(rewards), tokenizer, timeout
+        self.stop: Sequence[str] = ()
         self._refusals: dict[frozenset[Any], str] = {}  # by the columns that are blank
+
+    def reading_to(self, stop: Sequence[str]) -> "Rewards":
+        """The same, whose functions see of a text only what stands before the first of `stop`."""
+        reading = copy.copy(self)
+        reading.stop = stop
+        return reading
 
     def check(self, prompt: Prompt) -> None:
         """Refuse a row of a data set that cannot be scored, before anything is sampled.
@@ -139,7 +146,8 @@ class Rewards:
     def _arguments(self, prompts: Sequence[Prompt], samples: Sequence[Sample]) -> dict[str, Any]:
         asked = [prompts[sample.group] for sample in samples]
         ids = [sample.completion_ids for sample in samples]
-        texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
+        decoded = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
+        texts = [_before(self.stop, text) for text in decoded]
         columns = {name for prompt in asked for name in prompt.columns}
         arguments = {
             **{name: [prompt.columns.get(name) for prompt in asked] for name in columns},
@@ -154,6 +162,10 @@ class Rewards:
             decode = partial(self.tokenizer.batch_decode, skip_special_tokens=True)
             arguments[TOKENS] = [decode([[token] for token in row]) for row in ids]
         return arguments
+
+
+def _before(stops: Sequence[str], text: str) -> str:
+    return min((text.partition(stop)[0] for stop in stops), key=len, default=text)
 
 
 def _call(reward: Reward, arguments: dict[str, Any], timeout: float) -> list[Answer]:

@@ -1,8 +1,9 @@
 """What a run works with: found and checked, and then put together."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -141,7 +142,8 @@ def check_engines(config: RunConfig, runtime: Runtime) -> None:
     """
     entry, sampler = sampler_of(config)
     with entry.answerable():
-        sampler.check(_request(config, ()), runtime)
+        for request in (_request(config), _to_evaluate(config, _request(config))):
+            sampler.check(request, runtime)
     if config.lora_rank is not None:
         check_installed("peft", "lora_rank")
     if config.quantize is not None:
@@ -175,7 +177,10 @@ def make_trainer(algorithm: Algorithm, found: Setup, distributed: Distributed) -
             learner.frozen["ref_logprobs"] = ensure_precomputed(learner, known)
     evaluations: list[Evaluation] = []
     if prompts := found.held_out:
-        evaluations.append(partial(sampled_score, prompts, sampler, found.scorer))
+        text: Any = partial(found.tokenizer.decode, skip_special_tokens=False)
+        drawn = PolicySampler(engine, replace(_to_evaluate(config, request), decode=text))
+        scorer = found.scorer.reading_to(config.eval_stop)
+        evaluations.append(partial(sampled_score, prompts, drawn, scorer))
     if prompts := found.held_out_rows:
         evaluations.append(partial(held_out_loss, prompts, learner, sampler, found.scorer))
     stream = PromptStream(found.prompts, config.seed)
@@ -203,9 +208,20 @@ def _load_policy(algorithm: Algorithm, found: Setup, runtime: Runtime) -> PreTra
     return model
 
 
-def _request(config: RunConfig, end_tokens: tuple[int, ...]) -> SamplingRequest:
+def _request(config: RunConfig, end_tokens: tuple[int, ...] = ()) -> SamplingRequest:
+    """Of all the distribution: of a part of it, log-probs are not those that training computes."""
     return SamplingRequest(
         end_tokens=end_tokens,
         max_completion_length=config.max_completion_length,
         temperature=config.temperature,
+    )
+
+
+def _to_evaluate(config: RunConfig, request: SamplingRequest) -> SamplingRequest:
+    return replace(
+        request,
+        temperature=config.eval_temperature or config.temperature,
+        top_p=config.eval_top_p,
+        top_k=config.eval_top_k,
+        stop=tuple(config.eval_stop),
     )

@@ -8,6 +8,7 @@ Rule = tuple[str, bool, str]  # options, whether they mean nothing, and why: the
 
 NOBODY = ", so nothing would read it"
 NOT_HELD_OUT = "there are no held-out prompts"
+DRAWN_TO_EVALUATE = "eval_temperature eval_top_p eval_top_k eval_stop"
 
 
 def refuse_unread(config: RunConfig, algorithm: Algorithm) -> None:
@@ -63,14 +64,20 @@ def _by(algorithm: Algorithm, run: RunConfig) -> tuple[Rule, ...]:
 
     reference = "ref_sync_every ref_sync_alpha precompute_reference"
     critic = "critic critic_learning_rate critic_warmup_steps"
+    scored = f"sampler reward reward_timeout {DRAWN_TO_EVALUATE}"
     return (
         ("sampler", not (inputs.sampler or scores), unscored),
+        (
+            DRAWN_TO_EVALUATE,
+            not scores,
+            "no held-out completion is scored: set reward and eval_data",
+        ),
         ("reward", not (inputs.scorer or _evaluates(run)), unrated),
         ("precompute_reference", not inputs.fixed, new_rows),
         (reference, "reference" not in requires, lacks("reference model")),
         (critic, "critic" not in requires, lacks("critic model")),
         ("max_rounds", not inputs.sampler, lacks("sampling in its rollout")),
-        ("sampler reward reward_timeout", not algorithm.generates, lacks("completions to score")),
+        (scored, not algorithm.generates, lacks("completions to score")),
         ("temperature", not algorithm.generates, lacks("probabilities of tokens")),
     )
 

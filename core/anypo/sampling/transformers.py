@@ -9,7 +9,7 @@ from anypo.hooks.sampler import Engine, SamplerPlugin
 
 
 class Transformers(SamplerPlugin):
-    """Samples with the policy itself, by `generate` of transformers."""
+    """Samples with the policy itself, a model of transformers."""
 
     draws: ClassVar = True
 

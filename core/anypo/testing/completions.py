@@ -31,6 +31,7 @@ FREQUENT = 20  # the likeliest tokens are counted one by one, the others togethe
 FAR = 0.08  # share of the draws by which chance and rounding do not move them
 ROUNDED = 0.05  # share of the tokens for which rounding may move a cut
 UPDATES = 3
+STOP = "><1"  # of two tokens: before any whose number begins so
 
 
 def samples(bench: Bench) -> None:
@@ -89,6 +90,20 @@ def top_k(bench: Bench) -> None:
 def top_p(bench: Bench) -> None:
     """`top_p` leaves the likeliest tokens, with renormalised log-probs, or it is refused."""
     _check_cut(bench, top_p=0.6)
+
+
+def stop(bench: Bench) -> None:
+    """`stop` ends a completion with the token that completes such a text, or it is refused."""
+    found = _ask_unless_refused(bench, n=8, stop=(STOP,), decode=_text)
+    for sample in found:
+        ids = sample.completion_ids
+        if STOP in _text(ids[:-1]):
+            raise Violation(f"a completion goes on after the stop text {STOP!r}: {_text(ids)}")
+        ended = STOP in _text(ids) or (bool(ids) and ids[-1] in ENDS)
+        if ended is sample.truncated:
+            raise Violation(f"truncated is {sample.truncated}, but {ended=}: {_text(ids)}")
+    if not any(STOP in _text(sample.completion_ids) for sample in found):
+        raise Violation("no completion has the stop text, with which many should end")
 
 
 def ends(bench: Bench) -> None:
@@ -202,10 +217,7 @@ def _check_trainers(
 
 def _check_cut(bench: Bench, **cut: Any) -> None:
     (how,) = (f"with {name} = {value:g}" for name, value in cut.items())
-    try:
-        found = bench.ask(**cut)
-    except SamplerError as error:
-        raise NotApplicable(f"refused: {error}") from error
+    found = _ask_unless_refused(bench, **cut)
     wrong, tokens = 0, 0
     for sample in found:
         every = bench.distributions(sample, **cut)
@@ -217,6 +229,18 @@ def _check_cut(bench: Bench, **cut: Any) -> None:
             f"{how}, {wrong} of {tokens} tokens are none of those left or have other log-probs "
             "than in the distribution that is left, renormalised"
         )
+
+
+def _ask_unless_refused(bench: Bench, **parameters: Any) -> list[Sample]:
+    try:
+        return bench.ask(**parameters)
+    except SamplerError as error:
+        raise NotApplicable(f"refused: {error}") from error
+
+
+def _text(ids: Sequence[int]) -> str:
+    """The bench's model has no tokenizer; this one will do, where texts are found."""
+    return "".join(f"<{token}>" for token in ids)
 
 
 def _ids(found: Sequence[Sample]) -> list[list[int]]:

@@ -26,6 +26,7 @@ _CHECKS: tuple[Callable[[Bench], None], ...] = (
     completions.top_k,
     completions.top_p,
     completions.ends,
+    completions.stop,
     completions.length_limit,
     completions.seeds,
     completions.unknown_parameters,

@@ -1,6 +1,6 @@
 """Options about training: steps, updates, the reference, evaluation."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -54,6 +54,16 @@ class EvaluationOptions(Options, panel="Rewards and evaluation"):
 
     eval_data: str | None = Field(None, description="Held-out rows, like --data.")
     eval_every: int = Field(50, ge=1, description="Steps between evaluations.")
+    eval_temperature: float | None = Field(
+        None, gt=0, description="Of held-out completions; else that of training."
+    )
+    eval_top_p: float = Field(
+        1.0, gt=0, le=1, description="Draw them from the likeliest tokens of this probability."
+    )
+    eval_top_k: int = Field(0, ge=0, description="Draw them from so many tokens; 1: greedily.")
+    eval_stop: list[Annotated[str, Field(min_length=1)]] = Field(
+        [], description="A text that ends them; scored is what stands before it."
+    )
 
 
 class LearnerOptions(

@@ -121,6 +121,21 @@ def test_text_prompts_have_text_completions_without_special_tokens(given):
     assert given()["completions"] == list(TWO_ROWS)
 
 
+@pytest.mark.parametrize(
+    ("stop", "read"),
+    [(["x"], ["first", "second"]), (["s"], ["fir", ""]), (["co", "st", "ec"], ["fir", "s"])],
+)
+def test_a_text_is_read_to_the_first_of_the_texts_that_stop_it(tokenizer, stop, read):
+    texts = []
+    reward = Reward("r", lambda completions: texts.append(completions) or [0.0, 0.0])
+    rewards, samples = Rewards([reward], tokenizer, 0), answers(tokenizer, TWO_ROWS)
+    prompts = [Prompt([1], ""), Prompt([2], "")]
+    scored = rewards.reading_to(stop)(prompts, samples)
+    assert [s.completion_ids for s in scored] == [s.completion_ids for s in samples]
+    rewards(prompts, samples)
+    assert texts == [read, list(TWO_ROWS)]
+
+
 def test_conversations_have_message_lists_as_completions(given):
     chat = [{"role": "user", "content": "hello"}]
     arguments = given(prompts=[Prompt([1], chat), Prompt([2], "text")])

@@ -90,6 +90,10 @@ def test_an_option_like_no_other_names_all_there_are():
         ("device", "tpu"),
         ("dtype", "float16"),
         ("eval_every", 0),
+        ("eval_temperature", 0),
+        ("eval_top_p", 0),
+        ("eval_top_p", 1.5),
+        ("eval_top_k", -1),
         ("save_every", 0),
         ("reward", "exact"),
         ("model", 3),
@@ -106,6 +110,8 @@ def test_a_value_out_of_range_names_the_option_and_the_value(name, value):
 def test_a_wrong_item_of_a_list_is_named():
     with pytest.raises(ConfigError, match=r"^reward\.1 = 3 is refused"):
         make_config({"reward": ["exact", 3]})
+    with pytest.raises(ConfigError, match=r"^eval_stop\.0 = '' is refused"):
+        make_config({"eval_stop": [""]})
 
 
 @pytest.mark.parametrize("name", ["warmup_steps", "weight_decay", "reward_timeout", "seed"])

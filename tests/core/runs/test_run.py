@@ -20,6 +20,7 @@ from anypo.rewards.load import load_reward
 from anypo.runs.observer import Observer
 from anypo.runs.options import RunConfig
 from anypo.runs.recipe import read_recipe
+from anypo.sampling.generate import TransformersEngine
 from anypo_tasks.addition.task import Addition
 
 TIMINGS = ("seconds/", "tokens_per_second")
@@ -76,7 +77,7 @@ def test_a_run_leaves_its_metrics_samples_config_and_model(setting):
 
 
 def test_the_model_learns_what_the_reward_asks_for(setting):
-    folder = run("grpo", **{**setting, "steps": 11, "minibatches": 2, "learning_rate": 1e-2})
+    folder = run("grpo", **{**setting, "steps": 14, "minibatches": 2, "learning_rate": 1e-2})
     metrics = rows(folder / "metrics.jsonl")
     assert metrics[-1]["reward/mean"] > metrics[1]["reward/mean"] + 0.2
 
@@ -407,6 +408,56 @@ def test_a_reward_scores_what_the_model_writes_beside_the_held_out_loss(offline)
     names = {"eval/loss", "eval/score", "eval/score/exact", "eval/score/length"}
     assert names <= metrics[0].keys() & metrics[-1].keys()
     assert not [name for name in metrics[1] if name.startswith("reward/")]
+
+
+def asked_of(monkeypatch):
+    """The requests that the sampler gets, and what it answers."""
+    asked, sample = [], TransformersEngine.sample
+
+    def noting(engine, request):
+        asked.append((request, sample(engine, request)))
+        return asked[-1][1]
+
+    monkeypatch.setattr(TransformersEngine, "sample", noting)
+    return asked
+
+
+def test_held_out_completions_may_be_drawn_otherwise_than_those_to_learn_from(setting, monkeypatch):
+    asked = asked_of(monkeypatch)
+    options = {"eval_temperature": 0.5, "eval_top_p": 0.9, "eval_top_k": 40, "eval_stop": ["a"]}
+    run("grpo", **setting, **options, temperature=0.8)
+    drawn = {
+        (request.n, request.temperature, request.top_p, request.top_k, request.stop)
+        for request, _ in asked
+        if len(request.prompts) == 2 and request.n != 2
+    }
+    assert drawn == {(8, 0.8, 1.0, 0, ()), (1, 0.5, 0.9, 40, ("a",))}
+
+
+def test_evaluated_greedily_a_model_says_the_same_every_time(setting, monkeypatch):
+    asked = asked_of(monkeypatch)
+    run("grpo", **{**setting, "learning_rate": 1e-9}, eval_top_k=1, eval_every=1)
+    greedy = [[s.completion_ids for s in samples] for r, samples in asked if r.top_k == 1]
+    assert len(greedy) == 4
+    assert greedy == greedy[:1] * 4
+
+
+def test_scored_is_what_stands_before_the_text_that_stops_a_completion(setting, tmp_path):
+    code = "def score(completions, **_): return [any(map(str.islower, t)) for t in completions]"
+    (tmp_path / "lower.py").write_text(code)
+    options = {**setting, "reward": [f"{tmp_path / 'lower.py'}:score"], "eval_every": 1}
+    scores = [
+        [row["eval/score"] for row in rows(folder / "metrics.jsonl")]
+        for folder in (
+            run("grpo", **{**options, "output": str(tmp_path / name)}, eval_stop=stop)
+            for name, stop in (
+                ("whole", []),
+                ("stopped", [chr(n) for n in range(256) if chr(n).islower()]),
+            )
+        )
+    ]
+    assert max(scores[0]) > 0
+    assert set(scores[1]) == {0.0}
 
 
 @pytest.mark.parametrize("algorithm", ["sft", "reward_model"])

@@ -9,8 +9,10 @@ GRPO, SFT, SCORER = compose("grpo"), compose("sft"), compose("reward_model")
 CRITIC = {"critic", "critic_learning_rate", "critic_warmup_steps"}
 REFERENCE = {"ref_sync_every", "ref_sync_alpha", "precompute_reference"}
 REWARDS = {"reward", "reward_timeout"}
+DRAWN = {"eval_temperature", "eval_top_p", "eval_top_k", "eval_stop"}
 ADAPTERS = {"lora_alpha", "lora_modules"}
 GIVEN = {"model": "mine", "data": "mine.jsonl", "eval_data": "other.jsonl", "reward": ["length"]}
+NOT_DRAWN = "no held-out completion is scored: set reward and eval_data"
 OWN_ROWS = "grpo makes new rows in every step: its reference model has to see those"
 
 
@@ -21,7 +23,7 @@ OWN_ROWS = "grpo makes new rows in every step: its reference model has to see th
         (compose("hybrid_grpo"), REFERENCE),
         (compose("dpo"), CRITIC | {"max_rounds"}),
         (SFT, CRITIC | REFERENCE | {"max_rounds"}),
-        (SCORER, CRITIC | REFERENCE | REWARDS | {"max_rounds", "sampler", "temperature"}),
+        (SCORER, CRITIC | REFERENCE | REWARDS | DRAWN | {"max_rounds", "sampler", "temperature"}),
     ],
     ids=lambda value: getattr(value, "name", None),
 )
@@ -38,7 +40,7 @@ def test_what_an_option_would_need_is_said():
     assert unread(make_config(GIVEN), SCORER) == {
         **dict.fromkeys(CRITIC, lacks("critic model")),
         **dict.fromkeys(REFERENCE, lacks("reference model")),
-        **dict.fromkeys(REWARDS | {"sampler"}, lacks("completions to score")),
+        **dict.fromkeys(REWARDS | DRAWN | {"sampler"}, lacks("completions to score")),
         **dict.fromkeys(ADAPTERS, "not lora_rank, so nothing would read it"),
         "quantize": "not lora_rank: what has four bits is trained by adapters alone",
         "max_rounds": lacks("sampling in its rollout"),
@@ -84,6 +86,11 @@ def test_what_an_option_would_need_is_said():
             "sampler",
             "sft samples nothing, and nor does a held-out score: set reward and eval_data",
         ),
+        *(
+            (algorithm, {"data": "a", **held_out}, option, NOT_DRAWN)
+            for algorithm, held_out in ((GRPO, {}), (SFT, {"eval_data": "b"}))
+            for option in sorted(DRAWN)
+        ),
     ],
 )
 def test_an_option_that_means_nothing_is_refused_if_it_is_set(algorithm, options, option, why):
@@ -91,6 +98,7 @@ def test_an_option_that_means_nothing_is_refused_if_it_is_set(algorithm, options
     assert unread(unset, algorithm)[option] == why
     refuse_unread(unset, algorithm)
     value = {"reward": ["length"], "ref_sync_every": 2, "precompute_reference": True}
+    value |= {"eval_stop": ["."], "eval_temperature": 0.5}
     given = make_config({**options, option: value.get(option, getattr(unset, option))})
     with pytest.raises(ConfigError) as refused:
         refuse_unread(given, algorithm)
@@ -105,7 +113,8 @@ def test_an_option_that_means_nothing_is_refused_if_it_is_set(algorithm, options
         (GRPO, {}, {"reward", "sampler", "task", "eval_every", "max_rounds", "temperature"}),
         (GRPO, {"data": "mine.jsonl", "eval_data": "b"}, {"reward", "eval_every", "task"}),
         (GRPO, {"model": "mine"}, {"reward", "task", "eval_every"}),
-        (SFT, GIVEN, {"reward", "reward_timeout", "sampler", "temperature"}),
+        (GRPO, {}, DRAWN),
+        (SFT, GIVEN, REWARDS | DRAWN | {"sampler", "temperature"}),
         (compose("dpo"), GIVEN, {"precompute_reference", "ref_sync_every"}),
         (compose("ppo"), {}, CRITIC),
     ],

@@ -2,7 +2,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny_models import tiny_config, tiny_model
 
 from anypo.errors import SamplerError
 from anypo.hooks.runtime import Runtime
@@ -76,10 +75,3 @@ def test_no_random_number_of_the_run_is_used_up(model):
     before = torch.get_rng_state()
     check(model)
     assert torch.equal(torch.get_rng_state(), before)
-
-
-@pytest.mark.filterwarnings("ignore::FutureWarning")
-def test_a_model_that_transformers_continues_wrongly_is_refused(tokenizer):
-    rwkv = tiny_model(tiny_config("rwkv", tokenizer))
-    with pytest.raises(SamplerError, match="RwkvForCausalLM"):
-        check(rwkv)

@@ -178,6 +178,24 @@ class NothingTruncated(Twisted):
         return [replace(s, truncated=False) for s in samples]
 
 
+class IgnoredStop(Twisted):
+    def asked(self, request):
+        return replace(request, stop=())
+
+
+class StopTextsCutOff(Twisted):
+    """Ended, but without the tokens of the text."""
+
+    def answered(self, request, samples):
+        return [_without_end(s) if len(s.completion_ids) > 1 else s for s in samples]
+
+
+class StopsTruncated(Twisted):
+    def answered(self, request, samples):
+        ends = request.end_tokens
+        return [replace(s, truncated=s.completion_ids[-1] not in ends) for s in samples]
+
+
 class OneTokenTooMany(Twisted):
     def asked(self, request):
         return replace(request, max_completion_length=request.max_completion_length + 1)
@@ -297,6 +315,7 @@ WRONG = {
     "top_k": [IgnoredTopK, RawLogProbs],
     "top_p": [IgnoredTopP, RawLogProbs],
     "ends": [OneEndToken, EndsCutOff, ModelsOwnEnds, NothingTruncated],
+    "stop": [IgnoredStop, StopTextsCutOff, StopsTruncated],
     "length_limit": [OneTokenTooMany, OneTokenTooFew],
     "seeds": [OwnSeeds, AlwaysTheSameSeed, CopiesAlike],
     "unknown_parameters": [IgnoresWhatItDoesNotKnow],
@@ -358,8 +377,10 @@ class NoCuts(Twisted):
         return request
 
 
-@pytest.mark.parametrize(("rule", "value"), [("top_k", "5"), ("top_p", "0.6")])
-def test_to_refuse_a_cut_breaks_no_rule(rule, value):
+@pytest.mark.parametrize(
+    ("rule", "value"), [("top_k", "5"), ("top_p", "0.6"), ("stop", r"\('><1',\)")]
+)
+def test_to_refuse_a_parameter_breaks_no_rule(rule, value):
     refused = f"^refused: the sampler cannot sample with {rule} = {value}$"
     with bench_of(Plain(), None, Runtime()) as bench:
         completions.logprobs(bench)

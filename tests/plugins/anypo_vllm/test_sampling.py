@@ -126,6 +126,24 @@ def test_it_keeps_the_rules_of_all_samplers(on_a_server, model_dir, request):
     assert {result.status for result in report.results} == {Status.PASSED}
 
 
+def test_a_text_ends_a_completion_and_a_server_stops_there(engine, tokenizer):
+    torch.manual_seed(0)
+    stop, end = "e", tokenizer.eos_token_id
+    request = SamplingRequest(PROMPTS, 8, (end,), 200, stop=(stop,), decode=tokenizer.decode)
+    drawn = []
+    plain, engine.generate = engine.generate, lambda asked: drawn.append(plain(asked)) or drawn[0]
+    samples = VLLMEngine(engine).sample(request)
+    del engine.generate
+    stopped = [s for s in samples if stop in tokenizer.decode(s.completion_ids)]
+    assert len(stopped) > 3
+    assert not [
+        s for s in stopped if s.truncated or stop in tokenizer.decode(s.completion_ids[:-1])
+    ]
+    lengths = [len(completion.ids) for answer in drawn[0] for completion in answer]
+    if isinstance(engine, Servers):
+        assert lengths == [len(s.completion_ids) for s in samples]
+
+
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
 def test_log_probs_are_those_of_the_distribution_sampled_from(engine, policy, temperature):
     samples = sampled(engine, temperature)

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from anypo import ConfigError, Prompt, SamplerError, SamplingRequest
-from anypo_vllm.sampler import VLLMEngine
+from anypo_vllm.sampler import Generated, VLLMEngine
 from anypo_vllm.servers import PAUSES, Servers
 from anypo_vllm.worker import shape
 
@@ -156,9 +156,9 @@ def engine(fakes, model):
     engine.close()
 
 
-def sampled(engine, n=2, seed=0):
+def sampled(engine, n=2, seed=0, **parameters):
     torch.manual_seed(seed)
-    request = SamplingRequest(PROMPTS, n, (END,), max_completion_length=9, temperature=0.7)
+    request = SamplingRequest(PROMPTS, n, (END,), 9, temperature=0.7, **parameters)
     return VLLMEngine(engine).sample(request)
 
 
@@ -178,6 +178,32 @@ def test_a_request_leaves_nothing_to_a_default(engine, fakes):
     wanted |= {"repetition_penalty": 1.0, "ignore_eos": True, "stop_token_ids": [END]}
     wanted |= {"return_token_ids": True, "logprobs": 0, "n": 2}
     assert wanted.items() <= body.items()
+
+
+def test_what_is_asked_for_is_told(engine, fakes):
+    text = {"stop": ("B",), "decode": lambda ids: "".join(map(chr, ids))}
+    samples = sampled(engine, top_p=0.9, top_k=7, **text)
+    wanted = {"top_p": 0.9, "top_k": 7, "stop": ["B"]}
+    assert wanted.items() <= fakes[0].bodies[0].items()
+    assert (samples[0].completion_ids, samples[0].logprobs) == ([66], [-1.0])
+    assert not samples[0].truncated
+    assert samples[2].completion_ids == [67, 0, END]
+
+
+class Short:
+    """A backend whose completions have no end, and are shorter than they may be."""
+
+    max_length = 100
+
+    def generate(self, requests):
+        return [[Generated([66, 65], [-1.0, -2.0])] for _ in requests]
+
+
+def test_a_completion_without_end_is_refused_unless_a_text_has_ended_it():
+    with pytest.raises(SamplerError, match="broke off a completion after 2 tokens"):
+        sampled(Short(), n=1)
+    samples = sampled(Short(), n=1, stop=("A",), decode=lambda ids: "")
+    assert [s.truncated for s in samples] == [False] * len(PROMPTS)
 
 
 def test_seeds_come_from_torch_and_differ_between_prompts(engine, fakes):

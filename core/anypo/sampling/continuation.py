@@ -1,0 +1,107 @@
+"""What a model says of the next token of texts that grow, and what it remembers of them."""
+
+from functools import partial
+from inspect import signature
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from transformers import DynamicCache, PreTrainedModel, cache_utils
+
+from anypo.models.logits import decoder_of, own_logits
+
+ATTENTION = {  # layers of a cache that hold keys and values alone
+    getattr(cache_utils, name, DynamicCache)
+    for name in ("DynamicLayer", "DynamicSlidingWindowLayer", "DummyLayer")
+}
+ROUNDING = 0.02  # of logits, relative; of bfloat16 weights it is some 0.005
+CACHES = ("past_key_values", "cache_params")  # what the argument for it is called
+
+
+class Continuation:
+    """Texts that grow by a token at a time.
+
+    Args:
+        model: Of transformers.
+        prompts: Token ids, of one length unless the model `can_pad`.
+        remembers: Whether it reads only what is new; otherwise all, every time.
+    """
+
+    def __init__(
+        self, model: PreTrainedModel, prompts: list[list[int]], *, remembers: bool = True
+    ) -> None:
+        self.model, self.decoder = model, decoder_of(model)
+        takes = signature(self.decoder.forward).parameters.keys()
+        name = next((name for name in CACHES if name in takes), "")
+        self.remembered = {name: new_cache(model)} if remembers and name else {}
+        rows = [torch.tensor(prompt, dtype=torch.long) for prompt in prompts]
+        padded = partial(pad_sequence, batch_first=True, padding_side="left")
+        mask = padded([torch.ones_like(row) for row in rows])
+        given = {"input_ids": padded(rows)}
+        if "position_ids" in takes:
+            given["position_ids"] = (mask.cumsum(-1) - 1).clamp(min=0)
+        if not mask.all():  # without one, attention is faster
+            given["attention_mask"] = mask
+        self.given = {name: tensor.to(model.device) for name, tensor in given.items()}
+
+    def logits(self) -> Float[Tensor, "N V"]:
+        """Of the token that follows each text."""
+        known: Any = {**self.given, **self.remembered, "use_cache": bool(self.remembered)}
+        states = self.decoder(**known).last_hidden_state[:, -1]
+        with torch.autocast(states.device.type, enabled=False):  # as the trainer's
+            return own_logits(
+                self.model, states.to(self.model.get_output_embeddings().weight.dtype)
+            )
+
+    def append(self, tokens: Int[Tensor, " N"]) -> None:
+        """Add a token to each text."""
+        for name, before in self.given.items():
+            last = before[:, -1:]
+            new = {"input_ids": tokens.unsqueeze(-1), "position_ids": last + 1}.get(name, last)
+            whole = name == "attention_mask" or not self.remembered
+            self.given[name] = torch.cat([before, new], -1) if whole else new
+
+    def select(self, rows: Int[Tensor, " n"]) -> None:
+        """Go on with the texts at `rows`, of which some may be the same."""
+        self.given = {name: tensor[rows] for name, tensor in self.given.items()}
+        for cache in self.remembered.values():
+            cache.reorder_cache(rows)  # type: ignore[arg-type]
+
+
+def can_pad(model: PreTrainedModel) -> bool:
+    """Whether padding before a prompt changes nothing: all is attention, and told the positions.
+
+    What reads its tokens one after the other, by recurrence or convolution, would read it too.
+    """
+    takes = signature(decoder_of(model).forward).parameters.keys()
+    told = {"position_ids", "past_key_values"} <= takes
+    attention = all(type(layer) in ATTENTION for layer in new_cache(model).layers)
+    return told and attention and not model._is_stateful
+
+
+@torch.no_grad()
+def can_remember(model: PreTrainedModel) -> bool:
+    """Whether a cache holds all that a model has to know of a text; some have state elsewhere."""
+    text = list(range(1, 9))
+    with torch.autocast(model.device.type, enabled=False):
+        expected = Continuation(model, [text] * 2, remembers=False).logits()
+        texts = Continuation(model, [text[:-1]])
+        try:
+            texts.logits()
+            texts.select(torch.tensor([0, 0], device=model.device))
+            texts.append(torch.tensor(text[-1:] * 2, device=model.device))
+            found = texts.logits()
+        except (AttributeError, TypeError, ValueError):  # it has a cache of its own kind
+            return False
+    return bool((found - expected).norm() <= ROUNDING * expected.norm())
+
+
+def new_cache(model: PreTrainedModel) -> DynamicCache:
+    """An empty cache, with sliding layers only where the configuration says which they are.
+
+    A window that it merely mentions may be a leftover that the model does not heed.
+    """
+    config = model.config.get_text_config()
+    return DynamicCache(config=config if getattr(config, "layer_types", None) else None)
