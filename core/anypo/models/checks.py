@@ -9,8 +9,9 @@ from anypo.errors import ModelError
 from anypo.hooks.batch import Sample, collate
 from anypo.hooks.runtime import Runtime
 from anypo.models.layout import one_by_one, without_padding
+from anypo.models.lines import Sharing
 from anypo.models.logits import decoder_of, own_logits
-from anypo.models.sharing import Sharing, packed
+from anypo.models.sharing import packed
 
 ROUNDING = {torch.float32: 1e-4, torch.bfloat16: 2e-2}  # of the largest state
 
@@ -83,4 +84,4 @@ def sharing_of(model: PreTrainedModel, longest: int, runtime: Runtime) -> Sharin
     body, config = decoder.named_parameters(), model.config.get_text_config()
     products = sum(x.numel() for name, x in body if x.dim() > 1 and "embed" not in name)
     attention = 4 * config.num_hidden_layers * config.hidden_size
-    return Sharing(2 * products, attention, up_to=longest, budget=runtime.token_budget)
+    return Sharing(2 * products, attention, up_to=longest)

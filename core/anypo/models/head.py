@@ -1,7 +1,7 @@
 """The language-model head, without the logits of more than a few tokens at a time.
 
-Of a token only its normaliser is kept. The backward pass computes the logits of a chunk again,
-turns them into their gradient in place, and multiplies: four products with the head in all.
+Of a token only its normaliser is kept, unless all logits fit into a chunk. The backward pass
+computes them again, turns them into their gradient in place, and multiplies.
 """
 
 from collections.abc import Iterator
@@ -33,6 +33,7 @@ class Head(torch.autograd.Function):
         """See the class; without entropy, what stands in its place means nothing."""
         dtype = torch.promote_types(weight.dtype, torch.float32)
         logprobs, normalizers, entropy = states.new_empty((3, len(states)), dtype=dtype)
+        ctx.logits = None
         for part, logits in _chunks(states, weight, bias, making):
             logprobs[part] = logits.gather(-1, tokens[part, None]).squeeze(-1)
             top = logits.amax(-1)
@@ -42,6 +43,7 @@ class Head(torch.autograd.Function):
             normalizers[part] = sums.log() + top
             if with_entropy:
                 entropy[part] = sums.log() - exponentials.mul_(logits).sum(-1) / sums
+                ctx.logits = logits.add_(top[:, None]) if len(logits) == len(states) else None
         ctx.save_for_backward(states, weight, bias, tokens, normalizers, entropy)
         ctx.making = making
         ctx.set_materialize_grads(False)
@@ -55,7 +57,9 @@ class Head(torch.autograd.Function):
         of_states = torch.empty_like(states)
         of_weight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
         of_bias = torch.zeros_like(bias) if ctx.needs_input_grad[2] else None
-        for part, logits in _chunks(states, weight, bias, ctx.making):
+        kept, ctx.logits = ctx.logits, None  # they are overwritten
+        chunks = _chunks(states, weight, bias, ctx.making)
+        for part, logits in chunks if kept is None else [(slice(None), kept)]:
             slope = ctx.making.slope(logits)
             logits -= normalizers[part, None]
             factor = of_logprobs[part, None]

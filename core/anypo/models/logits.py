@@ -35,7 +35,7 @@ class Making:
 
 
 @torch.no_grad()
-def making_of(model: PreTrainedModel, temperature: float) -> Making | None:
+def making_of(model: PreTrainedModel, temperature: float = 1.0) -> Making | None:
     """How the model makes its logits, seen from outside; None if otherwise than by scale and cap.
 
     Configurations are not asked: some divide by what others multiply with.
@@ -73,6 +73,19 @@ class _Given:
 
     def __getattr__(self, name: str) -> None:
         return None
+
+
+def logits_of(
+    model: PreTrainedModel, states: Float[Tensor, "M H"], making: Making | None
+) -> Float[Tensor, "M V"]:
+    """The logits of hidden states, in the precision of the head."""
+    head = model.get_output_embeddings()
+    with torch.autocast(states.device.type, enabled=False):
+        states = states.to(head.weight.dtype)
+        if making is None:
+            return own_logits(model, states)
+        products = nn.functional.linear(states, head.weight, getattr(head, "bias", None))
+        return making.logits(products)
 
 
 def own_logits(model: nn.Module, hidden: Float[Tensor, "M H"]) -> Float[Tensor, "M V"]:

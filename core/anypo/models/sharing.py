@@ -4,52 +4,12 @@ A line is a prompt and then completions of it, one after the other. The position
 the prompt, and a mask lets it see the prompt and itself alone.
 """
 
-from dataclasses import dataclass
-from math import inf
-
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
 from anypo.hooks.batch import Batch
 from anypo.models.layout import Layout
-
-WORTH = 1.05  # what packing and its mask cost beside
-
-
-@dataclass(frozen=True)
-class Sharing:
-    """In which lines rows cost least, in operations: a mask hides some of them, and saves none."""
-
-    token: float  # of the matrix products of a token
-    pair: float  # of the attention of one token to another
-    up_to: int  # tokens of a row that may be in a line with others
-    budget: int  # tokens of a line of several rows, at most
-
-    def lines(self, batch: Batch, rows: list[int]) -> list[list[int]]:
-        """The given rows, those of a line together; all of a line have the same prompt."""
-        prompts, lengths = batch.prompt_lengths.tolist(), batch.sequence_lengths.tolist()
-        alike: dict[tuple[int, ...], list[int]] = {}
-        for row in rows:
-            alone = -1 if lengths[row] <= self.up_to else row
-            prompt = batch.input_ids[row, : prompts[row]].tolist()
-            alike.setdefault((alone, *prompt), []).append(row)
-
-        def cost(lines: list[list[int]]) -> float:
-            own = [sum(lengths[row] - prompts[row] for row in line) for line in lines]
-            sizes = [prompts[line[0]] + n for line, n in zip(lines, own, strict=True)]
-            if len(lines[0]) == 1:  # without a mask, nobody looks at what comes later
-                return sum((n * (self.token + n * self.pair / 2) for n in sizes), 0.0)
-            shared = WORTH * sum(n * (self.token + n * self.pair) for n in sizes)
-            return shared if max(sizes) <= self.budget else inf
-
-        return [line for same in alike.values() for line in min(_ways(same), key=cost)]
-
-
-def _ways(rows: list[int]) -> list[list[list[int]]]:
-    """To deal rows to lines, the same number to each."""
-    sizes = [2**power for power in range(len(rows).bit_length() + 1)]
-    return [[rows[at : at + n] for at in range(0, len(rows), n)] for n in sizes]
 
 
 def packed(batch: Batch, line: Int[Tensor, " N"], dtype: torch.dtype) -> Layout:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import DynamicCache, PreTrainedModel, cache_utils
 
-from anypo.models.logits import decoder_of, own_logits
+from anypo.models.logits import Making, decoder_of, logits_of
 
 ATTENTION = {  # layers of a cache that hold keys and values alone
     getattr(cache_utils, name, DynamicCache)
@@ -26,13 +26,19 @@ class Continuation:
     Args:
         model: Of transformers.
         prompts: Token ids, of one length unless the model `can_pad`.
+        making: How it makes logits, where that is known.
         remembers: Whether it reads only what is new; otherwise all, every time.
     """
 
     def __init__(
-        self, model: PreTrainedModel, prompts: list[list[int]], *, remembers: bool = True
+        self,
+        model: PreTrainedModel,
+        prompts: list[list[int]],
+        making: Making | None = None,
+        *,
+        remembers: bool = True,
     ) -> None:
-        self.model, self.decoder = model, decoder_of(model)
+        self.model, self.decoder, self.making = model, decoder_of(model), making
         takes = signature(self.decoder.forward).parameters.keys()
         name = next((name for name in CACHES if name in takes), "")
         self.remembered = {name: new_cache(model)} if remembers and name else {}
@@ -50,10 +56,7 @@ class Continuation:
         """Of the token that follows each text."""
         known: Any = {**self.given, **self.remembered, "use_cache": bool(self.remembered)}
         states = self.decoder(**known).last_hidden_state[:, -1]
-        with torch.autocast(states.device.type, enabled=False):  # as the trainer's
-            return own_logits(
-                self.model, states.to(self.model.get_output_embeddings().weight.dtype)
-            )
+        return logits_of(self.model, states, self.making)
 
     def append(self, tokens: Int[Tensor, " N"]) -> None:
         """Add a token to each text."""

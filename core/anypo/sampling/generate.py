@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from anypo.hooks.batch import Sample
 from anypo.hooks.runtime import Runtime
 from anypo.hooks.sampler import SamplingRequest
+from anypo.models.logits import Making, making_of
 from anypo.models.micro_batches import micro_batches
 from anypo.sampling.continuation import Continuation, can_pad, can_remember
 from anypo.sampling.decode import decode
@@ -34,6 +35,11 @@ class TransformersEngine:
         """See `can_remember`; tried when it is first asked, as a model may have nothing to say."""
         return can_remember(self.model)
 
+    @cached_property
+    def making(self) -> Making | None:
+        """See `making_of`."""
+        return making_of(self.model)
+
     @torch.no_grad()
     def sample(self, request: SamplingRequest) -> list[Sample]:
         """See `Engine`."""
@@ -41,7 +47,7 @@ class TransformersEngine:
         samples = []
         for index in self._batches(request):
             prompts = [request.prompts[i].ids for i in index]
-            texts = Continuation(self.model, prompts, remembers=self.remembers)
+            texts = Continuation(self.model, prompts, self.making, remembers=self.remembers)
             with self.runtime.autocast():
                 ids, logprobs = (part.tolist() for part in decode(texts, request))
             groups = index.repeat_interleave(request.n).tolist()

@@ -18,8 +18,8 @@ from anypo.models.adapters import has_lora, without_lora
 from anypo.models.checks import sharing_of
 from anypo.models.critic import Critic
 from anypo.models.forward import TokenScorer, TokenScores
+from anypo.models.lines import MicroBatch, cut
 from anypo.models.load import frozen_copy
-from anypo.models.micro_batches import MicroBatch, cut
 from anypo.models.router import router_coefficient
 from anypo.training.distributed import Distributed
 from anypo.training.metrics import Meter

@@ -30,10 +30,11 @@ def given():
 @pytest.mark.parametrize("making", MAKINGS)
 @pytest.mark.parametrize("with_bias", [False, True])
 @pytest.mark.parametrize("shares", [(1, 0), (0, 1), (1, 0.1)])
+@pytest.mark.parametrize("tokens_per_chunk", [5, 17])
 def test_it_says_and_passes_back_what_the_plain_way_does(
-    given, monkeypatch, making, with_bias, shares
+    given, monkeypatch, making, with_bias, shares, tokens_per_chunk
 ):
-    monkeypatch.setattr(head, "CHUNK", 5 * 50)
+    monkeypatch.setattr(head, "CHUNK", tokens_per_chunk * 50)
     (states, weight, bias), tokens = given
     bias = bias if with_bias else None
     ours = Head.apply(states, weight, bias, tokens, making, True)
@@ -66,12 +67,20 @@ def test_of_a_frozen_head_no_gradient_is_made(given):
     assert weight.grad is bias.grad is None
 
 
-def test_nothing_as_large_as_the_logits_is_kept(given):
+def test_nothing_as_large_as_the_logits_of_many_is_kept(given, monkeypatch):
+    monkeypatch.setattr(head, "CHUNK", 5 * 50)
     kept = []
     (states, weight, _), tokens = given
     with saved_tensors_hooks(lambda x: kept.append(x.numel()) or x, lambda x: x):
         Head.apply(states, weight, None, tokens, Making(), True)
     assert max(kept) < 17 * 50
+
+
+def test_the_gradient_can_be_asked_for_twice(given):
+    (states, weight, _), tokens = given
+    total = Head.apply(states, weight, None, tokens, Making(cap=5.0), True)[0].sum()
+    first, second = (torch.autograd.grad(total, states, retain_graph=True) for _ in range(2))
+    torch.testing.assert_close(first, second)
 
 
 def test_of_no_token_there_is_nothing(given):

@@ -2,8 +2,6 @@ import copy
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from tiny_models import tiny_config, tiny_model
 
 from anypo.hooks.batch import Sample, collate
@@ -11,10 +9,6 @@ from anypo.hooks.runtime import Runtime
 from anypo.models.checks import sharing_of
 from anypo.models.critic import Critic
 from anypo.models.forward import TokenScorer
-from anypo.models.micro_batches import cut
-from anypo.models.sharing import Sharing
-
-CHEAP = Sharing(token=1.0, pair=0.0, up_to=100, budget=100)  # attention costs nothing
 
 
 def batch_of(*groups):
@@ -82,51 +76,3 @@ def test_a_packed_pass_is_the_same_under_activation_checkpointing(model):
         scorer(BATCH, line).logprobs.sum().backward()
         found.append([p.grad for p in scorer.parameters()])
     torch.testing.assert_close(*found)
-
-
-def test_rows_share_a_line_where_prompts_are_long_and_not_where_completions_are():
-    costs = Sharing(token=1000.0, pair=1.0, up_to=10_000, budget=10_000)
-    long_prompts, long_completions = batch_of((200, [8] * 8)), batch_of((2, [2000] * 4))
-    assert costs.lines(long_prompts, list(range(8))) == [list(range(8))]
-    assert costs.lines(long_completions, list(range(4))) == [[0], [1], [2], [3]]
-
-
-def test_a_line_has_no_more_tokens_than_the_budget():
-    costs = Sharing(token=1.0, pair=0.0, up_to=100, budget=30)
-    assert costs.lines(batch_of((10, [10] * 4)), [0, 1, 2, 3]) == [[0, 1], [2, 3]]
-
-
-def test_longer_rows_than_were_tried_stay_alone():
-    costs = Sharing(token=1.0, pair=0.0, up_to=12, budget=100)
-    assert costs.lines(batch_of((10, [3, 2, 2])), [0, 1, 2]) == [[0], [1, 2]]
-
-
-@given(
-    st.lists(
-        st.tuples(st.integers(1, 4), st.lists(st.integers(0, 5), min_size=1, max_size=5)),
-        min_size=1,
-        max_size=4,
-    ),
-    st.integers(1, 40),
-    st.booleans(),
-)
-def test_micro_batches_hold_every_row_once_and_keep_units_and_lines_together(
-    groups, budget, coupled
-):
-    batch = batch_of(*groups)
-    rows = list(range(len(batch)))
-    units = [[r for r in rows if batch.group[r] == g] for g in range(len(groups))]
-    units = units if coupled else [[row] for row in rows]
-    parts = list(cut(batch, units, budget, CHEAP))
-    assert sorted(row for part in parts for row in part.rows.tolist()) == rows
-    for part in parts:
-        held = set(part.rows.tolist())
-        assert all(held >= set(unit) or not held & set(unit) for unit in units)
-        if part.line is not None:
-            prompts = [
-                batch.input_ids[row, : batch.prompt_lengths[row]].tolist() for row in part.rows
-            ]
-            lines = {
-                (number, *ids) for number, ids in zip(part.line.tolist(), prompts, strict=True)
-            }
-            assert len(lines) == part.line.max() + 1

@@ -1,0 +1,111 @@
+"""Which rows go through a model together, and which of them in one line."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import inf
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from anypo.hooks.batch import Batch
+from anypo.models.micro_batches import micro_batches
+
+WORTH = 1.05  # what packing and its mask cost beside
+
+
+class MicroBatch(NamedTuple):
+    """Rows that go through the model together."""
+
+    rows: Int[Tensor, " n"]
+    line: Int[Tensor, " n"] | None  # the number of the line of each, if some share one
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """What lines cost, in operations, where rows with one prompt may share one."""
+
+    token: float  # of the matrix products of a token
+    pair: float  # of the attention of one token to another
+    up_to: int  # tokens of a row that may be in a line with others
+
+    def cost(self, lines: "Lines") -> float:
+        """Of the micro-batches of lines, padding and hidden attention included."""
+        if lines.shared and int(lines.sizes.max()) > lines.token_budget:
+            return inf
+        # Without a mask, attention looks at nothing that comes later.
+        pair, worth = (self.pair, WORTH) if lines.shared else (self.pair / 2, 1.0)
+        longest = [(len(index), int(lines.sizes[index].max())) for index in lines.parts()]
+        return worth * sum(rows * n * (self.token + n * pair) for rows, n in longest)
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Rows in lines."""
+
+    rows: list[list[int]]  # of each line
+    units: list[list[int]]  # lines that stay together
+    sizes: Int[Tensor, " lines"]  # tokens
+    token_budget: int  # of a micro-batch, padding included
+
+    @property
+    def shared(self) -> bool:
+        """Whether some rows share a line."""
+        return any(len(rows) > 1 for rows in self.rows)
+
+    def parts(self) -> Iterator[Int[Tensor, " n"]]:
+        """The lines of every micro-batch."""
+        return micro_batches(self.sizes, self.token_budget, self.units)
+
+
+def cut(
+    batch: Batch, units: Sequence[list[int]], token_budget: int, sharing: Sharing | None
+) -> Iterator[MicroBatch]:
+    """Micro-batches of the rows of some units, in the lines that cost least.
+
+    Args:
+        batch: With `input_ids`, `prompt_lengths` and `sequence_lengths`.
+        units: Rows that no micro-batch may separate.
+        token_budget: Tokens of a micro-batch, padding included.
+        sharing: Without it each row has a line of its own.
+    """
+    coupled = any(len(unit) > 1 for unit in units)
+    bags = list(units) if coupled else [[row for unit in units for row in unit]]
+    alike = [_with_one_prompt(batch, bag, sharing.up_to if sharing else 0) for bag in bags]
+    most = max(len(same) for bag in alike for same in bag) if units else 1
+    ways = [
+        _in_lines(batch, alike, 2**power, coupled, token_budget)
+        for power in range((most - 1).bit_length() + 1)
+    ]
+    lines = min(ways, key=sharing.cost) if sharing else ways[0]
+    for index in lines.parts():
+        pairs = [(row, number) for number, i in enumerate(index) for row in lines.rows[i]]
+        rows, line = torch.tensor(pairs, device=batch.mask.device).unbind(-1)
+        yield MicroBatch(rows, line if lines.shared else None)
+
+
+def _with_one_prompt(batch: Batch, rows: list[int], up_to: int) -> list[list[int]]:
+    """The rows by their prompts; those that are longer than `up_to` tokens by themselves."""
+    prompts, lengths = batch.prompt_lengths.tolist(), batch.sequence_lengths.tolist()
+    alike: dict[tuple[int, ...], list[int]] = {}
+    for row in rows:
+        prompt = batch.input_ids[row, : prompts[row]].tolist()
+        alike.setdefault((row,) if lengths[row] > up_to else (-1, *prompt), []).append(row)
+    return list(alike.values())
+
+
+def _in_lines(
+    batch: Batch, alike: list[list[list[int]]], each: int, coupled: bool, token_budget: int
+) -> Lines:
+    """So many rows of one prompt in each line."""
+    rows, units = list[list[int]](), list[list[int]]()
+    for bag in alike:
+        dealt = [same[at : at + each] for same in bag for at in range(0, len(same), each)]
+        numbers = range(len(rows), len(rows) + len(dealt))
+        units += [list(numbers)] if coupled else [[number] for number in numbers]
+        rows += dealt
+    lengths = batch.sequence_lengths.cpu()
+    own = lengths - batch.prompt_lengths.cpu()
+    sizes = [int(lengths[first] + own[others].sum()) for first, *others in rows]
+    return Lines(rows, units, torch.tensor(sizes), token_budget)
