@@ -105,7 +105,6 @@ def _in_lines(
         numbers = range(len(rows), len(rows) + len(dealt))
         units += [list(numbers)] if coupled else [[number] for number in numbers]
         rows += dealt
-    lengths = batch.sequence_lengths.cpu()
-    own = lengths - batch.prompt_lengths.cpu()
-    sizes = [int(lengths[first] + own[others].sum()) for first, *others in rows]
+    prompts, lengths = batch.prompt_lengths.tolist(), batch.sequence_lengths.tolist()
+    sizes = [prompts[line[0]] + sum(lengths[row] - prompts[row] for row in line) for line in rows]
     return Lines(rows, units, torch.tensor(sizes), token_budget)

@@ -18,6 +18,7 @@ from anypo.runs.recipe import Recipe
 from anypo.runs.setup import Setup, check_engines, make_trainer, set_up
 from anypo.runs.task import choose_task
 from anypo.runs.unread import refuse_unread, unread
+from anypo.support.allocator import kept_memory
 from anypo.training.distributed import Distributed
 from anypo.training.trainer import Trainer
 
@@ -59,7 +60,7 @@ def train(algorithm: Algorithm, config: RunConfig, observer: Observer) -> Path:
         observer.note(note)
     trainer = make_trainer(algorithm, setup, distributed)
     directory.begin(_recipe(algorithm, setup.config), describe(algorithm, setup.config))
-    with sensible_threads(trainer.learner.model):
+    with sensible_threads(trainer.learner.model), kept_memory():
         _train(trainer, setup, directory, observer)
     return directory.path
 

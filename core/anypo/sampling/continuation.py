@@ -107,4 +107,5 @@ def new_cache(model: PreTrainedModel) -> DynamicCache:
     A window that it merely mentions may be a leftover that the model does not heed.
     """
     config = model.config.get_text_config()
-    return DynamicCache(config=config if getattr(config, "layer_types", None) else None)
+    kinds = set(getattr(config, "layer_types", None) or ())
+    return DynamicCache(config=config if kinds - {"full_attention"} else None)
