@@ -140,6 +140,11 @@ class Algorithm:
         penalties = self._penalties(batch, logprobs=logprobs, values=values, entropy=entropy)
         terms = {"policy": -_weighted(gain, "policy", batch)}
         terms |= {name: _weighted(x, name, batch) for name, x in penalties.items()}
+        if self.findings.only_advantages_count and penalties:
+            raise PluginError(
+                f"{self.blame('regularizer', min(penalties))} pays a penalty in some batches only: "
+                "return it in every batch, 0 where there is none"
+            )
         metrics = token_metrics(logprobs, log_ratio, gain, entropy, batch)
         metrics |= self._plugin_metrics(batch, logprobs=logprobs, log_ratio=log_ratio)
         total = torch.stack(list(terms.values())).sum()

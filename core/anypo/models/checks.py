@@ -1,19 +1,23 @@
 """Whether a model can be trained: what is seen of it before the first step."""
 
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import torch
+from torch import nn
 from transformers import PreTrainedModel
 
 from anypo.errors import ModelError
-from anypo.hooks.batch import Sample, collate
+from anypo.hooks.batch import Batch, Sample, collate
 from anypo.hooks.runtime import Runtime
-from anypo.models.layout import one_by_one, without_padding
+from anypo.models.layout import one_by_one, precision
 from anypo.models.lines import Sharing
 from anypo.models.logits import decoder_of, own_logits
 from anypo.models.sharing import packed
 
 ROUNDING = {torch.float32: 1e-4, torch.bfloat16: 2e-2}  # of the largest state
+LINE = 4  # times the longest row: no line of several is longer
 
 
 def check_head(model: PreTrainedModel, *, rounded: bool = False) -> None:
@@ -58,30 +62,48 @@ def check_head(model: PreTrainedModel, *, rounded: bool = False) -> None:
 def sharing_of(model: PreTrainedModel, longest: int, runtime: Runtime) -> Sharing | None:
     """What rows with one prompt cost together; None where the model cannot read them so.
 
-    It is tried at full length: what sees a window of the last tokens alone sees another one there,
-    and what reads its tokens one after the other, or is not told their positions, sees it at once.
+    It is tried with rows and lines as long as any will be: what sees a window of the last tokens
+    alone sees another one there, and so does what counts places in the line and not positions. What
+    reads its tokens one after the other, or is not told their positions, shows at once.
 
     Args:
         model: A causal language model.
-        longest: Tokens of the longest row that may be in a line with others.
-        runtime: How it is run: what is frozen may be as precise as the computation alone.
+        longest: Tokens of the longest row.
+        runtime: How it is run.
     """
-    if without_padding(model):  # such attention takes no masks
-        return None
-    decoder, own = decoder_of(model), min(2, longest - 1)
-    vocabulary = model.config.get_text_config().vocab_size
-    ids = [i % vocabulary for i in range(longest + own)]
-    prompt, first, second = ids[: longest - own], ids[longest - own : longest], ids[longest:]
-    batch = collate([Sample(prompt, first, 0), Sample(prompt, second, 0)]).to(model.device)
+    longest = max(2, min(longest, runtime.token_budget // 2))
+    batch = _row_and_others(longest, model.config.get_text_config().vocab_size).to(model.device)
+    decoder, ends = decoder_of(model), torch.tensor([0, len(batch) - 1], device=model.device)
+    exact = all(weight.dtype == torch.float32 for weight in decoder.parameters())
+    dtype = torch.float32 if exact else runtime.dtype
     try:
-        layouts = one_by_one(batch, masked=False), packed(batch, batch.group, model.dtype)
-        with runtime.autocast():
-            alone, together = (layout.states(decoder)[layout.places] for layout in layouts)
+        with replace(runtime, dtype=dtype).autocast():
+            line = torch.zeros_like(batch.group)
+            rows = one_by_one(batch.rows(ends), masked=False)
+            together = packed(batch, line, precision(model))
+            alone, shared = rows.states(decoder)[rows.places], together.states(decoder)
+            gap = (alone - shared[together.places[ends]]).abs().max()
     except (AttributeError, IndexError, NotImplementedError, RuntimeError, TypeError, ValueError):
         return None
-    if not (alone - together).abs().max() < ROUNDING[runtime.dtype] * alone.abs().max():
+    if not gap < ROUNDING[dtype] * alone.abs().max():
         return None
-    body, config = decoder.named_parameters(), model.config.get_text_config()
-    products = sum(x.numel() for name, x in body if x.dim() > 1 and "embed" not in name)
-    attention = 4 * config.num_hidden_layers * config.hidden_size
-    return Sharing(2 * products, attention, up_to=longest)
+    return Sharing(*_operations(decoder), up_to=longest, line=together.inputs["input_ids"].numel())
+
+
+def _row_and_others(longest: int, vocabulary: int) -> Batch:
+    """Completions of one prompt that fill a line as long as `LINE` rows."""
+    half = longest // 2
+    ids = [i % vocabulary for i in range((LINE + 1) * longest)]
+    own = longest - half
+    starts = range(half, LINE * longest - own + 1, own)
+    return collate([Sample(ids[:half], ids[start : start + own], 0) for start in starts])
+
+
+def _operations(decoder: nn.Module) -> tuple[float, float]:
+    """Of a token, and of the attention of one to another, about."""
+    embeddings = {id(x.weight) for x in decoder.modules() if isinstance(x, nn.Embedding)}
+    products = [x for x in decoder.parameters() if x.dim() > 1 and id(x) not in embeddings]
+    config: Any = decoder.config
+    text = config.get_text_config()
+    layers, width = getattr(text, "num_hidden_layers", 1), getattr(text, "hidden_size", 1)
+    return 2.0 * sum(x.numel() for x in products), 4.0 * layers * width

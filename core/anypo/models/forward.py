@@ -17,7 +17,7 @@ from anypo.functional import at_last_token
 from anypo.hooks.batch import Batch
 from anypo.models.critic import Critic
 from anypo.models.head import CHUNK, Head, Scores
-from anypo.models.layout import Layout, one_by_one, unpadded, without_padding
+from anypo.models.layout import Layout, one_by_one, precision
 from anypo.models.logits import decoder_of, making_of, own_logits
 from anypo.models.rope import stretching
 from anypo.models.router import recorded_balance
@@ -93,11 +93,9 @@ class TokenScorer(nn.Module):
         return TokenScores(spread(logprobs), spread(entropy), values)
 
     def _layout(self, batch: Batch, line: Tensor | None, masked: bool) -> Layout:
-        if line is not None:
-            return packed(batch, line, self.model.dtype)
-        if without_padding(self.model) and not masked:
-            return unpadded(batch)
-        return one_by_one(batch, masked=masked)
+        if line is None:
+            return one_by_one(batch, masked=masked)
+        return packed(batch, line, precision(self.model))
 
     def _apply_head(
         self, states: Float[Tensor, "M H"], tokens: Int[Tensor, " M"], columns: Int[Tensor, " M"]

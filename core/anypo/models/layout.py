@@ -33,18 +33,7 @@ def one_by_one(batch: Batch, *, masked: bool) -> Layout:
     return Layout(inputs, places)
 
 
-def unpadded(batch: Batch) -> Layout:
-    """All rows in one line, for attention that tells them apart by their positions."""
-    lengths = batch.sequence_lengths[:, None]
-    columns = torch.arange(int(lengths.max()), device=lengths.device)
-    real = columns < lengths
-    inputs = {
-        "input_ids": batch.input_ids[:, : len(columns)][real][None],
-        "position_ids": columns.expand(real.shape)[real][None],
-    }
-    return Layout(inputs, columns + lengths.cumsum(0) - lengths)
-
-
-def without_padding(model: PreTrainedModel) -> bool:
-    """Whether its attention takes all rows in one line for what they are, and saves by it."""
-    return "flash_attention" in str(model.config._attn_implementation)
+def precision(model: PreTrainedModel) -> torch.dtype:
+    """Of what goes on in its layers, here and now."""
+    kind = model.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else model.dtype

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import inf
 from typing import NamedTuple
 
 import torch
@@ -29,15 +28,21 @@ class Sharing:
     token: float  # of the matrix products of a token
     pair: float  # of the attention of one token to another
     up_to: int  # tokens of a row that may be in a line with others
+    line: int  # tokens of such a line, at most
 
     def cost(self, lines: "Lines") -> float:
         """Of the micro-batches of lines, padding and hidden attention included."""
-        if lines.shared and int(lines.sizes.max()) > lines.token_budget:
-            return inf
         # Without a mask, attention looks at nothing that comes later.
         pair, worth = (self.pair, WORTH) if lines.shared else (self.pair / 2, 1.0)
         longest = [(len(index), int(lines.sizes[index].max())) for index in lines.parts()]
         return worth * sum(rows * n * (self.token + n * pair) for rows, n in longest)
+
+
+class Fill(NamedTuple):
+    """How much goes into a line, unless a row alone is more."""
+
+    rows: int
+    tokens: int
 
 
 @dataclass(frozen=True)
@@ -74,8 +79,9 @@ def cut(
     bags = list(units) if coupled else [[row for unit in units for row in unit]]
     alike = [_with_one_prompt(batch, bag, sharing.up_to if sharing else 0) for bag in bags]
     most = max(len(same) for bag in alike for same in bag) if units else 1
+    limit = min(token_budget, sharing.line) if sharing else 0
     ways = [
-        _in_lines(batch, alike, 2**power, coupled, token_budget)
+        _in_lines(batch, alike, Fill(2**power, limit), coupled, token_budget)
         for power in range((most - 1).bit_length() + 1)
     ]
     lines = min(ways, key=sharing.cost) if sharing else ways[0]
@@ -96,15 +102,21 @@ def _with_one_prompt(batch: Batch, rows: list[int], up_to: int) -> list[list[int
 
 
 def _in_lines(
-    batch: Batch, alike: list[list[list[int]]], each: int, coupled: bool, token_budget: int
+    batch: Batch, alike: list[list[list[int]]], fill: Fill, coupled: bool, token_budget: int
 ) -> Lines:
-    """So many rows of one prompt in each line."""
-    rows, units = list[list[int]](), list[list[int]]()
-    for bag in alike:
-        dealt = [same[at : at + each] for same in bag for at in range(0, len(same), each)]
-        numbers = range(len(rows), len(rows) + len(dealt))
-        units += [list(numbers)] if coupled else [[number] for number in numbers]
-        rows += dealt
+    """Rows of one prompt in lines, filled alike."""
     prompts, lengths = batch.prompt_lengths.tolist(), batch.sequence_lengths.tolist()
-    sizes = [prompts[line[0]] + sum(lengths[row] - prompts[row] for row in line) for line in rows]
+    rows, sizes, units = list[list[int]](), list[int](), list[list[int]]()
+    for bag in alike:
+        began = len(rows)
+        for same in bag:
+            for place, row in enumerate(same):
+                own = lengths[row] - prompts[row]
+                if place == 0 or len(rows[-1]) == fill.rows or sizes[-1] + own > fill.tokens:
+                    rows.append([])
+                    sizes.append(prompts[row])
+                rows[-1].append(row)
+                sizes[-1] += own
+        numbers = list(range(began, len(rows)))
+        units += [numbers] if coupled else [[number] for number in numbers]
     return Lines(rows, units, torch.tensor(sizes), token_budget)

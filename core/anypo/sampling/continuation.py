@@ -87,7 +87,7 @@ def can_pad(model: PreTrainedModel) -> bool:
 @torch.no_grad()
 def can_remember(model: PreTrainedModel) -> bool:
     """Whether a cache holds all that a model has to know of a text; some have state elsewhere."""
-    text = list(range(1, 9))
+    text = [i % model.config.get_text_config().vocab_size for i in range(1, 9)]
     with torch.autocast(model.device.type, enabled=False):
         expected = Continuation(model, [text] * 2, remembers=False).logits()
         texts = Continuation(model, [text[:-1]])

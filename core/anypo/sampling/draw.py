@@ -37,8 +37,8 @@ def asked_for(logits: Float[Tensor, "N V"], request: SamplingRequest) -> Float[T
     """
     logits = logits.float().div_(request.temperature)
     if 0 < request.top_k < logits.shape[-1]:
-        least = logits.topk(request.top_k).values[:, -1:]
-        logits.masked_fill_(logits < least, -torch.inf)
+        likeliest, place = logits.topk(request.top_k)  # no more, even if some are as likely
+        logits.fill_(-torch.inf).scatter_(-1, place, likeliest)
     if request.top_p < 1:
         likeliest, order = logits.softmax(-1).sort(-1, descending=True)
         others = likeliest.cumsum(-1) - likeliest >= request.top_p

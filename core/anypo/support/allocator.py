@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from typing import Any
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # of malloc.h
-DEFAULTS = {TRIM_THRESHOLD: 128 * 2**10, MMAP_THRESHOLD: 128 * 2**10}  # bytes
-KEPT = {TRIM_THRESHOLD: 2**31 - 1, MMAP_THRESHOLD: 32 * 2**20}  # the most that all versions take
+KEPT = {TRIM_THRESHOLD: 2**31 - 1, MMAP_THRESHOLD: 32 * 2**20}  # bytes, the most that glibc takes
+USUAL = {TRIM_THRESHOLD: 64 * 2**20, MMAP_THRESHOLD: 32 * 2**20}  # where it goes by itself
 
 
 @contextmanager
@@ -27,6 +27,6 @@ def kept_memory() -> Iterator[None]:
             libc.mallopt(name, size)
         yield
     finally:
-        for name, size in DEFAULTS.items():
+        for name, size in USUAL.items():
             libc.mallopt(name, size)
         libc.malloc_trim(0)

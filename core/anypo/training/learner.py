@@ -88,7 +88,7 @@ class Learner:
                 said["values"] = values
         batch = self.algorithm.advantage(batch.replace(**said), state)
         if old and "old_logprobs" not in batch:  # only now is it known who learns something
-            units = self.algorithm.units_that_learn(batch)
+            units = self._units(batch)
             batch = batch.replace(old_logprobs=self._without_gradient(self.scorer, batch, units)[0])
         return batch
 
@@ -116,7 +116,8 @@ class Learner:
         """
         weighed = self.algorithm.weigh(minibatch)
         units = self._units(weighed)
-        meter.count("rows/learning", sum(map(len, units)), len(weighed))
+        learning = torch.tensor([sum(map(len, units)), len(weighed)], device=weighed.mask.device)
+        meter.count("rows/learning", *learning)
         for loss in self._losses(weighed, units, meter):
             self.distributed.backward(loss.total)
             meter.add(loss)
@@ -170,7 +171,8 @@ class Learner:
     def _units(self, batch: Batch) -> list[list[int]]:
         """Those that have a part in the loss: where experts are balanced, whatever has a weight."""
         if self.router_coefficient:
-            return self.algorithm.units_by_weight(batch)[0]
+            every = self.algorithm.units(batch)
+            return self.algorithm.units_by_weight(batch)[0] if batch.weights else every
         return self.algorithm.units_that_learn(batch)
 
     def _score(

@@ -35,9 +35,9 @@ class Meter:
         for name, (total, count) in loss.metrics.items():
             self.count(name, total, count)
 
-    def count(self, name: str, total: Tensor | int, count: Tensor | int) -> None:
+    def count(self, name: str, total: Float[Tensor, ""], count: Float[Tensor, ""]) -> None:
         """Count something of which the mean is wanted."""
-        pair = torch.stack([torch.as_tensor(x, dtype=torch.float64) for x in (total, count)])
+        pair = torch.stack([total.detach().double(), count.double()])
         self.sums[name] = self.sums.get(name, 0) + pair
 
     def compare(

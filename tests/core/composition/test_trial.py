@@ -99,6 +99,19 @@ def test_a_penalty_that_is_nothing_yet_may_become_something():
     assert not grpo_without_penalty(later).findings.only_advantages_count
 
 
+def test_a_penalty_that_comes_only_at_times_is_refused_when_it_comes(prepared):
+    def regularizer(self, logprobs, batch):
+        return {"late": logprobs} if len(batch) == 1 else {}
+
+    late = plugin("Late", regularizer=regularizer)
+    algorithm = grpo_without_penalty(late)
+    assert algorithm.findings.only_advantages_count
+    batch = prepared.rows(torch.arange(1))
+    logprobs = torch.zeros(batch.mask.shape, requires_grad=True)
+    with pytest.raises(PluginError, match="Late.* pays a penalty in some batches only"):
+        algorithm.loss(logprobs, batch)
+
+
 def test_a_gain_that_does_not_hang_on_the_advantage_teaches_without_one():
     more = plugin("More", clip=lambda self, log_ratio, advantages: log_ratio + advantages)
     assert not grpo_without_penalty(more).findings.only_advantages_count

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from anypo.hooks.batch import Sample, collate
 from anypo.models.lines import Sharing, cut
 
-CHEAP = Sharing(token=1.0, pair=0.0, up_to=10_000)  # attention costs nothing
-DEAR = Sharing(token=1000.0, pair=1.0, up_to=10_000)
+CHEAP = Sharing(token=1.0, pair=0.0, up_to=10_000, line=10_000)  # attention costs nothing
+DEAR = Sharing(token=1000.0, pair=1.0, up_to=10_000, line=10_000)
 
 
 def batch_of(*groups):
@@ -52,7 +52,7 @@ def test_nor_where_the_model_cannot():
 
 def test_lines_make_up_for_rows_of_unequal_length():
     unequal, equal = batch_of((1, [1, 9]), (1, [9, 1])), batch_of((1, [5, 5]), (1, [5, 5]))
-    costs = Sharing(token=50.0, pair=1.0, up_to=100)
+    costs = Sharing(token=50.0, pair=1.0, up_to=100, line=100)
     assert lines(unequal, costs) == [[[0, 1], [2, 3]]]
     assert lines(equal, costs) == [[[0], [1], [2], [3]]]
 
@@ -61,8 +61,14 @@ def test_a_line_of_several_has_no_more_tokens_than_the_budget():
     assert lines(batch_of((10, [10] * 4)), CHEAP, 30) == [[[0, 1]], [[2, 3]]]
 
 
+def test_nor_than_a_line_that_was_tried_while_others_still_share():
+    costs = Sharing(token=1.0, pair=0.0, up_to=100, line=30)
+    batch = batch_of((10, [10] * 3), (25, [9]))
+    assert lines(batch, costs) == [[[0, 1], [2], [3]]]
+
+
 def test_longer_rows_than_were_tried_stay_alone():
-    tried = Sharing(token=1.0, pair=0.0, up_to=12)
+    tried = Sharing(token=1.0, pair=0.0, up_to=12, line=100)
     assert lines(batch_of((10, [3, 2, 2])), tried) == [[[0], [1, 2]]]
 
 

@@ -13,6 +13,7 @@ from transformers import (
     Qwen3MoeConfig,
 )
 
+from anypo import Plugin, hookimpl
 from anypo.errors import ConfigError
 from anypo.models.adapters import add_lora
 from anypo.models.options import AdapterOptions
@@ -185,3 +186,19 @@ def test_a_model_that_scores_texts_is_balanced_too(make_trainer, samples):
     meter = Meter()
     learner.measure(learner.prepare(pairs, {}), meter)
     assert meter.means()["loss/router"] > 0.001
+
+
+class HalfFlat(Plugin):
+    """Learns nothing of the first two groups."""
+
+    @hookimpl
+    def advantage(self, batch):
+        """1 or 0."""
+        return (batch.group > 1).float()
+
+
+def test_all_rows_have_old_log_probs_where_all_are_balanced(mixture, make_trainer, samples):
+    trainer = make_trainer(mixture, "grpo", HalfFlat, knobs={"kl_coef": 0}, epochs=2)
+    assert trainer.learner.algorithm.findings.only_advantages_count
+    batch = trainer.learner.prepare(samples, {})
+    assert (batch.old_logprobs[batch.mask] < 0).all()

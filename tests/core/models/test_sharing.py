@@ -61,6 +61,28 @@ def test_what_cannot_read_its_tokens_so_is_recognised(kind, tokenizer):
     assert sharing_of(model, 40, Runtime(token_budget=100)) is None
 
 
+def test_a_window_of_places_in_the_line_is_recognised_too(tokenizer):
+    model = tiny_model(tiny_config("gpt_neo", tokenizer))  # of 16
+    assert sharing_of(model, 12, Runtime(token_budget=100)) is None
+    assert sharing_of(model, 3, Runtime(token_budget=100)) is not None
+
+
+@pytest.mark.parametrize("kind", ["recurrent_gemma", "mamba"])
+def test_what_a_model_is_does_not_hide_in_rounding(kind, tokenizer):
+    runtime = Runtime(dtype=torch.bfloat16, token_budget=100)
+    assert sharing_of(tiny_model(tiny_config(kind, tokenizer)), 12, runtime) is None
+
+
+def test_the_mask_is_as_precise_as_the_layers(model):
+    masks, take = [], lambda _, __, given: masks.append(given["attention_mask"].dtype)
+    scorer = TokenScorer(model)
+    model.get_decoder().register_forward_pre_hook(take, with_kwargs=True)
+    for dtype in (torch.float32, torch.bfloat16):
+        with torch.no_grad(), Runtime(dtype=dtype).autocast():
+            scorer(BATCH, torch.tensor([0, 0, 0, 1, 1, 1, 2]))
+    assert masks == [torch.float32, torch.bfloat16]
+
+
 def test_a_window_that_no_row_is_as_long_as_does_not_matter(tokenizer):
     model = tiny_model(tiny_config("mistral with a sliding_window", tokenizer))
     assert sharing_of(model, 12, Runtime(token_budget=100)) is not None

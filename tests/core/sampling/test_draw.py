@@ -68,3 +68,8 @@ def test_all_tokens_are_left_where_nothing_is_cut():
 
 def test_the_temperature_divides_the_logits():
     torch.testing.assert_close(cut(temperature=0.5), (2 * LOGITS[0]).softmax(-1))
+
+
+def test_of_tokens_that_are_as_likely_no_more_are_kept_than_asked_for():
+    logits = asked_for(torch.tensor([[1.0, 2.0, 2.0, 0.0]]), SamplingRequest(top_k=1))
+    assert (logits > -torch.inf).sum() == 1

@@ -61,3 +61,13 @@ def test_the_mismatch_counts_unmasked_tokens_over_all_micro_batches():
     assert means["mismatch/max"] == pytest.approx(0.3)
     ratios = [math.exp(gap) for gap in (0.1, -0.3, 0.0, 0.2)]
     assert means["mismatch/ratio"] == pytest.approx(sum(ratios) / 4)
+
+
+def test_what_is_counted_may_be_on_any_device_but_is_read_from_one():
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        meter, one = Meter(), torch.ones((), device="cuda")
+        meter.count("rows/learning", one, one)
+        meter.count("entropy", one, one)
+        assert {pair.device.type for pair in meter.sums.values()} == {"cuda"}
