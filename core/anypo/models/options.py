@@ -15,7 +15,7 @@ class RuntimeOptions(Options, panel="Machine"):
         "auto", description="Of computation. auto: bfloat16 on a GPU."
     )
     weights: Literal["float32", "bfloat16"] = Field(
-        "float32", description="Of what is trained; bfloat16 rounds small steps away."
+        "float32", description="All but adapters; bfloat16 rounds small steps away."
     )
     token_budget: int = Field(16384, ge=1, description="Tokens at a time.")
     trust_remote_code: bool = Field(False, description="Run code that comes with a model.")

@@ -11,24 +11,18 @@ from anypo.models.critic import Critic
 from anypo.models.forward import TokenScorer
 
 
-def batch_of(*groups):
-    """Groups of a prompt's length and those of its completions; prompts of a length differ."""
-    random = torch.Generator().manual_seed(1)
-
-    def ids(n):
-        return torch.randint(0, 256, (n,), generator=random).tolist()
-
-    return collate(
-        [
-            Sample(prompt, ids(length), group)
-            for group, (prompt_length, lengths) in enumerate(groups)
-            for prompt in [ids(prompt_length)]
-            for length in lengths
-        ]
-    )
+NUMBERS = iter(range(1, 250))
+GROUPS = [(5, [3, 1, 4]), (2, [2, 0, 6]), (7, [3])]  # a prompt's length, and its completions'
 
 
-BATCH = batch_of((5, [3, 1, 4]), (2, [2, 0, 6]), (7, [3]))
+def numbers(length):
+    return [next(NUMBERS) for _ in range(length)]
+
+
+PROMPTS = [numbers(length) for length, _ in GROUPS]
+BATCH = collate(
+    [Sample(PROMPTS[g], numbers(n), g) for g, (_, own) in enumerate(GROUPS) for n in own]
+)
 
 
 @pytest.mark.parametrize("kind", ["qwen2", "gpt2", "opt", "gemma2", "deepseek_v3", "cohere"])
