@@ -10,7 +10,6 @@ from anypo.models.checks import sharing_of
 from anypo.models.critic import Critic
 from anypo.models.forward import TokenScorer
 
-
 NUMBERS = iter(range(1, 250))
 GROUPS = [(5, [3, 1, 4]), (2, [2, 0, 6]), (7, [3])]  # a prompt's length, and its completions'
 
