@@ -202,10 +202,13 @@ class Algorithm:
             parts[not any(weights[row] for row in unit)].append(unit)
         return parts
 
-    def units_that_learn(self, batch: Batch) -> list[list[int]]:
-        """The units that add something to the gradient; weights are looked at if there are any."""
+    def units_that_learn(self, batch: Batch, *, without_advantage: bool = False) -> list[list[int]]:
+        """The units that add something to the gradient; weights are looked at if there are any.
+
+        With `without_advantage`, those without one count too: something else is learnt of them.
+        """
         units = self.units_by_weight(batch)[0] if batch.weights else self.units(batch)
-        if not self.findings.only_advantages_count:
+        if without_advantage or not self.findings.only_advantages_count:
             return units
         advantages = batch.advantages.any(-1).tolist()
         return [unit for unit in units if any(advantages[row] for row in unit)]

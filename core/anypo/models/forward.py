@@ -100,7 +100,8 @@ class TokenScorer(nn.Module):
     def _apply_head(
         self, states: Float[Tensor, "M H"], tokens: Int[Tensor, " M"], columns: Int[Tensor, " M"]
     ) -> Scores:
-        everywhere = self.learns_entropy or self.model.get_output_embeddings().out_features <= LARGE
+        vocabulary = self.model.get_output_embeddings().weight.shape[0]
+        everywhere = self.learns_entropy or vocabulary <= LARGE
         logprobs, entropy = self._scores(states, tokens, everywhere)
         if not everywhere:
             entropy = torch.full_like(entropy, torch.nan)

@@ -38,6 +38,13 @@ class Sharing:
         return worth * sum(rows * n * (self.token + n * pair) for rows, n in longest)
 
 
+class Text(NamedTuple):
+    """A row."""
+
+    prompt: tuple[int, ...]  # token ids
+    own: int  # tokens of its completion
+
+
 class Fill(NamedTuple):
     """How much goes into a line, unless a row alone is more."""
 
@@ -76,12 +83,13 @@ def cut(
         sharing: Without it each row has a line of its own.
     """
     coupled = any(len(unit) > 1 for unit in units)
+    texts = _texts(batch)
     bags = list(units) if coupled else [[row for unit in units for row in unit]]
-    alike = [_with_one_prompt(batch, bag, sharing.up_to if sharing else 0) for bag in bags]
+    alike = [_with_one_prompt(texts, bag, sharing.up_to if sharing else 0) for bag in bags]
     most = max(len(same) for bag in alike for same in bag) if units else 1
     limit = min(token_budget, sharing.line) if sharing else 0
     ways = [
-        _in_lines(batch, alike, Fill(2**power, limit), coupled, token_budget)
+        _in_lines(texts, alike, Fill(2**power, limit), coupled, token_budget)
         for power in range((most - 1).bit_length() + 1)
     ]
     lines = min(ways, key=sharing.cost) if sharing else ways[0]
@@ -91,30 +99,36 @@ def cut(
         yield MicroBatch(rows, line if lines.shared else None)
 
 
-def _with_one_prompt(batch: Batch, rows: list[int], up_to: int) -> list[list[int]]:
+def _texts(batch: Batch) -> list[Text]:
+    """What the rows are made of; a GPU is waited for once."""
+    columns = batch.input_ids, batch.prompt_lengths, batch.sequence_lengths
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    return [Text(tuple(ids[:prompt]), length - prompt) for ids, prompt, length in rows]
+
+
+def _with_one_prompt(texts: list[Text], rows: list[int], up_to: int) -> list[list[int]]:
     """The rows by their prompts; those that are longer than `up_to` tokens by themselves."""
-    prompts, lengths = batch.prompt_lengths.tolist(), batch.sequence_lengths.tolist()
     alike: dict[tuple[int, ...], list[int]] = {}
     for row in rows:
-        prompt = batch.input_ids[row, : prompts[row]].tolist()
-        alike.setdefault((row,) if lengths[row] > up_to else (-1, *prompt), []).append(row)
+        prompt, own = texts[row]
+        key = (row,) if len(prompt) + own > up_to else (-1, *prompt)
+        alike.setdefault(key, []).append(row)
     return list(alike.values())
 
 
 def _in_lines(
-    batch: Batch, alike: list[list[list[int]]], fill: Fill, coupled: bool, token_budget: int
+    texts: list[Text], alike: list[list[list[int]]], fill: Fill, coupled: bool, token_budget: int
 ) -> Lines:
     """Rows of one prompt in lines, filled alike."""
-    prompts, lengths = batch.prompt_lengths.tolist(), batch.sequence_lengths.tolist()
     rows, sizes, units = list[list[int]](), list[int](), list[list[int]]()
     for bag in alike:
         began = len(rows)
         for same in bag:
             for place, row in enumerate(same):
-                own = lengths[row] - prompts[row]
+                prompt, own = texts[row]
                 if place == 0 or len(rows[-1]) == fill.rows or sizes[-1] + own > fill.tokens:
                     rows.append([])
-                    sizes.append(prompts[row])
+                    sizes.append(len(prompt))
                 rows[-1].append(row)
                 sizes[-1] += own
         numbers = list(range(began, len(rows)))

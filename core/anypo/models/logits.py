@@ -1,6 +1,7 @@
 """How a model makes logits of its decoder's hidden states."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -46,8 +47,7 @@ def making_of(model: PreTrainedModel, temperature: float = 1.0) -> Making | None
     states = torch.randn(4, width, generator=random).to(head.weight)
 
     def both(states: Tensor) -> tuple[Tensor, Tensor]:
-        products = nn.functional.linear(states, head.weight, getattr(head, "bias", None))
-        return products.double(), own_logits(model, states).double()
+        return _products(head, states).double(), own_logits(model, states).double()
 
     products, logits = both(SMALL * states)
     scale = float((products * logits).sum() / products.square().sum())
@@ -85,8 +85,11 @@ def logits_of(
         states = states.to(head.weight.dtype)
         if making is None:
             return own_logits(model, states)
-        products = nn.functional.linear(states, head.weight, getattr(head, "bias", None))
-        return making.logits(products)
+        return making.logits(_products(head, states))
+
+
+def _products(head: Any, states: Float[Tensor, "M H"]) -> Float[Tensor, "M V"]:
+    return nn.functional.linear(states, head.weight, getattr(head, "bias", None))
 
 
 def own_logits(model: nn.Module, hidden: Float[Tensor, "M H"]) -> Float[Tensor, "M V"]:

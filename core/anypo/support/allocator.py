@@ -1,7 +1,7 @@
 """Memory that is freed is kept for what comes next.
 
 By default glibc gives large blocks back to the system, and the next step gets them anew, page by
-page: a sixth of the time of a step of a small model.
+page, which is a good part of the time of a step of a small model.
 """
 
 import ctypes

@@ -170,10 +170,8 @@ class Learner:
 
     def _units(self, batch: Batch) -> list[list[int]]:
         """Those that have a part in the loss: where experts are balanced, whatever has a weight."""
-        if self.router_coefficient:
-            every = self.algorithm.units(batch)
-            return self.algorithm.units_by_weight(batch)[0] if batch.weights else every
-        return self.algorithm.units_that_learn(batch)
+        balances = self.router_coefficient > 0
+        return self.algorithm.units_that_learn(batch, without_advantage=balances)
 
     def _score(
         self, scorer: TokenScorer, batch: Batch, line: Tensor | None, *, balanced: bool = False
