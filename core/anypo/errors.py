@@ -40,6 +40,10 @@ class TrainingError(AnypoError):
     """Training cannot go on."""
 
 
+class PeerError(AnypoError):
+    """Another process of the run failed, and says itself why."""
+
+
 def one_line(told: object) -> str:
     """What an error or a foreign program says, as one line of at most 300 characters."""
     return " ".join(str(told).split())[:300]

@@ -12,6 +12,7 @@ from torch import Tensor
 from anypo.errors import ConfigError
 from anypo.hooks.runtime import Runtime
 from anypo.models.options import RuntimeOptions
+from anypo.support.world import World
 
 
 class Distributed:
@@ -35,6 +36,7 @@ class Distributed:
                 f"started with {self.accelerator.num_processes} processes, but training on several "
                 "is not supported yet; start one"
             )
+        self.world = World(self.accelerator.process_index, self.accelerator.num_processes)
         device, budget = self.accelerator.device, options.token_budget
         self.runtime = Runtime(device, getattr(torch, dtype), budget, options.trust_remote_code)
 

@@ -1,0 +1,109 @@
+"""The processes of a run, and what they say to each other."""
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any, TypeVar, cast
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from anypo.errors import AnypoError, PeerError, one_line
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class World:
+    """The processes of a run, of which this is one. Alone, it only talks to itself.
+
+    Whatever is said here, all processes must say, in the same order.
+    """
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the process that writes and tells."""
+        return self.rank == 0
+
+    def gather(self, mine: T) -> list[T]:
+        """What each process has, in the order of their ranks."""
+        if self.size == 1:
+            return [mine]
+        every: list[Any] = [None] * self.size
+        with _lost_peers():
+            dist.all_gather_object(every, mine)
+        return every
+
+    def sum_(self, tensor: Tensor) -> Tensor:
+        """The sum over the processes, in place of what each has; they have the same shape."""
+        if self.size > 1:
+            with _lost_peers():
+                dist.all_reduce(tensor)
+        return tensor
+
+    def any(self, said: bool) -> bool:
+        """Whether some process says so."""
+        return any(self.gather(said))
+
+    @contextmanager
+    def agreed(self) -> Iterator[None]:
+        """Raise in all processes what one of them raises in the block, which talks to no other."""
+        mine: BaseException | None = None
+        try:
+            yield
+        except (Exception, SystemExit) as error:
+            mine = error
+        said = self.gather(mine if isinstance(mine, AnypoError) or mine is None else _told(mine))
+        if mine is not None:
+            raise mine
+        for error in filter(None, said):
+            raise error
+
+    def on_first(self, action: Callable[[], T]) -> T:
+        """What the first process gets from an action that it alone takes, or its error."""
+        mine: T | None = None
+        with self.agreed():
+            mine = action() if self.is_first else None
+        return cast(T, self.gather(mine)[0])
+
+    @contextmanager
+    def apart(self) -> Iterator[None]:
+        """Let each process draw random numbers of its own; afterwards all draw the same again."""
+        if self.size == 1:
+            yield
+            return
+        seed = int(torch.randint(2**31, ())) + self.rank
+        python = random.getstate()
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            random.seed(seed)
+            yield
+        random.setstate(python)
+
+    def shares(self, costs: Sequence[float]) -> list[list[int]]:
+        """Positions for each process, in order, of things that cost about the same together."""
+        ends = list(accumulate(costs, initial=0))
+        parts: list[list[int]] = [[] for _ in range(self.size)]
+        for place, cost in enumerate(costs):
+            middle = ends[place] + cost / 2
+            parts[min(self.size - 1, int(self.size * middle / (ends[-1] or 1)))].append(place)
+        return parts
+
+
+def _told(error: BaseException) -> PeerError:
+    return PeerError(f"another process failed with {type(error).__name__}: {one_line(error)}")
+
+
+@contextmanager
+def _lost_peers() -> Iterator[None]:
+    """A process that is gone shows when others want to talk to it."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise PeerError(f"another process of the run is gone: {one_line(error)}") from error
