@@ -62,8 +62,8 @@ class World:
         said = self.gather(mine if isinstance(mine, AnypoError) or mine is None else _told(mine))
         if mine is not None:
             raise mine
-        for error in filter(None, said):
-            raise error
+        for theirs in filter(None, said):
+            raise theirs
 
     def on_first(self, action: Callable[[], T]) -> T:
         """What the first process gets from an action that it alone takes, or its error."""
