@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from anypo.errors import ConfigError
 from anypo.hooks.runtime import Runtime
+from anypo.models.checks import leaves_weights_out
+from anypo.models.forward import TokenScorer
 from anypo.models.options import RuntimeOptions
 from anypo.support.world import World
 
@@ -36,13 +38,11 @@ class Distributed:
         dtype = ("bfloat16" if on_gpu else "float32") if options.dtype == "auto" else options.dtype
         # Otherwise a second run of the same process could not choose another device or precision.
         AcceleratorState._reset_state(reset_partial_state=True)
+        self.summing = DistributedDataParallelKwargs(gradient_as_bucket_view=True)
         self.accelerator = Accelerator(
             cpu=not on_gpu,
             mixed_precision="bf16" if dtype == "bfloat16" else "no",
-            kwargs_handlers=[
-                InitProcessGroupKwargs(timeout=PATIENCE),
-                DistributedDataParallelKwargs(gradient_as_bucket_view=True),
-            ],
+            kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE), self.summing],
         )
         self.world = World(self.accelerator.process_index, self.accelerator.num_processes)
         self._check_started()
@@ -68,11 +68,14 @@ class Distributed:
         """Seed everything that draws: Python, NumPy, torch on all devices."""
         set_seed(seed)
 
-    def prepare(self, scorer: nn.Module) -> Any:
+    def prepare(self, scorer: TokenScorer) -> Any:
         """What is trained, with its gradients added up over the processes."""
         if self.shards:
             self.shard(scorer)
             return scorer
+        if self.world.size > 1:
+            # To look for them in every pass takes time; not to, where there are some, is wrong.
+            self.summing.find_unused_parameters = leaves_weights_out(scorer, self.runtime.device)
         return self.accelerator.prepare(scorer)
 
     def shard(self, scorer: nn.Module) -> None:
