@@ -21,7 +21,7 @@ def is_first() -> bool:
 
 def tells_first() -> bool:
     """Whether no other process has told why the run ends: one of them does."""
-    if "MASTER_PORT" not in os.environ:
+    if int(os.environ.get("WORLD_SIZE") or 1) == 1 or "MASTER_PORT" not in os.environ:
         return True
     from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
