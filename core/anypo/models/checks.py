@@ -45,7 +45,7 @@ def check_head(model: PreTrainedModel, *, rounded: bool = False) -> None:
     gap = 0.05 if rounded else 1e-3
     name, close = type(model).__name__, partial(torch.allclose, rtol=gap, atol=gap)
     if expected.isnan().any():
-        raise ModelError(f"{name} gives NaN as logits: its weights are broken, or not all loaded")
+        raise ModelError(f"{name} gives NaN as logits: its weights are broken, or overflow")
     if not close(expected[:-1], before):
         raise ModelError(
             f"{name} is not causal: what it says of a token depends on later ones (if it can be a "
