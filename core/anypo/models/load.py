@@ -15,6 +15,7 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    GenerationConfig,
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -121,6 +122,8 @@ def load_model(
             f"'{known.model_type}'"
         )
     model: PreTrainedModel
+    if not scalar_head:
+        _check_generation(path)
     with _errors_of("model", path), _quiet():
         model, found = auto_class.from_pretrained(
             path, trust_remote_code=trust_remote_code, **options
@@ -133,6 +136,13 @@ def load_model(
         text.pad_token_id = _padding(text, tokenizer)
     model.eval()  # log-probs must be the same whoever computes them: never with dropout
     return model
+
+
+def _check_generation(path: str) -> None:
+    """Refuse settings from which transformers would take no end of a text, and say nothing."""
+    if Path(path, "generation_config.json").is_file():
+        with _errors_of("generation_config.json of", path):
+            _ends(GenerationConfig.from_pretrained(path))
 
 
 def has_scalar_head(config: PreTrainedConfig) -> bool:
@@ -200,7 +210,10 @@ def _padding(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase) -> in
 def _ends(config: Any) -> set[int]:
     configured = getattr(config, "eos_token_id", None)
     several = configured if isinstance(configured, list) else [configured]
-    return {token for token in several if token is not None}
+    ends = {token for token in several if token is not None}
+    if not all(isinstance(token, int) for token in ends):
+        raise ModelError(f"eos_token_id is {configured!r:.60}, not the number of a token")
+    return ends
 
 
 def context_length(config: PreTrainedConfig) -> int | None:

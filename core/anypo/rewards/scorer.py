@@ -61,6 +61,11 @@ class Rewards:
         reading.stop = stop
         return reading
 
+    def prepare(self) -> None:
+        """Have the rewards load what they need. Raises ModelError if that is broken."""
+        for reward in self.rewards:
+            reward.prepare()
+
     def check(self, prompt: Prompt) -> None:
         """Refuse a row of a data set that cannot be scored, before anything is sampled.
 

@@ -180,3 +180,13 @@ def test_a_shard_that_is_gone_is_one_line(folder):
     first = min(folder.glob("*.safetensors"))
     first.unlink()
     refused(folder, rf"does not load: .*{first.name}")
+
+
+# -- the end of a text ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["{", '{"eos_token_id": "end"}', '{"eos_token_id": [1, "end"]}'])
+def test_broken_generation_settings_are_an_error_where_something_is_generated(folder, text):
+    (folder / "generation_config.json").write_text(text)
+    refused(folder, rf"^generation_config.json of '{folder}' does not load: ")
+    assert load_model(str(folder), scalar_head=True)
