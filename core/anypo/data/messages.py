@@ -7,6 +7,7 @@ from typing import Any
 from anypo.data.formats import is_reply
 from anypo.errors import DataError
 
+ROLES = {"system", "developer", "user", "assistant", "tool", "function", "ipython"}  # usual ones
 THOUGHTS = ("reasoning_content", "reasoning", "thinking")  # what data sets call that of a message
 
 

@@ -22,7 +22,7 @@ def write(tmp_path):
 
     def write(name, text):
         path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
         return str(path)
 
@@ -180,6 +180,27 @@ def test_what_save_to_disk_wrote_is_read(tmp_path, wrap):
 def test_a_directory_of_jsonl_is_read(write, tmp_path):
     write("data/a.jsonl", lines(ROWS[:1]))
     write("data/b.jsonl", lines(ROWS[1:]))
+    assert read(str(tmp_path / "data")) == ROWS
+
+
+OTHERS = {"data/b.csv": "prompt,answer\n1,2\n", "data/b.json": "[]", "data/deep/b.jsonl": "{}"}
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_a_directory_is_read_whole_or_not_at_all(write, tmp_path, other):
+    name = "a.jsonl" if other.endswith("csv") else "train.jsonl"
+    write(f"data/{name}", lines(ROWS))
+    write(other, OTHERS[other])
+    words = rf"without 1 of its files, such as '{other.partition('/')[2]}': name one file, or"
+    with pytest.raises(DataError, match=words):
+        load_rows(str(tmp_path / "data"))
+
+
+def test_what_is_no_data_may_lie_in_a_directory(write, tmp_path):
+    for name in ("README.md", "dataset_info.json", ".hidden.csv", ".git/x.json", "LICENSE.txt"):
+        write(f"data/{name}", "{}")
+    write("data/train.jsonl", lines(ROWS))
+    write("data/test.jsonl", lines(ROWS[1:]))  # another split, which is rightly left
     assert read(str(tmp_path / "data")) == ROWS
 
 
