@@ -27,7 +27,8 @@ def load_rows(name: str) -> list[Row]:
     except DataError:
         raise
     except Exception as error:
-        raise DataError(f"data set '{name}' does not load: {_cause(error)}") from error
+        lack = "" if Path(name).exists() else "there is no such file or directory, and of the hub: "
+        raise DataError(f"data set '{name}' does not load: {lack}{_cause(error)}") from error
     if not rows:
         raise DataError(f"data set '{name}' is empty")
     return rows

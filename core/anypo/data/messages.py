@@ -36,7 +36,8 @@ def is_begun(prompt: Sequence[Any]) -> bool:
 
 def is_message(message: Any) -> bool:
     """Whether it is a message: it has a role, and says or calls something."""
-    if not (isinstance(message, dict) and message.get("role")):
+    role = message.get("role") if isinstance(message, dict) else None
+    if not (isinstance(role, str) and role):
         return False
     return message.get("content") is not None or bool(message.get("tool_calls"))
 

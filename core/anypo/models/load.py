@@ -262,6 +262,8 @@ def _errors_of(what: str, path: str) -> Iterator[None]:
     except Exception as error:
         flag = "`trust_remote_code=True`"
         cause = one_line(error).replace(flag, f"{flag} (--trust-remote-code)")
+        if " " not in cause:
+            cause = f"{type(error).__name__}: {cause}"
         if "CONVERSION" in cause:  # which is said in a table that nobody sees
             cause = "some of its tensors are missing, or do not fit together"
         if not Path(path).exists():
