@@ -59,7 +59,7 @@ def train(algorithm: Algorithm, config: RunConfig, observer: Observer) -> Path:
     observer = observer if world.is_first else Observer()
     directory = world.on_first(partial(RunDirectory, config.output, algorithm.named))
     setup = set_up(algorithm, config, task, distributed.runtime, observer, world)
-    for note in notes.before(algorithm, setup.config):
+    for note in notes.before(algorithm, setup):
         observer.note(note)
     trainer = make_trainer(algorithm, setup, distributed)
     recipe, lock = _recipe(algorithm, setup.config), describe(algorithm, setup.config)
@@ -72,16 +72,15 @@ def train(algorithm: Algorithm, config: RunConfig, observer: Observer) -> Path:
 def _train(trainer: Trainer, setup: Setup, directory: RunDirectory, observer: Observer) -> None:
     """Train and write down every step; whatever happens, the model trained so far is saved."""
     config, tokenizer = setup.config, setup.tokenizer
-    done, told = 0, set[str]()
+    done, notable = 0, notes.StepNotes(config, trainer.learner.runtime)
+    now = "the evaluation before step 1" if trainer.evaluations else "step 1"
     observer.started(config.steps or 1)
     try:
         for report in trainer.train():
-            done = report.step
+            done, now = report.step, f"step {report.step + 1}"
             directory.write(report, tokenizer)
-            for topic, note in notes.of_step(report, config, trainer.learner.runtime):
-                if topic not in told:
-                    told.add(topic)
-                    observer.note(note)
+            for note in notable.of(report):
+                observer.note(note)
             observer.reported(report)
             if done and config.save_every and done % config.save_every == 0:
                 directory.checkpoint(done, trainer, tokenizer)
@@ -89,10 +88,10 @@ def _train(trainer: Trainer, setup: Setup, directory: RunDirectory, observer: Ob
         saved = f"the model so far is in {directory.save(trainer.learner.whole(), tokenizer)}"
         if isinstance(error, torch.OutOfMemoryError):
             advice = "out of memory; lower token_budget, or set gradient_checkpointing"
-            raise TrainingError(f"step {done + 1}: {advice}; {saved}") from error
+            raise TrainingError(f"{now}: {advice}; {saved}") from error
         if isinstance(error, AnypoError):
-            raise type(error)(f"step {done + 1}: {error}; {saved}") from error
-        observer.note(f"stopped in step {done + 1}; {saved}")
+            raise type(error)(f"{now}: {error}; {saved}") from error
+        observer.note(f"stopped in {now}; {saved}")
         raise
     finally:
         trainer.sampler.close()
