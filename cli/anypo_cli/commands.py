@@ -10,6 +10,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from anypo.errors import PluginError
 from anypo.hooks import registry
+from anypo_cli.printing import escaped
 from anypo_cli.summary import summary
 
 
@@ -54,6 +55,6 @@ def command_of(name: str) -> Any:
 
 def _help(entry: registry.Entry) -> str:
     try:
-        return summary(entry)
+        return escaped(summary(entry))
     except PluginError as error:
-        return f"broken: {error}"
+        return escaped(f"broken: {error}")

@@ -15,11 +15,12 @@ from anypo.composition.compose import assemble
 from anypo.composition.explain import first_line
 from anypo.composition.knobs import Knob, resolve_knobs
 from anypo.composition.stack import Stack, lay
-from anypo.errors import ConfigError, PluginError
+from anypo.errors import ConfigError, PluginError, TrainingError
 from anypo.hooks import registry
 from anypo.hooks.task import load_task
 from anypo.runs.options import RunConfig, RunOptions, config_class, make_config, panels
 from anypo.runs.recipe import Recipe
+from anypo_cli.printing import escaped
 from anypo_cli.settings import pairs, value_of
 
 Parameter = inspect.Parameter
@@ -112,7 +113,12 @@ def _execute(recipe: Recipe, stack: Stack, given: dict[str, Any]) -> None:
     with make_display() as display:
         for change in changes(config_file, algorithm, config) if config_file else ():
             display.note(change)
-        folder = train(algorithm, config, display)
+        try:
+            folder = train(algorithm, config, display)
+        except SystemExit as stop:
+            if stop.code:
+                raise
+            raise TrainingError("something that the run called ended the process") from stop
     display.finished(folder)
 
 
@@ -161,8 +167,9 @@ def _parameter(name: str, annotation: Any, text: str, default: str, panel: str) 
     may_be_on = annotation is bool and default != "False"
     flag = f"--{dashed}/--no-{dashed}" if may_be_on else f"--{dashed}"
     described = f"{text} [default: {default}]" if default != "none" else text
-    described = described.replace("[", r"\[")  # no markup of rich
-    option = typer.Option(flag, help=described, rich_help_panel=panel, show_default=False)
+    option = typer.Option(
+        flag, help=escaped(described), rich_help_panel=escaped(panel), show_default=False
+    )
     return Parameter(
         name,
         Parameter.KEYWORD_ONLY,
@@ -190,4 +197,4 @@ def _sign(function: Callable[..., Any], parameters: list[Parameter]) -> None:
 
 
 def _about(layer: Any) -> str:
-    return f"{layer.name}: {first_line(layer.source)}"
+    return escaped(f"{layer.name}: {first_line(layer.source)}")
