@@ -3,14 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from anypo.composition.algorithm import Algorithm
 from anypo.composition.compose import compose, suited_to
-from anypo.errors import AnypoError, TrainingError
+from anypo.errors import AnypoError
 from anypo.models.load import model_path, sensible_threads
 from anypo.runs import notes
 from anypo.runs.directory import RunDirectory
+from anypo.runs.memory import memory_advised, with_advice
 from anypo.runs.observer import Observer
 from anypo.runs.options import RunConfig, make_config, panels, resolve
 from anypo.runs.provenance import describe
@@ -58,7 +57,8 @@ def train(algorithm: Algorithm, config: RunConfig, observer: Observer) -> Path:
     setup = set_up(algorithm, config, task, distributed.runtime, observer)
     for note in notes.before(algorithm, setup.config):
         observer.note(note)
-    trainer = make_trainer(algorithm, setup, distributed)
+    with memory_advised(config):
+        trainer = make_trainer(algorithm, setup, distributed)
     directory.begin(_recipe(algorithm, setup.config), describe(algorithm, setup.config))
     with sensible_threads(trainer.learner.model), kept_memory():
         _train(trainer, setup, directory, observer)
@@ -68,27 +68,26 @@ def train(algorithm: Algorithm, config: RunConfig, observer: Observer) -> Path:
 def _train(trainer: Trainer, setup: Setup, directory: RunDirectory, observer: Observer) -> None:
     """Train and write down every step; whatever happens, the model trained so far is saved."""
     config, tokenizer = setup.config, setup.tokenizer
-    done, told = 0, set[str]()
+    done, said = -1 if trainer.evaluations else 0, set[str]()
     observer.started(config.steps or 1)
     try:
         for report in trainer.train():
             done = report.step
             directory.write(report, tokenizer)
             for topic, note in notes.of_step(report, config, trainer.learner.runtime):
-                if topic not in told:
-                    told.add(topic)
+                if topic not in said:
+                    said.add(topic)
                     observer.note(note)
             observer.reported(report)
             if done and config.save_every and done % config.save_every == 0:
                 directory.checkpoint(done, trainer, tokenizer)
     except BaseException as error:
         saved = f"the model so far is in {directory.save(trainer.learner.model, tokenizer)}"
-        if isinstance(error, torch.OutOfMemoryError):
-            advice = "out of memory; lower token_budget, or set gradient_checkpointing"
-            raise TrainingError(f"step {done + 1}: {advice}; {saved}") from error
-        if isinstance(error, AnypoError):
-            raise type(error)(f"step {done + 1}: {error}; {saved}") from error
-        observer.note(f"stopped in step {done + 1}; {saved}")
+        where = f"step {done + 1}" if done >= 0 else "the evaluation before step 1"
+        told = with_advice(error, config)
+        if isinstance(told, AnypoError):
+            raise type(told)(f"{where}: {told}; {saved}") from error
+        observer.note(f"stopped in {where}; {saved}")
         raise
     finally:
         trainer.sampler.close()
