@@ -12,10 +12,9 @@ from anypo.errors import AnypoError, told
 from anypo.hooks import registry
 from anypo_cli.commands import Commands
 from anypo_cli.printing import say
+from anypo_cli.processes import DEBUG, is_first, tells_first
 from anypo_cli.run import RunGroup
 
-DEBUG = "--debug"
-INTERRUPTED = 130  # what typer makes of Ctrl-C
 AsJSON = Annotated[bool, typer.Option("--json", help="Print JSON, whose keys stay the same.")]
 
 app = typer.Typer(
@@ -129,15 +128,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     plain = [argument for argument in given if argument != DEBUG]
     try:
-        for sentence in registry.ineffective():
+        for sentence in registry.ineffective() if is_first() else ():
             say(f"note: {sentence}")
-        status = app(plain or ["--help"], prog_name="anypo", standalone_mode=False) or 0
-        if status == INTERRUPTED:
-            say("interrupted")
-        return status
+        return app(plain or ["--help"], prog_name="anypo", standalone_mode=False) or 0
     except BaseException as error:  # some libraries panic with what is no Exception
         if DEBUG in given or isinstance(error, SystemExit):
             raise
+        if not tells_first():
+            return 1
         say(f"error: {_told(error)}")
         return getattr(error, "exit_code", 1)
 

@@ -4,7 +4,6 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Any, TypeVar, cast
 
 import torch
@@ -86,14 +85,8 @@ class World:
             yield
         random.setstate(python)
 
-    def shares(self, costs: Sequence[float]) -> list[list[int]]:
-        """Positions for each process, in order, of things that cost about the same together."""
-        ends = list(accumulate(costs, initial=0))
-        parts: list[list[int]] = [[] for _ in range(self.size)]
-        for place, cost in enumerate(costs):
-            middle = ends[place] + cost / 2
-            parts[min(self.size - 1, int(self.size * middle / (ends[-1] or 1)))].append(place)
-        return parts
+
+ALONE = World()
 
 
 def _told(error: BaseException) -> PeerError:
@@ -107,3 +100,13 @@ def _lost_peers() -> Iterator[None]:
         yield
     except RuntimeError as error:
         raise PeerError(f"another process of the run is gone: {one_line(error)}") from error
+
+
+def shares(costs: Sequence[float], number: int) -> list[list[int]]:
+    """Positions of things in so many parts, in order, that cost about the same."""
+    parts: list[list[int]] = [[] for _ in range(number)]
+    before, total = 0.0, sum(costs) or 1.0
+    for place, cost in enumerate(costs):
+        parts[min(number - 1, int(number * (before + cost / 2) / total))].append(place)
+        before += cost
+    return parts

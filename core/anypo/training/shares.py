@@ -1,0 +1,35 @@
+"""What part of a pass over a batch each process makes."""
+
+from collections.abc import Callable, Iterable
+
+import torch
+
+from anypo.hooks.batch import Batch
+from anypo.models.lines import MicroBatch
+from anypo.support.world import World, shares
+
+Units = list[list[int]]  # rows that no split may separate
+
+
+def shared_out(
+    batch: Batch, units: Units, cut: Callable[[Units], Iterable[MicroBatch]], world: World
+) -> list[MicroBatch]:
+    """The micro-batches of this process, whose rows have about as many tokens as those of others.
+
+    They are as many as any process has, since weights that are sharded are gathered anew in each:
+    where there is no more to do, a row goes through the model once more and does not count.
+
+    Args:
+        batch: The whole batch, the same in all processes.
+        units: Those of the whole batch that are wanted.
+        cut: Makes micro-batches of some of them.
+        world: Who shares the work.
+    """
+    if world.size == 1:
+        return list(cut(units))
+    tokens = batch.sequence_lengths.tolist()
+    parts = shares([sum(tokens[row] for row in unit) for unit in units], world.size)
+    mine = list(cut([units[place] for place in parts[world.rank]]))
+    missing = max(world.gather(len(mine))) - len(mine)
+    again = torch.tensor(units[0] if units else [], device=batch.mask.device)
+    return mine + [MicroBatch(again, None, counts=False)] * missing
