@@ -4,18 +4,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from anypo.composition.algorithm import Algorithm
 from anypo.composition.compose import compose, suited_to
-from anypo.errors import AnypoError, TrainingError
+from anypo.errors import AnypoError
 from anypo.models.load import model_path, sensible_threads
 from anypo.runs import notes
 from anypo.runs.directory import RunDirectory
+from anypo.runs.memory import memory_advised, with_advice
 from anypo.runs.observer import Observer
 from anypo.runs.options import RunConfig, make_config, panels, resolve
 from anypo.runs.provenance import describe
-from anypo.runs.recipe import Recipe
+from anypo.runs.recipe import Recipe, as_written
 from anypo.runs.setup import Setup, check_engines, make_trainer, set_up
 from anypo.runs.task import choose_task
 from anypo.runs.unread import refuse_unread, unread
@@ -61,8 +60,9 @@ def train(algorithm: Algorithm, config: RunConfig, observer: Observer) -> Path:
     setup = set_up(algorithm, config, task, distributed.runtime, observer, world)
     for note in notes.before(algorithm, setup):
         observer.note(note)
-    trainer = make_trainer(algorithm, setup, distributed)
     recipe, lock = _recipe(algorithm, setup.config), describe(algorithm, setup.config)
+    with memory_advised(config):
+        trainer = make_trainer(algorithm, setup, distributed)
     world.on_first(partial(directory.begin, recipe, lock))
     with sensible_threads(trainer.learner.model), kept_memory():
         _train(trainer, setup, directory, observer)
@@ -86,11 +86,9 @@ def _train(trainer: Trainer, setup: Setup, directory: RunDirectory, observer: Ob
                 directory.checkpoint(done, trainer, tokenizer)
     except BaseException as error:
         saved = f"the model so far is in {directory.save(trainer.learner.whole(), tokenizer)}"
-        if isinstance(error, torch.OutOfMemoryError):
-            advice = "out of memory; lower token_budget, or set gradient_checkpointing"
-            raise TrainingError(f"{now}: {advice}; {saved}") from error
-        if isinstance(error, AnypoError):
-            raise type(error)(f"{now}: {error}; {saved}") from error
+        told = with_advice(error, config)
+        if isinstance(told, AnypoError):
+            raise type(told)(f"{now}: {told}; {saved}") from error
         observer.note(f"stopped in {now}; {saved}")
         raise
     finally:
@@ -101,7 +99,7 @@ def _train(trainer: Trainer, setup: Setup, directory: RunDirectory, observer: Ob
 def _recipe(algorithm: Algorithm, config: RunConfig) -> Recipe:
     """What repeats the run: all that something read."""
     knobs = {
-        knob.name: knob.value
+        knob.name: as_written(knob.name, knob.value)
         for knob in algorithm.knobs.values()
         if knob.name in algorithm.active_knobs and knob.value is not None
     }
@@ -109,6 +107,7 @@ def _recipe(algorithm: Algorithm, config: RunConfig) -> Recipe:
     ignored = {*unread(config, algorithm), "output", "data_epochs"}  # steps says it
     if not config.precompute_reference:  # written down, it would bar a variation without one
         ignored.add("precompute_reference")
-    options = config.model_dump(exclude=ignored)
+    held = config.model_dump(exclude=ignored, exclude_none=True)
+    options = {name: as_written(name, value) for name, value in held.items()}
     ordered = [name for names in panels(type(config)).values() for name in names if name in options]
     return Recipe(algorithm.named, {name: options[name] for name in ordered}, knobs, hooks)

@@ -271,6 +271,13 @@ def test_the_built_in_task_brings_the_reward_that_the_algorithm_needs(
     assert "reward/right_steps" in rows(folder / "metrics.jsonl")[-1]
 
 
+def test_what_fails_before_the_first_step_is_not_told_as_of_it(setting, tmp_path):
+    (tmp_path / "reward.py").write_text("def score(completions, **_):\n    return 1 / 0\n")
+    with pytest.raises(RewardError, match=r"^the evaluation before step 1: reward 'score' raised"):
+        run("grpo", **setting)
+    AutoModelForCausalLM.from_pretrained(tmp_path / "run" / "model")
+
+
 def test_an_unwritable_cache_is_one_sentence(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
