@@ -104,8 +104,8 @@ def _execute(recipe: Recipe, stack: Stack, given: dict[str, Any]) -> None:
     algorithm = assemble(stack, {**recipe.knobs, **knobs})
     from transformers.utils.logging import disable_progress_bar
 
+    from anypo.runs.changes import changes
     from anypo.runs.run import train
-    from anypo_cli.changes import changes
     from anypo_cli.display import make_display
 
     disable_progress_bar()  # of transformers: a run shows one bar, its own

@@ -53,7 +53,7 @@ def _leading_names(args: Sequence[str]) -> list[str]:
 
 
 def _uninstalled(file: str) -> str:
-    from anypo_cli.changes import uninstalled
+    from anypo.runs.changes import uninstalled
 
     return uninstalled(file) if file else ""
 

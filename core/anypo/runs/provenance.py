@@ -15,6 +15,7 @@ from anypo.hooks import registry
 from anypo.hooks.version import HOOK_API_VERSION
 from anypo.rewards.load import installed_reward
 from anypo.runs.options import RunConfig
+from anypo.support.saving import write_file
 
 LOCK = "plugins.lock.json"
 LIBRARIES = ("anypo", "torch", "transformers", "accelerate", "pluggy", "pydantic")
@@ -40,7 +41,7 @@ def describe(algorithm: Algorithm, config: RunConfig | None = None) -> Lock:
 def write_lock(folder: Path, lock: Mapping[str, Any]) -> None:
     """Write it down in a folder."""
     text = json.dumps(lock, indent=2, ensure_ascii=False, default=str)
-    (folder / LOCK).write_text(text + "\n", encoding="utf-8")
+    write_file(folder / LOCK, text + "\n")
 
 
 def _plugin(position: int, layer: Layer, algorithm: Algorithm) -> dict[str, Any]:

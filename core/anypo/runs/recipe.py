@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from anypo.errors import ConfigError
+from anypo.support.saving import write_file
 
 
 @dataclass
@@ -45,4 +46,4 @@ def write_recipe(path: Path, recipe: Recipe) -> None:
         "knobs": recipe.knobs,
         "hooks": recipe.hooks,
     }
-    path.write_text(tomli_w.dumps(content), encoding="utf-8")
+    write_file(path, tomli_w.dumps(content))

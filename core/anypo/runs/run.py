@@ -3,24 +3,22 @@
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from anypo.composition.algorithm import Algorithm
 from anypo.composition.compose import compose, suited_to
-from anypo.errors import AnypoError, TrainingError
 from anypo.models.load import model_path, sensible_threads
 from anypo.runs import notes
+from anypo.runs.checkpoints import Checkpoints
 from anypo.runs.directory import RunDirectory
 from anypo.runs.observer import Observer
 from anypo.runs.options import RunConfig, make_config, panels, resolve
 from anypo.runs.provenance import describe
 from anypo.runs.recipe import Recipe
-from anypo.runs.setup import Setup, check_engines, make_trainer, set_up
+from anypo.runs.session import Session
+from anypo.runs.setup import check_engines, make_trainer, set_up
 from anypo.runs.task import choose_task
 from anypo.runs.unread import refuse_unread, unread
 from anypo.support.allocator import kept_memory
 from anypo.training.distributed import Distributed
-from anypo.training.trainer import Trainer
 
 
 def run(algorithm: str | Algorithm, *, observer: Observer | None = None, **options: Any) -> Path:
@@ -43,10 +41,13 @@ def run(algorithm: str | Algorithm, *, observer: Observer | None = None, **optio
     return train(algorithm, make_config(options), observer or Observer())
 
 
-def train(algorithm: Algorithm, config: RunConfig, observer: Observer) -> Path:
-    """Train a model by a composed algorithm; see `run`."""
+def train(
+    algorithm: Algorithm, config: RunConfig, observer: Observer, *, goes_on: bool = False
+) -> Path:
+    """Train a model by a composed algorithm; see `run`. One that `goes_on` has a directory."""
     if config.model is not None:
-        config = config.model_copy(update={"model": model_path(config.model)})
+        path = model_path(config.model, observer.note)
+        config = config.model_copy(update={"model": path})
     task = choose_task(config)
     if task and task.owns_model:
         algorithm = suited_to(task, algorithm)
@@ -54,45 +55,23 @@ def train(algorithm: Algorithm, config: RunConfig, observer: Observer) -> Path:
     config = resolve(config, algorithm, task)
     distributed = Distributed(config)
     check_engines(config, distributed.runtime)
-    directory = RunDirectory(config.output, algorithm.named)
+    world = distributed.world
+    directory = RunDirectory(config.output, algorithm.named, world, goes_on=goes_on)
+    checkpoints = Checkpoints(directory, config, observer.note)
+    checkpoint = checkpoints.newest() if goes_on else None
     setup = set_up(algorithm, config, task, distributed.runtime, observer)
     for note in notes.before(algorithm, setup.config):
         observer.note(note)
     trainer = make_trainer(algorithm, setup, distributed)
-    directory.begin(_recipe(algorithm, setup.config), describe(algorithm, setup.config))
+    recipe, lock = _recipe(algorithm, setup.config), describe(algorithm, setup.config)
     with sensible_threads(trainer.learner.model), kept_memory():
-        _train(trainer, setup, directory, observer)
+        if goes_on:
+            directory.describe(recipe, lock)
+            checkpoints.load(checkpoint, trainer)
+        else:
+            directory.begin(recipe, lock)
+        Session(trainer, setup, directory, checkpoints, observer).run()
     return directory.path
-
-
-def _train(trainer: Trainer, setup: Setup, directory: RunDirectory, observer: Observer) -> None:
-    """Train and write down every step; whatever happens, the model trained so far is saved."""
-    config, tokenizer = setup.config, setup.tokenizer
-    done, told = 0, set[str]()
-    observer.started(config.steps or 1)
-    try:
-        for report in trainer.train():
-            done = report.step
-            directory.write(report, tokenizer)
-            for topic, note in notes.of_step(report, config, trainer.learner.runtime):
-                if topic not in told:
-                    told.add(topic)
-                    observer.note(note)
-            observer.reported(report)
-            if done and config.save_every and done % config.save_every == 0:
-                directory.checkpoint(done, trainer, tokenizer)
-    except BaseException as error:
-        saved = f"the model so far is in {directory.save(trainer.learner.model, tokenizer)}"
-        if isinstance(error, torch.OutOfMemoryError):
-            advice = "out of memory; lower token_budget, or set gradient_checkpointing"
-            raise TrainingError(f"step {done + 1}: {advice}; {saved}") from error
-        if isinstance(error, AnypoError):
-            raise type(error)(f"step {done + 1}: {error}; {saved}") from error
-        observer.note(f"stopped in step {done + 1}; {saved}")
-        raise
-    finally:
-        trainer.sampler.close()
-    directory.save(trainer.learner.model, tokenizer)
 
 
 def _recipe(algorithm: Algorithm, config: RunConfig) -> Recipe:

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -138,16 +137,6 @@ class Learner:
             pairs = zip(self.reference.parameters(), self.model.parameters(), strict=True)
             for reference, policy in pairs:
                 reference.lerp_(policy, self.config.ref_sync_alpha)
-
-    def checkpoint(self) -> dict[str, Any]:
-        """The weights that are not the policy's and cannot be made again from where it began."""
-        parts: dict[str, Any] = {}
-        if self.critic is not None:
-            named = self.critic.named_parameters()
-            parts["critic"] = {name: p.detach() for name, p in named if p.requires_grad}
-        if self.reference is not None and self.config.ref_sync_every is not None:
-            parts["reference"] = self.reference.state_dict()
-        return parts
 
     def _losses(self, batch: Batch, units: list[list[int]], meter: Meter) -> Iterator[Loss]:
         """The losses of the micro-batches of some units of a weighed batch."""

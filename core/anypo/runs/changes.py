@@ -1,17 +1,13 @@
 """What of the code of a run has changed since, when it is repeated from its file."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from anypo.composition.algorithm import Algorithm
+from anypo.runs.options import RunConfig
 from anypo.runs.provenance import LOCK, Lock, describe, installed_version
-
-if TYPE_CHECKING:
-    from anypo.composition.algorithm import Algorithm
-    from anypo.runs.options import RunConfig
 
 
 def changes(file: str, algorithm: Algorithm, config: RunConfig) -> list[str]:

@@ -1,0 +1,162 @@
+"""A run from its first step to its last: every step is written down, and nothing is lost."""
+
+import shlex
+import signal
+
+import torch
+
+from anypo.errors import AnypoError, SaveError, TrainingError
+from anypo.runs import notes
+from anypo.runs.checkpoints import Checkpoints
+from anypo.runs.directory import RunDirectory
+from anypo.runs.observer import Observer
+from anypo.runs.setup import Setup
+from anypo.runs.stops import Stops, stopped_by
+from anypo.training.state import packed
+from anypo.training.trainer import Report, Trainer
+
+
+class Session:
+    """Has a trainer train, and writes down what it does.
+
+    Args:
+        trainer: Ready to begin, or to go on.
+        setup: What it works with.
+        directory: Of the run.
+        checkpoints: Of the run.
+        observer: Is told how it goes.
+    """
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        setup: Setup,
+        directory: RunDirectory,
+        checkpoints: Checkpoints,
+        observer: Observer,
+    ) -> None:
+        self.trainer, self.setup, self.directory = trainer, setup, directory
+        self.checkpoints, self.observer, self.world = checkpoints, observer, directory.world
+        self.steps = setup.config.steps or 1
+        self._told = set[str]()
+
+    def run(self) -> None:
+        """Train until all steps are done.
+
+        Raises:
+            AnypoError: It cannot go on; saying what is safe, and where.
+            StoppedError, KeyboardInterrupt: A signal has ended it.
+        """
+        self.observer.started(self.steps)
+        with Stops() as stops:
+            try:
+                self._train(stops)
+            except BaseException as error:
+                if not stops.at_once:
+                    self._give_up(error)
+                raise
+            finally:
+                self.trainer.sampler.close()
+            said = self._finish() if self.trainer.done == self.steps else self._pause()
+            if stop := max(self.world.gather(stops.asked)):
+                if stop == signal.SIGINT:
+                    self.observer.note(said)
+                raise stopped_by(stop, said)
+
+    def _train(self, stops: Stops) -> None:
+        """Until the end, or a signal to any of the processes."""
+        for report in self.trainer.train():
+            self._write(report)
+            for topic, note in notes.of_step(
+                report, self.setup.config, self.trainer.learner.runtime
+            ):
+                self._say(topic, note)
+            self.observer.reported(report)
+            asked, due = zip(*self.world.gather((stops.asked, self.checkpoints.due(report))))
+            if due[0]:
+                self._checkpoint()
+            elif report.step == 1:
+                self._check_state()
+            if any(asked):
+                return
+
+    def _write(self, report: Report) -> None:
+        try:
+            self.directory.write(report, self.setup.tokenizer)
+        except SaveError as error:
+            self._say("lines", f"{error}; training goes on, and it is tried again after each step")
+
+    def _checkpoint(self) -> bool:
+        """Write one; if it cannot be, training goes on without."""
+        try:
+            self.checkpoints.write(self.trainer, self.setup.tokenizer)
+        except SaveError as error:
+            self._say(
+                str(error), f"no checkpoint of step {self.trainer.done}: {error}; {self._how}"
+            )
+            return False
+        return True
+
+    def _check_state(self) -> None:
+        """Tell early of what no checkpoint could hold."""
+        try:
+            packed(self.trainer.state)
+        except SaveError as error:
+            self._say(str(error), f"no checkpoint can be written: {error}")
+
+    def _pause(self) -> str:
+        """Keep what it takes to go on; how to."""
+        done = self.trainer.done
+        where = f"after step {done} of {self.steps}" if done else "before step 1"
+        if done and self.checkpoints.newest_step != done and not self._checkpoint():
+            return f"{where}; {self._saved()}"
+        return f"{where}; {self._how}"
+
+    def _finish(self) -> str:
+        try:
+            folder = self.directory.save(
+                self.trainer.learner.model, self.setup.tokenizer, self.steps
+            )
+        except SaveError as error:
+            raise SaveError(f"{error}; {self._how}") from error
+        try:
+            self.directory.flush()
+        except SaveError as error:
+            self.observer.note(f"what metrics and samples lack is lost: {error}")
+        if best := self.checkpoints.best:
+            kept = self.checkpoints.folder_of(best.step)
+            self.observer.note(f"best {best.metric}: {best.value:.4g} in step {best.step}, {kept}")
+        return f"all {self.steps} steps are done; the model is in {folder}"
+
+    def _give_up(self, error: BaseException) -> None:
+        """Save the model so far, and raise what says where it is, if that is ours to raise."""
+        step, saved = self.trainer.done + 1, self._saved()
+        if isinstance(error, torch.OutOfMemoryError):
+            advice = "out of memory; lower token_budget, or set gradient_checkpointing"
+            raise TrainingError(f"step {step}: {advice}; {saved}") from error
+        if isinstance(error, AnypoError):
+            raise type(error)(f"step {step}: {error}; {saved}") from error
+        self.observer.note(f"stopped in step {step}; {saved}")
+
+    def _saved(self) -> str:
+        """Where the model so far is, and what there is to go on from."""
+        model, done = self.trainer.learner.model, self.trainer.done
+        try:
+            saved = (
+                f"the model so far is in {self.directory.save(model, self.setup.tokenizer, done)}"
+            )
+        except SaveError as error:
+            saved = str(error)
+        return saved if self.checkpoints.newest_step is None else f"{saved}; {self._how}"
+
+    @property
+    def _how(self) -> str:
+        """How the run goes on another time, and from where."""
+        step = self.checkpoints.newest_step
+        place = "from the beginning" if step is None else f"from step {step}"
+        return f"`anypo run --resume {shlex.quote(str(self.directory.path))}` goes on {place}"
+
+    def _say(self, topic: str, note: str) -> None:
+        if topic not in self._told:
+            self._told.add(topic)
+            self.observer.note(note)
