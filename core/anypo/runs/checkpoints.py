@@ -5,7 +5,6 @@ import math
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
@@ -53,11 +52,16 @@ class Checkpoints:
 
     def __init__(self, directory: RunDirectory, options: CheckpointOptions, tell: Tell) -> None:
         self.directory, self.options, self.tell = directory, options, tell
-        self.folder, self.world = directory.path / CHECKPOINTS, directory.world
+        self.world = directory.world
         self.best: Best | None = None
         self.newest_step: int | None = None
         self._improved: Best | None = None
         self._last, self._took = time.monotonic(), 0.0
+
+    @property
+    def folder(self) -> Path:
+        """That they are in."""
+        return self.directory.path / CHECKPOINTS
 
     def newest(self) -> Path | None:
         """The last one that is whole; None if there is none at all.
@@ -72,13 +76,7 @@ class Checkpoints:
         if checkpoint is not None:
             load_state(trainer, checkpoint, self.tell)
             self.newest_step = trainer.done
-            best = self.world.on_first(lambda: _facts(checkpoint)["best"])
-            if (
-                best
-                and best["metric"] == self.options.keep_best
-                and self.folder_of(best["step"]).exists()
-            ):
-                self.best = Best(**best)
+            self.best = self.world.on_first(lambda: self._best_known_to(checkpoint))
         self.directory.go_back(-1 if checkpoint is None else trainer.done)
 
     def due(self, report: Report) -> bool:
@@ -106,6 +104,12 @@ class Checkpoints:
         write_on_first(self.world, self.folder, self._thin_out)
         self._last = time.monotonic()
         self._took = self._last - start
+
+    def _best_known_to(self, checkpoint: Path) -> Best | None:
+        found = json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8"))["best"]
+        best = Best(**found) if found else None
+        is_kept = best and best.metric == self.options.keep_best
+        return best if best and is_kept and self.folder_of(best.step).is_dir() else None
 
     def _find_newest(self) -> Path | None:
         found = newest_whole(self.folder, self.tell)
@@ -137,7 +141,3 @@ class Checkpoints:
     def folder_of(self, step: int) -> Path:
         """The one after a step."""
         return self.folder / f"step-{step:06d}"
-
-
-def _facts(checkpoint: Path) -> Any:
-    return json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8"))

@@ -127,13 +127,11 @@ class RunDirectory:
         try:
             self._save(model, tokenizer, folder, step)
         except SaveError as error:
-            elsewhere = Path(tempfile.gettempdir(), f"{self.path.name}-{MODEL}")
+            elsewhere = self.world.on_first(lambda: Path(tempfile.mkdtemp(prefix="anypo-"), MODEL))
             try:
                 self._save(model, tokenizer, elsewhere, step)
             except SaveError as second:
-                raise SaveError(
-                    f"{error}; nor could the model be put elsewhere: {second}"
-                ) from error
+                raise SaveError(f"{error}; nor elsewhere: {second}") from error
             raise SaveError(f"{error}; the model is in {elsewhere} instead") from error
         return folder
 

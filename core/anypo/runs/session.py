@@ -2,6 +2,7 @@
 
 import shlex
 import signal
+from pathlib import Path
 
 import torch
 
@@ -72,12 +73,12 @@ class Session:
             ):
                 self._say(topic, note)
             self.observer.reported(report)
-            asked, due = zip(*self.world.gather((stops.asked, self.checkpoints.due(report))))
-            if due[0]:
+            every = self.world.gather((stops.asked, self.checkpoints.due(report)))
+            if every[0][1]:
                 self._checkpoint()
             elif report.step == 1:
                 self._check_state()
-            if any(asked):
+            if any(asked for asked, _ in every):
                 return
 
     def _write(self, report: Report) -> None:
@@ -91,9 +92,7 @@ class Session:
         try:
             self.checkpoints.write(self.trainer, self.setup.tokenizer)
         except SaveError as error:
-            self._say(
-                str(error), f"no checkpoint of step {self.trainer.done}: {error}; {self._how}"
-            )
+            self._say(str(error), f"{error}; training goes on without; {self._how}")
             return False
         return True
 
@@ -114,9 +113,7 @@ class Session:
 
     def _finish(self) -> str:
         try:
-            folder = self.directory.save(
-                self.trainer.learner.model, self.setup.tokenizer, self.steps
-            )
+            folder = self._save()
         except SaveError as error:
             raise SaveError(f"{error}; {self._how}") from error
         try:
@@ -138,13 +135,14 @@ class Session:
             raise type(error)(f"step {step}: {error}; {saved}") from error
         self.observer.note(f"stopped in step {step}; {saved}")
 
+    def _save(self) -> Path:
+        trainer = self.trainer
+        return self.directory.save(trainer.learner.model, self.setup.tokenizer, trainer.done)
+
     def _saved(self) -> str:
         """Where the model so far is, and what there is to go on from."""
-        model, done = self.trainer.learner.model, self.trainer.done
         try:
-            saved = (
-                f"the model so far is in {self.directory.save(model, self.setup.tokenizer, done)}"
-            )
+            saved = f"the model so far is in {self._save()}"
         except SaveError as error:
             saved = str(error)
         return saved if self.checkpoints.newest_step is None else f"{saved}; {self._how}"

@@ -42,6 +42,8 @@ def whole_folder(folder: Path, world: World, **facts: Any) -> Iterator[Path]:
     try:
         yield made
         write_on_first(world, folder, lambda: _settle(made, folder, facts))
+    except SaveError as error:
+        raise SaveError(str(error).replace(str(made), str(folder))) from error
     finally:
         shutil.rmtree(made, ignore_errors=True)  # it is not there any more, if all went well
 
