@@ -47,10 +47,18 @@ def differences(old: Lock, new: Lock) -> list[str]:
             found.append(f"the stack is {' + '.join(now)}, it was {' + '.join(was)}")
     used, using = ({(u["kind"], u["name"]): u for u in lock.get("used", [])} for lock in (old, new))
     found += [_change(used[name], using[name]) for name in using if name in used]
+    known, files = _inputs(old), _inputs(new)
+    common = known.keys() & files.keys()
+    changed = [name for name in sorted(common) if known[name] != files[name]]
+    found += [f"{option} '{path}' has changed" for option, path in changed]
     for name in {**old["versions"], **new["versions"]}:
         before, after = (lock["versions"].get(name) or "absent" for lock in (old, new))
         found += [f"{name} is {after}, it was {before}"] if before != after else []
     return list(filter(None, found))
+
+
+def _inputs(lock: Lock) -> dict[tuple[str, str], str]:
+    return {(used["option"], used["path"]): used["sha256"] for used in lock.get("inputs", [])}
 
 
 def _label(plugin: Mapping[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """Files of one JSON object per line, to which a run adds as it goes."""
 
 import json
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -42,11 +43,19 @@ class Lines:
             return
         kept = 0
         for line in self.path.read_bytes().splitlines(keepends=True):
-            if not line.endswith(b"\n") or json.loads(line)["step"] > step:
+            if _step_of(line) > step:
                 break
             kept += len(line)
         with writing(self.path):
             os.truncate(self.path, kept)
+
+
+def _step_of(line: bytes) -> float:
+    """Of a torn line, one after all others."""
+    try:
+        return int(json.loads(line)["step"]) if line.endswith(b"\n") else math.inf
+    except (ValueError, KeyError):
+        return math.inf
 
 
 def _append(path: Path, data: bytes) -> None:

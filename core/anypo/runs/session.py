@@ -1,7 +1,6 @@
 """A run from its first step to its last: every step is written down, and nothing is lost."""
 
 import shlex
-import signal
 from pathlib import Path
 
 import torch
@@ -60,9 +59,10 @@ class Session:
                 self.trainer.sampler.close()
             said = self._finish() if self.trainer.done == self.steps else self._pause()
             if stop := max(self.world.gather(stops.asked)):
-                if stop == signal.SIGINT:
-                    self.observer.note(said)
-                raise stopped_by(stop, said)
+                stopped = stopped_by(stop, said)
+                if isinstance(stopped, KeyboardInterrupt):  # of which nobody prints what it says
+                    self.observer.note(str(stopped))
+                raise stopped
 
     def _train(self, stops: Stops) -> None:
         """Until the end, or a signal to any of the processes."""
@@ -123,7 +123,7 @@ class Session:
         if best := self.checkpoints.best:
             kept = self.checkpoints.folder_of(best.step)
             self.observer.note(f"best {best.metric}: {best.value:.4g} in step {best.step}, {kept}")
-        return f"all {self.steps} steps are done; the model is in {folder}"
+        return f"after all {self.steps} steps; the model is in {folder}"
 
     def _give_up(self, error: BaseException) -> None:
         """Save the model so far, and raise what says where it is, if that is ours to raise."""

@@ -48,8 +48,7 @@ class Stops:
             signal.raise_signal(number)
 
 
-def stopped_by(number: int, said: str) -> BaseException:
-    """What a run raises that a signal has ended."""
-    if number == signal.SIGINT:
-        return KeyboardInterrupt(said)
-    return StoppedError(f"stopped by {signal.Signals(number).name}: {said}", 128 + number)
+def stopped_by(number: int, said: str) -> KeyboardInterrupt | StoppedError:
+    """What a run raises that a signal has ended: after SIGINT what Python does, too."""
+    said = f"stopped by {signal.Signals(number).name} {said}"
+    return KeyboardInterrupt(said) if number == signal.SIGINT else StoppedError(said, 128 + number)
