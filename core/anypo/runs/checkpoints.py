@@ -115,6 +115,9 @@ class Checkpoints:
         found = newest_whole(self.folder, self.tell)
         if found is None and any(self.folder.glob("step-*")):
             raise SaveError(f"no checkpoint in '{self.folder}' is whole: delete them to begin anew")
+        if found is None:
+            where = self.directory.path
+            self.tell(f"'{where}' has no checkpoint: it starts from the beginning")
         return found
 
     def _improvement(self, report: Report) -> Best | None:

@@ -26,18 +26,17 @@ class RunOptions(Options, panel="Run"):
     output: str | None = Field(None, description="Run directory. Without it, one under runs/.")
 
 
-class CheckpointOptions(Options, panel="Checkpoints"):
+class CheckpointOptions(Options, panel="Run"):
     """What a run keeps, to go on from."""
 
     save_every: int | None = Field(
-        None, ge=1, description="Steps between checkpoints; else ten minutes."
+        None, ge=1, description="Steps between checkpoints; else 10 minutes."
     )
-    keep_checkpoints: int = Field(2, ge=0, description="The newest ones stay; 0: all.")
+    keep_checkpoints: int = Field(2, ge=0, description="How many stay, the newest; 0: all.")
     keep_best: str | None = Field(
         None,
         pattern="^eval/",
-        description="So does the best one by this metric, such as eval/score; of a loss, the "
-        "lowest.",
+        description="Keep the best too, by a metric such as eval/score.",
     )
 
 

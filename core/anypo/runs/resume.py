@@ -7,7 +7,7 @@ from typing import Any
 
 from anypo.composition.algorithm import Algorithm
 from anypo.composition.compose import compose
-from anypo.errors import ConfigError
+from anypo.errors import ConfigError, PluginError
 from anypo.runs.changes import changes
 from anypo.runs.directory import CONFIG, MODEL
 from anypo.runs.observer import Observer
@@ -49,7 +49,7 @@ def resume(
         observer.note(f"'{folder}' is finished: all {steps} steps are done (--steps makes more)")
         return folder
     if algorithm is None:
-        algorithm = compose(recipe.algorithm, knobs=recipe.knobs, hooks=recipe.hooks)
+        algorithm = _composed(recipe)
     elif algorithm.named != recipe.algorithm:
         raise ConfigError(f"'{folder}' trains by {recipe.algorithm}, not by {algorithm.named}")
     config = make_config({**recipe.options, **given, "output": str(folder)})
@@ -78,6 +78,14 @@ def _recipe_of(folder: Path) -> Recipe:
             f"'{folder / CONFIG}' says no algorithm or no steps: nothing goes on there"
         )
     return recipe
+
+
+def _composed(recipe: Recipe) -> Algorithm:
+    try:
+        return compose(recipe.algorithm, knobs=recipe.knobs, hooks=recipe.hooks)
+    except PluginError as error:
+        how = "if the run was given it from Python, so must anypo.resume be (algorithm=…)"
+        raise PluginError(f"{error}; {how}") from error
 
 
 def _checked(options: Mapping[str, Any], recipe: Recipe, folder: Path) -> dict[str, Any]:
