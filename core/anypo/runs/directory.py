@@ -150,12 +150,13 @@ class RunDirectory:
         self.metrics, self.samples = (Lines(path / f"{n}.jsonl") for n in ("metrics", "samples"))
 
     def _check(self) -> None:
-        if (self.path / CONFIG).exists():
+        if self.is_named and (self.path / CONFIG).exists():
             raise ConfigError(
                 f"output directory '{self.path}' holds another run; choose a new one, or go on "
                 f"with that one (--resume {self.path})"
             )
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+        holds = self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir()))
+        if self.is_named and holds:
             raise ConfigError(f"output '{self.path}' exists and is no empty directory")
         parent = next(folder for folder in (self.path, *self.path.parents) if folder.exists())
         if not parent.is_dir() or not os.access(parent, os.W_OK):
