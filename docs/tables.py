@@ -158,3 +158,11 @@ def templates() -> str:
 def _scores(row: dict[str, Any]) -> tuple[str, str]:
     before, after = row["score"]
     return f"{before:.3f}", f"{after:.3f}"
+
+
+def reliability() -> str:
+    """How many kills there were, and what became of the runs."""
+    head = ("processes", "kills", "while saving", "of them SIGTERM", "runs", "ended the same")
+    fields = ("processes", "kills", "in a save", "SIGTERM", "runs", "equal", "machine", "date")
+    rows = [[row[field] for field in fields] for row in kept("reliability")]
+    return table((*head, "machine", "date"), rows)
