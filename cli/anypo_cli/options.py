@@ -70,7 +70,7 @@ def build_command(
 
     parameters = [_knob_option(knob, stack.layers) for knob in knobs.values()]
     parameters += _run_options(config, recipe, stack)
-    _sign(command, parameters)
+    sign(command, parameters)
     app = typer.Typer(add_completion=False)
     app.command(recipe.algorithm, help="\n\n".join(map(_about, stack.layers)))(command)
     return typer.main.get_command(app)
@@ -95,7 +95,7 @@ def _execute(
     notes: list[str] = []
     if varies:
         config, notes = fitting(file, recipe.options, options, algorithm)
-    from anypo_cli.changes import changes
+    from anypo.runs.changes import changes
 
     _train(algorithm, config, [*notes, *(changes(file, algorithm, config) if file else ())])
 
@@ -145,10 +145,10 @@ def _run_options(config: type[RunConfig], recipe: Recipe, stack: Stack) -> list[
         field = config.model_fields[name]
         default = _shown(suited.get(name, field.get_default(call_default_factory=True)))
         default += f"; {task}: {on_task[name]}" if name in on_task else ""
-        return _parameter(name, field.annotation, field.description or "", default, panel)
+        return option_of(name, field.annotation, field.description or "", default, panel)
 
     from_file = [
-        _parameter(name, FILE_TYPES.get(name, str), text, "none", RunOptions.panel)
+        option_of(name, FILE_TYPES.get(name, str), text, "none", RunOptions.panel)
         for name, text in FILE_OPTIONS.items()
     ]
     blocks = panels(config).items()
@@ -169,12 +169,13 @@ def _knob_option(knob: Knob, layers: Any) -> Parameter:
     annotation = next(
         layer.fields[knob.name].annotation for layer in layers if knob.name in layer.fields
     )
-    return _parameter(
+    return option_of(
         knob.name, annotation, knob.description, _shown(knob.value), f"Knobs of {knob.declared_by}"
     )
 
 
-def _parameter(name: str, annotation: Any, text: str, default: str, panel: str) -> Parameter:
+def option_of(name: str, annotation: Any, text: str, default: str, panel: str) -> Parameter:
+    """An option of the command line."""
     annotation = _plain(annotation)
     dashed = name.replace("_", "-")
     may_be_on = annotation is bool and default != "False"
@@ -204,7 +205,8 @@ def _plain(annotation: Any) -> Any:
     return annotation if simple or get_origin(annotation) is Literal else str
 
 
-def _sign(function: Callable[..., Any], parameters: list[Parameter]) -> None:
+def sign(function: Callable[..., Any], parameters: list[Parameter]) -> None:
+    """Give a function the options of a command."""
     function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     function.__annotations__ = {p.name: p.annotation for p in parameters}
 
