@@ -11,9 +11,9 @@ import typer
 from anypo.errors import AnypoError
 from anypo.hooks import registry
 from anypo_cli.commands import Commands
+from anypo_cli.processes import DEBUG, is_first, tells_first
 from anypo_cli.run import RunGroup
 
-DEBUG = "--debug"
 AsJSON = Annotated[bool, typer.Option("--json", help="Print JSON, whose keys stay the same.")]
 
 app = typer.Typer(
@@ -127,12 +127,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     plain = [argument for argument in given if argument != DEBUG]
     try:
-        for sentence in registry.ineffective():
+        for sentence in registry.ineffective() if is_first() else ():
             print(f"note: {sentence}", file=sys.stderr)
         return app(plain or ["--help"], prog_name="anypo", standalone_mode=False) or 0
     except (AnypoError, OSError, typer.TyperException) as error:
         if DEBUG in given:
             raise
+        if not tells_first():
+            return 1
         message = error.format_message() if isinstance(error, typer.TyperException) else str(error)
         message += _of_a_sampler(getattr(error, "option_name", ""))
         print(f"error: {' '.join(message.split())}", file=sys.stderr)

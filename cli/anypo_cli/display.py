@@ -14,6 +14,7 @@ from rich.text import Text
 
 from anypo.runs.observer import Observer
 from anypo.training.trainer import Report
+from anypo_cli.processes import is_first
 
 SHOWN = {  # metric: its short name and format
     "reward/mean": ("reward", ".3f"),
@@ -142,7 +143,7 @@ def _headlines(metrics: dict[str, float]) -> list[str]:
 
 def make_display() -> PlainDisplay:
     """The display that suits the standard output."""
-    console = Console()
+    console = Console(quiet=not is_first())
     return LiveDisplay(console) if console.is_terminal else PlainDisplay(console)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from types import SimpleNamespace
@@ -20,6 +20,8 @@ from anypo.hooks import registry
 from anypo.hooks.task import load_task
 from anypo.runs.options import RunConfig, RunOptions, config_class, make_config, panels
 from anypo.runs.recipe import Recipe
+from anypo_cli.launching import launch
+from anypo_cli.processes import is_launched
 from anypo_cli.settings import pairs, value_of
 
 Parameter = inspect.Parameter
@@ -31,12 +33,15 @@ FILE_OPTIONS = {
 }
 
 
-def build_command(recipe: Recipe, written: Recipe | None = None) -> Any:
+def build_command(
+    recipe: Recipe, written: Recipe | None = None, arguments: Sequence[str] = ()
+) -> Any:
     """The command that runs the recipe's algorithm, with an option for every knob.
 
     Args:
         recipe: What is known before the options are read.
         written: What the file says with which it began, if there is one.
+        arguments: All of the command line, for further processes that run it too.
 
     Raises:
         PluginError: A name is unknown or a plugin does not load.
@@ -57,7 +62,7 @@ def build_command(recipe: Recipe, written: Recipe | None = None) -> Any:
         )
 
     def command(**given: Any) -> None:
-        _execute(recipe, stack, given)
+        _execute(recipe, stack, given, arguments)
 
     parameters = [_knob_option(knob, stack.layers) for knob in knobs.values()]
     parameters += _run_options(config, recipe, stack)
@@ -81,7 +86,7 @@ def _chosen(knobs: Mapping[str, Any], stack: Stack, task: Any) -> dict[str, Any]
     return {k: v for k, v in knobs.items() if k not in defaults or defaults[k] != v}
 
 
-def _execute(recipe: Recipe, stack: Stack, given: dict[str, Any]) -> None:
+def _execute(recipe: Recipe, stack: Stack, given: dict[str, Any], arguments: Sequence[str]) -> None:
     """Run the recipe; what is given on the command line overrides what the file says."""
     config_file = given.pop("config")
     given.pop("hook")  # read before the options were built, as the file was
@@ -101,6 +106,8 @@ def _execute(recipe: Recipe, stack: Stack, given: dict[str, Any]) -> None:
     }
     knobs = {k: v for k, v in given.items() if k not in options}
     config = make_config({**recipe.options, **options})
+    if config.processes and config.processes > 1 and not is_launched():
+        raise typer.Exit(launch(config.processes, ["run", *arguments]))
     algorithm = assemble(stack, {**recipe.knobs, **knobs})
     from transformers.utils.logging import disable_progress_bar
 

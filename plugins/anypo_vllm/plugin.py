@@ -37,6 +37,11 @@ class VLLM(SamplerPlugin):
     eager: bool = Field(False, description="No CUDA graphs; on a CPU, always.")
     sleep: bool = Field(False, description="Free the GPU's memory whenever it is not sampling.")
 
+    @property
+    def outside(self) -> bool:
+        """On servers."""
+        return bool(self.url)
+
     def unread(self) -> dict[str, str]:
         """Options of the other way, in this process or on servers."""
         if not self.url:

@@ -12,6 +12,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from anypo.errors import ModelError
 from anypo.hooks.batch import Batch, Sample, collate
 from anypo.hooks.runtime import Runtime
+from anypo.models.forward import TokenScorer
 from anypo.models.layout import one_by_one, precision
 from anypo.models.lines import Sharing
 from anypo.models.logits import decoder_of, own_logits
@@ -129,3 +130,13 @@ def _operations(decoder: nn.Module) -> tuple[float, float]:
     text = config.get_text_config()
     layers, width = getattr(text, "num_hidden_layers", 1), getattr(text, "hidden_size", 1)
     return 2.0 * sum(x.numel() for x in products), 4.0 * layers * width
+
+
+@torch.enable_grad()
+def leaves_weights_out(scorer: TokenScorer, device: torch.device) -> bool:
+    """Whether a short text gives some trained weight no gradient, as experts it is not sent to."""
+    batch = collate([Sample([0, 1], [2, 3], group=0)]).to(device)
+    scores = scorer(batch)
+    said = scores.logprobs.sum() + (0 if scores.values is None else scores.values.sum())
+    trained = [weight for weight in scorer.parameters() if weight.requires_grad]
+    return any(x is None for x in torch.autograd.grad(said, trained, allow_unused=True))

@@ -14,17 +14,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from inspect import Parameter, signature
+from itertools import chain
 from numbers import Real
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import PreTrainedTokenizerBase
 
 from anypo.errors import ConfigError, DataError, RewardError
+from anypo.functional.groups import rows_by_group
 from anypo.hooks.batch import Prompt, Sample, step_columns
 from anypo.rewards.deadline import DeadlineError, deadline
 from anypo.rewards.load import Reward
+from anypo.support.world import ALONE, World, shares
 
 TOKENS = "completion_tokens"
 GIVEN = {"prompts", "completions", "completion_ids", TOKENS}  # whatever columns are called so
@@ -41,13 +45,18 @@ class Rewards:
         rewards: With different names, or sources.
         tokenizer: Turns completion ids into the text that the functions see.
         timeout: Seconds that one call of a function may take; 0 for no limit.
+        world: The processes, each of which scores its share and gets the answers of the others.
 
     Raises:
         RewardError: Two are the same.
     """
 
     def __init__(
-        self, rewards: Sequence[Reward], tokenizer: PreTrainedTokenizerBase, timeout: float
+        self,
+        rewards: Sequence[Reward],
+        tokenizer: PreTrainedTokenizerBase,
+        timeout: float,
+        world: World = ALONE,
     ) -> None:
         if len({MEAN, *(reward.name for reward in rewards)}) <= len(rewards):
             rewards = [replace(reward, name=reward.source) for reward in rewards]
@@ -55,6 +64,7 @@ class Rewards:
         if len(set(names)) < len(names):
             raise RewardError(f"rewards must be different: {names}")
         self.rewards, self.tokenizer, self.timeout = list(rewards), tokenizer, timeout
+        self.world = world
         self.stop: Sequence[str] = ()
         self._refusals: dict[frozenset[Any], str] = {}  # by the columns that are blank
         self._examples: dict[str, Any] = {}  # of what columns hold that are not
@@ -138,11 +148,27 @@ class Rewards:
             RewardError: A function raised, took too long, or did not return one finite number (or
                 None) per completion; or none of them applies to a row.
         """
-        arguments = self._arguments(prompts, samples)
-        answers = [_call(reward, arguments, self.timeout) for reward in self.rewards]
-        stepwise = any(isinstance(answer, list) for column in answers for answer in column)
-        rows = zip(samples, zip(*answers, strict=True), strict=True)
+        answers = self._answers(prompts, samples)
+        stepwise = any(isinstance(answer, list) for row in answers for answer in row)
+        rows = zip(samples, answers, strict=True)
         return [self._scored(sample, row, stepwise) for sample, row in rows]
+
+    def _answers(
+        self, prompts: Sequence[Prompt], samples: Sequence[Sample]
+    ) -> list[tuple[Answer, ...]]:
+        """What the functions say of each sample; each process asks them for its share of groups."""
+        groups = rows_by_group(torch.tensor([sample.group for sample in samples]))
+        parts = shares([len(rows) for rows in groups], self.world.size)
+        orders = [sorted(row for place in part for row in groups[place]) for part in parts]
+        mine = [samples[row] for row in orders[self.world.rank]]
+        found: list[tuple[Answer, ...]] = []
+        with self.world.agreed(), self.world.apart():
+            if mine:
+                arguments = self._arguments(prompts, mine)
+                answers = [_call(reward, arguments, self.timeout) for reward in self.rewards]
+                found = list(zip(*answers, strict=True))
+        every = zip(chain(*orders), chain(*self.world.gather(found)), strict=True)
+        return [answer for _, answer in sorted(every, key=itemgetter(0))]
 
     def _scored(self, sample: Sample, answers: Sequence[Answer], stepwise: bool) -> Sample:
         scores = [sum(r for _, r in a) if isinstance(a, list) else a for a in answers]

@@ -1,5 +1,6 @@
 """Run an algorithm: check everything that can be checked, load, train, write it down."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,12 +55,15 @@ def train(algorithm: Algorithm, config: RunConfig, observer: Observer) -> Path:
     config = resolve(config, algorithm, task)
     distributed = Distributed(config)
     check_engines(config, distributed.runtime)
-    directory = RunDirectory(config.output, algorithm.named)
-    setup = set_up(algorithm, config, task, distributed.runtime, observer)
+    world = distributed.world
+    observer = observer if world.is_first else Observer()
+    directory = world.on_first(partial(RunDirectory, config.output, algorithm.named))
+    setup = set_up(algorithm, config, task, distributed.runtime, observer, world)
     for note in notes.before(algorithm, setup):
         observer.note(note)
     trainer = make_trainer(algorithm, setup, distributed)
-    directory.begin(_recipe(algorithm, setup.config), describe(algorithm, setup.config))
+    recipe, lock = _recipe(algorithm, setup.config), describe(algorithm, setup.config)
+    world.on_first(partial(directory.begin, recipe, lock))
     with sensible_threads(trainer.learner.model), kept_memory():
         _train(trainer, setup, directory, observer)
     return directory.path
@@ -81,7 +85,7 @@ def _train(trainer: Trainer, setup: Setup, directory: RunDirectory, observer: Ob
             if done and config.save_every and done % config.save_every == 0:
                 directory.checkpoint(done, trainer, tokenizer)
     except BaseException as error:
-        saved = f"the model so far is in {directory.save(trainer.learner.model, tokenizer)}"
+        saved = f"the model so far is in {directory.save(trainer.learner.whole(), tokenizer)}"
         if isinstance(error, torch.OutOfMemoryError):
             advice = "out of memory; lower token_budget, or set gradient_checkpointing"
             raise TrainingError(f"{now}: {advice}; {saved}") from error
@@ -91,7 +95,7 @@ def _train(trainer: Trainer, setup: Setup, directory: RunDirectory, observer: Ob
         raise
     finally:
         trainer.sampler.close()
-    directory.save(trainer.learner.model, tokenizer)
+    directory.save(trainer.learner.whole(), tokenizer)
 
 
 def _recipe(algorithm: Algorithm, config: RunConfig) -> Recipe:

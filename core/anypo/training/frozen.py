@@ -42,11 +42,11 @@ def ensure_precomputed(
     samples = [replace(sample, group=i, mask=None) for i, sample in enumerate(samples)]
     lengths = [len(sample.completion_ids) for sample in samples]
     file = cache_directory() / f"reference-{_fingerprint(learner, samples)}.safetensors"
-    logprobs = _read(file)
+    logprobs = learner.world.on_first(partial(_read, file))
     if logprobs is None or len(logprobs) != sum(lengths):
         parts = (collate(samples[at : at + ROWS]) for at in range(0, len(samples), ROWS))
         logprobs = torch.cat([learner.logprobs(part).cpu()[part.mask] for part in parts])
-        _write(file, logprobs)
+        learner.world.on_first(partial(_write, file, logprobs))
     keys = [(len(s.prompt_ids), (*s.prompt_ids, *s.completion_ids)) for s in samples]
     return partial(_look_up, dict(zip(keys, logprobs.split(lengths), strict=True)))
 
