@@ -14,6 +14,7 @@ from rich.text import Text
 
 from anypo.runs.observer import Observer
 from anypo.training.trainer import Report
+from anypo_cli.printing import plain
 from anypo_cli.processes import is_first
 
 SHOWN = {  # metric: its short name and format
@@ -38,6 +39,7 @@ class PlainDisplay(Observer):
         self.latest: dict[str, float] = {}
         self.first: dict[str, float] = {}  # the evaluation before training
         self.steps = 0
+        self.before = -1  # steps that were done already; -1: not known yet
         self.start = time.monotonic()
 
     def __enter__(self) -> PlainDisplay:
@@ -50,7 +52,7 @@ class PlainDisplay(Observer):
 
     def note(self, text: str) -> None:
         """See `Observer`."""
-        self.console.print(f"note: {text}", highlight=False, markup=False, soft_wrap=True)
+        self._print(f"note: {text}")
 
     def warming_up(self, done: int, total: int) -> None:
         """See `Observer`."""
@@ -66,18 +68,24 @@ class PlainDisplay(Observer):
         step, metrics = report.step, report.metrics
         self.remember(metrics)
         left = ""
+        if self.before < 0:
+            self.before = max(0, step - 1)
         if step:
-            seconds = (time.monotonic() - self.start) / step * (self.steps - step)
+            pace = (time.monotonic() - self.start) / (step - self.before)
+            seconds = pace * (self.steps - step)
             left = f"  {timedelta(seconds=round(seconds))} left"
-        line = f"step {step}/{self.steps}  {_described(metrics)}{left}"
-        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+        self._print(f"step {step}/{self.steps}  {_described(metrics)}{left}")
 
     def finished(self, folder: Path) -> None:
         """Say what came out of it."""
         for name in _headlines(self.first):
-            line = f"{name.replace('/', ' ')} {self.first[name]:.3f} -> {self.latest[name]:.3f}"
-            self.console.print(line, highlight=False, markup=False)
-        self.console.print(f"run directory: {folder}", highlight=False, soft_wrap=True)
+            self._print(
+                f"{name.replace('/', ' ')} {self.first[name]:.3f} -> {self.latest[name]:.3f}"
+            )
+        self._print(f"run directory: {folder}")
+
+    def _print(self, line: str) -> None:
+        self.console.print(plain(line), soft_wrap=True)
 
     def remember(self, metrics: dict[str, float]) -> None:
         """Keep the latest value of every metric."""

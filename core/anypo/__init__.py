@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         ModelError,
         RewardError,
         SamplerError,
+        StoppedError,
         one_line,
     )
     from anypo.hooks.batch import Batch, Prompt, Sample, collate
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from anypo.rewards.deadline import DeadlineError, deadline
     from anypo.runs.observer import Observer
     from anypo.runs.options import RunConfig
+    from anypo.runs.resume import resume
     from anypo.runs.run import run
     from anypo.sampling.transformers import Transformers
     from anypo.support.extras import check_installed
@@ -45,7 +47,8 @@ _PUBLIC = {
     "composition.algorithm": "Algorithm Loss",
     "composition.compose": "compose",
     "data.tokens": "Tokens",
-    "errors": "AnypoError ConfigError DataError ModelError RewardError SamplerError one_line",
+    "errors": "AnypoError ConfigError DataError ModelError RewardError SamplerError StoppedError "
+    "one_line",
     "hooks.batch": "Batch Prompt Sample collate",
     "hooks.plugin": "Plugin",
     "hooks.rollout": "Sampler Scorer sample_groups",
@@ -60,6 +63,7 @@ _PUBLIC = {
     "rewards.deadline": "DeadlineError deadline",
     "runs.observer": "Observer",
     "runs.options": "RunConfig",
+    "runs.resume": "resume",
     "runs.run": "run",
     "sampling.transformers": "Transformers",
     "support.extras": "check_installed",

@@ -73,7 +73,7 @@ class LocalEngine:
             "logprobs_mode": "processed_logprobs",  # of the distribution sampled from
             "worker_extension_cls": worker.NAME,
         }
-        if torch.distributed.is_initialized():  # by the trainer, of which each process has an engine
+        if torch.distributed.is_initialized():  # each process of the trainer has an engine
             if tensor_parallel > 1:
                 raise SamplerError(
                     "vllm_tensor_parallel is set, but each of several processes has one GPU: start "

@@ -6,7 +6,8 @@ from typing import Any
 
 from anypo.data.files import read_csv, read_jsonl
 from anypo.data.formats import CONVERSATIONS, Columns, Row, numbered
-from anypo.errors import DataError, one_line
+from anypo.errors import DataError, told
+from anypo.support.foreign import foreign
 
 READERS = {".jsonl": read_jsonl, ".csv": read_csv}
 LOADERS = {".json": "json", ".parquet": "parquet"}
@@ -22,13 +23,10 @@ def load_rows(name: str) -> list[Row]:
     Raises:
         DataError: It does not exist, is empty, or a line of it is malformed.
     """
-    try:
+    lack = "" if Path(name).exists() else "there is no such file or directory, and of the hub: "
+    does_not = f"data set '{name}' does not load: {lack}"
+    with foreign(lambda error: DataError(does_not + _cause(error))):
         rows = numbered(_columns(name))
-    except DataError:
-        raise
-    except Exception as error:
-        lack = "" if Path(name).exists() else "there is no such file or directory, and of the hub: "
-        raise DataError(f"data set '{name}' does not load: {lack}{_cause(error)}") from error
     if not rows:
         raise DataError(f"data set '{name}' is empty")
     return rows
@@ -105,4 +103,4 @@ def _lacking(value: Any, keep: Collection[str] = ()) -> Any:
 def _cause(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
-    return one_line(f"{type(error).__name__}: {error}")
+    return told(error)

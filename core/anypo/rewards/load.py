@@ -85,6 +85,11 @@ def installed_reward(spec: str) -> Named | None:
     return None
 
 
+def names_code(spec: str) -> bool:
+    """Whether a specification names a function of a file or module, which is run to find it."""
+    return ":" in _split_weight(spec)[0] and installed_reward(spec) is None
+
+
 def _made(reward: Named) -> Reward:
     function = reward.entry.make(reward.argument)
     if not callable(function):

@@ -9,7 +9,6 @@ the tokens, a function may name an argument `completion_tokens`: each token as t
 
 import copy
 import math
-import traceback
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property, partial
@@ -17,17 +16,17 @@ from inspect import Parameter, signature
 from itertools import chain
 from numbers import Real
 from operator import itemgetter
-from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from anypo.errors import ConfigError, DataError, RewardError
+from anypo.errors import ConfigError, DataError, RewardError, told
 from anypo.functional.groups import rows_by_group
 from anypo.hooks.batch import Prompt, Sample, step_columns
 from anypo.rewards.deadline import DeadlineError, deadline
 from anypo.rewards.load import Reward
+from anypo.support.foreign import foreign, place
 from anypo.support.world import ALONE, World, shares
 
 TOKENS = "completion_tokens"
@@ -229,21 +228,18 @@ def _call(reward: Reward, arguments: dict[str, Any], timeout: float) -> list[Ans
     if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         arguments = {name: value for name, value in arguments.items() if name in parameters}
     try:
-        with deadline(timeout):
+        with foreign(partial(_failure, reward), passing=(ConfigError,)), deadline(timeout):
             answer = reward.function(**arguments)
     except DeadlineError:
         raise RewardError(
             f"reward '{reward.name}' took longer than {timeout:g} s; raise reward_timeout if it may"
         ) from None
-    except ConfigError:
-        raise
-    except Exception as error:
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        raise RewardError(
-            f"reward '{reward.name}' raised {type(error).__name__}: {error} "
-            f"({Path(last.filename).name}:{last.lineno})"
-        ) from error
     return _checked(reward.name, answer, rows)
+
+
+def _failure(reward: Reward, error: BaseException) -> RewardError:
+    own = getattr(reward.function, "__module__", "") or type(reward.function).__module__
+    return RewardError(f"reward '{reward.name}' raised {told(error)}{place(error, own)}")
 
 
 def _checked(name: str, answer: Any, rows: int) -> list[Answer]:

@@ -5,7 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import to_jsonable_python
+
 from anypo.errors import ConfigError
+from anypo.support.saving import write_file
 
 
 @dataclass
@@ -35,6 +38,24 @@ def read_recipe(path: str) -> Recipe:
     return Recipe(algorithm, content, **tables)
 
 
+def as_written(name: str, value: Any) -> Any:
+    """A value as TOML holds it: paths and choices as texts, sets as lists.
+
+    Raises:
+        ConfigError: It cannot be written down, so the run could not be repeated.
+    """
+    import tomli_w
+
+    try:
+        plain = to_jsonable_python(value)
+        tomli_w.dumps({name: plain})
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"'{name}' is {value!r:.60}, which config.toml cannot hold: give it a type of TOML"
+        ) from error
+    return plain
+
+
 def write_recipe(path: Path, recipe: Recipe) -> None:
     """Write the recipe as TOML."""
     import tomli_w
@@ -45,4 +66,4 @@ def write_recipe(path: Path, recipe: Recipe) -> None:
         "knobs": recipe.knobs,
         "hooks": recipe.hooks,
     }
-    path.write_text(tomli_w.dumps(content), encoding="utf-8")
+    write_file(path, tomli_w.dumps(content))
