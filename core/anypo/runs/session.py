@@ -143,7 +143,7 @@ class Session:
         """Where the model so far is, and what there is to go on from."""
         try:
             saved = f"the model so far is in {self._save()}"
-        except SaveError as error:
+        except AnypoError as error:
             saved = str(error)
         return saved if self.checkpoints.newest_step is None else f"{saved}; {self._how}"
 

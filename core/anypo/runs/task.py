@@ -9,7 +9,7 @@ from anypo.hooks import registry
 from anypo.hooks.task import ChosenTask, Progress, load_task
 from anypo.models.load import load_config
 from anypo.runs.options import RunConfig
-from anypo.support.cache import cache_directory
+from anypo.support.cache import UNFINISHED, cache_directory
 
 FILES = ("model/config.json", "train.jsonl", "held_out.jsonl")
 MARK = "anypo_task"  # in the configuration of a task's model, and of what is trained from it
@@ -44,7 +44,7 @@ def ensure_task(task: ChosenTask | None, progress: Progress) -> Path:
     with entry.answerable():
         folder = cache / f"{task.name.replace(':', '.')}-{task.plugin.fingerprint()}"
     if not folder.exists():
-        with TemporaryDirectory(prefix=".made-", dir=cache, ignore_cleanup_errors=True) as made:
+        with TemporaryDirectory(prefix=UNFINISHED, dir=cache, ignore_cleanup_errors=True) as made:
             with entry.answerable():
                 task.plugin.make(Path(made), progress)
             if missing := [name for name in FILES if not Path(made, name).is_file()]:

@@ -17,7 +17,7 @@ from torch import Tensor
 from anypo.errors import ConfigError, TrainingError
 from anypo.hooks.batch import Batch, Prompt, Sample, collate
 from anypo.models.weights import whole_weights
-from anypo.support.cache import cache_directory
+from anypo.support.cache import UNFINISHED, cache_directory
 from anypo.training.learner import Learner
 
 ROWS = 512  # collated at a time
@@ -77,7 +77,7 @@ def _read(file: Path) -> Tensor | None:
 
 def _write(file: Path, logprobs: Tensor) -> None:
     try:  # elsewhere first: a run that is interrupted here must leave no half of it
-        with tempfile.TemporaryDirectory(dir=file.parent) as folder:
+        with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=file.parent) as folder:
             save_file({"logprobs": logprobs}, Path(folder, file.name))
             Path(folder, file.name).replace(file)
     except OSError as error:
