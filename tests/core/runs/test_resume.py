@@ -241,6 +241,9 @@ def test_what_a_run_was_begun_with_is_not_changed(sampled, tmp_path):
         resume(tmp_path / "run", algorithm=compose("dapo"))
     with pytest.raises(ConfigError, match=r"holds no run to go on with: it has no config\.toml"):
         resume(tmp_path / "nowhere")
+    (tmp_path / "run" / "config.toml").write_text("")
+    with pytest.raises(ConfigError, match="it ended before it had begun"):
+        resume(tmp_path / "run")
 
 
 def test_a_reward_data_and_a_model_that_changed_are_told(sampled, tmp_path, model_dir):
