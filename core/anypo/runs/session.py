@@ -12,7 +12,7 @@ from anypo.runs.directory import RunDirectory
 from anypo.runs.observer import Observer
 from anypo.runs.setup import Setup
 from anypo.runs.stops import Stops, stopped_by
-from anypo.training.state import packed
+from anypo.training.remembered import packed
 from anypo.training.trainer import Report, Trainer
 
 
