@@ -8,12 +8,13 @@ from typing import Annotated
 
 import typer
 
-from anypo.errors import AnypoError
+from anypo.errors import AnypoError, told
 from anypo.hooks import registry
 from anypo_cli.commands import Commands
+from anypo_cli.printing import say
+from anypo_cli.processes import DEBUG, is_first, tells_first
 from anypo_cli.run import RunGroup
 
-DEBUG = "--debug"
 AsJSON = Annotated[bool, typer.Option("--json", help="Print JSON, whose keys stay the same.")]
 
 app = typer.Typer(
@@ -124,17 +125,25 @@ def _of_a_sampler(option: str) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit status."""
+    """Run the command line and return its exit status; it ends in one line, whatever happens."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     plain = [argument for argument in given if argument != DEBUG]
     try:
-        for sentence in registry.ineffective():
-            print(f"note: {sentence}", file=sys.stderr)
+        for sentence in registry.ineffective() if is_first() else ():
+            say(f"note: {sentence}")
         return app(plain or ["--help"], prog_name="anypo", standalone_mode=False) or 0
-    except (AnypoError, OSError, typer.TyperException) as error:
-        if DEBUG in given:
+    except BaseException as error:  # some libraries panic with what is no Exception
+        if DEBUG in given or isinstance(error, SystemExit):
             raise
-        message = error.format_message() if isinstance(error, typer.TyperException) else str(error)
-        message += _of_a_sampler(getattr(error, "option_name", ""))
-        print(f"error: {' '.join(message.split())}", file=sys.stderr)
+        if not tells_first():
+            return 1
+        say(f"error: {_told(error)}")
         return getattr(error, "exit_code", 1)
+
+
+def _told(error: BaseException) -> str:
+    if isinstance(error, typer.TyperException):
+        return error.format_message() + _of_a_sampler(getattr(error, "option_name", ""))
+    if isinstance(error, AnypoError | OSError):
+        return str(error)
+    return f"{told(error)}: a bug of anypo, or of what it ran; {DEBUG} shows the traceback"

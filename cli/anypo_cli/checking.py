@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from anypo.errors import printable
 from anypo.hooks import registry
 from anypo_cli.settings import pairs, value_of
 
@@ -16,7 +17,7 @@ def show_report(names: Sequence[str], settings: Sequence[str]) -> bool:
     """Print what the conformance kit finds, and say whether nothing failed."""
     given = {name: value_of(text) for name, text in pairs("--set", settings).items()}
     report = _of_sampler(names[0], given) if _is_sampler(names) else _of_stack(names, given)
-    print(report)
+    print(printable(report))
     return report.ok
 
 

@@ -10,6 +10,8 @@ from typer.core import TyperCommand, TyperGroup
 
 from anypo.errors import PluginError
 from anypo.hooks import registry
+from anypo_cli.printing import escaped, say
+from anypo_cli.processes import is_first
 from anypo_cli.summary import summary
 
 
@@ -28,6 +30,15 @@ class Commands(TyperGroup):
         if own is not None or not registry.knows(name, "command"):
             return own
         return TyperCommand(name, help=_help(registry.find(name, "command")))
+
+    def invoke(self, ctx: Any) -> Any:
+        """What the command gives; one that is interrupted says so."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            if is_first():
+                say("interrupted")
+            raise
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """The command that is called: now a plugin's is imported."""
@@ -54,6 +65,6 @@ def command_of(name: str) -> Any:
 
 def _help(entry: registry.Entry) -> str:
     try:
-        return summary(entry)
+        return escaped(summary(entry))
     except PluginError as error:
-        return f"broken: {error}"
+        return escaped(f"broken: {error}")

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from anypo.errors import ConfigError, PluginError
 from anypo.hooks import registry
+from anypo_cli.printing import plain
 
 
 def other_than_algorithm(
@@ -52,16 +53,17 @@ def show_description(entry: registry.Entry, *, as_json: bool) -> None:
         print(json.dumps(described, indent=2, default=str))
         return
     console = Console(highlight=False)
-    console.print(f"[bold]{escape(entry.name)}[/]: a {entry.kind} of {described['package']}\n")
-    console.print(escape(described["documentation"]) + "\n")
+    of = plain(f": a {entry.kind} of {described['package']}\n")
+    console.print(plain(entry.name, "bold") + of)
+    console.print(plain(described["documentation"]), "")
     rows = [(o["name"], _shown(o["default"]), o["description"]) for o in described["options"]]
     rows += [(name, value, "") for name, value in described["declares"].items()]
     table = Table("option", "value", "what it is", box=None, pad_edge=False, header_style="bold")
     for row in rows:
-        table.add_row(*(escape(str(cell)) for cell in row))
+        table.add_row(*map(plain, row))
     if rows:
         console.print(table, "")
-    console.print(f"[bold]defined in[/] {entry.entry_point.value}")
+    console.print(Text("defined in ", "bold") + plain(entry.entry_point.value))
 
 
 def _shown(default: Any) -> str:

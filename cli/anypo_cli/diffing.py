@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from anypo.composition.compose import compose
 from anypo.composition.explain import Explanation
 from anypo.hooks.specs import STAGES
+from anypo_cli.printing import plain
 
 SAME = "they answer every stage alike, with the same knobs"
 
@@ -23,9 +23,9 @@ def show_difference(one: str, other: str) -> None:
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("", one, other):
-        table.add_column(title, overflow="fold")
+        table.add_column(plain(title), overflow="fold")
     for row in rows:
-        table.add_row(*map(escape, row))
+        table.add_row(*map(plain, row))
     console.print(table)
 
 

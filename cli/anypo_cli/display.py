@@ -14,6 +14,8 @@ from rich.text import Text
 
 from anypo.runs.observer import Observer
 from anypo.training.trainer import Report
+from anypo_cli.printing import plain
+from anypo_cli.processes import is_first
 
 SHOWN = {  # metric: its short name and format
     "reward/mean": ("reward", ".3f"),
@@ -50,7 +52,7 @@ class PlainDisplay(Observer):
 
     def note(self, text: str) -> None:
         """See `Observer`."""
-        self.console.print(f"note: {text}", highlight=False, markup=False, soft_wrap=True)
+        self._print(f"note: {text}")
 
     def warming_up(self, done: int, total: int) -> None:
         """See `Observer`."""
@@ -72,15 +74,18 @@ class PlainDisplay(Observer):
             pace = (time.monotonic() - self.start) / (step - self.before)
             seconds = pace * (self.steps - step)
             left = f"  {timedelta(seconds=round(seconds))} left"
-        line = f"step {step}/{self.steps}  {_described(metrics)}{left}"
-        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+        self._print(f"step {step}/{self.steps}  {_described(metrics)}{left}")
 
     def finished(self, folder: Path) -> None:
         """Say what came out of it."""
         for name in _headlines(self.first):
-            line = f"{name.replace('/', ' ')} {self.first[name]:.3f} -> {self.latest[name]:.3f}"
-            self.console.print(line, highlight=False, markup=False)
-        self.console.print(f"run directory: {folder}", highlight=False, soft_wrap=True)
+            self._print(
+                f"{name.replace('/', ' ')} {self.first[name]:.3f} -> {self.latest[name]:.3f}"
+            )
+        self._print(f"run directory: {folder}")
+
+    def _print(self, line: str) -> None:
+        self.console.print(plain(line), soft_wrap=True)
 
     def remember(self, metrics: dict[str, float]) -> None:
         """Keep the latest value of every metric."""
@@ -146,7 +151,7 @@ def _headlines(metrics: dict[str, float]) -> list[str]:
 
 def make_display() -> PlainDisplay:
     """The display that suits the standard output."""
-    console = Console()
+    console = Console(quiet=not is_first())
     return LiveDisplay(console) if console.is_terminal else PlainDisplay(console)
 
 

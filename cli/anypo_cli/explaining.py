@@ -6,13 +6,14 @@ import json
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from anypo.composition.compose import compose
 from anypo.composition.explain import Explanation
 from anypo.hooks.requirements import REQUIREMENTS
 from anypo.hooks.rollout import Inputs
+from anypo_cli.printing import plain
 from anypo_cli.settings import pairs, value_of
 
 
@@ -26,12 +27,12 @@ def show_explanation(
         print(json.dumps(explanation.as_dict(), indent=2, default=str))
         return
     console = Console(highlight=False)
-    console.print(f"[bold]{escape(explanation.name)}[/]\n")
+    console.print(plain(explanation.name, "bold"), "")
     for table in (_stack(explanation), _stages(explanation), _knobs(explanation)):
         console.print(table, "")
-    console.print(f"[bold]learns from[/] {_inputs(explanation.inputs)}")
+    console.print(Text("learns from ", "bold") + plain(_inputs(explanation.inputs)))
     needs = [REQUIREMENTS[name].about for name in sorted(explanation.requires)]
-    console.print(f"[bold]requires[/] {', '.join(['the policy', *needs])}")
+    console.print(Text("requires ", "bold") + plain(", ".join(["the policy", *needs])))
 
 
 def _inputs(inputs: Inputs) -> str:
@@ -53,7 +54,7 @@ def _table(*titles: str) -> Table:
 def _stack(explanation: Explanation) -> Table:
     table = _table("stack (bottom first)", "")
     for name, line in explanation.stack:
-        table.add_row(name, escape(line))
+        table.add_row(plain(name), plain(line))
     return table
 
 
@@ -61,7 +62,7 @@ def _stages(explanation: Explanation) -> Table:
     table = _table("stage", "answered by", "formula", "source")
     for answer in explanation.answers:
         who = f"{answer.plugin} (wraps)" if answer.wraps else answer.plugin
-        table.add_row(answer.stage, who, escape(answer.formula), answer.source)
+        table.add_row(*map(plain, (answer.stage, who, answer.formula, answer.source)))
     return table
 
 
@@ -69,7 +70,6 @@ def _knobs(explanation: Explanation) -> Table:
     table = _table("knob", "value", "origin", "what it is")
     for knob in explanation.knobs:
         unread = "" if knob.name in explanation.active_knobs else " (no active stage reads it)"
-        table.add_row(
-            knob.name, escape(str(knob.value)), knob.origin, escape(knob.description) + unread
-        )
+        cells = knob.name, knob.value, knob.origin, knob.description + unread
+        table.add_row(*map(plain, cells))
     return table

@@ -9,11 +9,12 @@ from pkgutil import resolve_name
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from anypo.errors import PluginError
 from anypo.hooks import registry
+from anypo_cli.printing import plain
 from anypo_cli.summary import summary
 
 LOADERS = {  # that also look whether a plugin is what its kind has to be; imported when asked
@@ -43,17 +44,18 @@ def show_list(kind: str | None, *, check: bool, as_json: bool) -> None:
     for heading, some in groupby(plugins, key=itemgetter("kind")):
         table.add_row(f"[bold]{heading}s[/]")
         for plugin in some:
-            name, package, version = plugin["name"], plugin["distribution"], plugin["version"]
-            table.add_row(name, package, version, _line(plugin))
+            cells = [plain(plugin[key]) for key in ("name", "distribution", "version")]
+            table.add_row(*cells, _line(plugin))
     Console().print(table)
 
 
-def _line(plugin: dict[str, Any]) -> str:
-    parts = []
-    if plugin["status"] != "usable":
-        colour = "yellow" if plugin["status"] in ("disabled", "ambiguous") else "red"
-        parts.append(f"[{colour}]{plugin['status']}:[/] {escape(plugin['problem'])}")
-    return "; ".join(filter(None, [*parts, escape(plugin["summary"])]))
+def _line(plugin: dict[str, Any]) -> Text:
+    status, line = plugin["status"], plain(plugin["summary"])
+    if status == "usable":
+        return line
+    colour = "yellow" if status in ("disabled", "ambiguous") else "red"
+    problem = Text.assemble((f"{status}:", colour), " ", plain(plugin["problem"]))
+    return Text("; ").join(filter(None, [problem, line]))
 
 
 def _described(entry: registry.Entry, check: bool) -> dict[str, Any]:
@@ -64,9 +66,9 @@ def _described(entry: registry.Entry, check: bool) -> dict[str, Any]:
         line = summary(entry)
         if check and status == "usable":
             _check(entry)
-    except PluginError as error:
+    except (PluginError, KeyboardInterrupt) as error:  # the latter may be raised by a plugin
         if status in ("usable", "ambiguous"):
-            status, problem = "broken", str(error)
+            status, problem = "broken", str(error) or "it was interrupted when it was imported"
     return {
         "name": entry.name,
         "kind": entry.kind,

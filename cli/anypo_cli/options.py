@@ -3,51 +3,60 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import chain
 from types import SimpleNamespace
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
+from anypo.composition.algorithm import Algorithm
 from anypo.composition.compose import assemble
 from anypo.composition.explain import first_line
 from anypo.composition.knobs import Knob, resolve_knobs
 from anypo.composition.stack import Stack, lay
-from anypo.errors import ConfigError, PluginError
+from anypo.errors import ConfigError, PluginError, TrainingError
 from anypo.hooks import registry
 from anypo.hooks.task import load_task
 from anypo.runs.options import RunConfig, RunOptions, config_class, make_config, panels
 from anypo.runs.recipe import Recipe
+from anypo_cli.launching import launch
+from anypo_cli.printing import escaped
+from anypo_cli.processes import is_launched
+from anypo_cli.repeating import chosen, fitting, refuse_code
 from anypo_cli.settings import pairs, value_of
 
 Parameter = inspect.Parameter
 SAMPLER, TASK = (RunConfig.model_fields[name].default for name in ("sampler", "task"))
 FILE_OPTIONS = {
     "config": "TOML file with options, [knobs], [hooks].",
+    "trust_config": "Run the code that the file names.",
     "set": "KEY=VALUE: set any option or knob.",
     "hook": "STAGE=NAME: take one stage from a plugin.",
 }
+FILE_TYPES = {"trust_config": bool, "set": list[str], "hook": list[str]}
 
 
-def build_command(recipe: Recipe, written: Recipe | None = None) -> Any:
+def build_command(
+    recipe: Recipe, written: Recipe | None = None, arguments: Sequence[str] = ()
+) -> Any:
     """The command that runs the recipe's algorithm, with an option for every knob.
 
     Args:
         recipe: What is known before the options are read.
         written: What the file says with which it began, if there is one.
+        arguments: All of the command line, for further processes that run it too.
 
     Raises:
         PluginError: A name is unknown or a plugin does not load.
         ConfigError: A knob is called like a run option.
     """
     stack = lay([recipe.algorithm], recipe.hooks)
-    knobs = resolve_knobs(stack, {})
+    knobs, same = resolve_knobs(stack, {}), True
     if written is not None and written.algorithm:
         same = (written.algorithm, written.hooks) == (recipe.algorithm, recipe.hooks)
         own = stack if same else lay([written.algorithm], written.hooks)
-        recipe = replace(recipe, knobs=_chosen(written.knobs, own, _preferred_by_task(written)))
+        recipe = replace(recipe, knobs=chosen(written.knobs, own, _preferred_by_task(written)))
     config = config_class(recipe.options.get("sampler", SAMPLER))
     taken = knobs.keys() & {*config.model_fields, *FILE_OPTIONS}
     if taken:
@@ -57,7 +66,7 @@ def build_command(recipe: Recipe, written: Recipe | None = None) -> Any:
         )
 
     def command(**given: Any) -> None:
-        _execute(recipe, stack, given)
+        _execute(recipe, stack, given, arguments, varies=not same)
 
     parameters = [_knob_option(knob, stack.layers) for knob in knobs.values()]
     parameters += _run_options(config, recipe, stack)
@@ -67,52 +76,62 @@ def build_command(recipe: Recipe, written: Recipe | None = None) -> Any:
     return typer.main.get_command(app)
 
 
-def _chosen(knobs: Mapping[str, Any], stack: Stack, task: Any) -> dict[str, Any]:
-    """Of the knobs that a run wrote down, those that differ from what its stack has by itself.
+def _execute(
+    recipe: Recipe, stack: Stack, given: dict[str, Any], arguments: Sequence[str], *, varies: bool
+) -> None:
+    """Run the recipe; what is given on the command line overrides what the file says.
 
-    A run writes down all its knobs. Those that nobody chose must not count as set: another option
-    may make one of them irrelevant, or another algorithm have its own default.
+    It varies the run of the file if the file is of another algorithm.
     """
-    defaults = {name: knob.value for name, knob in resolve_knobs(stack, {}).items()}
-    by_plugins = [getattr(layer.source, "task_knobs", {}).values() for layer in stack.layers]
-    for suited in [task.knobs, *chain.from_iterable(by_plugins)]:
-        for name in suited:  # which the task has in place of the default
-            defaults.pop(name, None)
-    return {k: v for k, v in knobs.items() if k not in defaults or defaults[k] != v}
-
-
-def _execute(recipe: Recipe, stack: Stack, given: dict[str, Any]) -> None:
-    """Run the recipe; what is given on the command line overrides what the file says."""
-    config_file = given.pop("config")
+    file, is_trusted = given.pop("config"), given.pop("trust_config")
     given.pop("hook")  # read before the options were built, as the file was
+    options, knobs = _told_apart(given, stack)
+    if not is_trusted:
+        refuse_code(file, {k: v for k, v in recipe.options.items() if k not in options})
+    config = make_config({**recipe.options, **options})
+    if config.processes and config.processes > 1 and not is_launched():
+        raise typer.Exit(launch(config.processes, ["run", *arguments]))
+    algorithm = assemble(stack, {**recipe.knobs, **knobs})
+    notes: list[str] = []
+    if varies:
+        config, notes = fitting(file, recipe.options, options, algorithm)
+    from anypo.runs.changes import changes
+
+    _train(algorithm, config, [*notes, *(changes(file, algorithm, config) if file else ())])
+
+
+def _told_apart(given: dict[str, Any], stack: Stack) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Of what is given, the options of a run, and the knobs of the stack."""
     settings = {k: value_of(v) for k, v in pairs("--set", given.pop("set") or []).items()}
     given = {name: value for name, value in given.items() if value not in (None, [])}
-    twice = settings.keys() & given.keys()
-    if twice:
+    if twice := settings.keys() & given.keys():
         raise ConfigError(f"'{min(twice)}' is given both by its option and by --set")
-    given |= settings
     of_samplers = tuple(entry.option_prefix for entry in registry.entries("sampler"))
-    known = RunConfig.model_fields
     own = {name for layer in stack.layers for name in layer.fields}
-    options = {
-        name: value
-        for name, value in given.items()
-        if name in known or (name.startswith(of_samplers) and name not in own)
-    }
-    knobs = {k: v for k, v in given.items() if k not in options}
-    config = make_config({**recipe.options, **options})
-    algorithm = assemble(stack, {**recipe.knobs, **knobs})
+    options, knobs = dict[str, Any](), dict[str, Any]()
+    for name, value in (given | settings).items():
+        is_sampler_option = name.startswith(of_samplers) and name not in own
+        is_option = name in RunConfig.model_fields or is_sampler_option
+        (options if is_option else knobs)[name] = value
+    return options, knobs
+
+
+def _train(algorithm: Algorithm, config: RunConfig, notes: Sequence[str]) -> None:
     from transformers.utils.logging import disable_progress_bar
 
-    from anypo.runs.changes import changes
     from anypo.runs.run import train
     from anypo_cli.display import make_display
 
     disable_progress_bar()  # of transformers: a run shows one bar, its own
     with make_display() as display:
-        for change in changes(config_file, algorithm, config) if config_file else ():
-            display.note(change)
-        folder = train(algorithm, config, display)
+        for note in notes:
+            display.note(note)
+        try:
+            folder = train(algorithm, config, display)
+        except SystemExit as stop:
+            if stop.code:
+                raise
+            raise TrainingError("something that the run called ended the process") from stop
     display.finished(folder)
 
 
@@ -129,7 +148,7 @@ def _run_options(config: type[RunConfig], recipe: Recipe, stack: Stack) -> list[
         return option_of(name, field.annotation, field.description or "", default, panel)
 
     from_file = [
-        option_of(name, str if name == "config" else list[str], text, "none", RunOptions.panel)
+        option_of(name, FILE_TYPES.get(name, str), text, "none", RunOptions.panel)
         for name, text in FILE_OPTIONS.items()
     ]
     blocks = panels(config).items()
@@ -162,8 +181,9 @@ def option_of(name: str, annotation: Any, text: str, default: str, panel: str) -
     may_be_on = annotation is bool and default != "False"
     flag = f"--{dashed}/--no-{dashed}" if may_be_on else f"--{dashed}"
     described = f"{text} [default: {default}]" if default != "none" else text
-    described = described.replace("[", r"\[")  # no markup of rich
-    option = typer.Option(flag, help=described, rich_help_panel=panel, show_default=False)
+    option = typer.Option(
+        flag, help=escaped(described), rich_help_panel=escaped(panel), show_default=False
+    )
     return Parameter(
         name,
         Parameter.KEYWORD_ONLY,
@@ -192,4 +212,4 @@ def sign(function: Callable[..., Any], parameters: list[Parameter]) -> None:
 
 
 def _about(layer: Any) -> str:
-    return f"{layer.name}: {first_line(layer.source)}"
+    return escaped(f"{layer.name}: {first_line(layer.source)}")

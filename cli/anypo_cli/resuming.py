@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import typer
 
 from anypo.errors import ConfigError
 from anypo.runs.options import RunConfig
-from anypo.runs.resume import MAY_CHANGE
+from anypo.runs.resume import MAY_CHANGE, processes_of
+from anypo_cli.launching import launch
 from anypo_cli.options import option_of, sign
+from anypo_cli.processes import is_launched
 
 RESUME = "--resume"
 
@@ -29,6 +32,9 @@ def resume_command(names: Sequence[str], args: Sequence[str]) -> Any:
         from anypo.runs.resume import resume as go_on
         from anypo_cli.display import make_display
 
+        processes = given["processes"] or processes_of(Path(resume))
+        if processes > 1 and not is_launched():
+            raise typer.Exit(launch(processes, ["run", *args]))
         disable_progress_bar()
         with make_display() as display:
             options = {name: value for name, value in given.items() if value is not None}

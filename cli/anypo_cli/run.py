@@ -42,7 +42,7 @@ class RunGroup(TyperGroup):
         from anypo_cli.options import build_command  # imports torch, which takes a second
 
         try:
-            return recipe.algorithm, build_command(recipe, written), rest
+            return recipe.algorithm, build_command(recipe, written, args), rest
         except PluginError as error:
             raise PluginError(f"{error}{_uninstalled(file)}") from error
 

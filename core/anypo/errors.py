@@ -1,7 +1,15 @@
 """What anypo raises: one clear sentence with what was wrong, where, and what to do."""
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
+
+LONGEST = 300  # characters of what others say
+# Colours, titles and the like; then whatever else a terminal obeys, turns around or cannot show.
+UNPRINTABLE = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b]*(\x07|\x1b\\)?"
+    r"|[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 
 
 class AnypoError(Exception):
@@ -56,9 +64,23 @@ class PeerError(AnypoError):
     """Another process of the run failed, and says itself why."""
 
 
+def printable(text: object) -> str:
+    """A text of others without what would do something to a terminal."""
+    return UNPRINTABLE.sub("", str(text))
+
+
 def one_line(told: object) -> str:
     """What an error or a foreign program says, as one line of at most 300 characters."""
-    return " ".join(str(told).split())[:300]
+    return " ".join(printable(told).split())[:LONGEST]
+
+
+def told(error: BaseException) -> str:
+    """The type of an error and what it says, as one line."""
+    try:
+        says = one_line(error)
+    except Exception as another:  # its own code runs, too
+        says = f"it cannot say why, because of {type(another).__name__}"
+    return f"{type(error).__name__}: {says}".removesuffix(": ")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

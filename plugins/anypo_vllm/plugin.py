@@ -37,6 +37,11 @@ class VLLM(SamplerPlugin):
     eager: bool = Field(False, description="No CUDA graphs; on a CPU, always.")
     sleep: bool = Field(False, description="Free the GPU's memory whenever it is not sampling.")
 
+    @property
+    def outside(self) -> bool:
+        """On servers."""
+        return bool(self.url)
+
     def unread(self) -> dict[str, str]:
         """Options of the other way, in this process or on servers."""
         if not self.url:
@@ -46,7 +51,11 @@ class VLLM(SamplerPlugin):
 
     def check(self, request: SamplingRequest, runtime: Runtime) -> None:
         """See `SamplerPlugin`."""
-        if not self.url:
+        if self.url:
+            from anypo_vllm.addresses import addresses, check_addresses
+
+            check_addresses(addresses(self.url), self.exchange)
+        else:
             check_installed("vllm", "sampler 'vllm'", WITHOUT_GPU)
         if runtime.device.type == "cpu" and (self.sleep or self.tensor_parallel > 1):
             option = "vllm_sleep" if self.sleep else "vllm_tensor_parallel"
@@ -66,10 +75,12 @@ class VLLM(SamplerPlugin):
 
     def _backend(self, model: Any, runtime: Runtime, max_length: int) -> Backend:
         if self.url:
+            from anypo_vllm.addresses import addresses
             from anypo_vllm.servers import Servers
 
-            urls = [url.strip() for url in self.url.split(",")]
-            return Servers(urls, model.config, timeout=self.timeout, exchange=self.exchange)
+            return Servers(
+                addresses(self.url), model.config, timeout=self.timeout, exchange=self.exchange
+            )
         from anypo_vllm.engine import LocalEngine, check_unchanged  # imports vLLM
 
         if runtime.device.type == "cuda":

@@ -8,6 +8,8 @@ import torch
 import typer
 
 from anypo import check_installed, model_path
+from anypo_vllm import guard
+from anypo_vllm.addresses import KEY, LOOPBACK
 from anypo_vllm.plugin import WITHOUT_GPU
 from anypo_vllm.worker import NAME
 
@@ -39,14 +41,25 @@ def serve(
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Run code that comes with the model.")
     ] = False,
+    api_key: Annotated[
+        str | None,
+        typer.Option(envvar=KEY, help="What a run must know too: in that variable of its own."),
+    ] = None,
 ) -> None:
     """Serve a model with vLLM for `anypo run … --sampler vllm --vllm-url URL`."""
-    options = {name: value for name, value in locals().items() if name != "model"}
+    options = {name: value for name, value in locals().items() if name not in ("model", "api_key")}
     check_installed("vllm", "serving", WITHOUT_GPU)
-    on_cpu = not torch.cuda.is_available()
-    command, settings = serve_command(model_path(model), on_cpu=on_cpu, **options)
-    # Variables of the environment that are set stay.
-    os.execve(command[0], command, {**settings, **os.environ})
+    if host not in LOOPBACK and not api_key:
+        print(
+            f"note: whoever reaches {host} can replace the weights and have files read: set "
+            f"--api-key, or {KEY}",
+            file=sys.stderr,
+        )
+    on_cpu, has_key = not torch.cuda.is_available(), bool(api_key)
+    command, settings = serve_command(model_path(model), on_cpu=on_cpu, has_key=has_key, **options)
+    # Variables of the environment that are set stay. A key among the arguments, all would see.
+    key = {KEY: api_key} if api_key else {}
+    os.execve(command[0], command, {**settings, **os.environ, **key})
 
 
 def serve_command(
@@ -61,6 +74,7 @@ def serve_command(
     tensor_parallel: int = 1,
     eager: bool = False,
     trust_remote_code: bool = False,
+    has_key: bool = False,
 ) -> tuple[list[str], dict[str, str]]:
     """The arguments and the environment variables of a server.
 
@@ -75,6 +89,7 @@ def serve_command(
         tensor_parallel: GPUs that share the model.
         eager: Whether to do without CUDA graphs.
         trust_remote_code: Whether to run Python code that comes with the model.
+        has_key: Whether the environment has a key that whoever asks must know.
     """
     options = {
         "model": model,
@@ -87,6 +102,7 @@ def serve_command(
         "tensor-parallel-size": tensor_parallel,
         "max-model-len": max_length,
         "gpu-memory-utilization": memory,
+        "middleware": guard.NAME if has_key else None,
     }
     flags = {"enforce-eager": eager or on_cpu, "trust-remote-code": trust_remote_code}
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]

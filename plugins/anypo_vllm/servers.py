@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from itertools import cycle
+from math import isfinite
+from operator import index, itemgetter
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import httpx2
-from anyio import CapacityLimiter, create_task_group, sleep
+import torch
+from anyio import CapacityLimiter, create_task_group, fail_after, sleep
 from anyio.from_thread import start_blocking_portal
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from anypo import ConfigError, SamplerError, one_line
+from anypo import SamplerError, one_line
+from anypo_vllm.addresses import KEY, authorization, check_addresses
 from anypo_vllm.sampler import Generated, Request
 from anypo_vllm.weights import weights_file
 from anypo_vllm.worker import shape
@@ -24,7 +28,8 @@ from anypo_vllm.worker import shape
 AT_A_TIME = 64  # requests per server
 PAUSES = (1.0, 2.0, 4.0)  # seconds before every further attempt
 WATCH_EVERY = 5.0  # seconds, while it owes an answer
-LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+SHORT = 2**20  # bytes of an answer, and
+TOKEN = 1024  # for every token of a prompt and its completions: far more than vLLM writes
 HOW = "start it with `anypo serve MODEL`"
 
 T = TypeVar("T")
@@ -51,7 +56,7 @@ class Servers:
         timeout: float,
         exchange: str | None = None,
     ) -> None:
-        _check_addresses(urls, exchange)
+        check_addresses(urls, exchange)
         self.servers = [Server(url, timeout) for url in urls]
         self.exchange = exchange
         self.run, self.updates = uuid.uuid4().hex[:8], 0
@@ -148,8 +153,7 @@ class Server:
 
     async def describe(self) -> dict[str, Any]:
         """What `WeightReceiver.anypo_describe` says."""
-        description: dict[str, Any] = (await self._call("anypo_describe"))[0]
-        return description
+        return await self._call(_described, "anypo_describe")
 
     def check(self, found: dict[str, Any], wanted: dict[str, Any]) -> None:
         """Refuse a server that would sample from another distribution than the policy's.
@@ -176,7 +180,7 @@ class Server:
         Raises:
             SamplerError: The server was restarted, or another run uses it.
         """
-        if any(version != wanted for version in await self._call("anypo_version")):
+        if await self._call(lambda answer: set(answer["results"]), "anypo_version") != {wanted}:
             raise SamplerError(
                 f"vLLM server {self.url} does not have the weights that it was sent last: it was "
                 "restarted, or another run uses it"
@@ -184,8 +188,8 @@ class Server:
 
     async def load(self, path: Path, version: str) -> None:
         """Have the server take over the weights in a file, and forget what it cached."""
-        await self._call("anypo_load_file", str(path), version)
-        if not await self._post("/reset_prefix_cache", None, "success"):
+        await self._call(itemgetter("results"), "anypo_load_file", str(path), version)
+        if not await self._post("/reset_prefix_cache", None, itemgetter("success")):
             raise SamplerError(
                 f"vLLM server {self.url} does not empty its prefix cache: something else uses it"
             )
@@ -198,18 +202,18 @@ class Server:
             "return_tokens_as_token_ids": True,
             **request.parameters,
         }
+        number, length = request.parameters["n"], request.parameters["max_tokens"]
+        longest = SHORT + TOKEN * (number * length + len(request.prompt))
+        read = partial(_generated, number=number)
         async with self.places:
-            choices = await self._post("/v1/completions", body, "choices")
-        return [
-            Generated(choice["token_ids"], choice["logprobs"]["token_logprobs"])
-            for choice in sorted(choices, key=lambda choice: choice["index"])
-        ]
+            return await self._post("/v1/completions", body, read, longest)
 
     def _open(self) -> httpx2.AsyncClient:
         return httpx2.AsyncClient(
             base_url=self.url,
             timeout=httpx2.Timeout(self.timeout, connect=10.0, pool=None),
             limits=httpx2.Limits(max_connections=AT_A_TIME + 1),  # one to watch by
+            headers=authorization(),
             verify=self.certificates,
             trust_env=False,
         )
@@ -217,51 +221,75 @@ class Server:
     async def _watch(self) -> None:
         while True:
             await sleep(WATCH_EVERY)
-            response = await self._reach("GET", "/health")
-            if response.status_code == httpx2.codes.SERVICE_UNAVAILABLE:
+            status, _ = await self._reach("GET", "/health")
+            if status == httpx2.codes.SERVICE_UNAVAILABLE:
                 raise SamplerError(
                     f"vLLM server {self.url} no longer has an engine: it was stopped, or the "
                     f"engine failed; {HOW}"
                 )
 
-    async def _call(self, method: str, *arguments: str) -> list[Any]:
-        """What every worker of the server answers."""
+    async def _call(self, read: Callable[[Any], T], method: str, *arguments: str) -> T:
+        """What is read of the answers of every worker of the server."""
         call = {"method": method, "args": arguments}
-        results: list[Any] = await self._post("/collective_rpc", call, "results")
-        return results
+        return await self._post("/collective_rpc", call, read)
 
-    async def _post(self, path: str, body: dict[str, Any] | None, wanted: str) -> Any:
-        """The field `wanted` of the answer."""
-        response = await self._reach("POST", path, body)
-        if response.status_code == httpx2.codes.NOT_FOUND:
-            raise SamplerError(f"vLLM server {self.url} knows no {path}; {HOW}")
-        if not response.is_success:
+    async def _post(
+        self, path: str, body: dict[str, Any] | None, read: Callable[[Any], T], longest: int = SHORT
+    ) -> T:
+        """What is read of the answer."""
+        status, content = await self._reach("POST", path, body, longest)
+        if status == httpx2.codes.UNAUTHORIZED:
             raise SamplerError(
-                f"vLLM server {self.url} answers {path} with {response.status_code}: "
-                f"{_reason(response)}"
+                f"vLLM server {self.url} wants a key: put it into the environment variable {KEY}"
             )
-        with suppress(ValueError, KeyError, TypeError):
-            return response.json()[wanted]
-        raise SamplerError(f"server {self.url} answers {path} otherwise than vLLM would; {HOW}")
+        if status == httpx2.codes.NOT_FOUND:
+            raise SamplerError(f"vLLM server {self.url} knows no {path}; {HOW}")
+        if not httpx2.codes.is_success(status):
+            raise SamplerError(
+                f"vLLM server {self.url} answers {path} with {status}: {_reason(content)}"
+            )
+        try:
+            return read(json.loads(content))
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
+            raise SamplerError(
+                f"server {self.url} answers {path} otherwise than vLLM would; {HOW}"
+            ) from error
 
-    async def _reach(self, method: str, path: str, body: object = None) -> httpx2.Response:
-        """The answer of the server, tried a few times if it is not there."""
+    async def _reach(
+        self, method: str, path: str, body: object = None, longest: int = SHORT
+    ) -> tuple[int, bytes]:
+        """Status and content of the answer of the server, tried a few times if it is not there."""
         for pause in (*PAUSES, None):
             try:
-                return await self.client.request(method, path, json=body)
-            except (httpx2.ReadTimeout, httpx2.WriteTimeout) as error:
+                with fail_after(self.timeout):
+                    return await self._answer(method, path, body, longest)
+            except (TimeoutError, httpx2.ReadTimeout, httpx2.WriteTimeout) as error:
                 raise SamplerError(
                     f"vLLM server {self.url} did not answer within {self.timeout:g} seconds "
                     "(vllm_timeout)"
                 ) from error
-            except httpx2.TransportError as error:
+            except httpx2.RequestError as error:
                 if pause is None:
                     raise SamplerError(
-                        f"vLLM server {self.url} cannot be reached, tried "
-                        f"{len(PAUSES) + 1} times ({error or type(error).__name__}); {HOW}"
+                        f"vLLM server {self.url} cannot be reached, tried {len(PAUSES) + 1} times "
+                        f"({one_line(error) or type(error).__name__}); {HOW}"
                     ) from error
                 await sleep(pause)
         raise AssertionError("the last attempt returns or raises")
+
+    async def _answer(
+        self, method: str, path: str, body: object, longest: int
+    ) -> tuple[int, bytes]:
+        content = bytearray()
+        async with self.client.stream(method, path, json=body) as response:
+            async for part in response.aiter_bytes():
+                content += part
+                if len(content) > longest:
+                    raise SamplerError(
+                        f"server {self.url} answers {path} with more than {longest} bytes, "
+                        f"otherwise than vLLM would; {HOW}"
+                    )
+        return response.status_code, bytes(content)
 
 
 async def _all(jobs: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
@@ -282,23 +310,31 @@ def _first(error: Exception) -> Exception:
     return _first(error.exceptions[0]) if isinstance(error, ExceptionGroup) else error
 
 
-def _check_addresses(urls: Sequence[str], exchange: str | None) -> None:
-    for url in urls:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ConfigError(f"vllm_url '{url}' is no URL such as http://127.0.0.1:8000")
-        if parts.hostname not in LOOPBACK and exchange is None:
-            raise ConfigError(
-                f"vLLM server {url} is on another machine: name with vllm_exchange a directory "
-                "that both see"
-            )
-    if len(set(urls)) < len(urls):
-        raise ConfigError("vllm_url names a server twice")
-    if exchange is not None and not Path(exchange).is_dir():
-        raise ConfigError(f"vllm_exchange '{exchange}' is no directory")
+def _described(answer: Any) -> dict[str, Any]:
+    """What a server says of itself, as far as it is used."""
+    said = answer["results"][0]
+    if not isinstance(getattr(torch, said["dtype"]), torch.dtype):
+        raise TypeError(said["dtype"])
+    return {**said, "model": dict(said["model"]), "max_length": index(said["max_length"])}
 
 
-def _reason(response: httpx2.Response) -> str:
+def _generated(answer: Any, number: int) -> list[Generated]:
+    """The completions in an answer, as many as were asked for."""
+    choices = sorted(answer["choices"], key=itemgetter("index"))
+    found = [
+        Generated(list(map(index, choice["token_ids"])), choice["logprobs"]["token_logprobs"])
+        for choice in choices
+    ]
+    for ids, logprobs in found:
+        if len(ids) != len(logprobs) or not all(map(isfinite, logprobs)):
+            raise ValueError("a token has a finite log-prob")
+    if len(found) != number:
+        raise ValueError("as many as were asked for")
+    return found
+
+
+def _reason(content: bytes) -> str:
+    """Why a request failed, as the server says."""
     with suppress(ValueError, KeyError, TypeError):
-        return one_line(response.json()["error"]["message"])
-    return one_line(response.text)
+        return one_line(json.loads(content)["error"]["message"])
+    return one_line(content.decode(errors="replace"))

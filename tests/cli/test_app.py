@@ -50,8 +50,9 @@ def test_options_override_the_file_and_the_file_repeats_the_run(own, tmp_path, c
     assert main(["run", "grpo", *own, "--group-size", "4"]) == 0
     config = tmp_path / "run" / "config.toml"
     again, shorter = tmp_path / "again", tmp_path / "shorter"
-    assert main(["run", "--config", str(config), "--output", str(again)]) == 0
-    assert main(["run", "--config", str(config), "--output", str(shorter), "--steps", "1"]) == 0
+    repeated = ["run", "--config", str(config), "--trust-config"]
+    assert main([*repeated, "--output", str(again)]) == 0
+    assert main([*repeated, "--output", str(shorter), "--steps", "1"]) == 0
     assert (again / "config.toml").read_text() == config.read_text()
     assert "group_size = 4" in config.read_text()
     assert len((shorter / "metrics.jsonl").read_text().splitlines()) == 1
@@ -184,7 +185,7 @@ def test_pairs_that_make_no_sense_are_one_line(capsys, stack, reason):
 
 def test_a_repeated_run_can_be_varied(own, tmp_path):
     assert main(["run", "grpo", *own, "--group-size", "4"]) == 0
-    repeated = ["run", "--config", str(tmp_path / "run" / "config.toml")]
+    repeated = ["run", "--trust-config", "--config", str(tmp_path / "run" / "config.toml")]
     for folder, change in {"one": ["--kl-coef", "0"], "two": ["--hook", "clip=cispo"]}.items():
         assert main([*repeated, *change, "--output", str(tmp_path / folder)]) == 0
         assert "group_size = 4" in (tmp_path / folder / "config.toml").read_text()
@@ -193,7 +194,8 @@ def test_a_repeated_run_can_be_varied(own, tmp_path):
 def test_another_algorithm_does_not_inherit_the_defaults_of_the_file(own, tmp_path):
     assert main(["run", "grpo", *own, "--group-size", "4"]) == 0
     config, other = tmp_path / "run" / "config.toml", tmp_path / "other"
-    assert main(["run", "dr_grpo", "--config", str(config), "--output", str(other)]) == 0
+    repeated = ["run", "dr_grpo", "--config", str(config), "--trust-config"]
+    assert main([*repeated, "--output", str(other)]) == 0
     assert "kl_coef = 0.0" in (other / "config.toml").read_text()
     assert "group_size = 4" in (other / "config.toml").read_text()
 
@@ -293,7 +295,8 @@ def test_a_sampler_brings_its_options(letters, own, tmp_path, capsys):
     assert main(["run", "grpo", *own, "--sampler", "again", "--again-volume", "2"]) == 0
     config = tmp_path / "run" / "config.toml"
     assert "again_volume = 2.0" in config.read_text()
-    assert main(["run", "--config", str(config), "--output", str(tmp_path / "again")]) == 0
+    repeated = ["run", "--config", str(config), "--trust-config"]
+    assert main([*repeated, "--output", str(tmp_path / "again")]) == 0
     assert (tmp_path / "again" / "config.toml").read_text() == config.read_text()
 
 

@@ -50,5 +50,5 @@ def test_a_sampler_that_breaks_at_its_start_is_named(capsys, install):
     install("anypo-fuse", {}, {"fuse.py": source}, others={"anypo.samplers": {"fuse": "fuse:Fuse"}})
     assert main(["check", "fuse"]) == 1
     assert capsys.readouterr().err == (
-        "error: sampler 'fuse' of anypo-fuse 1.0 is broken: RuntimeError: blown\n"
+        "error: sampler 'fuse' of anypo-fuse 1.0 is broken: RuntimeError: blown (fuse.py:5)\n"
     )

@@ -2,16 +2,17 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pluggy
-import torch
 
-from anypo.composition.blame import culprit, place
+from anypo.composition.blame import code_of, culprit
 from anypo.composition.stack import Layer
-from anypo.errors import AnypoError, PluginError
+from anypo.errors import PluginError, told
 from anypo.hooks.batch import MissingTensorError
 from anypo.hooks.specs import HOOKS, MERGED, Hooks
+from anypo.support.foreign import foreign, place
 
 
 class Calls:
@@ -48,13 +49,11 @@ class Calls:
         Raises:
             PluginError: A hook fails, or nobody answers.
         """
-        try:
-            answer = self._callers[stage](**arguments)
-        except Exception as error:
-            advises = isinstance(error, AnypoError | torch.OutOfMemoryError)  # or the run does
-            if advises and not isinstance(error, MissingTensorError):
-                raise
-            raise self._failure(stage, error) from error
+        with foreign(partial(self._failure, stage)):
+            try:
+                answer = self._callers[stage](**arguments)
+            except MissingTensorError as error:
+                raise self._failure(stage, error) from error
         if answer is None:
             answered = self.answers(stage)
             why = f"{self.blame(stage)} returned None" if answered else "no plugin answers it"
@@ -63,11 +62,12 @@ class Calls:
 
     def one_by_one(self, stage: str, **arguments: Any) -> dict[str, Any]:
         """What every plugin says to a stage when it is asked alone, by label, topmost first."""
-        return {
-            impl.plugin_name: impl.function(*(arguments[name] for name in impl.argnames))
-            for impl in self.answers(stage)
-            if not impl.wrapper
-        }
+        with foreign(partial(self._failure, stage)):
+            return {
+                impl.plugin_name: impl.function(*(arguments[name] for name in impl.argnames))
+                for impl in self.answers(stage)
+                if not impl.wrapper
+            }
 
     @contextmanager
     def leaving_out(self, stage: str, labels: Collection[str]) -> Iterator[None]:
@@ -107,15 +107,13 @@ class Calls:
             out += [impl.plugin for impl in self.answers(stage) if not impl.wrapper][1:]
         return self.manager.subset_hook_caller(stage, out)
 
-    def _failure(self, stage: str, error: Exception) -> PluginError:
+    def _failure(self, stage: str, error: BaseException) -> PluginError:
         """What to raise when a hook raised an error: which hook, whose it is, and where."""
-        what = str(error)
-        if not isinstance(error, MissingTensorError):
-            what = f"{type(error).__name__}: {error}"
+        what = str(error) if isinstance(error, MissingTensorError) else told(error)
         impl = culprit(self.answers(stage), error)
         if impl is None:
             return PluginError(f"{self.blame(stage)} failed: {what}")
         layer = self.layers[impl.plugin_name]
         # A plugin of no distribution is used from Python, where the traceback shows the line.
-        where = f" ({place(impl, error)})" if layer.owner else ""
+        where = place(error, impl.function.__module__, code_of(impl)) if layer.owner else ""
         return PluginError(f"'{stage}' of plugin {layer.title} failed: {what}{where}")

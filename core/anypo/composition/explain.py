@@ -7,12 +7,13 @@ from typing import Any
 
 import pluggy
 
-from anypo.composition.blame import code_of, location
+from anypo.composition.blame import code_of
 from anypo.composition.calls import Calls
 from anypo.composition.findings import Findings
 from anypo.composition.knobs import Knob
 from anypo.hooks.rollout import Inputs
 from anypo.hooks.specs import MERGED, STAGES
+from anypo.support.foreign import location
 
 
 @dataclass(frozen=True)

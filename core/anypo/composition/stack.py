@@ -8,10 +8,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from anypo.errors import KnobError, PluginError, nearest
+from anypo.errors import KnobError, PluginError, nearest, told
 from anypo.hooks import registry
 from anypo.hooks.plugin import Plugin, check_hooks, hook_options
 from anypo.hooks.specs import HOOKS, MERGED, STAGES
+from anypo.support.foreign import foreign, place
 from anypo.support.validation import refusal
 
 OWN = "anypo"  # the distribution of the core and the built-in algorithms
@@ -81,12 +82,15 @@ class Layer:
     def _plugin(self, values: Mapping[str, Any]) -> object:
         if not isinstance(self.source, type):
             return self.source
-        try:
-            return self.source(**{name: values[name] for name in self.fields})
-        except ValidationError as error:
-            raise KnobError(f"{self.name}: {refusal(error)}") from error
-        except (TypeError, AttributeError) as error:
-            raise PluginError(f"plugin {self.title} cannot be made: {error}") from error
+        with foreign(self._unmade):
+            try:
+                return self.source(**{name: values[name] for name in self.fields})
+            except ValidationError as error:
+                raise KnobError(f"{self.name}: {refusal(error)}") from error
+
+    def _unmade(self, error: BaseException) -> PluginError:
+        where = place(error, self.module)
+        return PluginError(f"plugin {self.title} cannot be made: {told(error)}{where}")
 
 
 class _Answers:

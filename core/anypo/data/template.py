@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from transformers import PreTrainedTokenizerBase
 
+from anypo.data.content import sound
 from anypo.data.formats import is_reply
 from anypo.data.messages import is_begun, is_message, joined, shown, squeezed, with_opened
 from anypo.errors import DataError, one_line
@@ -68,9 +69,10 @@ class Template:
             raise DataError("it is a conversation, but the tokenizer has no chat template")
         arguments = {**options, "add_generation_prompt": False, **how, "tokenize": False}
         try:
-            return cast(str, self.tokenizer.apply_chat_template(list(messages), **arguments))
+            text = cast(str, self.tokenizer.apply_chat_template(list(messages), **arguments))
         except Exception as error:
             raise DataError(f"it does not fit the chat template: {one_line(error)}") from error
+        return sound(text)
 
     def opening(self, prompt: Sequence[Any], options: Mapping[str, Any]) -> str:
         """A prompt as a text to continue: with the beginning of a reply, if it does not end in one.

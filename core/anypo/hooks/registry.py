@@ -9,8 +9,8 @@ environment variable ANYPO_DISABLE_PLUGINS names are as if they were not install
 import ast
 import os
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import Distribution, EntryPoint, distributions
@@ -18,8 +18,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from anypo.errors import AnypoError, PluginError, nearest
+from anypo.errors import PluginError, nearest, told
 from anypo.hooks.version import mismatch
+from anypo.support.foreign import foreign, place
 from anypo.support.sequences import shared_start
 
 KINDS = {  # of which there are several, and the entry points by which they are found
@@ -77,10 +78,8 @@ class Entry:
         """
         if problem := self.mismatch():
             raise PluginError(f"{self} {problem}")
-        try:
+        with foreign(self._broken, passing=()):
             return self.entry_point.load()
-        except (Exception, SystemExit) as error:
-            raise PluginError(f"{self} is broken: {type(error).__name__}: {error}") from error
 
     def make(self, *arguments: Any) -> Any:
         """What the plugin makes when it is called. Raises PluginError like `load`."""
@@ -88,15 +87,13 @@ class Entry:
         with self.answerable():
             return made(*arguments)
 
-    @contextmanager
-    def answerable(self) -> Iterator[None]:
+    def answerable(self) -> AbstractContextManager[None]:
         """Whatever the plugin's code raises in the block becomes an error that names it."""
-        try:
-            yield
-        except AnypoError:
-            raise
-        except Exception as error:
-            raise PluginError(f"{self} is broken: {type(error).__name__}: {error}") from error
+        return foreign(self._broken)
+
+    def _broken(self, error: BaseException) -> PluginError:
+        where = place(error, self.entry_point.module)
+        return PluginError(f"{self} is broken: {told(error)}{where}")
 
     def mismatch(self) -> str:
         """Why it cannot run with this hook API, as far as its source tells; nothing if it can."""

@@ -105,6 +105,11 @@ class SamplerPlugin(Options):
 
     draws: ClassVar[bool] = False
 
+    @property
+    def outside(self) -> bool:
+        """Whether it samples outside of the process that asks, so that one asks for all."""
+        return False
+
     def unread(self) -> dict[str, str]:
         """The fields that mean nothing beside the others, and why: `so and so is set, but …`."""
         return {}

@@ -30,12 +30,14 @@ def add_lora(model: PreTrainedModel, base: str, options: AdapterOptions) -> None
     hub name that the model comes from.
 
     Raises:
-        ConfigError: The model has no such layers, or they can have no adapter.
+        ConfigError: The model has no such layers, they can have no adapter, or the rank is larger
+            than any of them.
     """
     from peft import LoraConfig, inject_adapter_in_model
 
     unfit = _unfit(model.base_model)
     _check_modules(model.base_model, options.lora_modules, unfit)
+    _check_rank(model.base_model, options.lora_rank or 0)
     scores = model.get_output_embeddings() is None
     adapter = LoraConfig(
         r=options.lora_rank or 0,
@@ -145,6 +147,19 @@ def _check_modules(body: nn.Module, modules: Sequence[str], unfit: Sequence[str]
                 f"lora_modules names '{wanted}', but the body of the model has no linear layer of "
                 f"that name that could have one{nearest(wanted, known)}"
             )
+
+
+def _check_rank(body: nn.Module, rank: int) -> None:
+    layers: list[Any] = [x for x in body.modules() if isinstance(x, nn.Linear | Conv1D)]
+    sizes = [
+        (x.nf, x.nx) if isinstance(x, Conv1D) else (x.in_features, x.out_features) for x in layers
+    ]
+    highest = max(map(min, sizes), default=rank)
+    if rank > highest:
+        raise ConfigError(
+            f"lora_rank is {rank}, but no layer of the model can be changed by more than a rank of "
+            f"{highest}"
+        )
 
 
 def _check_shared(model: PreTrainedModel) -> None:

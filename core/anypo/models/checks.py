@@ -1,16 +1,18 @@
 """Whether a model can be trained: what is seen of it before the first step."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from anypo.errors import ModelError
 from anypo.hooks.batch import Batch, Sample, collate
 from anypo.hooks.runtime import Runtime
+from anypo.models.forward import TokenScorer
 from anypo.models.layout import one_by_one, precision
 from anypo.models.lines import Sharing
 from anypo.models.logits import decoder_of, own_logits
@@ -18,6 +20,27 @@ from anypo.models.sharing import packed
 
 ROUNDING = {torch.float32: 1e-4, torch.bfloat16: 2e-2}  # of the largest state
 LINE = 4  # times the longest row: no line of several is longer
+
+
+def check_vocabulary(path: str, config: PreTrainedConfig, tokens: Iterable[int]) -> None:
+    """Refuse tokens of which the model knows nothing.
+
+    A tokenizer may have more tokens than the model, as long as none of them occurs.
+
+    Args:
+        path: Of the model and its tokenizer.
+        config: Of the model.
+        tokens: Those that occur; at least one.
+
+    Raises:
+        ModelError: Naming the largest.
+    """
+    size, largest = config.get_text_config().vocab_size, max(tokens)
+    if largest >= size:
+        raise ModelError(
+            f"the tokenizer of '{path}' makes token {largest}, but the model has {size} tokens: "
+            "the two do not belong together"
+        )
 
 
 def check_head(model: PreTrainedModel, *, rounded: bool = False) -> None:
@@ -45,7 +68,7 @@ def check_head(model: PreTrainedModel, *, rounded: bool = False) -> None:
     gap = 0.05 if rounded else 1e-3
     name, close = type(model).__name__, partial(torch.allclose, rtol=gap, atol=gap)
     if expected.isnan().any():
-        raise ModelError(f"{name} gives NaN as logits: its weights are broken, or not all loaded")
+        raise ModelError(f"{name} gives NaN as logits: its weights are broken, or overflow")
     if not close(expected[:-1], before):
         raise ModelError(
             f"{name} is not causal: what it says of a token depends on later ones (if it can be a "
@@ -107,3 +130,13 @@ def _operations(decoder: nn.Module) -> tuple[float, float]:
     text = config.get_text_config()
     layers, width = getattr(text, "num_hidden_layers", 1), getattr(text, "hidden_size", 1)
     return 2.0 * sum(x.numel() for x in products), 4.0 * layers * width
+
+
+@torch.enable_grad()
+def leaves_weights_out(scorer: TokenScorer, device: torch.device) -> bool:
+    """Whether a short text gives some trained weight no gradient, as experts it is not sent to."""
+    batch = collate([Sample([0, 1], [2, 3], group=0)]).to(device)
+    scores = scorer(batch)
+    said = scores.logprobs.sum() + (0 if scores.values is None else scores.values.sum())
+    trained = [weight for weight in scorer.parameters() if weight.requires_grad]
+    return any(x is None for x in torch.autograd.grad(said, trained, allow_unused=True))

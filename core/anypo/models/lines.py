@@ -19,6 +19,7 @@ class MicroBatch(NamedTuple):
 
     rows: Int[Tensor, " n"]
     line: Int[Tensor, " n"] | None  # the number of the line of each, if some share one
+    counts: bool = True  # not one that only keeps step with other processes
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,14 @@ class RuntimeOptions(Options, panel="Machine"):
     weights: Literal["float32", "bfloat16"] = Field(
         "float32", description="All but adapters; bfloat16 rounds small steps away."
     )
+    processes: int | None = Field(
+        None,
+        ge=1,
+        description="Processes on this machine; under a launcher: how many there must be.",
+    )
+    sharding: Literal["none", "fsdp"] = Field(
+        "none", description="What they share: the work alone, or weights and optimizer too (FSDP2)."
+    )
     token_budget: int = Field(16384, ge=1, description="Tokens at a time.")
     trust_remote_code: bool = Field(False, description="Run code that comes with a model.")
 

@@ -16,23 +16,21 @@ def save_model(
 ) -> None:
     """Save the model, adapters merged into it, and its tokenizer in a folder that exists.
 
-    All processes must: where they share the weights, the first one puts them together.
+    The first process does, and all wait for it.
 
     Raises:
         SaveError: It cannot be written.
     """
-    adapted, weights = has_lora(model), None
-    if adapted or any(hasattr(weight, "full_tensor") for weight in model.parameters()):
-        dtype = torch.float32 if adapted else None  # which small updates need
-        every = whole_weights(model, dtype)
-        weights = {name: weight.cpu() for name, weight in every if world.is_first}
 
     def write() -> None:
-        model.save_pretrained(folder, state_dict=weights)
-        if adapted:
+        if has_lora(model):
+            whole = whole_weights(model, torch.float32)  # which small updates need
+            model.save_pretrained(folder, state_dict={n: weight.cpu() for n, weight in whole})
             model.config.dtype = torch.float32
             model.config.save_pretrained(folder)
             save_lora(model, folder / "adapter")
+        else:
+            model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
 
     write_on_first(world, folder, write)

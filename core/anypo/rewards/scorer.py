@@ -9,23 +9,29 @@ the tokens, a function may name an argument `completion_tokens`: each token as t
 
 import copy
 import math
-import traceback
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from inspect import Parameter, signature
+from itertools import chain
 from numbers import Real
-from pathlib import Path
+from operator import itemgetter
 from typing import Any
 
+import torch
 from transformers import PreTrainedTokenizerBase
 
-from anypo.errors import ConfigError, DataError, RewardError
+from anypo.errors import ConfigError, DataError, RewardError, told
+from anypo.functional.groups import rows_by_group
 from anypo.hooks.batch import Prompt, Sample, step_columns
 from anypo.rewards.deadline import DeadlineError, deadline
 from anypo.rewards.load import Reward
+from anypo.support.foreign import foreign, place
+from anypo.support.world import ALONE, World, shares
 
 TOKENS = "completion_tokens"
+GIVEN = {"prompts", "completions", "completion_ids", TOKENS}  # whatever columns are called so
+TRIED = 32  # combinations of blanks; what others do shows in a step
 NAMED = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
 MEAN = "mean"  # what the metric of their sum is called
 Answer = float | list[tuple[int, float]]  # a score, or the rewards of steps
@@ -38,13 +44,18 @@ class Rewards:
         rewards: With different names, or sources.
         tokenizer: Turns completion ids into the text that the functions see.
         timeout: Seconds that one call of a function may take; 0 for no limit.
+        world: The processes, each of which scores its share and gets the answers of the others.
 
     Raises:
         RewardError: Two are the same.
     """
 
     def __init__(
-        self, rewards: Sequence[Reward], tokenizer: PreTrainedTokenizerBase, timeout: float
+        self,
+        rewards: Sequence[Reward],
+        tokenizer: PreTrainedTokenizerBase,
+        timeout: float,
+        world: World = ALONE,
     ) -> None:
         if len({MEAN, *(reward.name for reward in rewards)}) <= len(rewards):
             rewards = [replace(reward, name=reward.source) for reward in rewards]
@@ -52,8 +63,10 @@ class Rewards:
         if len(set(names)) < len(names):
             raise RewardError(f"rewards must be different: {names}")
         self.rewards, self.tokenizer, self.timeout = list(rewards), tokenizer, timeout
+        self.world = world
         self.stop: Sequence[str] = ()
         self._refusals: dict[frozenset[Any], str] = {}  # by the columns that are blank
+        self._examples: dict[str, Any] = {}  # of what columns hold that are not
 
     def reading_to(self, stop: Sequence[str]) -> "Rewards":
         """The same, whose functions see of a text only what stands before the first of `stop`."""
@@ -61,12 +74,18 @@ class Rewards:
         reading.stop = stop
         return reading
 
+    def prepare(self) -> None:
+        """Have the rewards load what they need. Raises ModelError if that is broken."""
+        for reward in self.rewards:
+            reward.prepare()
+
     def check(self, prompt: Prompt) -> None:
         """Refuse a row of a data set that cannot be scored, before anything is sampled.
 
         Raises:
-            DataError: It lacks a column that a function demands; or such a column is blank, and no
-                function scores the row then, or one raises; or a model cannot read it.
+            DataError: It lacks a column that a function demands; or one that a function may read
+                is blank, and no function scores the row then, or one raises; or a model cannot
+                read it.
         """
         for reward in self.rewards:
             try:
@@ -77,30 +96,48 @@ class Rewards:
             if column not in prompt.columns:
                 there = ", ".join(prompt.columns) or "none besides prompt"
                 raise DataError(f"reward '{name}' needs a column '{column}'; there is {there}")
-        held = {column: prompt.columns[column] for _, column in self._demanded}
+        held = {name: value for name, value in prompt.columns.items() if self._may_read(name)}
         blanks = frozenset((c, value) for c, value in held.items() if value in (None, ""))
+        self._examples |= {c: value for c, value in held.items() if value not in (None, "")}
         if blanks and (why := self._refusal(blanks, prompt)):
-            raise DataError(f"'{min(blanks)[0]}' is blank, and {why}")
+            raise DataError(f"'{min(blanks, key=itemgetter(0))[0]}' is blank, and {why}")
 
     def _refusal(self, blanks: frozenset[Any], prompt: Prompt) -> str:
-        """Why rows with these blanks are not scored, if so; one made-up completion tells it."""
-        if blanks not in self._refusals:
-            try:
-                self([prompt], [Sample(prompt.ids, prompt.ids, group=0)])
-                self._refusals[blanks] = ""
-            except RewardError as error:
-                self._refusals[blanks] = str(error)
-        return self._refusals[blanks]
+        """Why rows with these blanks are not scored, if so and they are what it hangs on.
+
+        One made-up completion tells it, and another to the row with what other rows hold there.
+        """
+        if blanks not in self._refusals and len(self._refusals) < TRIED:
+            why = self._failure(prompt)
+            known = {c: self._examples[c] for c, _ in blanks if c in self._examples}
+            if why and known and self._failure(replace(prompt, columns=prompt.columns | known)):
+                why = ""
+            self._refusals[blanks] = why
+        return self._refusals.get(blanks, "")
+
+    def _failure(self, prompt: Prompt) -> str:
+        try:
+            self([prompt], [Sample(prompt.ids, prompt.ids, group=0)])
+        except RewardError as error:
+            return str(error)
+        return ""
+
+    def _may_read(self, column: str) -> bool:
+        return any(p.name == column or p.kind is p.VAR_KEYWORD for _, p in self._parameters)
+
+    @cached_property
+    def _parameters(self) -> list[tuple[str, Parameter]]:
+        """Those of all functions, each with the name of its function."""
+        every = ((r.name, signature(r.function).parameters) for r in self.rewards)
+        return [(name, p) for name, parameters in every for p in parameters.values()]
 
     @cached_property
     def _demanded(self) -> list[tuple[str, str]]:
         """The columns that functions cannot do without, each with the name of the function."""
-        given = {"prompts", "completions", "completion_ids", TOKENS}
         return [
-            (reward.name, p.name)
-            for reward in self.rewards
-            for p in signature(reward.function).parameters.values()
-            if p.kind in NAMED and p.default is p.empty and p.name not in given
+            (name, p.name)
+            for name, p in self._parameters
+            if p.kind in NAMED and p.default is p.empty and p.name not in GIVEN
         ]
 
     def __call__(self, prompts: Sequence[Prompt], samples: Sequence[Sample]) -> list[Sample]:
@@ -110,11 +147,27 @@ class Rewards:
             RewardError: A function raised, took too long, or did not return one finite number (or
                 None) per completion; or none of them applies to a row.
         """
-        arguments = self._arguments(prompts, samples)
-        answers = [_call(reward, arguments, self.timeout) for reward in self.rewards]
-        stepwise = any(isinstance(answer, list) for column in answers for answer in column)
-        rows = zip(samples, zip(*answers, strict=True), strict=True)
+        answers = self._answers(prompts, samples)
+        stepwise = any(isinstance(answer, list) for row in answers for answer in row)
+        rows = zip(samples, answers, strict=True)
         return [self._scored(sample, row, stepwise) for sample, row in rows]
+
+    def _answers(
+        self, prompts: Sequence[Prompt], samples: Sequence[Sample]
+    ) -> list[tuple[Answer, ...]]:
+        """What the functions say of each sample; each process asks them for its share of groups."""
+        groups = rows_by_group(torch.tensor([sample.group for sample in samples]))
+        parts = shares([len(rows) for rows in groups], self.world.size)
+        orders = [sorted(row for place in part for row in groups[place]) for part in parts]
+        mine = [samples[row] for row in orders[self.world.rank]]
+        found: list[tuple[Answer, ...]] = []
+        with self.world.agreed(), self.world.apart():
+            if mine:
+                arguments = self._arguments(prompts, mine)
+                answers = [_call(reward, arguments, self.timeout) for reward in self.rewards]
+                found = list(zip(*answers, strict=True))
+        every = zip(chain(*orders), chain(*self.world.gather(found)), strict=True)
+        return [answer for _, answer in sorted(every, key=itemgetter(0))]
 
     def _scored(self, sample: Sample, answers: Sequence[Answer], stepwise: bool) -> Sample:
         scores = [sum(r for _, r in a) if isinstance(a, list) else a for a in answers]
@@ -175,21 +228,18 @@ def _call(reward: Reward, arguments: dict[str, Any], timeout: float) -> list[Ans
     if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         arguments = {name: value for name, value in arguments.items() if name in parameters}
     try:
-        with deadline(timeout):
+        with foreign(partial(_failure, reward), passing=(ConfigError,)), deadline(timeout):
             answer = reward.function(**arguments)
     except DeadlineError:
         raise RewardError(
             f"reward '{reward.name}' took longer than {timeout:g} s; raise reward_timeout if it may"
         ) from None
-    except ConfigError:
-        raise
-    except Exception as error:
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        raise RewardError(
-            f"reward '{reward.name}' raised {type(error).__name__}: {error} "
-            f"({Path(last.filename).name}:{last.lineno})"
-        ) from error
     return _checked(reward.name, answer, rows)
+
+
+def _failure(reward: Reward, error: BaseException) -> RewardError:
+    own = getattr(reward.function, "__module__", "") or type(reward.function).__module__
+    return RewardError(f"reward '{reward.name}' raised {told(error)}{place(error, own)}")
 
 
 def _checked(name: str, answer: Any, rows: int) -> list[Answer]:

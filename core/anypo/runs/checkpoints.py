@@ -96,9 +96,10 @@ class Checkpoints:
         """
         start, best = time.monotonic(), self._improved or self.best
         facts = {"step": trainer.done, "best": best and asdict(best)}
+        whole = trainer.learner.whole()
         with whole_folder(self.folder_of(trainer.done), self.world, **facts) as made:
             write_on_first(self.world, made, lambda: self.directory.settle(made))
-            save_model(trainer.learner.model, tokenizer, made, self.world)
+            save_model(whole, tokenizer, made, self.world)
             save_state(trainer, made)
         self.best, self.newest_step = best, trainer.done
         write_on_first(self.world, self.folder, self._thin_out)

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import to_jsonable_python
+
 from anypo.errors import ConfigError
 from anypo.support.saving import write_file
 
@@ -34,6 +36,24 @@ def read_recipe(path: str) -> Recipe:
     if not isinstance(algorithm, str) or not all(isinstance(t, dict) for t in tables.values()):
         raise ConfigError(f"config '{path}': algorithm is a text, [knobs] and [hooks] are tables")
     return Recipe(algorithm, content, **tables)
+
+
+def as_written(name: str, value: Any) -> Any:
+    """A value as TOML holds it: paths and choices as texts, sets as lists.
+
+    Raises:
+        ConfigError: It cannot be written down, so the run could not be repeated.
+    """
+    import tomli_w
+
+    try:
+        plain = to_jsonable_python(value)
+        tomli_w.dumps({name: plain})
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"'{name}' is {value!r:.60}, which config.toml cannot hold: give it a type of TOML"
+        ) from error
+    return plain
 
 
 def write_recipe(path: Path, recipe: Recipe) -> None:

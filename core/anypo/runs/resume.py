@@ -16,7 +16,7 @@ from anypo.runs.recipe import Recipe, read_recipe
 from anypo.runs.run import train
 from anypo.support.saving import MANIFEST
 
-MAY_CHANGE = ("steps", *CheckpointOptions.model_fields)
+MAY_CHANGE = ("steps", "processes", *CheckpointOptions.model_fields)
 
 
 def resume(
@@ -67,6 +67,11 @@ def steps_finished(folder: Path) -> int:
         return int(manifest["step"])
     except (OSError, ValueError, KeyError):
         return 0
+
+
+def processes_of(folder: Path) -> int:
+    """In how many processes a run began on its machine."""
+    return int(_recipe_of(folder).options.get("processes") or 1)
 
 
 def _recipe_of(folder: Path) -> Recipe:

@@ -9,10 +9,11 @@ from anypo.models.load import model_path, sensible_threads
 from anypo.runs import notes
 from anypo.runs.checkpoints import Checkpoints
 from anypo.runs.directory import RunDirectory
+from anypo.runs.memory import memory_advised
 from anypo.runs.observer import Observer
 from anypo.runs.options import RunConfig, make_config, panels, resolve
 from anypo.runs.provenance import describe
-from anypo.runs.recipe import Recipe
+from anypo.runs.recipe import Recipe, as_written
 from anypo.runs.session import Session
 from anypo.runs.setup import check_engines, make_trainer, set_up
 from anypo.runs.task import choose_task
@@ -56,14 +57,16 @@ def train(
     distributed = Distributed(config)
     check_engines(config, distributed.runtime)
     world = distributed.world
+    observer = observer if world.is_first else Observer()
     directory = RunDirectory(config.output, algorithm.named, world, goes_on=goes_on)
     checkpoints = Checkpoints(directory, config, observer.note)
     checkpoint = checkpoints.newest() if goes_on else None
-    setup = set_up(algorithm, config, task, distributed.runtime, observer)
-    for note in notes.before(algorithm, setup.config):
+    setup = set_up(algorithm, config, task, distributed.runtime, observer, world)
+    for note in notes.before(algorithm, setup):
         observer.note(note)
-    trainer = make_trainer(algorithm, setup, distributed)
     recipe, lock = _recipe(algorithm, setup.config), describe(algorithm, setup.config)
+    with memory_advised(config):
+        trainer = make_trainer(algorithm, setup, distributed)
     with sensible_threads(trainer.learner.model), kept_memory():
         if goes_on:
             directory.describe(recipe, lock)
@@ -77,7 +80,7 @@ def train(
 def _recipe(algorithm: Algorithm, config: RunConfig) -> Recipe:
     """What repeats the run: all that something read."""
     knobs = {
-        knob.name: knob.value
+        knob.name: as_written(knob.name, knob.value)
         for knob in algorithm.knobs.values()
         if knob.name in algorithm.active_knobs and knob.value is not None
     }
@@ -85,6 +88,7 @@ def _recipe(algorithm: Algorithm, config: RunConfig) -> Recipe:
     ignored = {*unread(config, algorithm), "output", "data_epochs"}  # steps says it
     if not config.precompute_reference:  # written down, it would bar a variation without one
         ignored.add("precompute_reference")
-    options = config.model_dump(exclude=ignored)
+    held = config.model_dump(exclude=ignored, exclude_none=True)
+    options = {name: as_written(name, value) for name, value in held.items()}
     ordered = [name for names in panels(type(config)).values() for name in names if name in options]
     return Recipe(algorithm.named, {name: options[name] for name in ordered}, knobs, hooks)

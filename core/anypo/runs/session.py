@@ -3,15 +3,15 @@
 import shlex
 from pathlib import Path
 
-import torch
-
-from anypo.errors import AnypoError, SaveError, TrainingError
+from anypo.errors import AnypoError, PeerError, SaveError
 from anypo.runs import notes
 from anypo.runs.checkpoints import Checkpoints
 from anypo.runs.directory import RunDirectory
+from anypo.runs.memory import with_advice
 from anypo.runs.observer import Observer
 from anypo.runs.setup import Setup
 from anypo.runs.stops import Stops, stopped_by
+from anypo.support.world import ALONE, gone, lost_peer
 from anypo.training.remembered import packed
 from anypo.training.trainer import Report, Trainer
 
@@ -38,6 +38,9 @@ class Session:
         self.trainer, self.setup, self.directory = trainer, setup, directory
         self.checkpoints, self.observer, self.world = checkpoints, observer, directory.world
         self.steps = setup.config.steps or 1
+        begins = trainer.evaluations and not trainer.done
+        self._now = "the evaluation before step 1" if begins else f"step {trainer.done + 1}"
+        self._notes = notes.StepNotes(setup.config, trainer.learner.runtime)
         self._told = set[str]()
 
     def run(self) -> None:
@@ -67,11 +70,10 @@ class Session:
     def _train(self, stops: Stops) -> None:
         """Until the end, or a signal to any of the processes."""
         for report in self.trainer.train():
+            self._now = f"step {report.step + 1}"
             self._write(report)
-            for topic, note in notes.of_step(
-                report, self.setup.config, self.trainer.learner.runtime
-            ):
-                self._say(topic, note)
+            for note in self._notes.of(report):
+                self.observer.note(note)
             self.observer.reported(report)
             every = self.world.gather((stops.asked, self.checkpoints.due(report)))
             if every[0][1]:
@@ -127,17 +129,15 @@ class Session:
 
     def _give_up(self, error: BaseException) -> None:
         """Save the model so far, and raise what says where it is, if that is ours to raise."""
-        step, saved = self.trainer.done + 1, self._saved()
-        if isinstance(error, torch.OutOfMemoryError):
-            advice = "out of memory; lower token_budget, or set gradient_checkpointing"
-            raise TrainingError(f"step {step}: {advice}; {saved}") from error
-        if isinstance(error, AnypoError):
-            raise type(error)(f"step {step}: {error}; {saved}") from error
-        self.observer.note(f"stopped in step {step}; {saved}")
+        told = gone() if lost_peer(error) else with_advice(error, self.setup.config)
+        saved = self._saved() if self.world.size == 1 else self._saved_alone(told)
+        if isinstance(told, AnypoError):
+            raise type(told)(f"{self._now}: {told}; {saved}") from error
+        self.observer.note(f"stopped in {self._now}; {saved}")
 
     def _save(self) -> Path:
         trainer = self.trainer
-        return self.directory.save(trainer.learner.model, self.setup.tokenizer, trainer.done)
+        return self.directory.save(trainer.learner.whole(), self.setup.tokenizer, trainer.done)
 
     def _saved(self) -> str:
         """Where the model so far is, and what there is to go on from."""
@@ -146,6 +146,17 @@ class Session:
         except AnypoError as error:
             saved = str(error)
         return saved if self.checkpoints.newest_step is None else f"{saved}; {self._how}"
+
+    def _saved_alone(self, error: BaseException) -> str:
+        """The same where nobody knows what the other processes do: none is waited for."""
+        if self.trainer.learner.replica:  # of the weights, others have parts
+            return self._how
+        if self.world.is_first:
+            self.directory.world = ALONE
+            return self._saved()
+        if isinstance(error, PeerError):
+            return self._how
+        return f"the first process saves the model so far in {self.directory.path}"
 
     @property
     def _how(self) -> str:

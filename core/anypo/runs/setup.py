@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import torch
@@ -16,12 +17,12 @@ from anypo.data.stream import PromptStream
 from anypo.data.tokens import Tokens
 from anypo.errors import ConfigError, DataError, PluginError
 from anypo.hooks.batch import Prompt
-from anypo.hooks.runtime import Runtime
+from anypo.hooks.runtime import CPU, Runtime
 from anypo.hooks.sampler import Engine, SamplingRequest
 from anypo.hooks.task import ChosenTask
 from anypo.models.adapters import add_lora
 from anypo.models.checkpointing import checkpoint_activations
-from anypo.models.checks import check_head
+from anypo.models.checks import check_head, check_vocabulary
 from anypo.models.load import (
     agree,
     context_length,
@@ -41,11 +42,13 @@ from anypo.runs.task import ensure_task
 from anypo.sampling.agreement import check_agreement
 from anypo.sampling.sampler import PolicySampler
 from anypo.support.extras import check_installed
+from anypo.support.world import ALONE, World
 from anypo.training.distributed import Distributed
 from anypo.training.evaluation import held_out_loss, sampled_score
 from anypo.training.frozen import ensure_precomputed
 from anypo.training.learner import Learner
 from anypo.training.optimizer import optimizer_class
+from anypo.training.replica import Replica
 from anypo.training.trainer import Evaluation, Trainer
 
 
@@ -75,6 +78,7 @@ def set_up(
     task: ChosenTask | None,
     runtime: Runtime,
     observer: Observer,
+    world: World = ALONE,
 ) -> Setup:
     """Find what a run works with, that of the task where none is named, and check it.
 
@@ -87,14 +91,14 @@ def set_up(
     rows = {name: load_rows(name) for name in (config.data, config.eval_data) if name}
     model, data, eval_data = config.model, config.data, config.eval_data
     if model is None or data is None:
-        made = ensure_task(task, observer.warming_up)
+        made = world.on_first(partial(ensure_task, task, observer.warming_up))
         model = model or str(made / "model")
         if data is None:
             data, eval_data = str(made / "train.jsonl"), eval_data or str(made / "held_out.jsonl")
             rows |= {name: load_rows(name) for name in (data, eval_data) if name not in rows}
     tokenizer = load_tokenizer(model, trust_remote_code=config.trust_remote_code)
     limits = _prompt_limit(model, config), config.max_completion_length
-    scorer = Rewards(rewards, tokenizer, config.reward_timeout)
+    scorer = Rewards(rewards, tokenizer, config.reward_timeout, world)
     skip_bad = config.bad_rows == "skip"
     reader = Reader(algorithm, tokenizer, *limits, observer.note, skip_bad, scorer.check)
     prompts = reader.to_learn_from(data, rows[data])
@@ -109,11 +113,20 @@ def set_up(
             f"data set '{eval_data}' cannot be evaluated on: it lacks columns that "
             f"{algorithm.name} learns from, and no reward is set to score completions with"
         )
+    _check_tokens(found)
     _try_rollouts(algorithm, found)
     if config.steps is None:
         steps = math.ceil(config.data_epochs * len(found.prompts) / config.prompts_per_step)
         found.config = config.model_copy(update={"steps": steps})
     return found
+
+
+def _check_tokens(found: Setup) -> None:
+    rows = (*found.prompts, *found.held_out, *found.held_out_rows)
+    texts = (ids for row in rows for ids in (row.ids, *(c.ids for c in row.completions.values())))
+    known = load_config(found.model, trust_remote_code=found.config.trust_remote_code)
+    ends = Tokens(found.tokenizer).ends
+    check_vocabulary(found.model, known, chain(ends, chain.from_iterable(texts)))
 
 
 def _try_rollouts(algorithm: Algorithm, found: Setup) -> None:
@@ -155,22 +168,21 @@ def check_engines(config: RunConfig, runtime: Runtime) -> None:
 def make_trainer(algorithm: Algorithm, found: Setup, distributed: Distributed) -> Trainer:
     """Load the weights, and put together who samples, scores, trains and evaluates."""
     config, runtime = found.config, distributed.runtime
+    found.scorer.prepare()
     distributed.seed(config.seed)
     model = _load_policy(algorithm, found, runtime)
     ends = end_tokens(model, found.tokenizer, Tokens(found.tokenizer).ends)
     agree(model, found.tokenizer, ends)
     request = _request(config, tuple(ends))
-    entry, plugin = sampler_of(config)
-    with sensible_threads(model), entry.answerable():
-        engine = plugin.start(model, runtime, found.max_length)
-    if not isinstance(engine, Engine):
-        raise PluginError(f"{entry} started {engine!r:.60}, which is no anypo.Engine")
-    if plugin.draws and (algorithm.inputs.sampler or found.held_out):
-        with sensible_threads(model), entry.answerable():
-            longest = max(len(prompt.ids) for prompt in (*found.prompts, *found.held_out))
-            check_agreement(engine, model, request, runtime, longest)
-    sampler = PolicySampler(engine, request)
-    learner = Learner(algorithm, model, config, distributed, found.longest)
+    replica = None
+    if distributed.shards:
+        outside = sampler_of(config)[1].outside or not algorithm.inputs.sampler
+        replica = Replica(model, CPU if outside else runtime.device)
+    with distributed.world.agreed():
+        policy = replica.model if replica else model
+        engine = _start_engine(algorithm, found, policy, distributed, request)
+    sampler = PolicySampler(engine, request, distributed.world)
+    learner = Learner(algorithm, model, config, distributed, found.longest, replica)
     if config.precompute_reference:
         with sensible_threads(model):
             known = [*found.prompts, *found.held_out_rows]
@@ -178,13 +190,36 @@ def make_trainer(algorithm: Algorithm, found: Setup, distributed: Distributed) -
     evaluations: list[Evaluation] = []
     if prompts := found.held_out:
         text: Any = partial(found.tokenizer.decode, skip_special_tokens=False)
-        drawn = PolicySampler(engine, replace(_to_evaluate(config, request), decode=text))
+        to_evaluate = replace(_to_evaluate(config, request), decode=text)
+        drawn = PolicySampler(engine, to_evaluate, distributed.world)
         scorer = found.scorer.reading_to(config.eval_stop)
         evaluations.append(partial(sampled_score, prompts, drawn, scorer))
     if prompts := found.held_out_rows:
         evaluations.append(partial(held_out_loss, prompts, learner, sampler, found.scorer))
     stream = PromptStream(found.prompts, config.seed)
     return Trainer(learner, sampler, found.scorer, stream, evaluations, config)
+
+
+def _start_engine(
+    algorithm: Algorithm,
+    found: Setup,
+    model: PreTrainedModel,
+    distributed: Distributed,
+    request: SamplingRequest,
+) -> Engine | None:
+    """What samples for this process, if one engine does not serve them all."""
+    entry, plugin = sampler_of(found.config)
+    if plugin.outside and not distributed.world.is_first:
+        return None
+    runtime = distributed.runtime
+    with sensible_threads(model), entry.answerable():
+        engine = plugin.start(model, runtime, found.max_length)
+        if not isinstance(engine, Engine):
+            raise PluginError(f"{entry} started {engine!r:.60}, which is no anypo.Engine")
+        if plugin.draws and (algorithm.inputs.sampler or found.held_out):
+            longest = max(len(prompt.ids) for prompt in (*found.prompts, *found.held_out))
+            check_agreement(engine, model, request, runtime, longest)
+    return engine
 
 
 def _load_policy(algorithm: Algorithm, found: Setup, runtime: Runtime) -> PreTrainedModel:

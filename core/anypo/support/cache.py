@@ -1,13 +1,17 @@
 """Where anypo keeps what it need not make twice: `$XDG_CACHE_HOME/anypo` or `~/.cache/anypo`."""
 
+import errno
 import os
 import shutil
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from anypo.errors import ConfigError
+from anypo.errors import ConfigError, one_line
+
+DISK = ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EIO")  # whatever library meets them
 
 UNFINISHED = ".made-"  # begins what is not whole yet
 FORGOTTEN = 86400  # seconds, after which whoever made it was killed
@@ -25,8 +29,30 @@ def cache_directory() -> Path:
         tempfile.TemporaryFile(dir=cache).close()
         _sweep(cache)
     except OSError as error:
-        raise ConfigError(f"the cache '{cache}' cannot be written: {error}") from error
+        raise _refusal(cache, error) from error
     return cache
+
+
+@contextmanager
+def writing(cache: Path) -> Iterator[None]:
+    """Blame the disk, where something in the block fails because of it.
+
+    Raises:
+        ConfigError: The cache cannot be written.
+    """
+    try:
+        yield
+    except Exception as error:
+        if any(os.strerror(getattr(errno, name)) in str(error) for name in DISK):
+            raise _refusal(cache, error) from error
+        raise
+
+
+def _refusal(cache: Path, error: Exception) -> ConfigError:
+    return ConfigError(
+        f"the cache '{cache}' cannot be written: {one_line(error)}; XDG_CACHE_HOME names another "
+        "place"
+    )
 
 
 def _sweep(cache: Path) -> None:

@@ -1,13 +1,17 @@
 """Find a function that the user names."""
 
-import importlib.util
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
-from anypo.errors import ConfigError
+from anypo.errors import ConfigError, told
+from anypo.support.foreign import foreign, place
+
+OF_USER = "anypo_user_"  # before the name of a file, which would hide a library that is called so
 
 
 def load_function(spec: str) -> Callable[..., Any]:
@@ -16,28 +20,28 @@ def load_function(spec: str) -> Callable[..., Any]:
     Raises:
         ConfigError: It cannot be imported, or is no function.
     """
-    place, _, name = spec.rpartition(":")
-    if not place:
+    source, _, name = spec.rpartition(":")
+    if not source:
         raise ConfigError(f"'{spec}': write file.py:function or package.module:function")
-    try:
-        with _importable(Path.cwd()):
-            is_file = place.endswith(".py")
-            module = _load_file(Path(place)) if is_file else importlib.import_module(place)
-    except (Exception, SystemExit) as error:
-        why = f"{type(error).__name__}: {error}"
-        raise ConfigError(f"'{spec}' cannot be imported: {why}") from error
+    is_file = source.endswith(".py")
+    module_name = f"{OF_USER}{Path(source).stem}" if is_file else source
+
+    def refused(error: BaseException) -> ConfigError:
+        return ConfigError(f"'{spec}' cannot be imported: {told(error)}{place(error, module_name)}")
+
+    with foreign(refused), _importable(Path.cwd()):
+        module = _load_file(module_name, Path(source)) if is_file else import_module(source)
     function = getattr(module, name, None)
     if not callable(function):
-        raise ConfigError(f"'{place}' defines no function '{name}'")
+        raise ConfigError(f"'{source}' defines no function '{name}'")
     return function  # type: ignore[no-any-return]
 
 
-def _load_file(path: Path) -> Any:
-    name = f"anypo_user_{path.stem}"  # its own would hide a library of that name
-    spec = importlib.util.spec_from_file_location(name, path)
+def _load_file(name: str, path: Path) -> Any:
+    spec = spec_from_file_location(name, path)
     if spec is None or spec.loader is None or not path.is_file():
         raise FileNotFoundError(f"no file '{path}'")
-    module = importlib.util.module_from_spec(spec)
+    module = module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and pickle look it up
     with _importable(path.parent):
         spec.loader.exec_module(module)

@@ -4,9 +4,9 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Any, TypeVar, cast
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -79,25 +79,33 @@ class World:
             yield
             return
         seed = int(torch.randint(2**31, ())) + self.rank
-        python = random.getstate()
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            random.seed(seed)
+        python, arrays = random.getstate(), np.random.get_state()
+        with torch.random.fork_rng(
+            [torch.cuda.current_device()] if torch.cuda.is_available() else []
+        ):
+            for start in (torch.manual_seed, random.seed, np.random.seed):
+                start(seed)
             yield
         random.setstate(python)
+        np.random.set_state(arrays)
 
-    def shares(self, costs: Sequence[float]) -> list[list[int]]:
-        """Positions for each process, in order, of things that cost about the same together."""
-        ends = list(accumulate(costs, initial=0))
-        parts: list[list[int]] = [[] for _ in range(self.size)]
-        for place, cost in enumerate(costs):
-            middle = ends[place] + cost / 2
-            parts[min(self.size - 1, int(self.size * middle / (ends[-1] or 1)))].append(place)
-        return parts
+
+ALONE = World()
 
 
 def _told(error: BaseException) -> PeerError:
     return PeerError(f"another process failed with {type(error).__name__}: {one_line(error)}")
+
+
+def lost_peer(error: BaseException) -> bool:
+    """Whether it is how libraries say that another process does not answer any more."""
+    says = any(word in str(error) for word in ("gloo", "NCCL"))
+    return isinstance(error, RuntimeError) and says
+
+
+def gone() -> PeerError:
+    """What is left to say where the other process could not."""
+    return PeerError("another process of the run is gone, perhaps killed for want of memory")
 
 
 @contextmanager
@@ -106,4 +114,14 @@ def _lost_peers() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        raise PeerError(f"another process of the run is gone: {one_line(error)}") from error
+        raise gone() from error
+
+
+def shares(costs: Sequence[float], number: int) -> list[list[int]]:
+    """Positions of things in so many parts, in order, that cost about the same."""
+    parts: list[list[int]] = [[] for _ in range(number)]
+    before, total = 0.0, sum(costs) or 1.0
+    for place, cost in enumerate(costs):
+        parts[min(number - 1, int(number * (before + cost / 2) / total))].append(place)
+        before += cost
+    return parts

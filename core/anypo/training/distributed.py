@@ -1,58 +1,134 @@
 """Devices, precision and processes. The only file that knows accelerate."""
 
+import os
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from datetime import timedelta
 from typing import Any
 
 import torch
-from accelerate import Accelerator
+import torch.distributed as dist
+from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
 from accelerate.state import AcceleratorState
 from accelerate.utils import set_seed
-from torch import Tensor
+from torch import Tensor, nn
 
 from anypo.errors import ConfigError
 from anypo.hooks.runtime import Runtime
+from anypo.models.checks import leaves_weights_out
+from anypo.models.forward import TokenScorer
 from anypo.models.options import RuntimeOptions
 from anypo.support.world import World
 
+PATIENCE = timedelta(minutes=30)  # that a process waits for another, which may be sampling
+
 
 class Distributed:
-    """Where a run trains: one process so far.
+    """Where a run trains, and in how many processes.
 
     Raises:
-        ConfigError: The device is not there, or several processes were started.
+        ConfigError: The device is not there, or other processes were started than asked for.
     """
 
     def __init__(self, options: RuntimeOptions) -> None:
         if options.device == "cuda" and not torch.cuda.is_available():
             raise ConfigError("device 'cuda' is asked for, but this machine has no usable GPU")
+        _check_launch(options.processes)
         on_gpu = torch.cuda.is_available() and options.device != "cpu"
         dtype = ("bfloat16" if on_gpu else "float32") if options.dtype == "auto" else options.dtype
         # Otherwise a second run of the same process could not choose another device or precision.
         AcceleratorState._reset_state(reset_partial_state=True)
-        precision = "bf16" if dtype == "bfloat16" else "no"
-        self.accelerator = Accelerator(cpu=not on_gpu, mixed_precision=precision)
-        if self.accelerator.num_processes > 1:
-            raise ConfigError(
-                f"started with {self.accelerator.num_processes} processes, but training on several "
-                "is not supported yet; start one"
-            )
+        self.summing = DistributedDataParallelKwargs(gradient_as_bucket_view=True)
+        self.accelerator = Accelerator(
+            cpu=not on_gpu,
+            mixed_precision="bf16" if dtype == "bfloat16" else "no",
+            kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE), self.summing],
+        )
         self.world = World(self.accelerator.process_index, self.accelerator.num_processes)
+        self.shards = options.sharding == "fsdp"
+        self._check_started()
         device, budget = self.accelerator.device, options.token_budget
         self.runtime = Runtime(device, getattr(torch, dtype), budget, options.trust_remote_code)
+
+    def _check_started(self) -> None:
+        """Launchers may start something else than what they were asked for, and say nothing."""
+        wanted, kind = _size_told(), self.accelerator.distributed_type.value
+        if self.world.size != wanted:
+            raise ConfigError(
+                f"{wanted} processes were started, but each would train alone: start them with "
+                "torchrun, or with anypo run --processes"
+            )
+        if self.shards and wanted == 1:
+            raise ConfigError(
+                "sharding is set, but there is one process, which has nobody to share with: set "
+                "processes too (--processes)"
+            )
+        if kind not in ("NO", "MULTI_CPU", "MULTI_GPU"):
+            raise ConfigError(
+                f"the launcher asks for {kind}, which anypo sets up itself: leave it out, and say "
+                "--sharding"
+            )
 
     def seed(self, seed: int) -> None:
         """Seed everything that draws: Python, NumPy, torch on all devices."""
         set_seed(seed % 2**32)  # all that NumPy takes
         torch.manual_seed(seed)
 
-    def prepare(self, *parts: Any) -> Any:
-        """The parts of a training step (models, optimizer), made fit for the device."""
-        return self.accelerator.prepare(*parts)
+    def prepare(self, scorer: TokenScorer) -> Any:
+        """What is trained, with its gradients added up over the processes."""
+        if self.shards:
+            self.shard(scorer)
+            return scorer
+        if self.world.size > 1:
+            # To look for them in every pass takes time; not to, where there are some, is wrong.
+            self.summing.find_unused_parameters = leaves_weights_out(scorer, self.runtime.device)
+        return self.accelerator.prepare(scorer)
+
+    def shard(self, scorer: nn.Module) -> None:
+        """Leave to each process its part of the weights, if they are to be sharded: FSDP2."""
+        if not self.shards:
+            return
+        from torch.distributed.fsdp import fully_shard
+
+        layers = {
+            name
+            for module in scorer.modules()
+            for name in getattr(module, "_no_split_modules", None) or ()
+        }
+        for module in scorer.modules():
+            if type(module).__name__ in layers:
+                fully_shard(module)
+        fully_shard(scorer)
+
+    def adding_up(self, scorer: Any, *, more: bool) -> AbstractContextManager[None]:
+        """A forward and a backward pass, after which there are `more` before gradients are read."""
+        return self.accelerator.no_sync(scorer) if more and not self.shards else nullcontext()
 
     def backward(self, loss: Tensor) -> None:
-        """Add the gradient of a loss."""
-        self.accelerator.backward(loss)
+        """Add the gradient of a loss, which is a sum over the processes."""
+        self.accelerator.backward(loss * self.world.size)  # gradients are averaged
 
     def clip_gradients(self, parameters: Iterable[Tensor], norm: float) -> float:
         """Clip the gradients to a norm; what it was before."""
-        return float(self.accelerator.clip_grad_norm_(parameters, norm))
+        found = nn.utils.clip_grad_norm_(parameters, norm)
+        return float(found.full_tensor() if hasattr(found, "full_tensor") else found)
+
+
+def _size_told() -> int:
+    return int(os.environ.get("WORLD_SIZE") or 1)
+
+
+def _check_launch(asked: int | None) -> None:
+    """Refuse to wait for processes that nobody started."""
+    told = _size_told()
+    if told > 1 and "RANK" not in os.environ and not dist.is_initialized():
+        raise ConfigError(
+            f"WORLD_SIZE is {told} in the environment, but no launcher says which process this is: "
+            "unset it, or start with torchrun"
+        )
+    if asked is not None and asked != told:
+        how = f"torchrun --nproc-per-node {asked} -m anypo_cli run ..."
+        raise ConfigError(
+            f"{asked} processes are asked for, but {told} started: use anypo run --processes "
+            f"{asked}, or {how}"
+        )

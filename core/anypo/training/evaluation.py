@@ -24,4 +24,4 @@ def held_out_loss(
     samples = learner.algorithm.rollout(prompts, sampler, scorer, {})
     meter = Meter()
     learner.measure(learner.prepare(samples, {}), meter)
-    return meter.means()
+    return meter.means(learner.world)

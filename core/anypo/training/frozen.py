@@ -14,10 +14,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from anypo.errors import ConfigError, TrainingError
+from anypo.errors import TrainingError
 from anypo.hooks.batch import Batch, Prompt, Sample, collate
 from anypo.models.weights import whole_weights
-from anypo.support.cache import UNFINISHED, cache_directory
+from anypo.support.cache import UNFINISHED, cache_directory, writing
 from anypo.training.learner import Learner
 
 ROWS = 512  # collated at a time
@@ -42,11 +42,11 @@ def ensure_precomputed(
     samples = [replace(sample, group=i, mask=None) for i, sample in enumerate(samples)]
     lengths = [len(sample.completion_ids) for sample in samples]
     file = cache_directory() / f"reference-{_fingerprint(learner, samples)}.safetensors"
-    logprobs = _read(file)
+    logprobs = learner.world.on_first(partial(_read, file))
     if logprobs is None or len(logprobs) != sum(lengths):
         parts = (collate(samples[at : at + ROWS]) for at in range(0, len(samples), ROWS))
         logprobs = torch.cat([learner.logprobs(part).cpu()[part.mask] for part in parts])
-        _write(file, logprobs)
+        learner.world.on_first(partial(_write, file, logprobs))
     keys = [(len(s.prompt_ids), (*s.prompt_ids, *s.completion_ids)) for s in samples]
     return partial(_look_up, dict(zip(keys, logprobs.split(lengths), strict=True)))
 
@@ -76,12 +76,13 @@ def _read(file: Path) -> Tensor | None:
 
 
 def _write(file: Path, logprobs: Tensor) -> None:
-    try:  # elsewhere first: a run that is interrupted here must leave no half of it
-        with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=file.parent) as folder:
-            save_file({"logprobs": logprobs}, Path(folder, file.name))
-            Path(folder, file.name).replace(file)
-    except OSError as error:
-        raise ConfigError(f"the cache '{file.parent}' cannot be written: {error}") from error
+    # Elsewhere first: a run that is interrupted here must leave no half of it.
+    with (
+        writing(file.parent),
+        tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=file.parent) as folder,
+    ):
+        save_file({"logprobs": logprobs}, Path(folder, file.name))
+        Path(folder, file.name).replace(file)
 
 
 def _fingerprint(learner: Learner, samples: Sequence[Sample]) -> str:

@@ -1,7 +1,7 @@
 """What is trained, what it is compared with, and how an optimizer step is made."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -24,6 +24,8 @@ from anypo.training.distributed import Distributed
 from anypo.training.metrics import Meter
 from anypo.training.optimizer import make_optimizer, make_schedule
 from anypo.training.options import LearnerOptions
+from anypo.training.replica import Replica
+from anypo.training.shares import Units, check_same, shared_out
 
 
 class Learner:
@@ -35,6 +37,7 @@ class Learner:
         config: The options of the run.
         distributed: Where it trains.
         longest: Tokens of the longest prompt and completion of the run.
+        replica: Of the policy, if its weights are to be sharded.
     """
 
     def __init__(
@@ -44,35 +47,39 @@ class Learner:
         config: LearnerOptions,
         distributed: Distributed,
         longest: int,
+        replica: Replica | None = None,
     ) -> None:
         self.algorithm, self.config, self.distributed = algorithm, config, distributed
-        self.runtime = distributed.runtime
+        self.runtime, self.world = distributed.runtime, distributed.world
         self.updates_per_rollout = config.epochs * config.minibatches
         self.frozen: dict[str, Callable[[Batch], Tensor]] = {}  # who says a tensor of the batch
         self.reference = None
         if "reference" in algorithm.requires and not config.precompute_reference:
             dtype = None if config.ref_sync_every else self.runtime.dtype
             self.reference = model if has_lora(model) else frozen_copy(model, dtype)
-            scorer = TokenScorer(self.reference, temperature=config.temperature)
-            self.frozen["ref_logprobs"] = partial(self._said_by, scorer)
         critic = None
         if "critic" in algorithm.requires:
             critic = Critic(model, shares_body=config.critic == "shared")
-        optimizer = make_optimizer(config, model, critic)
         self.router_coefficient = router_coefficient(model, config.router_loss)
         self.sharing = None
         if algorithm.generates and not self.router_coefficient:  # whose loss is of all tokens
             self.sharing = sharing_of(model, longest, self.runtime)
-        self.model, self.critic = model, critic
+        self.model, self.critic, self.replica = model, critic, replica
         scorer = TokenScorer(
             model,
             critic,
             temperature=config.temperature,
             learns_entropy="entropy" in algorithm.requires,
         )
-        self.scorer, self.optimizer = distributed.prepare(scorer, optimizer)
-        # Not prepared: a prepared schedule would step once per process.
-        self.schedule = make_schedule(optimizer, config)
+        self.scorer = distributed.prepare(scorer)
+        self.optimizer = make_optimizer(config, model, critic)  # of weights that may be sharded now
+        self.schedule = make_schedule(self.optimizer, config)
+        if self.reference is not None:
+            frozen = self.scorer
+            if self.reference is not model:
+                frozen = TokenScorer(self.reference, temperature=config.temperature)
+                distributed.shard(frozen)
+            self.frozen["ref_logprobs"] = partial(self._said_by, frozen)
 
     def prepare(self, samples: Sequence[Sample], state: State) -> Batch:
         """The batch of a whole rollout, with all that the models and the plugins say of it."""
@@ -86,10 +93,15 @@ class Learner:
             if self.critic is not None:
                 said["values"] = values
         batch = self.algorithm.advantage(batch.replace(**said), state)
+        check_same(batch, self.world)
         if old and "old_logprobs" not in batch:  # only now is it known who learns something
             units = self._units(batch)
             batch = batch.replace(old_logprobs=self._without_gradient(self.scorer, batch, units)[0])
         return batch
+
+    def whole(self) -> PreTrainedModel:
+        """The policy in one piece; all processes must ask."""
+        return self.replica.refresh(self.model) if self.replica else self.model
 
     def logprobs(self, batch: Batch) -> Float[Tensor, "N T"]:
         """What the policy says of a whole batch, without gradient."""
@@ -97,15 +109,16 @@ class Learner:
 
     def _said_by(self, scorer: TokenScorer, batch: Batch) -> Float[Tensor, "N T"]:
         """The log-probs of a model without its adapters."""
-        with without_lora(scorer.model):
+        with without_lora(self.model):
             return self._without_gradient(scorer, batch)[0]
 
     @torch.no_grad()
     def measure(self, batch: Batch, meter: Meter) -> None:
         """Add the loss of a prepared batch to the meter, and learn nothing."""
         weighed = self.algorithm.weigh(batch)
-        for loss in self._losses(weighed, self._units(weighed), meter):
-            meter.add(loss)
+        units = self._units(weighed)
+        for micro_batch in self._micro_batches(weighed, units):
+            meter.add(self._loss(weighed, micro_batch, _tokens(weighed, units), meter))
 
     def update(self, minibatch: Batch, meter: Meter, *, only_critic: bool = False) -> None:
         """One optimizer step: the losses of the micro-batches add up to that of the minibatch.
@@ -115,10 +128,16 @@ class Learner:
         """
         weighed = self.algorithm.weigh(minibatch)
         units = self._units(weighed)
-        learning = torch.tensor([sum(map(len, units)), len(weighed)], device=weighed.mask.device)
-        meter.count("rows/learning", *learning)
-        for loss in self._losses(weighed, units, meter):
-            self.distributed.backward(loss.total)
+        if self.world.is_first:
+            rows = torch.tensor([sum(map(len, units)), len(weighed)], device=weighed.mask.device)
+            meter.count("rows/learning", *rows)
+        micro_batches = self._micro_batches(weighed, units)
+        for left, micro_batch in zip(
+            reversed(range(len(micro_batches))), micro_batches, strict=True
+        ):
+            with self.distributed.adding_up(self.scorer, more=left > 0):
+                loss = self._loss(weighed, micro_batch, _tokens(weighed, units), meter)
+                self.distributed.backward(loss.total)
             meter.add(loss)
         norm = self._clip_gradients(self.model, meter)
         meter.norms.append(norm)
@@ -138,26 +157,30 @@ class Learner:
             for reference, policy in pairs:
                 reference.lerp_(policy, self.config.ref_sync_alpha)
 
-    def _losses(self, batch: Batch, units: list[list[int]], meter: Meter) -> Iterator[Loss]:
-        """The losses of the micro-batches of some units of a weighed batch."""
-        tokens = batch.sequence_lengths[[row for unit in units for row in unit]].sum()
-        for rows, line in self._micro_batches(batch, units):
-            part = batch.rows(rows)
-            scores = self._score(self.scorer, part, line, balanced=self.router_coefficient > 0)
-            logprobs = scores.logprobs.detach()
-            if "old_logprobs" in self.algorithm.requires and "old_logprobs" not in part:
-                # The policy has not moved since the rollout, so its old log-probs are these.
-                part = part.replace(old_logprobs=logprobs)
-            if "sampler_logprobs" in part and ("old_logprobs" in part or not meter.norms):
-                ours = part.tensors.get("old_logprobs", logprobs)
-                meter.compare(ours, part.sampler_logprobs, part.mask)
-            loss = self.algorithm.loss(scores.logprobs, part, scores.values, scores.entropy)
-            if scores.balance is not None:  # a mean over tokens, where all else is a sum
-                share = self.router_coefficient * part.sequence_lengths.sum() / tokens
-                loss = loss.plus("router", share * scores.balance)
-            yield loss
+    def _loss(self, batch: Batch, micro_batch: MicroBatch, tokens: Tensor, meter: Meter) -> Loss:
+        """The loss of a micro-batch of a weighed batch, of which so many tokens are learnt from."""
+        part = batch.rows(micro_batch.rows)
+        balanced = self.router_coefficient > 0
+        scores = self._score(self.scorer, part, micro_batch.line, balanced=balanced)
+        if not micro_batch.counts:
+            said = [
+                x.sum() for x in (scores.logprobs, scores.values, scores.balance) if x is not None
+            ]
+            return Loss(0 * torch.stack(said).sum(), {}, {})
+        logprobs = scores.logprobs.detach()
+        if "old_logprobs" in self.algorithm.requires and "old_logprobs" not in part:
+            # The policy has not moved since the rollout, so its old log-probs are these.
+            part = part.replace(old_logprobs=logprobs)
+        if "sampler_logprobs" in part and ("old_logprobs" in part or not meter.norms):
+            ours = part.tensors.get("old_logprobs", logprobs)
+            meter.compare(ours, part.sampler_logprobs, part.mask)
+        loss = self.algorithm.loss(scores.logprobs, part, scores.values, scores.entropy)
+        if scores.balance is not None:  # a mean over tokens, where all else is a sum
+            share = self.router_coefficient * part.sequence_lengths.sum() / tokens
+            loss = loss.plus("router", share * scores.balance)
+        return loss
 
-    def _units(self, batch: Batch) -> list[list[int]]:
+    def _units(self, batch: Batch) -> Units:
         """Those that have a part in the loss: where experts are balanced, whatever has a weight."""
         balances = self.router_coefficient > 0
         return self.algorithm.units_that_learn(batch, without_advantage=balances)
@@ -171,20 +194,23 @@ class Learner:
 
     @torch.no_grad()
     def _without_gradient(
-        self, scorer: TokenScorer, batch: Batch, units: list[list[int]] | None = None
+        self, scorer: TokenScorer, batch: Batch, units: Units | None = None
     ) -> tuple[Float[Tensor, "N T"], Float[Tensor, "N T"]]:
         """Log-probs and values, without gradient, of all rows or of those of some units."""
         units = self.algorithm.units(batch) if units is None else units
         logprobs, values = torch.zeros((2, *batch.mask.shape), device=self.runtime.device)
-        for rows, line in self._micro_batches(batch, units):
+        for rows, line, counts in self._micro_batches(batch, units):
             scores = self._score(scorer, batch.rows(rows), line)
-            logprobs[rows] = scores.logprobs
-            if scores.values is not None:
+            if counts:
+                logprobs[rows] = scores.logprobs
+            if counts and scores.values is not None:
                 values[rows] = scores.values
-        return logprobs, values
+        return self.world.sum_(logprobs), self.world.sum_(values)
 
-    def _micro_batches(self, batch: Batch, units: list[list[int]]) -> Iterator[MicroBatch]:
-        return cut(batch, units, self.runtime.token_budget, self.sharing)
+    def _micro_batches(self, batch: Batch, units: Units) -> list[MicroBatch]:
+        """Those of this process."""
+        mine = partial(cut, batch, token_budget=self.runtime.token_budget, sharing=self.sharing)
+        return shared_out(batch, units, mine, self.world)
 
     def _clip_gradients(self, part: nn.Module, meter: Meter) -> float:
         norm = self.distributed.clip_gradients(part.parameters(), self.config.max_grad_norm)
@@ -195,3 +221,7 @@ class Learner:
                 "the rewards"
             )
         return norm
+
+
+def _tokens(batch: Batch, units: Units) -> Tensor:
+    return batch.sequence_lengths[[row for unit in units for row in unit]].sum()

@@ -14,6 +14,7 @@ from torch import Tensor
 from anypo import functional as F
 from anypo.composition.algorithm import Loss
 from anypo.hooks.batch import Sample
+from anypo.support.world import ALONE, World
 
 
 class Meter:
@@ -52,16 +53,37 @@ class Meter:
             self.count(f"mismatch/{name}", F.masked(value, mask).sum(), mask.sum())
         self.largest_mismatches.append(gap.abs().max())
 
-    def means(self) -> dict[str, float]:
-        """Losses per update, and means of the metrics, unless there is nothing to take one of."""
+    def means(self, world: World = ALONE) -> dict[str, float]:
+        """Losses per update, and means of the metrics, unless there is nothing to take one of.
+
+        They are those of all processes, of whose rows each measured its own.
+        """
         updates = max(len(self.norms), 1)
-        losses = {"loss": 0.0, **_read(self.terms)} if self.terms or self.norms else {}
+        measured = _read(self.terms), _read(self.sums), [float(x) for x in self.largest_mismatches]
+        terms, sums, gaps = zip(*world.gather(measured), strict=True)
+        losses = _added(terms)
+        if losses or self.norms:
+            losses = {"loss": 0.0, **losses}
         return {
             **({"grad_norm": mean(self.norms)} if self.norms else {}),
             **{k if k == "loss" else f"loss/{k}": x / updates for k, x in losses.items()},
-            **{name: total / count for name, (total, count) in _read(self.sums).items() if count},
-            **({"mismatch/max": float(max(gaps))} if (gaps := self.largest_mismatches) else {}),
+            **{name: total / count for name, (total, count) in _added(sums).items() if count},
+            **(
+                {"mismatch/max": max(every)}
+                if (every := [x for part in gaps for x in part])
+                else {}
+            ),
         }
+
+
+def _added(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The sums by name, of what some processes measured and others may not have."""
+    names = dict.fromkeys(name for part in parts for name in part)
+    found = {name: [part[name] for part in parts if name in part] for name in names}
+    return {
+        name: torch.tensor(each, dtype=torch.float64).sum(0).tolist()
+        for name, each in found.items()
+    }
 
 
 def _read(measured: dict[str, Tensor]) -> dict[str, Any]:

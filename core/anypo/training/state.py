@@ -82,7 +82,7 @@ def load_state(trainer: Trainer, checkpoint: Path, tell: Tell) -> None:
     device = {"cuda:0": str(learner.runtime.device)}
     trainer.state = unpacked((folder / PLUGINS).read_bytes(), device)
     trainer.prompts.drawn, trainer.done = numbers["drawn"], numbers["step"]
-    trainer.sampler.sync(learner.model)
+    trainer.sampler.sync(learner.whole())
 
 
 def _trained(learner: Learner) -> dict[str, nn.Parameter]:

@@ -6,7 +6,7 @@ from safetensors.torch import load_file
 
 import anypo.models.checkpointing
 from anypo import compose, run
-from anypo.errors import ConfigError
+from anypo.errors import ConfigError, TrainingError
 from anypo.hooks.runtime import Runtime
 from anypo.runs.options import make_config
 from anypo.runs.setup import check_engines
@@ -64,3 +64,39 @@ def test_what_cannot_be_is_refused_before_anything_is_loaded(monkeypatch):
         "quantize needs bitsandbytes, which is not installed: pip install 'anypo[bitsandbytes]'"
     )
     assert refusal(lora_rank=4, quantize="nf4") == missing
+
+
+def no_memory(*_, **__):
+    raise RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 4 bytes.")
+
+
+ADVICE = r"out of memory; lower token_budget \(it is 16384\)"
+PLACES = {  # where it happens, and what is told of that
+    "anypo.runs.setup.check_agreement": f"^{ADVICE}",
+    "anypo.sampling.generate.TransformersEngine.sample": f"^{ADVICE}",
+    "anypo.training.learner.Learner.update": f"^step 1: {ADVICE}",
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_lack_of_memory_is_told_as_such_wherever_it_happens(quick, monkeypatch, place):
+    monkeypatch.setattr(place, no_memory)
+    with pytest.raises(TrainingError, match=PLACES[place]) as told:
+        run(GRPO, **quick)
+    assert "or set gradient_checkpointing or set lora_rank" in str(told.value)
+
+
+def test_the_advice_names_nothing_that_is_on_already(quick, monkeypatch):
+    monkeypatch.setattr("anypo.training.learner.Learner.update", no_memory)
+    with pytest.raises(TrainingError, match="out of memory") as told:
+        run(GRPO, **quick, gradient_checkpointing=True, lora_rank=2)
+    assert "gradient_checkpointing" not in str(told.value)
+    assert "lora_rank" not in str(told.value)
+
+
+def test_so_is_that_of_a_reward(quick, tmp_path):
+    (tmp_path / "reward.py").write_text(
+        "import torch\ndef score(**_):\n    return torch.empty(10**15).tolist()\n"
+    )
+    with pytest.raises(TrainingError, match=f"^step 1: {ADVICE}"):
+        run(GRPO, **quick)

@@ -12,6 +12,7 @@ import httpx2
 import pytest
 import torch
 
+from anypo_vllm.addresses import KEY, authorization
 from anypo_vllm.serve import serve_command
 
 
@@ -34,6 +35,7 @@ class ServerProcess:
             dtype=os.environ.get("ANYPO_TEST_DTYPE"),
             memory=0.3,
             max_length=512,
+            has_key=True,
         )
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
@@ -62,7 +64,7 @@ class ServerProcess:
         self.process.wait()
 
     def _samples(self):
-        metrics = httpx2.get(f"{self.url}/metrics").text
+        metrics = httpx2.get(f"{self.url}/metrics", headers=authorization()).text
         return re.search(r"^vllm:num_requests_running\{.*\} [1-9]", metrics, re.MULTILINE)
 
     def _answers(self):
@@ -74,9 +76,11 @@ class ServerProcess:
 
 @pytest.fixture(scope="session")
 def vllm_server(model_dir, tmp_path_factory):
-    """A running server of a model such as the built-in one."""
+    """A running server of a model such as the built-in one, with a key that this process knows."""
     pytest.importorskip("vllm")
     server = ServerProcess(model_dir, tmp_path_factory.mktemp("vllm") / "server.log")
-    server.start()
-    yield server
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv(KEY, "geheim")
+        server.start()
+        yield server
     server.kill()

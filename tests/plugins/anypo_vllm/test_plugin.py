@@ -68,6 +68,28 @@ def test_options_that_mean_nothing_are_refused(installed, grpo, options, reason)
         check(grpo, **options)
 
 
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("http://127.0.0.1:999999", "is no URL such as"),
+        ("http://127.0.0.1:port", "is no URL such as"),
+        ("http://[::1", "is no URL such as"),
+        ("127.0.0.1:8000", "is no URL such as"),
+        (f"{URL},", "is no URL such as"),
+        (f"{URL},{URL}/", "names a server twice"),
+        ("http://far.example:8000", "name with vllm_exchange a directory"),
+        ("http://me:geheim@127.0.0.1:8000", "variable VLLM_API_KEY"),
+        ("ftp://me:geheim@127.0.0.1:8000", "is no URL such as"),
+        ("http://me:geheim@[::1", "is no URL such as"),
+        ("http://127.0.0.1:8000?key=geheim", "variable VLLM_API_KEY"),
+    ],
+)
+def test_addresses_that_cannot_work_are_refused_before_anything_is_loaded(grpo, url, reason):
+    with pytest.raises(ConfigError, match=reason) as refused:
+        check(grpo, sampler="vllm", vllm_url=url)
+    assert "geheim" not in str(refused.value)
+
+
 def test_options_that_mean_something_are_not(installed, grpo):
     check(grpo, sampler="vllm", vllm_memory=0.5, vllm_eager=True, vllm_max_length=100)
     check(grpo, GPU, sampler="vllm", vllm_sleep=True, vllm_tensor_parallel=2)

@@ -71,3 +71,27 @@ def test_the_process_becomes_the_server_and_keeps_the_users_environment(monkeypa
     assert environment["OMP_NUM_THREADS"] == "3"
     assert environment["VLLM_SERVER_DEV_MODE"] == "1"
     assert environment["PATH"] == os.environ["PATH"]
+
+
+@pytest.mark.parametrize("by", ["option", "variable"])
+def test_the_key_is_in_the_environment_of_the_server_and_asked_for_everywhere(
+    monkeypatch, executed, by, capsys
+):
+    monkeypatch.setattr("anypo.support.extras.find_spec", lambda name: object())
+    given = ["--api-key", "geheim"] if by == "option" else []
+    if by == "variable":
+        monkeypatch.setenv("VLLM_API_KEY", "geheim")
+    assert main(["serve", "a/model", "--host", "0.0.0.0", *given]) == 0
+    ((_, arguments, environment),) = executed
+    assert environment["VLLM_API_KEY"] == "geheim"
+    assert "geheim" not in " ".join(arguments)
+    assert value(arguments, "--middleware") == "anypo_vllm.guard.Guard"
+    assert "note" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("host", "warns"), [("0.0.0.0", True), ("127.0.0.1", False)])
+def test_a_server_for_everybody_warns(monkeypatch, executed, capsys, host, warns):
+    monkeypatch.setattr("anypo.support.extras.find_spec", lambda name: object())
+    assert main(["serve", "a/model", "--host", host]) == 0
+    assert (f"whoever reaches {host} can replace the weights" in capsys.readouterr().err) == warns
+    assert "--middleware" not in executed[0][1]

@@ -5,6 +5,8 @@ import json
 import queue
 import signal
 import threading
+import time
+from contextlib import suppress
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,6 +23,7 @@ from anypo_vllm.worker import shape
 
 PROMPTS = [Prompt([65, 66 + i], "") for i in range(5)]
 END = 7
+ENDLESS = object()  # an answer
 SHARES = (3, 2)  # of the prompts, on two servers
 
 
@@ -36,12 +39,13 @@ class FakeServer:
         }
         self.version, self.keeps_cache, self.errors = "none", False, {}
         self.prompts, self.bodies, self.weights, self.resets = [], [], {}, 0
-        self.health, self.silent = 200, False
+        self.health, self.silent, self.keys = 200, False, set()
         self.asked, self.given_up = queue.Queue(), queue.Queue()
         fake = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self):
+                fake.keys.add(self.headers.get("authorization"))
                 length = int(self.headers.get("content-length", 0))
                 body = json.loads(self.rfile.read(length) or "null")
                 fake.asked.put(self.path)
@@ -53,8 +57,12 @@ class FakeServer:
                 if status is None:
                     self.connection.close()
                     return
-                data = json.dumps(answer).encode()
                 self.send_response(status)
+                if answer is ENDLESS:
+                    self.end_headers()
+                    fake.write_on(self.wfile)
+                    return
+                data = json.dumps(answer).encode()
                 self.send_header("content-length", str(len(data)))
                 self.end_headers()
                 self.wfile.write(data)
@@ -104,6 +112,14 @@ class FakeServer:
 
     def anypo_load_file(self, path, version):
         self.weights, self.path, self.version = load_file(path), path, version
+
+    def write_on(self, file):
+        """Write without end, every so often; note how much until the client leaves."""
+        self.written = 0
+        with suppress(OSError):
+            while self.written < 2**28:
+                self.written += file.write(b" " * self.piece)
+                time.sleep(self.pause)
 
     def wait_for(self, path, times=1):
         """Until it has been asked for a path that often, since this was last waited for."""
@@ -278,11 +294,85 @@ def test_a_server_without_the_routes_is_refused(fakes, model):
         connect(fakes, model)
 
 
-@pytest.mark.parametrize("answer", [(200, {}), (200, []), (302, {})])
+NONSENSE = [{}, [], 5, None, "ok", {"results": []}, {"results": [{}]}, {"results": [5]}]
+SAID = {"model": {}, "dtype": "float32", "max_length": 1, "logprobs": ""}
+NONSENSE += [{"results": [SAID | change]} for change in ({"dtype": "nn"}, {"max_length": None})]
+
+
+@pytest.mark.parametrize("answer", [*((200, answer) for answer in NONSENSE), (302, {})])
 def test_another_kind_of_server_is_refused(fakes, model, answer):
     fakes[1].errors["/collective_rpc"] = [answer]
     with pytest.raises(SamplerError, match=r"answers /collective_rpc (otherwise|with 302)"):
         connect(fakes, model)
+
+
+LOGPROBS = {"token_logprobs": [-1.0]}
+CHOICE = {"index": 0, "token_ids": [5], "logprobs": LOGPROBS}
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [
+        5,
+        [],
+        [CHOICE],  # two are asked for
+        [CHOICE, {}],
+        [CHOICE, CHOICE | {"token_ids": ["x"]}],
+        [CHOICE, CHOICE | {"token_ids": [1.5]}],
+        [CHOICE, CHOICE | {"token_ids": [1, 2]}],
+        [CHOICE, CHOICE | {"token_ids": None}],
+        [CHOICE, CHOICE | {"logprobs": None}],
+        [CHOICE, CHOICE | {"logprobs": {"token_logprobs": [None]}}],
+        [CHOICE, CHOICE | {"logprobs": {"token_logprobs": [float("nan")]}}],
+    ],
+)
+def test_completions_that_are_none_are_refused(engine, fakes, choices):
+    fakes[0].errors["/v1/completions"] = [(200, {"choices": choices})]
+    with pytest.raises(SamplerError, match=r"answers /v1/completions otherwise than vLLM would"):
+        sampled(engine)
+
+
+@pytest.mark.parametrize("versions", [[], [["x"]]])
+def test_a_server_that_tells_no_version_has_not_the_last_weights(engine, fakes, versions):
+    fakes[0].errors["/collective_rpc"] = [(200, {"results": versions})]
+    with pytest.raises(SamplerError, match=r"does not have the weights|otherwise than vLLM"):
+        sampled(engine)
+
+
+def test_an_endless_answer_is_not_read_to_its_end(engine, fakes):
+    fakes[0].piece, fakes[0].pause = 2**16, 0.0
+    fakes[0].errors["/v1/completions"] = [(200, ENDLESS)]
+    with pytest.raises(SamplerError, match=r"with more than 10\d{5} bytes, otherwise than vLLM"):
+        sampled(engine)
+    assert fakes[0].written < 2**27
+
+
+def test_an_answer_that_trickles_is_given_up_in_time(fakes, model):
+    fakes[0].piece, fakes[0].pause = 1, 0.05
+    fakes[0].errors["/collective_rpc"] = [(200, ENDLESS)]
+    with pytest.raises(SamplerError, match=r"did not answer within 0\.5 seconds"):
+        connect(fakes, model, timeout=0.5)
+
+
+def test_the_key_is_told_in_every_call(fakes, model, monkeypatch):
+    monkeypatch.setenv("VLLM_API_KEY", "geheim")
+    engine = connect(fakes, model)
+    engine.load(model)
+    sampled(engine)
+    assert [fake.keys for fake in fakes] == [{"Bearer geheim"}] * 2
+
+
+def test_a_server_that_wants_a_key_says_where_to_put_it(fakes, model):
+    fakes[0].errors["/collective_rpc"] = [(401, {})]
+    with pytest.raises(SamplerError, match=r"wants a key: .*variable VLLM_API_KEY$"):
+        connect(fakes, model)
+    assert fakes[0].keys == {None}
+
+
+def test_a_terminal_obeys_nothing_that_a_server_says(engine, fakes):
+    fakes[0].errors["/v1/completions"] = [(400, {"error": {"message": "\x1b[31mred"}})]
+    with pytest.raises(SamplerError, match=r"with 400: red$"):
+        sampled(engine)
 
 
 def test_what_a_server_says_is_wrong_is_shown(engine, fakes):

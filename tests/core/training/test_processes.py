@@ -1,0 +1,105 @@
+"""A step is the same in one process and in several."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate import debug_launcher
+from learning import built_in, whole
+
+from anypo.models.adapters import add_lora
+from anypo.models.load import load_model
+from anypo.runs.options import RunConfig
+from anypo.testing.cases import roll_out
+from anypo.training.distributed import Distributed
+from anypo.training.learner import Learner
+from anypo.training.metrics import Meter
+
+pytestmark = pytest.mark.skipif(
+    not torch.distributed.is_gloo_available(), reason="processes on a CPU talk by gloo"
+)
+
+
+SPARE = "grpo, with weights that nothing reads"
+VARIANTS = {SPARE: {}, "ppo, shared": {"critic": "shared"}, "dpo, adapters": {"lora_rank": 2}}
+RUN = {"device": "cpu", "token_budget": 40, "max_grad_norm": 1e9}  # several micro-batches
+
+
+def write_steps(folder, model, judge, sharding):
+    """Write down the gradients and the metrics of a step of every algorithm."""
+    torch.set_num_threads(1)
+    distributed = Distributed(RunConfig(sharding=sharding, **RUN))
+    found = {}
+    for name, options in ({name: {} for name in built_in()} | VARIANTS).items():
+        config = RunConfig(sharding=sharding, **RUN, **options)
+        algorithm = whole(name.partition(",")[0])
+        policy = copy.deepcopy(model if algorithm.generates else judge)
+        if config.lora_rank:
+            torch.manual_seed(0)
+            add_lora(policy, "base", config)
+        if name == SPARE:
+            policy.spare = torch.nn.Linear(2, 2)
+        found[name] = step(Learner(algorithm, policy, config, distributed, longest=64))
+    if distributed.world.is_first:
+        torch.save(found, Path(folder, "steps.pt"))
+
+
+def step(learner):
+    """The gradients that the optimizer is given, and what is told of the step."""
+    gradients = {}
+
+    def note(*_):
+        for name, weight in learner.scorer.named_parameters():
+            if weight.requires_grad:
+                gradients[name.removeprefix("module.")] = whole_gradient(weight)
+
+    learner.optimizer.register_step_pre_hook(note)
+    meter, state = Meter(), {}
+    samples = roll_out(learner.algorithm, 3, state=state)
+    learner.update(learner.prepare(samples, state), meter)
+    return gradients, meter.means(learner.world)
+
+
+def whole_gradient(weight):
+    """Put together if it is sharded."""
+    gradient = torch.zeros_like(weight) if weight.grad is None else weight.grad
+    return (gradient.full_tensor() if hasattr(gradient, "full_tensor") else gradient).clone()
+
+
+@pytest.fixture
+def given(model, scorer_dir, monkeypatch):
+    """A policy, and a model that scores texts; and what keeps the launcher quiet."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("MKL_NUM_THREADS", "1")
+    return model, load_model(scorer_dir, scalar_head=True)
+
+
+@pytest.fixture(scope="module")
+def alone():
+    """What one process finds, once it has been asked for."""
+    return {}
+
+
+@pytest.mark.parametrize("sharding", ["none", "fsdp"])
+@pytest.mark.parametrize("processes", [2, 3])
+def test_every_algorithm_makes_the_same_step(processes, sharding, given, alone, tmp_path):
+    if not alone:
+        write_steps(tmp_path, *given, "none")
+        alone |= torch.load(tmp_path / "steps.pt")
+    debug_launcher(write_steps, (tmp_path, *given, sharding), num_processes=processes)
+    together = torch.load(tmp_path / "steps.pt")
+    assert together.keys() == alone.keys()
+    for name, (gradients, metrics) in alone.items():
+        same(name, gradients, together[name][0])
+        assert together[name][1] == pytest.approx(metrics, rel=3e-6, abs=1e-6), name
+
+
+def same(name, gradients, others):
+    """Equal, to what float32 rounds in sums whose terms come in another order."""
+    assert gradients.keys() == others.keys()
+    norm = torch.stack([gradient.norm() for gradient in gradients.values()]).norm()
+    assert norm > 0, f"{name} learns nothing here"
+    for weight, gradient in gradients.items():
+        error = float((gradient - others[weight]).abs().max())
+        assert error <= 1e-6 * max(1.0, float(norm)), f"{name}: {weight} is off by {error:.2g}"
