@@ -25,6 +25,7 @@ def resume_command(names: Sequence[str], args: Sequence[str]) -> Any:
         ConfigError: Something is given that the run itself says.
     """
     _refuse_others(names, args)
+    again = ["run", *args]  # which the parser uses up
 
     def command(resume: str, **given: Any) -> None:
         from transformers.utils.logging import disable_progress_bar
@@ -34,7 +35,7 @@ def resume_command(names: Sequence[str], args: Sequence[str]) -> Any:
 
         processes = given["processes"] or processes_of(Path(resume))
         if processes > 1 and not is_launched():
-            raise typer.Exit(launch(processes, ["run", *args]))
+            raise typer.Exit(launch(processes, again))
         disable_progress_bar()
         with make_display() as display:
             options = {name: value for name, value in given.items() if value is not None}
