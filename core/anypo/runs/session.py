@@ -62,10 +62,7 @@ class Session:
                 self.trainer.sampler.close()
             said = self._finish() if self.trainer.done == self.steps else self._pause()
             if stop := max(self.world.gather(stops.asked)):
-                stopped = stopped_by(stop, said)
-                if isinstance(stopped, KeyboardInterrupt):  # of which nobody prints what it says
-                    self.observer.note(str(stopped))
-                raise stopped
+                raise stopped_by(stop, said)
 
     def _train(self, stops: Stops) -> None:
         """Until the end, or a signal to any of the processes."""

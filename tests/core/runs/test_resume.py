@@ -297,7 +297,7 @@ def test_a_signal_ends_a_run_after_the_step_and_says_how_to_go_on(sampled, tmp_p
     assert signal.getsignal(getattr(signal, name)) is before
 
 
-def test_an_interrupt_is_a_keyboard_interrupt_and_noted(sampled, tmp_path):
+def test_an_interrupt_is_a_keyboard_interrupt_that_says_how_to_go_on(sampled, tmp_path):
     error, notes = interrupted(
         "grpo", sampled, do=signalled(signal.SIGINT), error=KeyboardInterrupt
     )
