@@ -35,9 +35,9 @@ class Commands(TyperGroup):
         """What the command gives; one that is interrupted says so."""
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
             if is_first():
-                say("interrupted")
+                say(str(error) or "interrupted")
             raise
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:

@@ -18,7 +18,7 @@ from anypo.errors import TrainingError
 from anypo.hooks.batch import Batch, Prompt, Sample, collate
 from anypo.models.weights import whole_weights
 from anypo.support.cache import cache_directory
-from anypo.support.saving import writing
+from anypo.support.saving import UNFINISHED, writing
 from anypo.training.learner import Learner
 
 ROWS = 512  # collated at a time
@@ -78,7 +78,10 @@ def _read(file: Path) -> Tensor | None:
 
 def _write(file: Path, logprobs: Tensor) -> None:
     # Elsewhere first: a run that is interrupted here must leave no half of it.
-    with writing(file), tempfile.TemporaryDirectory(dir=file.parent) as folder:
+    with (
+        writing(file),
+        tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=file.parent) as folder,
+    ):
         save_file({"logprobs": logprobs}, Path(folder, file.name))
         Path(folder, file.name).replace(file)
 
