@@ -36,6 +36,7 @@ def add_lora(model: PreTrainedModel, base: str, options: AdapterOptions) -> None
 
     unfit = _unfit(model.base_model)
     _check_modules(model.base_model, options.lora_modules, unfit)
+    _check_rank(model.base_model, options.lora_rank or 0)
     scores = model.get_output_embeddings() is None
     adapter = LoraConfig(
         r=options.lora_rank or 0,
@@ -145,6 +146,14 @@ def _check_modules(body: nn.Module, modules: Sequence[str], unfit: Sequence[str]
                 f"lora_modules names '{wanted}', but the body of the model has no linear layer of "
                 f"that name that could have one{nearest(wanted, known)}"
             )
+
+
+def _check_rank(body: nn.Module, rank: int) -> None:
+    """An update of a higher rank than the weight can have would only take memory."""
+    layers = [layer for layer in body.modules() if isinstance(layer, nn.Linear)]
+    highest = max((min(layer.in_features, layer.out_features) for layer in layers), default=rank)
+    if rank > highest:
+        raise ConfigError(f"lora_rank is {rank}, but the rank of no weight is above {highest}")
 
 
 def _check_shared(model: PreTrainedModel) -> None:

@@ -13,6 +13,7 @@ from anypo.hooks import registry
 from anypo.hooks.batch import Prompt
 from anypo.hooks.runtime import Runtime
 from anypo.rewards.model import ScoreOfModel
+from anypo.rewards.timing import in_time
 from anypo.support.functions import load_function
 
 
@@ -27,7 +28,7 @@ class Reward:
     check: Callable[[Prompt], None] = accept  # refuses rows that it cannot score
 
 
-def load_reward(spec: str, runtime: Runtime | None = None) -> Reward:
+def load_reward(spec: str, runtime: Runtime | None = None, timeout: float = 0) -> Reward:
     """The reward that a specification names.
 
     That is `NAME` or `NAME:ARGUMENT` of one that is installed, `file.py:function`,
@@ -35,12 +36,19 @@ def load_reward(spec: str, runtime: Runtime | None = None) -> Reward:
     but an argument, which may end so itself: there it follows the name, as in
     `regex=0.5:PATTERN`.
 
+    Args:
+        spec: The specification.
+        runtime: Where a model runs.
+        timeout: Seconds that importing it may take; 0 for no limit.
+
     Raises:
-        RewardError: It cannot be imported or is not callable, or the model scores no texts.
+        RewardError: It cannot be imported in time or is not callable, or the model scores no texts.
         PluginError: It is disabled or broken, or several distributions offer it.
     """
+    limit = in_time(f"importing reward '{spec}'", timeout)
     if found := installed_reward(spec):
-        return _made(found)
+        with limit:
+            return _made(found)
     source, weight = _split_weight(spec)
     if source and (Path(source).is_dir() or ("/" in source and ":" not in source)):
         if not Path(source).exists() and Path(source).parent.is_dir():
@@ -54,7 +62,8 @@ def load_reward(spec: str, runtime: Runtime | None = None) -> Reward:
             "package.module:function, or a model directory"
         )
     try:
-        function = load_function(source)
+        with limit:
+            function = load_function(source)
     except ConfigError as error:
         raise RewardError(f"reward {error}") from error
     return Reward(source.rpartition(":")[2], function, weight, source)

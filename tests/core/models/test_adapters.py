@@ -202,7 +202,8 @@ def test_config_toml_repeats_the_run(setting, tmp_path):
     folder = run("grpo", **setting)
     assert read_recipe(str(folder / "config.toml")).options["lora_rank"] == 4
     again = tmp_path / "again"
-    assert main(["run", "--config", str(folder / "config.toml"), "--output", str(again)]) == 0
+    repeated = ["run", "--config", str(folder / "config.toml"), "--trust-config"]
+    assert main([*repeated, "--output", str(again)]) == 0
     assert [r["loss"] for r in rows(folder)] == [r["loss"] for r in rows(again)]
 
 
@@ -254,3 +255,14 @@ def test_an_adapter_alone_is_no_model(setting):
     adapter = run("grpo", **setting) / "model" / "adapter"
     with pytest.raises(ModelError, match=r"is an adapter, not a model: merge it into its base"):
         model_path(str(adapter))
+
+
+def test_a_rank_above_that_of_every_weight_is_refused(model):
+    highest = max(
+        min(layer.weight.shape) for layer in model.model.modules() if hasattr(layer, "in_features")
+    )
+    with pytest.raises(
+        ConfigError, match=f"lora_rank is 100000, but the rank of no weight is above {highest}"
+    ):
+        add_lora(model, "base", AdapterOptions(lora_rank=100_000))
+    add_lora(model, "base", AdapterOptions(lora_rank=highest))
