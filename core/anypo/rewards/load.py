@@ -61,11 +61,11 @@ def load_reward(spec: str, runtime: Runtime | None = None, timeout: float = 0) -
             f"there is no reward '{source}'{near}; name your own as file.py:function or "
             "package.module:function, or a model directory"
         )
-    try:
-        with limit:
+    with limit:
+        try:
             function = load_function(source)
-    except ConfigError as error:
-        raise RewardError(f"reward {error}") from error
+        except ConfigError as error:
+            raise RewardError(f"reward {error}") from error
     return Reward(source.rpartition(":")[2], function, weight, source)
 
 
