@@ -290,3 +290,13 @@ def test_a_hub_name_that_cannot_be_reached_is_one_line(name):
     with pytest.raises(DataError, match=r"^data set '.*nothing.*' does not load: .+$") as caught:
         load_rows(name)
     assert f"'{name}'" in str(caught.value)
+
+
+def test_half_of_a_surrogate_pair_is_refused_and_a_whole_one_is_read(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"prompt": "\\ud83d\\ude00"}\n')
+    assert [row.columns["prompt"] for row in load_rows(str(path))] == ["\N{GRINNING FACE}"]
+    for half in ("\\ud83d", "\\uDE00 x"):
+        path.write_text(f'{{"prompt": "a"}}\n{{"prompt": ["{half}"]}}\n')
+        with pytest.raises(DataError, match=r"rows\.jsonl:2: half a surrogate pair"):
+            load_rows(str(path))
