@@ -158,3 +158,18 @@ def templates() -> str:
 def _scores(row: dict[str, Any]) -> tuple[str, str]:
     before, after = row["score"]
     return f"{before:.3f}", f"{after:.3f}"
+
+
+def processes() -> str:
+    """What runs learn in one process and in two."""
+    names = ("algorithm", "seed", "sharding", "processes", "before", "after")
+    rows = [[row[name] for name in names] for row in kept("processes") if row["part"] == "learning"]
+    head = ("algorithm", "seed", "sharding", "processes", "score before", "after")
+    return table(head, [(f"`{name}`", *others) for name, *others in rows])
+
+
+def process_costs() -> str:
+    """The CPU time of a step."""
+    rows = [row for row in kept("processes") if row["part"] == "cost"]
+    names = ("processes", "CPU, s/step", "more, %", "rounds", "machine", "date")
+    return table(names, [[row[name] for name in names] for row in rows])

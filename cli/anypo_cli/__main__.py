@@ -3,6 +3,8 @@
 import sys
 
 from anypo_cli import main
+from anypo_cli.processes import end_with_parent
 
 if __name__ == "__main__":
+    end_with_parent()
     sys.exit(main())

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
-from anypo_cli.processes import DEBUG
+from anypo_cli.processes import DEBUG, PARENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,15 +26,17 @@ LOOK_EVERY = 0.1  # seconds
 def launch(processes: int, arguments: Sequence[str]) -> int:
     """Run the command line in so many processes; the status of the one that ended first.
 
-    They meet at a store in this process. Signals are passed on to all of them, so that they can
-    write down what they have; those that outlive a failure by long are ended.
+    They meet at a store in this process. Signals come to them through it alone, each once, so that
+    they can write down what they have; those that outlive a failure by long are ended.
     """
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     shown = [option for option in sys.argv if option == DEBUG]
     command = [sys.executable, "-m", "anypo_cli", *arguments, *shown]
     with ExitStack() as stack:
         started = [
-            subprocess.Popen(command, env=_environment(rank, processes, store.port))
+            subprocess.Popen(
+                command, env=_environment(rank, processes, store.port), process_group=0
+            )
             for rank in range(processes)
         ]
         stack.callback(_end, started)
@@ -45,6 +47,7 @@ def launch(processes: int, arguments: Sequence[str]) -> int:
 def _environment(rank: int, processes: int, port: int) -> dict[str, str]:
     cores = max(1, (os.cpu_count() or 1) // processes)
     return {
+        PARENT: str(os.getpid()),
         "OMP_NUM_THREADS": str(cores),
         **os.environ,
         "RANK": str(rank),

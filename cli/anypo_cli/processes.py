@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
+import sys
 from datetime import timedelta
 
 DEBUG = "--debug"
+PARENT = "ANYPO_PARENT"  # the variable with the number of the process that started this one
 PATIENCE = timedelta(seconds=10)
 
 
@@ -19,9 +23,19 @@ def is_first() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
+def end_with_parent() -> None:
+    """Be told to end when the process that started this one is gone, whatever ended it."""
+    parent = os.environ.pop(PARENT, None)
+    if parent is None or sys.platform != "linux":
+        return
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+    if os.getppid() != int(parent):
+        sys.exit(1)
+
+
 def tells_first() -> bool:
     """Whether no other process has told why the run ends: one of them does."""
-    if "MASTER_PORT" not in os.environ:
+    if int(os.environ.get("WORLD_SIZE") or 1) == 1 or "MASTER_PORT" not in os.environ:
         return True
     from torch.distributed import TCPStore  # type: ignore[attr-defined]
 

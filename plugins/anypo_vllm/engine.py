@@ -73,6 +73,13 @@ class LocalEngine:
             "logprobs_mode": "processed_logprobs",  # of the distribution sampled from
             "worker_extension_cls": worker.NAME,
         }
+        if torch.distributed.is_initialized():  # each process of the trainer has an engine
+            if tensor_parallel > 1:
+                raise SamplerError(
+                    "vllm_tensor_parallel is set, but each of several processes has one GPU: start "
+                    "servers (anypo serve), and set vllm_url"
+                )
+            options["distributed_executor_backend"] = "external_launcher"
         if self.on_cpu:
             options["max_num_seqs"] = SEQUENCES
             options["kv_cache_memory_bytes"] = _cpu_cache(config, dtype, max_length, memory)

@@ -13,7 +13,7 @@ def as_texts(content: Any) -> Any:
     """
     if isinstance(content, list):
         return [_as_text(message) for message in content]
-    return _sound(content) if isinstance(content, str) else content
+    return sound(content) if isinstance(content, str) else content
 
 
 def _as_text(message: Any) -> Any:
@@ -22,7 +22,7 @@ def _as_text(message: Any) -> Any:
     said = message.get("content")
     parts = [said] if isinstance(said, dict) else said
     text = "".join(map(_text, parts)) if isinstance(parts, list) else said
-    return {**message, "content": _sound(text)} if isinstance(text, str) else message
+    return {**message, "content": sound(text)} if isinstance(text, str) else message
 
 
 def _text(part: Any) -> str:
@@ -33,7 +33,12 @@ def _text(part: Any) -> str:
     return text
 
 
-def _sound(text: str) -> str:
+def sound(text: str) -> str:
+    """A text, if it is one.
+
+    Raises:
+        DataError: It holds half of a character, as JSON may write it.
+    """
     try:
         text.encode()
     except UnicodeEncodeError as error:

@@ -8,7 +8,8 @@ from transformers import PreTrainedTokenizerBase
 from anypo.composition.algorithm import Algorithm
 from anypo.composition.compose import compose
 from anypo.data.bad_rows import told
-from anypo.data.formats import Row, columns_in_reach, converted, usual_columns
+from anypo.data.formats import CONVERSATIONS, Row, columns_in_reach, converted, usual_columns
+from anypo.data.messages import ROLES
 from anypo.data.prompts import Prompts, accept, to_prompts
 from anypo.errors import DataError, KnobError, PluginError
 from anypo.hooks import registry
@@ -36,9 +37,11 @@ class Reader:
         missing = sorted({"prompt", *inputs.wanted}.difference(there))
         if missing:
             fitting = ", ".join(learning_from(there, self.algorithm))
+            if missing != ["prompt"]:
+                fitting = fitting or "only an algorithm that samples"
+            advice = f"{fitting} would learn from it" if fitting else "rename the one that is meant"
             raise DataError(
-                f"data set '{name}' has no column '{missing[0]}', only {', '.join(there)}; "
-                f"{fitting or 'only an algorithm that samples'} would learn from it"
+                f"data set '{name}' has no column '{missing[0]}', only {', '.join(there)}; {advice}"
             )
         return self._tokenised(name, rows, inputs, self.check if inputs.scorer else accept)
 
@@ -80,6 +83,11 @@ class Reader:
             self.note(f"{told(name, found.bad, rows[-1].number)}; left out")
         for lost in _lost(name, found, self.max_completion_length):
             self.note(lost)
+        for role, number in _odd_roles(rows).items():
+            self.note(
+                f"messages of '{name}' have the role '{role}' (row {number} is the first), of "
+                "which few chat templates know"
+            )
         return found.prompts
 
 
@@ -101,6 +109,18 @@ def learning_from(columns: Collection[str], like: Algorithm) -> list[str]:
         if inputs.completions and inputs.wanted <= columns_in_reach(columns, inputs.wanted):
             fitting.append(entry.name)
     return fitting
+
+
+def _odd_roles(rows: Sequence[Row]) -> dict[str, int]:
+    """Roles that are not usual, each with the number of the first row that has it."""
+    first: dict[str, int] = {}
+    for row in rows:
+        for content in (row.columns.get(column) for column in CONVERSATIONS):
+            for message in content if isinstance(content, list) else ():
+                role = message.get("role") if isinstance(message, dict) else None
+                if isinstance(role, str) and role not in ROLES:
+                    first.setdefault(role, row.number)
+    return first
 
 
 def _lost(name: str, found: Prompts, limit: int) -> Iterator[str]:

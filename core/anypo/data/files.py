@@ -6,7 +6,6 @@ it makes fractions of integers, and takes words such as NA for blanks.
 
 import csv
 import json
-import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from math import isfinite
@@ -16,7 +15,6 @@ from typing import Any
 from anypo.data.formats import Columns
 from anypo.errors import DataError
 
-HALF = re.compile(r"\\ud[89a-f]", re.IGNORECASE)  # as JSON may write what is above U+FFFF
 LONGEST_CELL = 2**31 - 1  # characters
 
 
@@ -37,20 +35,8 @@ def read_jsonl(path: Path) -> list[Columns]:
                 raise DataError(f"{path}:{number}: not JSON: {error}") from error
             if not isinstance(row, dict):
                 raise DataError(f"{path}:{number}: a row is an object, not {line.strip()[:40]}")
-            if HALF.search(line) and not _is_text(row):
-                raise DataError(
-                    f"{path}:{number}: half a surrogate pair is no character"
-                )
             rows.append(row)
     return rows
-
-
-def _is_text(row: Columns) -> bool:
-    try:
-        json.dumps(row, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def read_csv(path: Path) -> list[Columns]:

@@ -18,6 +18,7 @@ from typing import Any
 from anypo.errors import DataError
 from anypo.support.sequences import shared_start
 
+CONVERSATIONS = {"prompt", "completion", "chosen", "rejected", "messages"}  # or texts
 Columns = dict[str, Any]
 
 

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from anypo.data.files import read_csv, read_jsonl
-from anypo.data.formats import Columns, Row, numbered
+from anypo.data.formats import CONVERSATIONS, Columns, Row, numbered
 from anypo.errors import DataError, told
 from anypo.support.foreign import foreign
 
 READERS = {".jsonl": read_jsonl, ".csv": read_csv}
 LOADERS = {".json": "json", ".parquet": "parquet"}
-CONVERSATIONS = {"prompt", "completion", "chosen", "rejected", "messages"}
+SAVED = "state.json"  # what `save_to_disk` leaves
 TEMPLATE_OPTIONS = {"tools", "chat_template_kwargs"}
 
 
@@ -23,7 +23,9 @@ def load_rows(name: str) -> list[Row]:
     Raises:
         DataError: It does not exist, is empty, or a line of it is malformed.
     """
-    with foreign(lambda error: DataError(f"data set '{name}' does not load: {_cause(error)}")):
+    lack = "" if Path(name).exists() else "there is no such file or directory, and of the hub: "
+    does_not = f"data set '{name}' does not load: {lack}"
+    with foreign(lambda error: DataError(does_not + _cause(error))):
         rows = numbered(_columns(name))
     if not rows:
         raise DataError(f"data set '{name}' is empty")
@@ -45,15 +47,39 @@ def _table(name: str, path: Path) -> Any:
         if path.suffix not in LOADERS:
             raise DataError(f"'{path}' is none of {', '.join([*READERS, *LOADERS])}")
         return datasets.load_dataset(LOADERS[path.suffix], data_files=str(path), split="train")
-    if path.is_dir() and (path / "state.json").exists():
+    if path.is_dir() and (path / SAVED).exists():
         return datasets.load_from_disk(name)
     if path.is_dir():
+        _check_none_is_left_out(name, path)
         return datasets.load_dataset(name, split="train")
     if path.suffix in READERS | LOADERS or name.startswith((".", "/", "~")):
         raise DataError(f"there is no file '{name}'")
     repository, *rest = name.split(":")
     split = rest.pop() if rest else "train"
     return datasets.load_dataset(repository, *rest, split=split)
+
+
+def _check_none_is_left_out(name: str, folder: Path) -> None:
+    """Of a directory `datasets` reads one format, and where names tell of splits, those alone."""
+    from datasets import load_dataset_builder
+    from datasets.data_files import FILES_TO_IGNORE
+
+    splits = load_dataset_builder(name).config.data_files.values()
+    read = {Path(file) for files in splits for file in files}
+    left = [
+        file
+        for file in sorted(folder.resolve().rglob("*"))
+        if file not in read
+        and file.name not in {*FILES_TO_IGNORE, SAVED}
+        and not {*file.suffixes}.isdisjoint({*READERS, *LOADERS})
+        and not str(file.relative_to(folder.resolve())).startswith((".", "__"))
+    ]
+    if left:
+        raise DataError(
+            f"data set '{name}' would be read without {len(left)} of its files, such as "
+            f"'{left[0].relative_to(folder.resolve())}': name one file, or have files of one "
+            "format in the directory, all or none of them named after splits"
+        )
 
 
 def _without_fillers(row: Columns) -> Columns:

@@ -7,6 +7,7 @@ from typing import Any
 from anypo.data.formats import is_reply
 from anypo.errors import DataError
 
+ROLES = {"system", "developer", "user", "assistant", "tool", "function", "ipython"}  # usual ones
 THOUGHTS = ("reasoning_content", "reasoning", "thinking")  # what data sets call that of a message
 
 
@@ -35,7 +36,8 @@ def is_begun(prompt: Sequence[Any]) -> bool:
 
 def is_message(message: Any) -> bool:
     """Whether it is a message: it has a role, and says or calls something."""
-    if not (isinstance(message, dict) and message.get("role")):
+    role = message.get("role") if isinstance(message, dict) else None
+    if not (isinstance(role, str) and role):
         return False
     return message.get("content") is not None or bool(message.get("tool_calls"))
 

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from transformers import PreTrainedTokenizerBase
 
+from anypo.data.content import sound
 from anypo.data.formats import is_reply
 from anypo.data.messages import is_begun, is_message, joined, shown, squeezed, with_opened
 from anypo.errors import DataError, one_line
@@ -78,7 +79,7 @@ class Template:
         except DeadlineError:
             raise DataError(f"the chat template takes longer than {limit:g} s") from None
         self._has_ended = True
-        return cast(str, text)
+        return sound(cast(str, text))
 
     def opening(self, prompt: Sequence[Any], options: Mapping[str, Any]) -> str:
         """A prompt as a text to continue: with the beginning of a reply, if it does not end in one.

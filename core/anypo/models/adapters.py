@@ -30,7 +30,8 @@ def add_lora(model: PreTrainedModel, base: str, options: AdapterOptions) -> None
     hub name that the model comes from.
 
     Raises:
-        ConfigError: The model has no such layers, or they can have no adapter.
+        ConfigError: The model has no such layers, they can have no adapter, or the rank is larger
+            than any of them.
     """
     from peft import LoraConfig, inject_adapter_in_model
 
@@ -149,11 +150,16 @@ def _check_modules(body: nn.Module, modules: Sequence[str], unfit: Sequence[str]
 
 
 def _check_rank(body: nn.Module, rank: int) -> None:
-    """An update of a higher rank than the weight can have would only take memory."""
-    layers = [layer for layer in body.modules() if isinstance(layer, nn.Linear)]
-    highest = max((min(layer.in_features, layer.out_features) for layer in layers), default=rank)
+    layers: list[Any] = [x for x in body.modules() if isinstance(x, nn.Linear | Conv1D)]
+    sizes = [
+        (x.nf, x.nx) if isinstance(x, Conv1D) else (x.in_features, x.out_features) for x in layers
+    ]
+    highest = max(map(min, sizes), default=rank)
     if rank > highest:
-        raise ConfigError(f"lora_rank is {rank}, but the rank of no weight is above {highest}")
+        raise ConfigError(
+            f"lora_rank is {rank}, but no layer of the model can be changed by more than a rank of "
+            f"{highest}"
+        )
 
 
 def _check_shared(model: PreTrainedModel) -> None:

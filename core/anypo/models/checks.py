@@ -1,12 +1,13 @@
 """Whether a model can be trained: what is seen of it before the first step."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from anypo.errors import ModelError
 from anypo.hooks.batch import Batch, Sample, collate
@@ -19,6 +20,27 @@ from anypo.models.sharing import packed
 
 ROUNDING = {torch.float32: 1e-4, torch.bfloat16: 2e-2}  # of the largest state
 LINE = 4  # times the longest row: no line of several is longer
+
+
+def check_vocabulary(path: str, config: PreTrainedConfig, tokens: Iterable[int]) -> None:
+    """Refuse tokens of which the model knows nothing.
+
+    A tokenizer may have more tokens than the model, as long as none of them occurs.
+
+    Args:
+        path: Of the model and its tokenizer.
+        config: Of the model.
+        tokens: Those that occur; at least one.
+
+    Raises:
+        ModelError: Naming the largest.
+    """
+    size, largest = config.get_text_config().vocab_size, max(tokens)
+    if largest >= size:
+        raise ModelError(
+            f"the tokenizer of '{path}' makes token {largest}, but the model has {size} tokens: "
+            "the two do not belong together"
+        )
 
 
 def check_head(model: PreTrainedModel, *, rounded: bool = False) -> None:
@@ -46,7 +68,7 @@ def check_head(model: PreTrainedModel, *, rounded: bool = False) -> None:
     gap = 0.05 if rounded else 1e-3
     name, close = type(model).__name__, partial(torch.allclose, rtol=gap, atol=gap)
     if expected.isnan().any():
-        raise ModelError(f"{name} gives NaN as logits: its weights are broken, or not all loaded")
+        raise ModelError(f"{name} gives NaN as logits: its weights are broken, or overflow")
     if not close(expected[:-1], before):
         raise ModelError(
             f"{name} is not causal: what it says of a token depends on later ones (if it can be a "

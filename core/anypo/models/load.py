@@ -2,17 +2,20 @@
 
 import copy
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
 import torch
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 from torch import nn
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    GenerationConfig,
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -21,6 +24,7 @@ from transformers.utils import logging
 
 from anypo.errors import ModelError, one_line
 from anypo.models.precision import cast_anyway, settle_quantized
+from anypo.models.whole import check_files, check_loaded
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
 TINY = 5_000_000  # parameters; below, a second thread costs more than it brings
@@ -30,8 +34,22 @@ def model_path(path: str) -> str:
     """The model in a run directory; any other path or name as it is.
 
     Raises:
-        ModelError: The run saved no model, or the directory holds an adapter alone.
+        ModelError: The run saved no model, the directory holds an adapter alone or damaged weights,
+            or there is none and the name is none of the hub.
     """
+    model = Path(_of_run(path))
+    if model.is_file():
+        raise ModelError(f"'{path}' is a file, but a model is a directory or a name of the hub")
+    if not model.is_dir():
+        try:
+            validate_repo_id(path)
+        except HFValidationError as error:
+            raise ModelError(f"there is no directory '{path}'") from error
+    check_files(model)
+    return str(model)
+
+
+def _of_run(path: str) -> str:
     if Path(path, "adapter_config.json").is_file():
         raise ModelError(
             f"'{path}' is an adapter, not a model: merge it into its base (merge_and_unload of "
@@ -88,11 +106,13 @@ def load_model(
     a random one, on what it has.
 
     Raises:
-        ModelError: There is no such model, its weights do not load, or they are of the other kind.
+        ModelError: There is no such model, its weights do not load, lack some or hold no numbers,
+            or they are of the other kind.
     """
-    auto_class = AutoModelForSequenceClassification if scalar_head else AutoModelForCausalLM
+    auto_class: Any = AutoModelForSequenceClassification if scalar_head else AutoModelForCausalLM
     options: dict[str, Any] = {"dtype": torch.float32, **stored}
     options |= {"num_labels": 1} if scalar_head else {}
+    options |= {"ignore_mismatched_sizes": True, "output_loading_info": True}
     known = load_config(path, trust_remote_code=trust_remote_code)
     if not scalar_head and has_scalar_head(known):
         raise ModelError(f"model '{path}' scores texts, but one that continues them is needed here")
@@ -101,10 +121,14 @@ def load_model(
             f"'{path}' cannot score texts: transformers has no such model of type "
             f"'{known.model_type}'"
         )
-    with _errors_of("model", path), _quiet() if scalar_head else nullcontext():
-        model: PreTrainedModel = auto_class.from_pretrained(
+    model: PreTrainedModel
+    if not scalar_head:
+        _check_generation(path)
+    with _errors_of("model", path), _quiet():
+        model, found = auto_class.from_pretrained(
             path, trust_remote_code=trust_remote_code, **options
         )
+    check_loaded(model, path, found, new_head=scalar_head and not has_scalar_head(known))
     settle_quantized(model)
     text = model.config.get_text_config()
     if scalar_head and (text.pad_token_id is None or not has_scalar_head(known)):
@@ -112,6 +136,13 @@ def load_model(
         text.pad_token_id = _padding(text, tokenizer)
     model.eval()  # log-probs must be the same whoever computes them: never with dropout
     return model
+
+
+def _check_generation(path: str) -> None:
+    """Refuse settings from which transformers would take no end of a text, and say nothing."""
+    if Path(path, "generation_config.json").is_file():
+        with _errors_of("generation_config.json of", path):
+            _ends(GenerationConfig.from_pretrained(path))
 
 
 def has_scalar_head(config: PreTrainedConfig) -> bool:
@@ -179,7 +210,10 @@ def _padding(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase) -> in
 def _ends(config: Any) -> set[int]:
     configured = getattr(config, "eos_token_id", None)
     several = configured if isinstance(configured, list) else [configured]
-    return {token for token in several if token is not None}
+    ends = {token for token in several if token is not None}
+    if not all(isinstance(token, int) for token in ends):
+        raise ModelError(f"eos_token_id is {configured!r:.60}, not the number of a token")
+    return ends
 
 
 def context_length(config: PreTrainedConfig) -> int | None:
@@ -211,7 +245,7 @@ def sensible_threads(model: PreTrainedModel) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """That a head is new, or that the old one is not used, is what was asked for."""
+    """What is missing or left over is looked at here."""
     before = logging.get_verbosity()
     logging.set_verbosity_error()
     try:
@@ -225,7 +259,13 @@ def _errors_of(what: str, path: str) -> Iterator[None]:
     """Turn what transformers raises for a bad path into one line that names it."""
     try:
         yield
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+    except Exception as error:
         flag = "`trust_remote_code=True`"
         cause = one_line(error).replace(flag, f"{flag} (--trust-remote-code)")
+        if " " not in cause:
+            cause = f"{type(error).__name__}: {cause}"
+        if "CONVERSION" in cause:  # which is said in a table that nobody sees
+            cause = "some of its tensors are missing, or do not fit together"
+        if not Path(path).exists():
+            cause = f"there is no such directory, and of the hub: {cause}"
         raise ModelError(f"{what} '{path}' does not load: {cause}") from error

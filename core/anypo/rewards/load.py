@@ -26,6 +26,7 @@ class Reward:
     weight: float = 1.0
     source: str = ""  # as the user wrote it: its name where two functions have the same
     check: Callable[[Prompt], None] = accept  # refuses rows that it cannot score
+    prepare: Callable[[], None] = lambda: None  # before the first call
 
 
 def load_reward(spec: str, runtime: Runtime | None = None, timeout: float = 0) -> Reward:
@@ -50,11 +51,13 @@ def load_reward(spec: str, runtime: Runtime | None = None, timeout: float = 0) -
         with limit:
             return _made(found)
     source, weight = _split_weight(spec)
+    if source.endswith(".py"):
+        raise RewardError(f"reward '{source}' names no function: write '{source}:FUNCTION'")
     if source and (Path(source).is_dir() or ("/" in source and ":" not in source)):
         if not Path(source).exists() and Path(source).parent.is_dir():
             raise RewardError(f"there is no model directory '{source}' to score with")
         score = ScoreOfModel(source, runtime or Runtime())
-        return Reward(Path(source).name, score, weight, source, score.check)
+        return Reward(Path(source).name, score, weight, source, score.check, score.prepare)
     if ":" not in source:
         near = nearest(source, [entry.name for entry in registry.entries("reward")])
         raise RewardError(

@@ -14,6 +14,7 @@ from anypo.data.tokens import Tokens
 from anypo.errors import DataError, ModelError, RewardError
 from anypo.hooks.batch import Prompt
 from anypo.hooks.runtime import Runtime
+from anypo.models.checks import check_vocabulary
 from anypo.models.forward import text_scores
 from anypo.models.load import (
     context_length,
@@ -41,14 +42,18 @@ class ScoreOfModel:
     def __init__(self, path: str, runtime: Runtime) -> None:
         self.path, self.runtime = model_path(path), runtime
         trusted = runtime.trust_remote_code
-        config = load_config(self.path, trust_remote_code=trusted)
-        if not has_scalar_head(config):
+        self.config = load_config(self.path, trust_remote_code=trusted)
+        if not has_scalar_head(self.config):
             raise RewardError(
                 f"reward '{path}' is a model that does not score texts: it is no sequence "
                 "classifier with one label"
             )
         self.tokens = Tokens(load_tokenizer(self.path, trust_remote_code=trusted))
-        self.limit = context_length(config)
+        self.limit = context_length(self.config)
+
+    def prepare(self) -> None:
+        """Load the weights now, if they are not loaded; raises ModelError if they are broken."""
+        self.model.eval()
 
     @cached_property
     def model(self) -> PreTrainedModel:
@@ -75,6 +80,7 @@ class ScoreOfModel:
     def _read(self, prompt: Any, completion: Any, row: Mapping[str, Any]) -> list[int]:
         options = template_options({**row, "prompt": prompt})
         ids = self.tokens.whole(prompt, completion, options)
+        check_vocabulary(self.path, self.config, ids)
         if self.limit is not None and len(ids) > self.limit:
             raise ModelError(
                 f"'{self.path}' attends to {self.limit} tokens, but is to score a text "

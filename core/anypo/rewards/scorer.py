@@ -30,6 +30,8 @@ from anypo.support.foreign import foreign, place
 from anypo.support.world import ALONE, World, shares
 
 TOKENS = "completion_tokens"
+GIVEN = {"prompts", "completions", "completion_ids", TOKENS}  # whatever columns are called so
+TRIED = 32  # combinations of blanks; what others do shows in a step
 NAMED = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
 MEAN = "mean"  # what the metric of their sum is called
 Answer = float | list[tuple[int, float]]  # a score, or the rewards of steps
@@ -64,6 +66,7 @@ class Rewards:
         self.world = world
         self.stop: Sequence[str] = ()
         self._refusals: dict[frozenset[Any], str] = {}  # by the columns that are blank
+        self._examples: dict[str, Any] = {}  # of what columns hold that are not
 
     def reading_to(self, stop: Sequence[str]) -> "Rewards":
         """The same, whose functions see of a text only what stands before the first of `stop`."""
@@ -71,12 +74,18 @@ class Rewards:
         reading.stop = stop
         return reading
 
+    def prepare(self) -> None:
+        """Have the rewards load what they need. Raises ModelError if that is broken."""
+        for reward in self.rewards:
+            reward.prepare()
+
     def check(self, prompt: Prompt) -> None:
         """Refuse a row of a data set that cannot be scored, before anything is sampled.
 
         Raises:
-            DataError: It lacks a column that a function demands; or such a column is blank, and no
-                function scores the row then, or one raises; or a model cannot read it.
+            DataError: It lacks a column that a function demands; or one that a function may read
+                is blank, and no function scores the row then, or one raises; or a model cannot
+                read it.
         """
         for reward in self.rewards:
             try:
@@ -87,30 +96,48 @@ class Rewards:
             if column not in prompt.columns:
                 there = ", ".join(prompt.columns) or "none besides prompt"
                 raise DataError(f"reward '{name}' needs a column '{column}'; there is {there}")
-        held = {column: prompt.columns[column] for _, column in self._demanded}
+        held = {name: value for name, value in prompt.columns.items() if self._may_read(name)}
         blanks = frozenset((c, value) for c, value in held.items() if value in (None, ""))
+        self._examples |= {c: value for c, value in held.items() if value not in (None, "")}
         if blanks and (why := self._refusal(blanks, prompt)):
-            raise DataError(f"'{min(blanks)[0]}' is blank, and {why}")
+            raise DataError(f"'{min(blanks, key=itemgetter(0))[0]}' is blank, and {why}")
 
     def _refusal(self, blanks: frozenset[Any], prompt: Prompt) -> str:
-        """Why rows with these blanks are not scored, if so; one made-up completion tells it."""
-        if blanks not in self._refusals:
-            try:
-                self([prompt], [Sample(prompt.ids, prompt.ids, group=0)])
-                self._refusals[blanks] = ""
-            except RewardError as error:
-                self._refusals[blanks] = str(error)
-        return self._refusals[blanks]
+        """Why rows with these blanks are not scored, if so and they are what it hangs on.
+
+        One made-up completion tells it, and another to the row with what other rows hold there.
+        """
+        if blanks not in self._refusals and len(self._refusals) < TRIED:
+            why = self._failure(prompt)
+            known = {c: self._examples[c] for c, _ in blanks if c in self._examples}
+            if why and known and self._failure(replace(prompt, columns=prompt.columns | known)):
+                why = ""
+            self._refusals[blanks] = why
+        return self._refusals.get(blanks, "")
+
+    def _failure(self, prompt: Prompt) -> str:
+        try:
+            self([prompt], [Sample(prompt.ids, prompt.ids, group=0)])
+        except RewardError as error:
+            return str(error)
+        return ""
+
+    def _may_read(self, column: str) -> bool:
+        return any(p.name == column or p.kind is p.VAR_KEYWORD for _, p in self._parameters)
+
+    @cached_property
+    def _parameters(self) -> list[tuple[str, Parameter]]:
+        """Those of all functions, each with the name of its function."""
+        every = ((r.name, signature(r.function).parameters) for r in self.rewards)
+        return [(name, p) for name, parameters in every for p in parameters.values()]
 
     @cached_property
     def _demanded(self) -> list[tuple[str, str]]:
         """The columns that functions cannot do without, each with the name of the function."""
-        given = {"prompts", "completions", "completion_ids", TOKENS}
         return [
-            (reward.name, p.name)
-            for reward in self.rewards
-            for p in signature(reward.function).parameters.values()
-            if p.kind in NAMED and p.default is p.empty and p.name not in given
+            (name, p.name)
+            for name, p in self._parameters
+            if p.kind in NAMED and p.default is p.empty and p.name not in GIVEN
         ]
 
     def __call__(self, prompts: Sequence[Prompt], samples: Sequence[Sample]) -> list[Sample]:

@@ -119,5 +119,16 @@ def resolve(config: RunConfig, algorithm: Algorithm, task: ChosenTask | None) ->
     try:
         return type(config)(**{**given, **update})
     except ValidationError as error:
-        whose = f"{algorithm.name} or the task" if task else algorithm.name
+        option = "".join(map(str, error.errors()[0]["loc"][:1]))
+        whose = _preferring(option, algorithm, task)
         raise PluginError(f"of what {whose} would set, {refusal(error)}") from error
+
+
+def _preferring(option: str, algorithm: Algorithm, task: ChosenTask | None) -> str:
+    """Who would set an option that the user does not."""
+    for layer in reversed(algorithm.layers):
+        wishes = dict(getattr(layer.source, "options", {}))
+        wishes |= getattr(layer.source, "task_options", {}).get(task.name, {}) if task else {}
+        if option in wishes:
+            return f"plugin '{layer.name}'"
+    return f"task '{task.name}'" if task else algorithm.name

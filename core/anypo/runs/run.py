@@ -64,7 +64,7 @@ def train(algorithm: Algorithm, config: RunConfig, observer: Observer) -> Path:
     observer = observer if world.is_first else Observer()
     directory = world.on_first(partial(RunDirectory, config.output, algorithm.named))
     setup = set_up(algorithm, config, task, distributed.runtime, observer, world)
-    for note in notes.before(algorithm, setup.config):
+    for note in notes.before(algorithm, setup):
         observer.note(note)
     recipe, lock = _recipe(algorithm, setup.config), describe(algorithm, setup.config)
     with memory_advised(config):
@@ -78,26 +78,24 @@ def train(algorithm: Algorithm, config: RunConfig, observer: Observer) -> Path:
 def _train(trainer: Trainer, setup: Setup, directory: RunDirectory, observer: Observer) -> None:
     """Train and write down every step; whatever happens, the model trained so far is saved."""
     config, tokenizer = setup.config, setup.tokenizer
-    done, said = -1 if trainer.evaluations else 0, set[str]()
+    done, notable = 0, notes.StepNotes(config, trainer.learner.runtime)
+    now = "the evaluation before step 1" if trainer.evaluations else "step 1"
     observer.started(config.steps or 1)
     try:
         for report in trainer.train():
-            done = report.step
+            done, now = report.step, f"step {report.step + 1}"
             directory.write(report, tokenizer)
-            for topic, note in notes.of_step(report, config, trainer.learner.runtime):
-                if topic not in said:
-                    said.add(topic)
-                    observer.note(note)
+            for note in notable.of(report):
+                observer.note(note)
             observer.reported(report)
             if done and config.save_every and done % config.save_every == 0:
                 directory.checkpoint(done, trainer, tokenizer)
     except BaseException as error:
         saved = f"the model so far is in {directory.save(trainer.learner.whole(), tokenizer)}"
-        where = f"step {done + 1}" if done >= 0 else "the evaluation before step 1"
         told = with_advice(error, config)
         if isinstance(told, AnypoError):
-            raise type(told)(f"{where}: {told}; {saved}") from error
-        observer.note(f"stopped in {where}; {saved}")
+            raise type(told)(f"{now}: {told}; {saved}") from error
+        observer.note(f"stopped in {now}; {saved}")
         raise
     finally:
         trainer.sampler.close()

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ from anypo.hooks.sampler import Engine, SamplingRequest
 from anypo.hooks.task import ChosenTask
 from anypo.models.adapters import add_lora
 from anypo.models.checkpointing import checkpoint_activations
-from anypo.models.checks import check_head
+from anypo.models.checks import check_head, check_vocabulary
 from anypo.models.load import (
     agree,
     context_length,
@@ -112,11 +113,20 @@ def set_up(
             f"data set '{eval_data}' cannot be evaluated on: it lacks columns that "
             f"{algorithm.name} learns from, and no reward is set to score completions with"
         )
+    _check_tokens(found)
     _try_rollouts(algorithm, found)
     if config.steps is None:
         steps = math.ceil(config.data_epochs * len(found.prompts) / config.prompts_per_step)
         found.config = config.model_copy(update={"steps": steps})
     return found
+
+
+def _check_tokens(found: Setup) -> None:
+    rows = (*found.prompts, *found.held_out, *found.held_out_rows)
+    texts = (ids for row in rows for ids in (row.ids, *(c.ids for c in row.completions.values())))
+    known = load_config(found.model, trust_remote_code=found.config.trust_remote_code)
+    ends = Tokens(found.tokenizer).ends
+    check_vocabulary(found.model, known, chain(ends, chain.from_iterable(texts)))
 
 
 def _try_rollouts(algorithm: Algorithm, found: Setup) -> None:
@@ -158,6 +168,7 @@ def check_engines(config: RunConfig, runtime: Runtime) -> None:
 def make_trainer(algorithm: Algorithm, found: Setup, distributed: Distributed) -> Trainer:
     """Load the weights, and put together who samples, scores, trains and evaluates."""
     config, runtime = found.config, distributed.runtime
+    found.scorer.prepare()
     distributed.seed(config.seed)
     model = _load_policy(algorithm, found, runtime)
     ends = end_tokens(model, found.tokenizer, Tokens(found.tokenizer).ends)

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -78,12 +79,15 @@ class World:
             yield
             return
         seed = int(torch.randint(2**31, ())) + self.rank
-        python = random.getstate()
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            random.seed(seed)
+        python, arrays = random.getstate(), np.random.get_state()
+        with torch.random.fork_rng(
+            [torch.cuda.current_device()] if torch.cuda.is_available() else []
+        ):
+            for start in (torch.manual_seed, random.seed, np.random.seed):
+                start(seed)
             yield
         random.setstate(python)
+        np.random.set_state(arrays)
 
 
 ALONE = World()
@@ -93,13 +97,18 @@ def _told(error: BaseException) -> PeerError:
     return PeerError(f"another process failed with {type(error).__name__}: {one_line(error)}")
 
 
+def gone() -> PeerError:
+    """What is left to say where the other process could not."""
+    return PeerError("another process of the run is gone, perhaps killed for want of memory")
+
+
 @contextmanager
 def _lost_peers() -> Iterator[None]:
     """A process that is gone shows when others want to talk to it."""
     try:
         yield
     except RuntimeError as error:
-        raise PeerError(f"another process of the run is gone: {one_line(error)}") from error
+        raise gone() from error
 
 
 def shares(costs: Sequence[float], number: int) -> list[list[int]]:

@@ -45,8 +45,8 @@ class Distributed:
             kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE), self.summing],
         )
         self.world = World(self.accelerator.process_index, self.accelerator.num_processes)
+        self.shards = options.sharding == "fsdp"
         self._check_started()
-        self.shards = options.sharding == "fsdp" and self.world.size > 1
         device, budget = self.accelerator.device, options.token_budget
         self.runtime = Runtime(device, getattr(torch, dtype), budget, options.trust_remote_code)
 
@@ -57,6 +57,11 @@ class Distributed:
             raise ConfigError(
                 f"{wanted} processes were started, but each would train alone: start them with "
                 "torchrun, or with anypo run --processes"
+            )
+        if self.shards and wanted == 1:
+            raise ConfigError(
+                "sharding is set, but there is one process, which has nobody to share with: set "
+                "processes too (--processes)"
             )
         if kind not in ("NO", "MULTI_CPU", "MULTI_GPU"):
             raise ConfigError(

@@ -14,10 +14,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from anypo.errors import ConfigError, TrainingError
+from anypo.errors import TrainingError
 from anypo.hooks.batch import Batch, Prompt, Sample, collate
 from anypo.models.weights import whole_weights
-from anypo.support.cache import cache_directory
+from anypo.support.cache import cache_directory, writing
 from anypo.training.learner import Learner
 
 ROWS = 512  # collated at a time
@@ -76,12 +76,10 @@ def _read(file: Path) -> Tensor | None:
 
 
 def _write(file: Path, logprobs: Tensor) -> None:
-    try:  # elsewhere first: a run that is interrupted here must leave no half of it
-        with tempfile.TemporaryDirectory(dir=file.parent) as folder:
-            save_file({"logprobs": logprobs}, Path(folder, file.name))
-            Path(folder, file.name).replace(file)
-    except OSError as error:
-        raise ConfigError(f"the cache '{file.parent}' cannot be written: {error}") from error
+    # Elsewhere first: a run that is interrupted here must leave no half of it.
+    with writing(file.parent), tempfile.TemporaryDirectory(dir=file.parent) as folder:
+        save_file({"logprobs": logprobs}, Path(folder, file.name))
+        Path(folder, file.name).replace(file)
 
 
 def _fingerprint(learner: Learner, samples: Sequence[Sample]) -> str:

@@ -26,7 +26,7 @@ from anypo.training.metrics import Meter
 from anypo.training.optimizer import make_optimizer, make_schedule
 from anypo.training.options import LearnerOptions
 from anypo.training.replica import Replica
-from anypo.training.shares import Units, shared_out
+from anypo.training.shares import Units, check_same, shared_out
 
 
 class Learner:
@@ -94,6 +94,7 @@ class Learner:
             if self.critic is not None:
                 said["values"] = values
         batch = self.algorithm.advantage(batch.replace(**said), state)
+        check_same(batch, self.world)
         if old and "old_logprobs" not in batch:  # only now is it known who learns something
             units = self._units(batch)
             batch = batch.replace(old_logprobs=self._without_gradient(self.scorer, batch, units)[0])

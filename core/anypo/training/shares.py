@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 
 import torch
 
+from anypo.errors import PluginError
 from anypo.hooks.batch import Batch
 from anypo.models.lines import MicroBatch
 from anypo.support.world import World, shares
@@ -33,3 +34,20 @@ def shared_out(
     missing = max(world.gather(len(mine))) - len(mine)
     again = torch.tensor(units[0] if units else [], device=batch.mask.device)
     return mine + [MicroBatch(again, None, counts=False)] * missing
+
+
+def check_same(batch: Batch, world: World) -> None:
+    """Refuse to share the work on batches that are not the same.
+
+    Raises:
+        PluginError: Hooks did something else in one process than in another.
+    """
+    if world.size == 1:
+        return
+    told = [(name, x.shape, repr(x.double().sum().item())) for name, x in batch.tensors.items()]
+    if any(other != told for other in world.gather(told)):
+        raise PluginError(
+            "the processes have different batches after the stages rollout and advantage: a plugin "
+            "draws random numbers that are not torch's, Python's or NumPy's global ones, or "
+            "depends on the order of a set"
+        )

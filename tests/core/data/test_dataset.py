@@ -65,6 +65,11 @@ def test_rows_without_completions_are_for_algorithms_that_sample(learn, row):
         learn("sft", row)
 
 
+def test_a_column_of_another_name_is_to_be_renamed(learn):
+    with pytest.raises(DataError, match="has no column 'prompt', only Prompt; rename the one that"):
+        learn("grpo", {"Prompt": "1+1="})
+
+
 @pytest.mark.parametrize("pair", [PAIR, {"chosen": "1+1=2", "rejected": "1+1=3"}])
 def test_labelled_completions_may_come_as_pairs(learn, pair):
     good, bad = learn("kto", pair)
@@ -125,6 +130,18 @@ def test_pairs_that_the_cut_makes_the_same_are_told_of(learn, notes):
     assert note.startswith("the completions of 1 rows of '")
     assert "differ only beyond max_completion_length (2)" in note
     assert note.endswith("(row 2 is the first)")
+
+
+def test_roles_that_nobody_knows_are_told_of_once_each(learn, notes):
+    usual, odd = ([{"role": role, "content": "?"}] for role in ("user", "wizard"))
+    reply = [{"role": "assistant", "content": "!"}]
+    human = [{"role": "human", "content": "?"}]
+    rows = [{"prompt": p, "completion": reply} for p in (usual, odd, human, odd)]
+    assert len(learn("sft", *rows)) == 4
+    assert [note.partition(", of which few")[0] for note in notes] == [
+        "messages of 'mine' have the role 'wizard' (row 2 is the first)",
+        "messages of 'mine' have the role 'human' (row 3 is the first)",
+    ]
 
 
 def test_replies_that_are_not_learnt_are_told_of(learn, notes, tokenizer):

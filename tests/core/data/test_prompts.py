@@ -127,11 +127,24 @@ def test_a_row_without_prompt_is_named(prompts_of):
 
 @pytest.mark.parametrize(
     "message",
-    ["hello", {"role": "user"}, {"role": "user", "content": None}, {"content": "a"}, None],
+    [
+        "hello",
+        {"role": "user"},
+        {"role": "user", "content": None},
+        {"role": ["user"], "content": "a"},
+        {"content": "a"},
+        None,
+    ],
 )
 def test_what_is_no_message_names_its_row(prompts_of, message):
     with pytest.raises(DataError, match=r"row 2 of 'mine': a message needs a role and content"):
         prompts_of({"prompt": CHAT}, {"prompt": [*CHAT, message]})
+
+
+def test_half_a_character_that_a_template_renders_names_its_row(prompts_of):
+    broken = {"role": "user\ud83d", "content": "a"}
+    with pytest.raises(DataError, match=r"row 2 of 'mine': after '.*' half a character is missing"):
+        prompts_of({"prompt": CHAT}, {"prompt": [broken]})
 
 
 def test_a_conversation_for_a_tokenizer_without_chat_template_names_its_row(prompts_of, templated):

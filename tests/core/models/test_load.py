@@ -71,6 +71,11 @@ def test_what_is_not_there_is_one_sentence(load, tmp_path):
     assert "\n" not in str(refusal.value)
 
 
+def test_a_name_of_the_hub_that_does_not_load_may_be_meant_as_a_directory():
+    with pytest.raises(ModelError, match="does not load: there is no such directory, and of the h"):
+        load_config("someone/no-such-model")
+
+
 def test_a_directory_without_a_tokenizer_says_what_to_do(tmp_path):
     with pytest.raises(ModelError, match="save_pretrained"):
         load_tokenizer(str(tmp_path))
@@ -108,6 +113,18 @@ def test_any_other_path_or_name_stands_for_itself(tmp_path):
     (tmp_path / "model").mkdir()
     for path in (str(tmp_path), "someone/model", "nowhere"):
         assert model_path(path) == path
+
+
+@pytest.mark.parametrize("path", ["/nonexistent/model", "./no", "~/no", "../no", "no/such/model"])
+def test_what_no_model_of_the_hub_is_called_can_only_be_a_directory(path):
+    with pytest.raises(ModelError, match=f"^there is no directory '{path}'$"):
+        model_path(path)
+
+
+def test_a_file_is_no_model(tmp_path):
+    (tmp_path / "model.gguf").write_text("")
+    with pytest.raises(ModelError, match=r"gguf' is a file, but a model is a directory or a name"):
+        model_path(str(tmp_path / "model.gguf"))
 
 
 def test_a_run_that_saved_no_model_says_so(tmp_path):

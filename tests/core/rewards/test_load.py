@@ -82,7 +82,16 @@ def test_an_unknown_built_in_names_the_nearest():
         load_reward("exatc")
 
 
-@pytest.mark.parametrize("spec", ["", "mine.py", "judge"])
+@pytest.mark.parametrize("spec", ["mine.py", "rewards/mine.py", "/home/me/mine.py"])
+def test_a_file_without_a_function_asks_for_one(spec):
+    for weighted in (spec, f"{spec}=0.5"):
+        with pytest.raises(
+            RewardError, match=f"^reward '{spec}' names no function: write '{spec}:"
+        ):
+            load_reward(weighted)
+
+
+@pytest.mark.parametrize("spec", ["", "judge"])
 def test_an_unknown_reward_says_how_to_name_ones_own(spec):
     with pytest.raises(RewardError, match=r"as file\.py:function or package\.module:function"):
         load_reward(spec)

@@ -1,11 +1,14 @@
+import shutil
+
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification
 
 from anypo.data.formats import numbered
 from anypo.data.prompts import to_prompts
-from anypo.errors import ModelError, RewardError
-from anypo.hooks.batch import Sample, collate
+from anypo.errors import DataError, ModelError, RewardError
+from anypo.hooks.batch import Prompt, Sample, collate
 from anypo.hooks.rollout import Inputs
 from anypo.hooks.runtime import Runtime
 from anypo.models.forward import score_tokens
@@ -204,3 +207,22 @@ def test_a_directory_that_is_not_there_is_not_looked_for_elsewhere(tmp_path):
 def test_no_weights_are_loaded_before_the_first_text(scorer_dir, monkeypatch):
     monkeypatch.setattr("anypo.rewards.model.load_model", lambda *_, **__: pytest.fail("loaded"))
     load_reward(scorer_dir)
+
+
+# -- broken models -------------------------------------------------------------------------------
+
+
+def test_a_model_of_which_weights_are_missing_is_refused_before_it_scores(scorer_dir, tmp_path):
+    folder = shutil.copytree(scorer_dir, tmp_path / "judge")
+    weights = load_file(folder / "model.safetensors")
+    weights.pop("score.weight")
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    reward = load_reward(str(folder), Runtime())
+    with pytest.raises(ModelError, match=r"its files lack 'score\.weight'"):
+        Rewards([reward], None, timeout=0).prepare()
+
+
+def test_tokens_that_the_model_does_not_have_are_refused(judge):
+    judge.config.vocab_size = 100
+    with pytest.raises(DataError, match=r"makes token 257, but the model has 100 tokens"):
+        judge.check(Prompt([1], "1+1="))

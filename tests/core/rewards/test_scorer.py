@@ -436,6 +436,45 @@ def test_a_row_may_have_a_null_that_another_reward_makes_up_for(tokenizer):
     rewards.check(Prompt([1], "", {"answer": None}))
 
 
+def from_options(completions, answer=None):
+    return [None if a is None else 1.0 for a in answer]
+
+
+def from_all_columns(completions, **columns):
+    return [None if a is None else 1.0 for a in columns["answer"]]
+
+
+@pytest.mark.parametrize("function", [from_options, from_all_columns])
+def test_a_null_that_a_function_may_read_counts_too(tokenizer, function):
+    rewards = Rewards([Reward("mine", function)], tokenizer, timeout=1)
+    rewards.check(Prompt([1], "", {"answer": "2", "hint": ""}))
+    with pytest.raises(DataError, match=r"^'answer' is blank, and every reward returned None"):
+        rewards.check(Prompt([1], "", {"answer": None, "hint": ""}))
+
+
+def test_a_blank_is_not_blamed_for_what_the_made_up_completion_brings_about(tokenizer):
+    def demanding(completions, **_):
+        return [{"good": 1.0}[text] for text in completions]
+
+    rewards = Rewards([Reward("mine", demanding)], tokenizer, timeout=1)
+    rewards.check(Prompt([1], "", {"hint": "a"}))
+    rewards.check(Prompt([1], "", {"hint": None}))
+
+
+def test_few_combinations_of_blanks_are_tried(tokenizer):
+    calls = []
+
+    def count(completions, **_):
+        calls.append(1)
+        return [0.0] * len(completions)
+
+    rewards = Rewards([Reward("mine", count)], tokenizer, timeout=1)
+    for n in range(100):
+        for _ in range(2):
+            rewards.check(Prompt([1], "", {f"column {n}": None}))
+    assert len(calls) == 32
+
+
 def test_no_completion_is_made_up_for_a_row_that_has_all(tokenizer):
     def never(answer):
         raise AssertionError

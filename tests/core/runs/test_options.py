@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from anypo import Plugin, compose
+import anypo.functional as F
+from anypo import Plugin, compose, hookimpl
 from anypo.composition.compose import suited_to
 from anypo.errors import ConfigError, PluginError
 from anypo.hooks.task import ChosenTask
@@ -330,8 +331,23 @@ def test_a_sampler_whose_option_would_be_called_like_one_of_every_run_is_refused
 def test_what_a_task_prefers_is_held_to_the_same_ranges(options, reason):
     plugin = SimpleNamespace(reward=["exact"], options=options, knobs={})
     task = ChosenTask("odd", plugin, owns_model=True)
-    with pytest.raises(PluginError, match=f"^of what grpo or the task would set, {reason}"):
+    with pytest.raises(PluginError, match=f"^of what task 'odd' would set, {reason}"):
         resolve(make_config({}), GRPO, task)
+
+
+@pytest.mark.parametrize("wish", ["options", "task_options"])
+def test_a_plugin_that_prefers_what_does_not_exist_is_named(wish):
+    class Mine(Plugin):
+        @hookimpl
+        def weight(self, batch):
+            return F.token_mean(batch.mask)
+
+    setattr(Mine, wish, {"stepz": 3} if wish == "options" else {"addition": {"stepz": 3}})
+    algorithm = compose("grpo", Mine)
+    plugin = SimpleNamespace(reward=["exact"], options={"steps": 2}, knobs={})
+    task = ChosenTask("addition", plugin, owns_model=True)
+    with pytest.raises(PluginError, match=r"^of what plugin 'mine' would set, stepz = 3 is refus"):
+        resolve(make_config({}), algorithm, task)
 
 
 def test_the_reward_of_a_task_is_a_list():

@@ -163,7 +163,7 @@ def test_a_model_directory_without_a_tokenizer_is_refused(setting, tmp_path, mod
 
 
 def test_a_missing_model_is_refused(setting, tmp_path):
-    refused(setting, ModelError, "does not load", model=str(tmp_path / "nowhere"))
+    refused(setting, ModelError, "^there is no directory", model=str(tmp_path / "nowhere"))
 
 
 def test_a_prompt_that_leaves_no_room_in_the_context_is_refused(setting):
@@ -283,6 +283,17 @@ def test_an_unwritable_cache_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     with pytest.raises(ConfigError, match="cannot be written"):
         run("grpo", output=str(tmp_path / "run"))
+
+
+def test_what_fails_before_the_first_step_is_not_said_of_it(setting, tmp_path):
+    (tmp_path / "held_out.jsonl").write_text('{"prompt": "x"}\n')
+    (tmp_path / "picky.py").write_text(
+        "def score(prompts, completions, **_):\n    return [1 / (p != 'x') for p in prompts]\n"
+    )
+    given = {"reward": [f"{tmp_path}/picky.py:score"], "eval_data": f"{tmp_path}/held_out.jsonl"}
+    words = "^the evaluation before step 1: reward 'score' raised ZeroDivisionError"
+    with pytest.raises(RewardError, match=words):
+        run("grpo", **{**setting, **given})
 
 
 def test_an_interrupted_run_keeps_its_model_and_says_where(setting):

@@ -1,10 +1,11 @@
 import json
 import math
+import shutil
 
 import pytest
 
 from anypo import compose
-from anypo.errors import AnypoError, ConfigError, DataError
+from anypo.errors import AnypoError, ConfigError, DataError, ModelError
 from anypo.hooks.runtime import Runtime
 from anypo.runs.observer import Observer
 from anypo.runs.options import make_config
@@ -238,3 +239,30 @@ def test_the_context_limits_prompts_and_completions(gathered):
         gathered("sft", {**long, "prompt": "p" * 13}, **options)
     with pytest.raises(ConfigError, match="is 512, but the model attends to 512 tokens"):
         gathered("sft", LABELLED, max_completion_length=512)
+
+
+# -- the model and its tokenizer -----------------------------------------------------------------
+
+
+@pytest.fixture
+def knowing(model_dir, tmp_path):
+    """The directory of a model, without its weights, that knows so many tokens."""
+
+    def knowing(size):
+        folder = shutil.copytree(model_dir, tmp_path / f"knows-{size}")
+        (folder / "model.safetensors").unlink()
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps(config | {"vocab_size": size}))
+        return str(folder)
+
+    return knowing
+
+
+@pytest.mark.filterwarnings("ignore:Model config")
+def test_tokens_that_the_model_does_not_have_are_found_before_its_weights_load(gathered, knowing):
+    assert gathered("sft", LABELLED, model=knowing(258)).prompts  # as many as occur
+    words = r"^the tokenizer of '.*' makes token 257, but the model has 200 tokens: the two do not"
+    with pytest.raises(ModelError, match=words):
+        gathered("sft", LABELLED, model=knowing(200))
+    with pytest.raises(ModelError, match="makes token 261, but the model has 260"):
+        gathered("sft", {**LABELLED, "completion": "<answer>"}, model=knowing(260))

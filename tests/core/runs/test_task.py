@@ -1,6 +1,8 @@
 """The task of a run, be it built in or of a third party."""
 
 import json
+import os
+import resource
 import shutil
 
 import pytest
@@ -137,7 +139,9 @@ def test_what_is_no_whole_task_is_refused(install):
 def test_a_task_that_cannot_be_made_is_refused(install):
     source = "class Shy:\n    def __init__(self):\n        raise ValueError('not today')\n"
     install("anypo-shy", {}, {"shy.py": source}, others={"anypo.tasks": {"shy": "shy:Shy"}})
-    with pytest.raises(PluginError, match=r"^task 'shy' of anypo-shy 1.0 is broken: .*not today$"):
+    with pytest.raises(
+        PluginError, match=r"^task 'shy' of anypo-shy 1.0 is broken: .*not today .shy.py:3.$"
+    ):
         chosen(task="shy")
 
 
@@ -186,10 +190,44 @@ def test_that_another_run_made_it_meanwhile_is_no_error(letters, cache):
 
     def meanwhile(done, total):
         if done == total:
-            (cache / "letters-one").mkdir()
-            (cache / "letters-one" / "theirs").touch()
+            theirs.append(ensure_task(task, lambda *_: None).stat().st_ino)
 
-    assert (ensure_task(task, meanwhile) / "theirs").exists()
+    theirs = []
+    assert ensure_task(task, meanwhile).stat().st_ino == theirs[0]
+    assert [path.name for path in cache.iterdir()] == ["letters-one"]
+
+
+def lose(path):
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def replace(path):
+    lose(path)
+    path.write_text("")
+
+
+DAMAGES = {
+    "a cut model": lambda folder: os.truncate(folder / "model/model.safetensors", 1000),
+    "a model gone": lambda folder: lose(folder / "model"),
+    "no tokenizer": lambda folder: lose(folder / "model/tokenizer.json"),
+    "an odd configuration": lambda folder: (folder / "model/config.json").write_text("{"),
+    "rows cut": lambda folder: os.truncate(folder / "train.jsonl", 5),
+    "rows gone": lambda folder: lose(folder / "held_out.jsonl"),
+    "nothing in it": lambda folder: [lose(path) for path in folder.iterdir()],
+    "a file in its place": replace,
+    "a link to nowhere": lambda folder: (lose(folder), folder.symlink_to("nowhere")),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_what_is_damaged_is_made_anew(letters, cache, damage):
+    task, calls = chosen(task="letters"), []
+    folder = ensure_task(task, lambda *_: None)
+    before = {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    damage(folder)
+    assert ensure_task(task, lambda *call: calls.append(call)) == folder
+    assert calls == [(1, 2), (2, 2)]
+    assert {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
     assert [path.name for path in cache.iterdir()] == ["letters-one"]
 
 
@@ -235,9 +273,22 @@ def test_a_task_beside_a_model_and_data_is_refused(letters, model_dir, tmp_path)
         run("grpo", task="letters", output=str(tmp_path / "run"), **own)
 
 
+def test_a_full_disk_is_not_the_tasks_fault(letters, cache, model_dir):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    weights = os.path.getsize(f"{model_dir}/model.safetensors")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (weights - 1, limits[1]))
+    try:
+        with pytest.raises(ConfigError, match=rf"^the cache '{cache}' cannot be written: .*too la"):
+            ensure_task(chosen(task="letters"), lambda *_: None)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(cache.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
+        ("raise FileNotFoundError('mine')", "FileNotFoundError: mine"),
         ("raise KeyError('x')", "KeyError: 'x'"),
         ("pass", "it made no 'model/config.json'"),
     ],

@@ -3,6 +3,7 @@ import json
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 import anypo.training.frozen
 from anypo import Prompt, collate, compose, run
@@ -114,12 +115,18 @@ def test_what_would_come_out_otherwise_is_computed(change, make_learner, tmp_pat
     assert len(files(tmp_path)) == 2
 
 
-def test_a_computation_that_breaks_off_leaves_nothing(make_learner, monkeypatch, tmp_path):
+FULL = "No space left on device"
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(28, FULL), SafetensorError(f"I/O error: {FULL} (os error 28)")]
+)
+def test_a_computation_that_breaks_off_leaves_nothing(make_learner, monkeypatch, tmp_path, error):
     def full(*_):
-        raise OSError("disk full")
+        raise error
 
     monkeypatch.setattr(anypo.training.frozen, "save_file", full)
-    with pytest.raises(ConfigError, match=r"the cache '.*' cannot be written: disk full"):
+    with pytest.raises(ConfigError, match=rf"the cache '.*' cannot be written: .*{FULL}"):
         ensure_precomputed(make_learner(), PROMPTS)
     assert not files(tmp_path)
 

@@ -1,0 +1,92 @@
+"""Runs in several processes, started as users start them."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from safetensors.torch import load_file
+
+from anypo_cli import main
+
+REWARD = """
+import os, signal
+calls = 0
+
+def score(completions, **_):
+    global calls
+    calls += 1
+    if calls > 1 and os.environ["RANK"] == os.environ["FAILS"]:
+        {}
+    return [float(len(text)) for text in completions]
+"""
+RUN = ["grpo", "--steps", "2", "--prompts-per-step", "4", "--group-size", "2"]
+RUN += ["--max-completion-length", "8"]
+
+
+@pytest.fixture
+def anypo(quick_cache, tmp_path):
+    """Runs a command line, and gives its status, what it prints, and its errors."""
+
+    def anypo(*arguments, launcher=(sys.executable,), **environment):
+        told = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", **os.environ, **environment}
+        command = [*launcher, "-m", "anypo_cli", "run", *RUN, *arguments, "--output", "run"]
+        done = subprocess.run(command, env=told, cwd=tmp_path, capture_output=True, text=True)
+        return done.returncode, done.stdout, done.stderr
+
+    return anypo
+
+
+HERE = (sys.executable,)
+TORCHRUN = (*HERE, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+
+
+@pytest.mark.parametrize(("launcher", "sharding"), [(HERE, "none"), (TORCHRUN, "fsdp")])
+def test_a_run_of_two_processes_looks_like_one(anypo, tmp_path, launcher, sharding):
+    status, told, _ = anypo("--processes", "2", "--sharding", sharding, launcher=launcher)
+    assert status == 0
+    assert told.count("step 2/2") == told.count("run directory: run") == 1
+    rows = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [0, 1, 2]
+    weights = load_file(tmp_path / "run/model/model.safetensors")
+    assert all(weight.isfinite().all() for weight in weights.values())
+
+
+@pytest.mark.parametrize(
+    ("does", "says", "status"),
+    [
+        ("raise ValueError('bad luck')", "reward 'score' raised ValueError: bad luck", 1),
+        ("os.kill(os.getpid(), signal.SIGKILL)", "another process of the run is gone", 137),
+    ],
+)
+def test_what_goes_wrong_in_one_process_ends_both_with_one_message(
+    anypo, tmp_path, does, says, status
+):
+    (tmp_path / "rewards.py").write_text(REWARD.format(does), encoding="utf-8")
+    arguments = ("--processes", "2", "--reward", "rewards.py:score")
+    found, _, errors = anypo(*arguments, FAILS="1")
+    assert (found, errors.count("error:")) == (status, 1)
+    assert says in errors
+    assert "Traceback" not in errors
+
+
+REFUSED = {  # what is in the environment, what is asked for, and what is said
+    "nobody started them": ({"WORLD_SIZE": "2"}, (), "no launcher says which process this is"),
+    "fewer were started": (
+        {"RANK": "0", "WORLD_SIZE": "1"},
+        ("--processes", "2"),
+        "2 processes are asked for, but 1 started",
+    ),
+    "nobody to share with": ({}, ("--sharding", "fsdp"), "set processes too (--processes)"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_was_started_is_checked(quick_cache, tmp_path, monkeypatch, capsys, case):
+    environment, arguments, says = REFUSED[case]
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert main(["run", *RUN, *arguments, "--output", str(tmp_path / "run")]) == 1
+    assert says in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
