@@ -28,13 +28,12 @@ from anypo_cli.settings import pairs, value_of
 
 Parameter = inspect.Parameter
 SAMPLER, TASK = (RunConfig.model_fields[name].default for name in ("sampler", "task"))
-FILE_OPTIONS = {
-    "config": "TOML file with options, [knobs], [hooks].",
-    "trust_config": "Run the code that the file names.",
-    "set": "KEY=VALUE: set any option or knob.",
-    "hook": "STAGE=NAME: take one stage from a plugin.",
+FILE_OPTIONS = {  # the type of each, what it is by default, and what it is for
+    "config": (str, "none", "TOML file with options, [knobs], [hooks]."),
+    "trust_config": (bool, "False", "Run the code that the file names."),
+    "set": (list[str], "none", "KEY=VALUE: set any option or knob."),
+    "hook": (list[str], "none", "STAGE=NAME: take one stage from a plugin."),
 }
-FILE_TYPES = {"trust_config": bool, "set": list[str], "hook": list[str]}
 
 
 def build_command(
@@ -148,8 +147,8 @@ def _run_options(config: type[RunConfig], recipe: Recipe, stack: Stack) -> list[
         return _parameter(name, field.annotation, field.description or "", default, panel)
 
     from_file = [
-        _parameter(name, FILE_TYPES.get(name, str), text, "none", RunOptions.panel)
-        for name, text in FILE_OPTIONS.items()
+        _parameter(name, kind, text, default, RunOptions.panel)
+        for name, (kind, default, text) in FILE_OPTIONS.items()
     ]
     blocks = panels(config).items()
     return from_file + [option(name, panel) for panel, names in blocks for name in names]

@@ -17,7 +17,9 @@ class RewardOptions(Options, panel="Rewards and evaluation"):
         "texts; =WEIGHT may follow all but an ARGUMENT: NAME=WEIGHT:ARGUMENT. Repeat it to add "
         "rewards up.",
     )
-    reward_timeout: float = Field(60.0, ge=0, description="Seconds per call; 0: no limit.")
+    reward_timeout: float = Field(
+        60.0, ge=0, description="Seconds per call, and to import it; 0: no limit."
+    )
 
     @field_validator("reward", mode="before")
     @classmethod
