@@ -173,3 +173,11 @@ def process_costs() -> str:
     rows = [row for row in kept("processes") if row["part"] == "cost"]
     names = ("processes", "CPU, s/step", "more, %", "rounds", "machine", "date")
     return table(names, [[row[name] for name in names] for row in rows])
+
+
+def reliability() -> str:
+    """How many kills there were, and what became of the runs."""
+    head = ("processes", "kills", "while saving", "of them SIGTERM", "runs", "ended the same")
+    fields = ("processes", "kills", "in a save", "SIGTERM", "runs", "equal", "machine", "date")
+    rows = [[row[field] for field in fields] for row in kept("reliability")]
+    return table((*head, "machine", "date"), rows)

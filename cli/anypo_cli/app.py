@@ -115,7 +115,8 @@ app.add_typer(
     name="run",
     cls=RunGroup,
     subcommand_metavar="NAME... [OPTIONS]",
-    help="Train a model. `anypo run NAME --help` shows the options of an algorithm.",
+    help="Train a model. `anypo run NAME --help` shows the options of an algorithm; "
+    "`anypo run --resume DIR` goes on with a run.",
 )
 
 

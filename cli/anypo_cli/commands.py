@@ -32,11 +32,11 @@ class Commands(TyperGroup):
         return TyperCommand(name, help=_help(registry.find(name, "command")))
 
     def invoke(self, ctx: Any) -> Any:
-        """What the command gives; one that is interrupted says so."""
+        """What the command gives; one that is interrupted says so, unless a run has said it."""
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
-            if is_first():
+        except KeyboardInterrupt as stop:
+            if is_first() and not stop.args:
                 say("interrupted")
             raise
 

@@ -39,6 +39,7 @@ class PlainDisplay(Observer):
         self.latest: dict[str, float] = {}
         self.first: dict[str, float] = {}  # the evaluation before training
         self.steps = 0
+        self.before = -1  # steps that were done already; -1: not known yet
         self.start = time.monotonic()
 
     def __enter__(self) -> PlainDisplay:
@@ -67,8 +68,11 @@ class PlainDisplay(Observer):
         step, metrics = report.step, report.metrics
         self.remember(metrics)
         left = ""
+        if self.before < 0:
+            self.before = max(0, step - 1)
         if step:
-            seconds = (time.monotonic() - self.start) / step * (self.steps - step)
+            pace = (time.monotonic() - self.start) / (step - self.before)
+            seconds = pace * (self.steps - step)
             left = f"  {timedelta(seconds=round(seconds))} left"
         self._print(f"step {step}/{self.steps}  {_described(metrics)}{left}")
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
-from anypo.composition.algorithm import Algorithm
 from anypo.composition.compose import assemble
 from anypo.composition.explain import first_line
 from anypo.composition.knobs import Knob, resolve_knobs
 from anypo.composition.stack import Stack, lay
-from anypo.errors import ConfigError, PluginError, TrainingError
+from anypo.errors import ConfigError, PluginError
 from anypo.hooks import registry
 from anypo.hooks.task import load_task
 from anypo.runs.options import RunConfig, RunOptions, config_class, make_config, panels
@@ -69,7 +69,7 @@ def build_command(
 
     parameters = [_knob_option(knob, stack.layers) for knob in knobs.values()]
     parameters += _run_options(config, recipe, stack)
-    _sign(command, parameters)
+    sign(command, parameters)
     app = typer.Typer(add_completion=False)
     app.command(recipe.algorithm, help="\n\n".join(map(_about, stack.layers)))(command)
     return typer.main.get_command(app)
@@ -94,9 +94,12 @@ def _execute(
     notes: list[str] = []
     if varies:
         config, notes = fitting(file, recipe.options, options, algorithm)
-    from anypo_cli.changes import changes
+    from anypo.runs.changes import changes
+    from anypo.runs.run import train
+    from anypo_cli.running import show_run
 
-    _train(algorithm, config, [*notes, *(changes(file, algorithm, config) if file else ())])
+    notes += changes(file, algorithm, config) if file else []
+    show_run(partial(train, algorithm, config), notes)
 
 
 def _told_apart(given: dict[str, Any], stack: Stack) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -115,25 +118,6 @@ def _told_apart(given: dict[str, Any], stack: Stack) -> tuple[dict[str, Any], di
     return options, knobs
 
 
-def _train(algorithm: Algorithm, config: RunConfig, notes: Sequence[str]) -> None:
-    from transformers.utils.logging import disable_progress_bar
-
-    from anypo.runs.run import train
-    from anypo_cli.display import make_display
-
-    disable_progress_bar()  # of transformers: a run shows one bar, its own
-    with make_display() as display:
-        for note in notes:
-            display.note(note)
-        try:
-            folder = train(algorithm, config, display)
-        except SystemExit as stop:
-            if stop.code:
-                raise
-            raise TrainingError("something that the run called ended the process") from stop
-    display.finished(folder)
-
-
 def _run_options(config: type[RunConfig], recipe: Recipe, stack: Stack) -> list[Parameter]:
     """The options of a run, block by block."""
     suited = stack.preferred("options")
@@ -144,10 +128,10 @@ def _run_options(config: type[RunConfig], recipe: Recipe, stack: Stack) -> list[
         field = config.model_fields[name]
         default = _shown(suited.get(name, field.get_default(call_default_factory=True)))
         default += f"; {task}: {on_task[name]}" if name in on_task else ""
-        return _parameter(name, field.annotation, field.description or "", default, panel)
+        return option_of(name, field.annotation, field.description or "", default, panel)
 
     from_file = [
-        _parameter(name, kind, text, default, RunOptions.panel)
+        option_of(name, kind, text, default, RunOptions.panel)
         for name, (kind, default, text) in FILE_OPTIONS.items()
     ]
     blocks = panels(config).items()
@@ -168,12 +152,13 @@ def _knob_option(knob: Knob, layers: Any) -> Parameter:
     annotation = next(
         layer.fields[knob.name].annotation for layer in layers if knob.name in layer.fields
     )
-    return _parameter(
+    return option_of(
         knob.name, annotation, knob.description, _shown(knob.value), f"Knobs of {knob.declared_by}"
     )
 
 
-def _parameter(name: str, annotation: Any, text: str, default: str, panel: str) -> Parameter:
+def option_of(name: str, annotation: Any, text: str, default: str, panel: str) -> Parameter:
+    """An option of the command line."""
     annotation = _plain(annotation)
     dashed = name.replace("_", "-")
     may_be_on = annotation is bool and default != "False"
@@ -203,7 +188,8 @@ def _plain(annotation: Any) -> Any:
     return annotation if simple or get_origin(annotation) is Literal else str
 
 
-def _sign(function: Callable[..., Any], parameters: list[Parameter]) -> None:
+def sign(function: Callable[..., Any], parameters: list[Parameter]) -> None:
+    """Give a function the options of a command."""
     function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     function.__annotations__ = {p.name: p.annotation for p in parameters}
 

@@ -34,6 +34,10 @@ class RunGroup(TyperGroup):
         """The command of the stack that the leading arguments name, made for this call."""
         names = _leading_names(args)
         rest = args[len(names) :]
+        if _values_of("--resume", rest):
+            from anypo_cli.resuming import resume_command
+
+            return "--resume", resume_command(names, rest), rest
         file, written = _file(rest)
         recipe = _told_before_options(names, rest, written)
         from anypo_cli.options import build_command  # imports torch, which takes a second
@@ -54,7 +58,7 @@ def _leading_names(args: Sequence[str]) -> list[str]:
 
 
 def _uninstalled(file: str) -> str:
-    from anypo_cli.changes import uninstalled
+    from anypo.runs.changes import uninstalled
 
     return uninstalled(file) if file else ""
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         ModelError,
         RewardError,
         SamplerError,
+        StoppedError,
         one_line,
     )
     from anypo.hooks.batch import Batch, Prompt, Sample, collate
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from anypo.models.weights import whole_weights
     from anypo.runs.observer import Observer
     from anypo.runs.options import RunConfig
+    from anypo.runs.resume import resume
     from anypo.runs.run import run
     from anypo.sampling.transformers import Transformers
     from anypo.support.deadline import DeadlineError, deadline
@@ -45,7 +47,8 @@ _PUBLIC = {
     "composition.algorithm": "Algorithm Loss",
     "composition.compose": "compose",
     "data.tokens": "Tokens",
-    "errors": "AnypoError ConfigError DataError ModelError RewardError SamplerError one_line",
+    "errors": "AnypoError ConfigError DataError ModelError RewardError SamplerError StoppedError "
+    "one_line",
     "hooks.batch": "Batch Prompt Sample collate",
     "hooks.plugin": "Plugin",
     "hooks.rollout": "Sampler Scorer sample_groups",
@@ -59,6 +62,7 @@ _PUBLIC = {
     "models.weights": "whole_weights",
     "runs.observer": "Observer",
     "runs.options": "RunConfig",
+    "runs.resume": "resume",
     "runs.run": "run",
     "sampling.transformers": "Transformers",
     "support.deadline": "DeadlineError deadline",

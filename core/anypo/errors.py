@@ -48,6 +48,18 @@ class TrainingError(AnypoError):
     """Training cannot go on."""
 
 
+class SaveError(AnypoError):
+    """Something cannot be written, or is not what was written."""
+
+
+class StoppedError(AnypoError):
+    """A signal ended the run, as `exit_code` says: 128 and the number of the signal."""
+
+    def __init__(self, said: str, exit_code: int) -> None:
+        super().__init__(said)
+        self.exit_code = exit_code
+
+
 class PeerError(AnypoError):
     """Another process of the run failed, and says itself why."""
 

@@ -5,6 +5,7 @@ from functools import partial
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from anypo import Prompt, Sample, compose
 from anypo.data.stream import PromptStream
@@ -13,6 +14,7 @@ from anypo.runs.options import RunConfig
 from anypo.training.distributed import Distributed
 from anypo.training.evaluation import sampled_score
 from anypo.training.learner import Learner
+from anypo.training.state import save_state
 from anypo.training.trainer import Trainer
 
 PROMPTS = [Prompt(list(range(50, 50 + n)), f"prompt {n}") for n in (4, 1, 3)]
@@ -71,6 +73,18 @@ def make_trainer(scripted, scorer):
         return Trainer(learner, scripted, scorer, prompts, evaluations, config)
 
     return make_trainer
+
+
+@pytest.fixture
+def kept(tmp_path):
+    """The tensors that a checkpoint of a trainer holds, by name."""
+
+    def kept(trainer):
+        save_state(trainer, tmp_path)
+        files = (tmp_path / "training").glob("*.safetensors")
+        return {name: tensor for file in files for name, tensor in load_file(file).items()}
+
+    return kept
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ def options():
 def test_its_options_exist():
     named = set(re.findall(r"(?<![\w-])--([a-z][\w-]*)", PAGE))
     assert len(named) > 40
-    assert {name.removeprefix("no-") for name in named} <= options()
+    assert {name.removeprefix("no-") for name in named} <= {*options(), "resume"}
 
 
 @pytest.mark.parametrize("command", sorted(set(RUNS)))

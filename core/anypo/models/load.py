@@ -27,19 +27,22 @@ from anypo.errors import ModelError, one_line, told
 from anypo.models.precision import cast_anyway, settle_quantized
 from anypo.models.whole import check_files, check_loaded
 from anypo.support.foreign import foreign
+from anypo.support.saving import Tell, newest_whole
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
 TINY = 5_000_000  # parameters; below, a second thread costs more than it brings
 
 
-def model_path(path: str) -> str:
+def model_path(path: str, tell: Tell | None = None) -> str:
     """The model in a run directory; any other path or name as it is.
+
+    Of a run that saved none, its newest whole checkpoint is taken if there is somebody to `tell`.
 
     Raises:
         ModelError: The run saved no model, the directory holds an adapter alone or damaged weights,
             or there is none and the name is none of the hub.
     """
-    model = Path(_of_run(path))
+    model = Path(_of_run(path, tell))
     if model.is_file():
         raise ModelError(f"'{path}' is a file, but a model is a directory or a name of the hub")
     if not model.is_dir():
@@ -51,7 +54,7 @@ def model_path(path: str) -> str:
     return str(model)
 
 
-def _of_run(path: str) -> str:
+def _of_run(path: str, tell: Tell | None) -> str:
     if Path(path, "adapter_config.json").is_file():
         raise ModelError(
             f"'{path}' is an adapter, not a model: merge it into its base (merge_and_unload of "
@@ -59,11 +62,16 @@ def _of_run(path: str) -> str:
         )
     if not Path(path, "config.toml").is_file():
         return path
-    if not Path(path, "model").is_dir():
-        raise ModelError(
-            f"run directory '{path}' holds no model: the run ended before it saved one"
-        )
-    return str(Path(path, "model"))
+    if Path(path, "model").is_dir():
+        return str(Path(path, "model"))
+    checkpoint = newest_whole(Path(path, "checkpoints"), tell or (lambda _: None))
+    ended = f"run directory '{path}' holds no model: the run ended before it saved one"
+    if checkpoint is None:
+        raise ModelError(ended)
+    if tell is None:
+        raise ModelError(f"{ended}; name its newest checkpoint, '{checkpoint}'")
+    tell(f"{ended}; its newest checkpoint is used, '{checkpoint}'")
+    return str(checkpoint)
 
 
 def load_tokenizer(path: str, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:

@@ -1,110 +1,178 @@
 """What a run leaves.
 
 config.toml         repeats the run
-plugins.lock.json   the code it was made with: plugins, files, versions
+plugins.lock.json   what it was made with: plugins, files, versions
 metrics.jsonl       one object per step
 samples.jsonl       some prompts, completions and scores
 model/              an ordinary Hugging Face model directory, adapters merged into its weights
 model/adapter/      the adapters alone, where there are any
-checkpoints/        the same after some steps, with what else was trained or remembered
+checkpoints/        the same after some steps, with what it takes to go on from there
 """
 
-import json
 import math
 import os
-import shutil
+import tempfile
 import time
+from itertools import count
 from pathlib import Path
-from typing import Any
 
-import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from anypo.errors import ConfigError
-from anypo.models.adapters import has_lora, save_lora
-from anypo.models.weights import whole_weights
-from anypo.runs.provenance import LOCK, Lock, write_lock
+from anypo.errors import ConfigError, SaveError
+from anypo.models.save import save_model
+from anypo.runs.lines import Lines
+from anypo.runs.provenance import Lock, write_lock
 from anypo.runs.recipe import Recipe, write_recipe
-from anypo.training.trainer import Report, Trainer
+from anypo.support.saving import sweep, whole_folder, write_on_first, writing
+from anypo.support.world import World
+from anypo.training.trainer import Report
 
 SAMPLES_EVERY = 10  # steps
 SAMPLES_KEPT = 8  # rows each time
+CONFIG, MODEL, CHECKPOINTS = "config.toml", "model", "checkpoints"
 
 
 class RunDirectory:
     """A directory for one run; if no path is given, a new one under `runs` that has its name.
 
-    It is made when the recipe is written, so not for a refused run.
+    It is made when the run begins, so not for a refused run.
+
+    Args:
+        path: Of the directory.
+        name: Of the algorithm.
+        world: The processes, of which the first one writes.
+        goes_on: Whether it holds the run already.
 
     Raises:
-        ConfigError: There is something already.
+        ConfigError: It holds something else, or cannot be made.
     """
 
-    def __init__(self, path: str | None, name: str) -> None:
+    def __init__(
+        self, path: str | None, name: str, world: World | None = None, *, goes_on: bool = False
+    ) -> None:
+        self.world, self.is_named = world or World(), path is not None
         new = f"{name.replace(':', '.')}-{time.strftime('%Y%m%d-%H%M%S')}"
-        self.path = Path(path or Path("runs", new))
-        if (self.path / "config.toml").exists():
-            raise ConfigError(f"output directory '{self.path}' holds another run; choose a new one")
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
-            raise ConfigError(f"output '{self.path}' exists and is no empty directory")
-        parent = next(folder for folder in (self.path, *self.path.parents) if folder.exists())
-        if not parent.is_dir() or not os.access(parent, os.W_OK):
-            raise ConfigError(f"output '{self.path}' cannot be made: '{parent}' takes no files")
+        self._be(Path(path or Path("runs", new)))
+        if not goes_on:
+            self.world.on_first(self._check)
 
     def begin(self, recipe: Recipe, lock: Lock) -> None:
-        """Make the directory and write down how to repeat the run, and by which code it is made.
+        """Make the directory and write down how to repeat the run, and what it is made with.
 
         Raises:
             ConfigError: Another run has taken the directory meanwhile.
+            SaveError: It cannot be written.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        try:
-            (self.path / "config.toml").touch(exist_ok=False)
-        except FileExistsError as error:
-            raise ConfigError(f"output directory '{self.path}' holds another run") from error
-        write_recipe(self.path / "config.toml", recipe)
-        write_lock(self.path, lock)
+        self._be(self.world.on_first(self._claim))
+        self.describe(recipe, lock)
+
+    def describe(self, recipe: Recipe, lock: Lock) -> None:
+        """Write down how to repeat the run, and what it is made with."""
+        self._recipe, self._lock = recipe, lock
+        write_on_first(self.world, self.path, self._describe)
+
+    def settle(self, checkpoint: Path) -> None:
+        """Have the checkpoint know what it is made with, and the lines survive a loss of power."""
+        write_lock(checkpoint, self._lock)
+        for lines in (self.metrics, self.samples):
+            lines.settle()
+        if not (self.path / CONFIG).exists():  # somebody deleted the directory
+            self._describe()
+
+    def go_back(self, step: int) -> None:
+        """Leave out what is of later steps, and what a process left that was killed."""
+
+        def clean() -> None:
+            for lines in (self.metrics, self.samples):
+                lines.cut(step)
+            for folder in (self.path, self.path / CHECKPOINTS):
+                sweep(folder)
+
+        self.world.on_first(clean)
 
     def write(self, report: Report, tokenizer: PreTrainedTokenizerBase) -> None:
-        """Append a step to metrics.jsonl and, every few steps, rows to samples.jsonl."""
-        rounded = {name: float(f"{value:.6g}") for name, value in report.metrics.items()}
-        self._append("metrics.jsonl", {"step": report.step, **rounded})
-        if report.step % SAMPLES_EVERY != 1:
+        """Append a step to metrics.jsonl and, every few steps, rows to samples.jsonl.
+
+        Raises:
+            SaveError: They cannot be written now; they will be with the next step.
+        """
+        if not self.world.is_first:
             return
-        for sample in report.samples[:SAMPLES_KEPT]:
-            scores = {k: None if math.isnan(v) else v for k, v in sample.scores.items()}
+        rounded = {name: float(f"{value:.6g}") for name, value in report.metrics.items()}
+        self.metrics.add({"step": report.step, **rounded})
+        for sample in report.samples[:SAMPLES_KEPT] if report.step % SAMPLES_EVERY == 1 else ():
             row = {
                 "step": report.step,
                 "prompt": report.prompts[sample.group].content,
                 "completion": tokenizer.decode(sample.completion_ids),
                 "reward": sample.reward,
-                "scores": scores,
+                "scores": {k: None if math.isnan(v) else v for k, v in sample.scores.items()},
                 "truncated": sample.truncated,
             }
-            self._append("samples.jsonl", row)
+            self.samples.add(row)
+        self.flush()
 
-    def save(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str = "model"
-    ) -> Path:
-        """Save the model, adapters merged into it, and its tokenizer in a folder of that name."""
-        folder = self.path / name
-        if has_lora(model):
-            whole = whole_weights(model, torch.float32)  # which small updates need
-            model.save_pretrained(folder, state_dict={n: weight.cpu() for n, weight in whole})
-            model.config.dtype = torch.float32
-            model.config.save_pretrained(folder)
-            save_lora(model, folder / "adapter")
-        else:
-            model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
+    def flush(self) -> None:
+        """Write the lines that could not be written before."""
+        self.metrics.flush()
+        self.samples.flush()
+
+    def save(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, step: int) -> Path:
+        """Save the model after a step, and its tokenizer; the folder that they are in.
+
+        Raises:
+            SaveError: They cannot be written there; saying whether they could be elsewhere.
+        """
+        folder = self.path / MODEL
+        try:
+            self._save(model, tokenizer, folder, step)
+        except SaveError as error:
+            elsewhere = self.world.on_first(lambda: Path(tempfile.mkdtemp(prefix="anypo-"), MODEL))
+            try:
+                self._save(model, tokenizer, elsewhere, step)
+            except SaveError as second:
+                raise SaveError(f"{error}; nor elsewhere: {second}") from error
+            raise SaveError(f"{error}; the model is in {elsewhere} instead") from error
         return folder
 
-    def checkpoint(self, step: int, trainer: Trainer, tokenizer: PreTrainedTokenizerBase) -> None:
-        """Save the model, its tokenizer, and what else the trainer remembers."""
-        folder = self.save(trainer.learner.model, tokenizer, f"checkpoints/step-{step:06d}")
-        torch.save(trainer.checkpoint(), folder / "state.pt")
-        shutil.copy(self.path / LOCK, folder)
+    def _save(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, step: int
+    ) -> None:
+        with whole_folder(folder, self.world, step=step) as made:
+            save_model(model, tokenizer, made, self.world)
 
-    def _append(self, name: str, row: dict[str, Any]) -> None:
-        with (self.path / name).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    def _describe(self) -> None:
+        write_lock(self.path, self._lock)
+        write_recipe(self.path / CONFIG, self._recipe)
+
+    def _be(self, path: Path) -> None:
+        self.path = path
+        self.metrics, self.samples = (Lines(path / f"{n}.jsonl") for n in ("metrics", "samples"))
+
+    def _check(self) -> None:
+        if self.is_named and (self.path / CONFIG).exists():
+            raise ConfigError(
+                f"output directory '{self.path}' holds another run; choose a new one, or go on "
+                f"with that one (--resume {self.path})"
+            )
+        holds = self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir()))
+        if self.is_named and holds:
+            raise ConfigError(f"output '{self.path}' exists and is no empty directory")
+        parent = next(folder for folder in (self.path, *self.path.parents) if folder.exists())
+        if not parent.is_dir() or not os.access(parent, os.W_OK):
+            raise ConfigError(f"output '{self.path}' cannot be made: '{parent}' takes no files")
+
+    def _claim(self) -> Path:
+        """Take the directory, if it has been named; else one that nobody has taken."""
+        for number in count(1):
+            path = self.path if number == 1 else self.path.with_name(f"{self.path.name}-{number}")
+            with writing(path):
+                path.mkdir(parents=True, exist_ok=True)
+            try:
+                (path / CONFIG).touch(exist_ok=False)
+            except FileExistsError as error:
+                if self.is_named:
+                    raise ConfigError(f"output directory '{path}' holds another run") from error
+            else:
+                return path
+        raise AssertionError

@@ -24,11 +24,30 @@ class RunOptions(Options, panel="Run"):
     task: str = Field("addition", description="What to train on without data.")
     model: str | None = Field(None, description="Directory or hub name. Without it, the task's.")
     output: str | None = Field(None, description="Run directory. Without it, one under runs/.")
-    save_every: int | None = Field(None, ge=1, description="Steps between saved models.")
+
+
+class CheckpointOptions(Options, panel="Run"):
+    """What a run keeps, to go on from."""
+
+    save_every: int | None = Field(
+        None, ge=1, description="Steps between checkpoints; else 10 minutes."
+    )
+    keep_checkpoints: int = Field(2, ge=0, description="How many stay, the newest; 0: all.")
+    keep_best: str | None = Field(
+        None,
+        pattern="^eval/",
+        description="Keep the best too, by a metric such as eval/score.",
+    )
 
 
 class RunConfig(
-    RunOptions, RewardOptions, TrainerOptions, AdapterOptions, MemoryOptions, RuntimeOptions
+    RunOptions,
+    CheckpointOptions,
+    RewardOptions,
+    TrainerOptions,
+    AdapterOptions,
+    MemoryOptions,
+    RuntimeOptions,
 ):
     """What to train on what, and how; the knobs of the algorithm are not here but on its plugins.
 

@@ -4,7 +4,7 @@ import hashlib
 import inspect
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,12 @@ from anypo.hooks import registry
 from anypo.hooks.version import HOOK_API_VERSION
 from anypo.rewards.load import installed_reward
 from anypo.runs.options import RunConfig
+from anypo.support.saving import write_file
 
 LOCK = "plugins.lock.json"
 LIBRARIES = ("anypo", "torch", "transformers", "accelerate", "pluggy", "pydantic")
+
+PIECE, PIECES = 2**20, 64  # bytes that are read at a time of a file, and how often at most
 
 Lock = dict[str, Any]
 
@@ -25,7 +28,8 @@ Lock = dict[str, Any]
 def describe(algorithm: Algorithm, config: RunConfig | None = None) -> Lock:
     """The plugins of a stack, bottom first, and the versions of what they run on.
 
-    With the options of a run, also the sampler, rewards and task that they name.
+    With the options of a run, also the sampler, rewards and task that they name, and the files of
+    model, data and rewards.
     """
     libraries = {name: installed_version(name) for name in LIBRARIES}
     python = platform.python_version()
@@ -34,13 +38,14 @@ def describe(algorithm: Algorithm, config: RunConfig | None = None) -> Lock:
         "versions": {"python": python, **libraries, "hook API": HOOK_API_VERSION},
         "plugins": [_plugin(i, layer, algorithm) for i, layer in enumerate(algorithm.layers)],
         "used": [_used(entry) for entry in _named(config)] if config else [],
+        "inputs": list(_inputs(config)) if config else [],
     }
 
 
 def write_lock(folder: Path, lock: Mapping[str, Any]) -> None:
     """Write it down in a folder."""
     text = json.dumps(lock, indent=2, ensure_ascii=False, default=str)
-    (folder / LOCK).write_text(text + "\n", encoding="utf-8")
+    write_file(folder / LOCK, text + "\n")
 
 
 def _plugin(position: int, layer: Layer, algorithm: Algorithm) -> dict[str, Any]:
@@ -75,6 +80,31 @@ def _used(entry: registry.Entry) -> dict[str, Any]:
         "class": entry.entry_point.value,
         "sha256": _sha256(entry.load()),
     }
+
+
+def _inputs(config: RunConfig) -> Iterator[dict[str, Any]]:
+    """The files and folders that options name."""
+    named = [("model", config.model), ("data", config.data), ("eval_data", config.eval_data)]
+    named += [("reward", spec) for spec in config.reward]
+    for option, name in named:
+        paths = Path(name or ""), Path((name or "").rpartition(":")[0])  # file.py:function
+        path = next((path for path in paths if path.name and path.exists()), None)
+        if path is not None:
+            yield {"option": option, "path": str(path), "sha256": fingerprint(path)}
+
+
+def fingerprint(path: Path) -> str:
+    """The SHA-256 of a file, or of all in a folder; of large files, that of pieces of them."""
+    digest = hashlib.sha256()
+    for file in [path] if path.is_file() else sorted(path.rglob("*")):
+        if file.is_file():
+            size = file.stat().st_size
+            digest.update(f"{file.relative_to(path)} {size}".encode())
+            with file.open("rb") as content:
+                for at in range(0, size, max(PIECE, size // PIECES)):
+                    content.seek(at)
+                    digest.update(content.read(PIECE))
+    return digest.hexdigest()
 
 
 def _sha256(definition: Any) -> str | None:

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic_core import to_jsonable_python
 
 from anypo.errors import ConfigError
+from anypo.support.saving import write_file
 
 
 @dataclass
@@ -65,4 +66,4 @@ def write_recipe(path: Path, recipe: Recipe) -> None:
         "knobs": recipe.knobs,
         "hooks": recipe.hooks,
     }
-    path.write_text(tomli_w.dumps(content), encoding="utf-8")
+    write_file(path, tomli_w.dumps(content))

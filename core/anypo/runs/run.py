@@ -1,26 +1,26 @@
 """Run an algorithm: check everything that can be checked, load, train, write it down."""
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from anypo.composition.algorithm import Algorithm
 from anypo.composition.compose import compose, suited_to
-from anypo.errors import AnypoError, ConfigError
+from anypo.errors import ConfigError
 from anypo.models.load import model_path, sensible_threads
 from anypo.runs import notes
+from anypo.runs.checkpoints import Checkpoints
 from anypo.runs.directory import RunDirectory
-from anypo.runs.memory import memory_advised, with_advice
+from anypo.runs.memory import memory_advised
 from anypo.runs.observer import Observer
 from anypo.runs.options import RunConfig, make_config, panels, resolve
 from anypo.runs.provenance import describe
 from anypo.runs.recipe import Recipe, as_written
-from anypo.runs.setup import Setup, check_engines, make_trainer, set_up
+from anypo.runs.session import Session
+from anypo.runs.setup import check_engines, make_trainer, set_up
 from anypo.runs.task import choose_task
 from anypo.runs.unread import refuse_unread, unread
 from anypo.support.allocator import kept_memory
 from anypo.training.distributed import Distributed
-from anypo.training.trainer import Trainer
 
 
 def run(algorithm: Any, *, observer: Observer | None = None, **options: Any) -> Path:
@@ -49,10 +49,13 @@ def run(algorithm: Any, *, observer: Observer | None = None, **options: Any) -> 
     return train(algorithm, make_config(options), observer or Observer())
 
 
-def train(algorithm: Algorithm, config: RunConfig, observer: Observer) -> Path:
-    """Train a model by a composed algorithm; see `run`."""
+def train(
+    algorithm: Algorithm, config: RunConfig, observer: Observer, *, goes_on: bool = False
+) -> Path:
+    """Train a model by a composed algorithm; see `run`. One that `goes_on` has a directory."""
     if config.model is not None:
-        config = config.model_copy(update={"model": model_path(config.model)})
+        path = model_path(config.model, observer.note)
+        config = config.model_copy(update={"model": path})
     task = choose_task(config)
     if task and task.owns_model:
         algorithm = suited_to(task, algorithm)
@@ -62,44 +65,23 @@ def train(algorithm: Algorithm, config: RunConfig, observer: Observer) -> Path:
     check_engines(config, distributed.runtime)
     world = distributed.world
     observer = observer if world.is_first else Observer()
-    directory = world.on_first(partial(RunDirectory, config.output, algorithm.named))
+    directory = RunDirectory(config.output, algorithm.named, world, goes_on=goes_on)
+    checkpoints = Checkpoints(directory, config, observer.note)
+    checkpoint = checkpoints.newest() if goes_on else None
     setup = set_up(algorithm, config, task, distributed.runtime, observer, world)
     for note in notes.before(algorithm, setup):
         observer.note(note)
     recipe, lock = _recipe(algorithm, setup.config), describe(algorithm, setup.config)
     with memory_advised(config):
         trainer = make_trainer(algorithm, setup, distributed)
-    world.on_first(partial(directory.begin, recipe, lock))
     with sensible_threads(trainer.learner.model), kept_memory():
-        _train(trainer, setup, directory, observer)
+        if goes_on:
+            directory.describe(recipe, lock)
+            checkpoints.load(checkpoint, trainer)
+        else:
+            directory.begin(recipe, lock)
+        Session(trainer, setup, directory, checkpoints, observer).run()
     return directory.path
-
-
-def _train(trainer: Trainer, setup: Setup, directory: RunDirectory, observer: Observer) -> None:
-    """Train and write down every step; whatever happens, the model trained so far is saved."""
-    config, tokenizer = setup.config, setup.tokenizer
-    done, notable = 0, notes.StepNotes(config, trainer.learner.runtime)
-    now = "the evaluation before step 1" if trainer.evaluations else "step 1"
-    observer.started(config.steps or 1)
-    try:
-        for report in trainer.train():
-            done, now = report.step, f"step {report.step + 1}"
-            directory.write(report, tokenizer)
-            for note in notable.of(report):
-                observer.note(note)
-            observer.reported(report)
-            if done and config.save_every and done % config.save_every == 0:
-                directory.checkpoint(done, trainer, tokenizer)
-    except BaseException as error:
-        saved = f"the model so far is in {directory.save(trainer.learner.whole(), tokenizer)}"
-        told = with_advice(error, config)
-        if isinstance(told, AnypoError):
-            raise type(told)(f"{now}: {told}; {saved}") from error
-        observer.note(f"stopped in {now}; {saved}")
-        raise
-    finally:
-        trainer.sampler.close()
-    directory.save(trainer.learner.whole(), tokenizer)
 
 
 def _recipe(algorithm: Algorithm, config: RunConfig) -> Recipe:

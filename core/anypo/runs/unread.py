@@ -41,7 +41,7 @@ def _beside_others(run: RunConfig) -> tuple[Rule, ...]:
     moves, rank = run.ref_sync_every is not None, run.lora_rank is not None
     never = "with lora_rank the reference is the model without its adapter, which never moves"
     return (
-        ("eval_every", not _evaluates(run), f"{NOT_HELD_OUT}: set eval_data"),
+        ("eval_every keep_best", not _evaluates(run), f"{NOT_HELD_OUT}: set eval_data"),
         ("task", bool(run.data and run.model), f"model and data are given{NOBODY}"),
         ("ref_sync_every", rank, never),
         ("precompute_reference", moves, "ref_sync_every moves the reference"),

@@ -97,6 +97,12 @@ def _told(error: BaseException) -> PeerError:
     return PeerError(f"another process failed with {type(error).__name__}: {one_line(error)}")
 
 
+def lost_peer(error: BaseException) -> bool:
+    """Whether it is how libraries say that another process does not answer any more."""
+    says = any(word in str(error) for word in ("gloo", "NCCL"))
+    return isinstance(error, RuntimeError) and says
+
+
 def gone() -> PeerError:
     """What is left to say where the other process could not."""
     return PeerError("another process of the run is gone, perhaps killed for want of memory")

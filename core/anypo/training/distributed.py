@@ -71,7 +71,8 @@ class Distributed:
 
     def seed(self, seed: int) -> None:
         """Seed everything that draws: Python, NumPy, torch on all devices."""
-        set_seed(seed)
+        set_seed(seed % 2**32)  # all that NumPy takes
+        torch.manual_seed(seed)
 
     def prepare(self, scorer: TokenScorer) -> Any:
         """What is trained, with its gradients added up over the processes."""

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -157,16 +156,6 @@ class Learner:
             pairs = zip(self.reference.parameters(), self.model.parameters(), strict=True)
             for reference, policy in pairs:
                 reference.lerp_(policy, self.config.ref_sync_alpha)
-
-    def checkpoint(self) -> dict[str, Any]:
-        """The weights that are not the policy's and cannot be made again from where it began."""
-        parts: dict[str, Any] = {}
-        if self.critic is not None:
-            named = self.critic.named_parameters()
-            parts["critic"] = {name: p.detach() for name, p in named if p.requires_grad}
-        if self.reference is not None and self.config.ref_sync_every is not None:
-            parts["reference"] = self.reference.state_dict()
-        return parts
 
     def _loss(self, batch: Batch, micro_batch: MicroBatch, tokens: Tensor, meter: Meter) -> Loss:
         """The loss of a micro-batch of a weighed batch, of which so many tokens are learnt from."""

@@ -62,6 +62,16 @@ def make_schedule(optimizer: Optimizer, config: LearnerOptions) -> LambdaLR:
     return LambdaLR(optimizer, share)
 
 
+def at_update(schedule: LambdaLR, updates: int) -> None:
+    """Have a schedule that has not begun go on after so many updates."""
+    shares = [share(updates) for share in schedule.lr_lambdas]
+    rates = [rate * share for rate, share in zip(schedule.base_lrs, shares, strict=True)]
+    for group, rate in zip(schedule.optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate
+    done = {"last_epoch": updates, "_step_count": updates + 1, "_last_lr": rates}
+    schedule.load_state_dict(schedule.state_dict() | done)
+
+
 def _of_transformers(name: str) -> tuple[type[Optimizer], dict[str, Any]]:
     from transformers import Trainer, TrainingArguments  # takes seconds
     from transformers.training_args import OptimizerNames

@@ -5,7 +5,6 @@ Read `Trainer.step`: it is the flow of a step. Everything algorithmic is behind 
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -45,18 +44,20 @@ class Trainer:
     evaluations: Sequence[Evaluation]
     config: TrainerOptions
     state: State = field(default_factory=dict)  # what the plugins remember
+    done: int = 0  # steps
 
     def train(self) -> Iterator[Report]:
         """Train, one report per step; report 0 is the evaluation before, if there is one."""
-        if self.evaluations:
+        if self.evaluations and not self.done:
             yield Report(0, self._evaluate(0))
         steps = self.config.steps or 1
-        for step in range(1, steps + 1):
+        for step in range(self.done + 1, steps + 1):
             report = self.step(step)
             notes = self.state.pop(NOTES, ())
             report.notes = [notes] if isinstance(notes, str) else notes
             if step % self.config.eval_every == 0 or step == steps:
                 report.metrics |= self._evaluate(step)
+            self.done = step
             yield report
 
     def step(self, step: int) -> Report:
@@ -81,17 +82,13 @@ class Trainer:
         report.metrics["tokens_per_second"] = int(batch.lengths.sum()) / sum(seconds.values())
         return report
 
-    def checkpoint(self) -> dict[str, Any]:
-        """What a checkpoint holds beside the policy."""
-        return {"state": self.state, **self.learner.checkpoint()}
-
     def _roll_out(self, step: int) -> Report:
         """Samples of as many prompts as a step has, if need be drawn in several rounds.
 
         A round draws only as many prompts as are missing: none is sampled for nothing, or kept
         until the policy has moved on.
         """
-        torch.manual_seed(self._derived_seed(step, purpose=0))
+        self.learner.distributed.seed(self._derived_seed(step, purpose=0))
         prompts: list[Prompt] = []
         samples: list[Sample] = []
         scored: list[Sample] = []  # also what the algorithm then drops
@@ -132,7 +129,7 @@ class Trainer:
     def _evaluate(self, step: int) -> dict[str, float]:
         metrics: dict[str, float] = {}
         for evaluate in self.evaluations:
-            torch.manual_seed(self._derived_seed(step, purpose=2))
+            self.learner.distributed.seed(self._derived_seed(step, purpose=2))
             metrics |= {f"eval/{name}": value for name, value in evaluate().items()}
         return metrics
 

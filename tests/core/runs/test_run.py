@@ -111,7 +111,6 @@ def test_checkpoints_are_models(setting):
     folder = run("grpo", **setting, save_every=2)
     checkpoint = folder / "checkpoints" / "step-000002"
     AutoModelForCausalLM.from_pretrained(checkpoint)
-    assert torch.load(checkpoint / "state.pt") == {"state": {}}
 
 
 def test_an_error_on_the_way_keeps_the_model_trained_so_far(setting, tmp_path):

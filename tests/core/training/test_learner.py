@@ -280,7 +280,7 @@ def test_a_gradient_that_is_not_finite_stops_before_the_weights_change(
 
 
 @pytest.mark.parametrize(("alpha", "share"), [(1.0, 1.0), (0.25, 0.25)])
-def test_the_reference_moves_towards_the_policy(model, alpha, share, make_trainer, weights):
+def test_the_reference_moves_towards_the_policy(model, alpha, share, make_trainer, weights, kept):
     options = {"ref_sync_every": 2, "ref_sync_alpha": alpha, "warmup_steps": 0, "steps": 4}
     trainer = make_trainer(model, **options)
     start = weights(trainer.learner.reference)
@@ -289,7 +289,10 @@ def test_the_reference_moves_towards_the_policy(model, alpha, share, make_traine
     trainer.step(2)
     expected = start + share * (weights(model) - start)
     torch.testing.assert_close(weights(trainer.learner.reference), expected)
-    assert "reference" in trainer.checkpoint()
+    moved = weights(trainer.learner.reference)
+    saved = {name: w for name, w in kept(trainer).items() if name.startswith("weights/")}
+    assert sum(weight.numel() for weight in saved.values()) == len(moved)
+    assert {name.split(".")[0] for name in saved} == {"weights/reference"}
 
 
 class Valued(Plugin):
@@ -309,7 +312,7 @@ class Valued(Plugin):
 
 @pytest.mark.parametrize("adapted", [False, True])
 @pytest.mark.parametrize("critic", ["own", "shared"])
-def test_a_critic_learns_the_return(model, critic, adapted, make_trainer):
+def test_a_critic_learns_the_return(model, critic, adapted, make_trainer, kept):
     if adapted:
         add_lora(model, "base", AdapterOptions(lora_rank=4, lora_alpha=8))
     options = {"critic": critic, "critic_learning_rate": 2e-2, "steps": 12, "warmup_steps": 0}
@@ -317,8 +320,8 @@ def test_a_critic_learns_the_return(model, critic, adapted, make_trainer):
     losses = [report.metrics["loss/value"] for report in trainer.train()]
     assert losses[0] == pytest.approx((1 + 4 + 9 + 16) / 4, rel=0.05)
     assert losses[-1] < losses[0] / 4
-    saved = trainer.checkpoint()["critic"]
-    assert "head.weight" in saved
+    saved = [name for name in kept(trainer) if name.startswith("weights/critic.")]
+    assert "weights/critic.head.weight" in saved
     assert any("lora_" in name for name in saved) == (adapted and critic == "own")
     assert not any("base_layer" in name for name in saved)
 

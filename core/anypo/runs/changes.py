@@ -1,17 +1,13 @@
 """What of the code of a run has changed since, when it is repeated from its file."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from anypo.composition.algorithm import Algorithm
+from anypo.runs.options import RunConfig
 from anypo.runs.provenance import LOCK, Lock, describe, installed_version
-
-if TYPE_CHECKING:
-    from anypo.composition.algorithm import Algorithm
-    from anypo.runs.options import RunConfig
 
 
 def changes(file: str, algorithm: Algorithm, config: RunConfig) -> list[str]:
@@ -51,10 +47,18 @@ def differences(old: Lock, new: Lock) -> list[str]:
             found.append(f"the stack is {' + '.join(now)}, it was {' + '.join(was)}")
     used, using = ({(u["kind"], u["name"]): u for u in lock.get("used", [])} for lock in (old, new))
     found += [_change(used[name], using[name]) for name in using if name in used]
+    known, files = _inputs(old), _inputs(new)
+    common = known.keys() & files.keys()
+    changed = [name for name in sorted(common) if known[name] != files[name]]
+    found += [f"{option} '{path}' has changed" for option, path in changed]
     for name in {**old["versions"], **new["versions"]}:
         before, after = (lock["versions"].get(name) or "absent" for lock in (old, new))
         found += [f"{name} is {after}, it was {before}"] if before != after else []
     return list(filter(None, found))
+
+
+def _inputs(lock: Lock) -> dict[tuple[str, str], str]:
+    return {(used["option"], used["path"]): used["sha256"] for used in lock.get("inputs", [])}
 
 
 def _label(plugin: Mapping[str, Any]) -> str:

@@ -6,9 +6,9 @@ from importlib.metadata import version
 import pytest
 
 from anypo import compose
+from anypo.runs.changes import changes, differences, uninstalled
 from anypo.runs.options import make_config
 from anypo.runs.provenance import describe, write_lock
-from anypo_cli.changes import changes, differences, uninstalled
 
 OPTIONS = make_config({})
 
