@@ -24,7 +24,7 @@ class RewardOptions(Options, panel="Rewards and evaluation"):
     @field_validator("reward", mode="before")
     @classmethod
     def _names(cls, value: Any) -> Any:
-        """One alone may stand without a list; a function is written down by its name."""
-        given = [value] if isinstance(value, str) or callable(value) else value
+        """A function is written down by its name."""
+        given = [value] if callable(value) else value
         is_list = isinstance(given, list | tuple)
         return [name_of(part) if callable(part) else part for part in given] if is_list else given

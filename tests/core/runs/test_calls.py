@@ -93,11 +93,6 @@ def test_paths_and_functions_may_be_given_as_such(quick):
     assert len({path.read_text().partition("reward/mean")[2][:20] for path in metrics}) == 1
 
 
-def test_one_reward_needs_no_list(quick):
-    folder = run("rloo", **{**quick, "reward": "length"})
-    assert tomllib.loads((folder / "config.toml").read_text())["reward"] == ["length"]
-
-
 @pytest.mark.parametrize("stack", ["grpo+dapo", "dapo+gfpo+dual_clip"])
 def test_names_may_be_joined_everywhere(stack):
     assert compose(stack).name == stack
