@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -94,12 +95,20 @@ class Killed:
             if run.wait() not in (0, TERMINATED, -signal.SIGTERM):
                 raise SystemExit(f"status {run.returncode} after SIGTERM, size {trained}")
             self.counts["saved by SIGTERM"] += run.returncode == TERMINATED
-        os.killpg(run.pid, signal.SIGKILL) if run.poll() is None else None
+        for process in _of_session(run.pid):
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
         run.wait()
 
     def _size(self) -> int:
         file = self.folder / "metrics.jsonl"
         return file.stat().st_size if file.exists() else 0
+
+
+def _of_session(leader: int) -> list[int]:
+    """The processes of a session, the one that leads it first."""
+    told = subprocess.run(["ps", "-o", "pid=", "-s", str(leader)], capture_output=True, text=True)
+    return sorted(map(int, told.stdout.split()), key=lambda pid: pid != leader)
 
 
 def end_of(folder: Path) -> tuple[Any, ...]:

@@ -25,6 +25,7 @@ def resume_command(names: Sequence[str], args: Sequence[str]) -> Any:
         ConfigError: Something is given that the run itself says.
     """
     _refuse_others(names, args)
+    again = ["run", *args]  # which the parser uses up
 
     def command(resume: str, **given: Any) -> None:
         from anypo.runs.resume import resume as go_on
@@ -32,7 +33,7 @@ def resume_command(names: Sequence[str], args: Sequence[str]) -> Any:
 
         processes = given["processes"] or processes_of(Path(resume))
         if processes > 1 and not is_launched():
-            raise typer.Exit(launch(processes, ["run", *args]))
+            raise typer.Exit(launch(processes, again))
         options = {name: value for name, value in given.items() if value is not None}
         show_run(lambda display: go_on(resume, observer=display, **options))
 

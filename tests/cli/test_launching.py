@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 from safetensors.torch import load_file
@@ -90,3 +91,23 @@ def test_what_was_started_is_checked(quick_cache, tmp_path, monkeypatch, capsys,
     assert main(["run", *RUN, *arguments, "--output", str(tmp_path / "run")]) == 1
     assert says in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_a_signal_ends_both_processes_and_both_go_on(quick_cache, tmp_path):
+    command = [sys.executable, "-m", "anypo_cli", "run"]
+    several = [*RUN, "--processes", "2", "--steps", "30", "--output", "run"]
+    lines = tmp_path / "run/metrics.jsonl"
+    with subprocess.Popen([*command, *several], cwd=tmp_path, stderr=subprocess.PIPE) as run:
+        while not (lines.exists() and len(lines.read_text().splitlines()) > 2):
+            assert run.poll() is None
+            time.sleep(0.02)
+        run.terminate()
+        _, errors = run.communicate()
+    assert run.returncode == 143
+    assert errors.count(b"ending after this step") == errors.count(b"stopped by SIGTERM") == 1
+    done = len(lines.read_text().splitlines()) - 1
+    going_on = [*command, "--resume", "run"]
+    assert subprocess.run(going_on, cwd=tmp_path, capture_output=True).returncode == 0
+    rows = [json.loads(line) for line in lines.read_text().splitlines()]
+    assert [row["step"] for row in rows] == list(range(31))
+    assert done < 30

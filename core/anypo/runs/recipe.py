@@ -59,9 +59,7 @@ def write_recipe(path: Path, recipe: Recipe) -> None:
     """Write the recipe as TOML."""
     import tomli_w
 
-    from anypo.support.saving import (
-        write_file,
-    )  # with torch, of which a misspelt name needs nothing
+    from anypo.support.saving import write_file  # with torch
 
     content = {
         "algorithm": recipe.algorithm,

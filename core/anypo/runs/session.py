@@ -51,7 +51,7 @@ class Session:
             StoppedError, KeyboardInterrupt: A signal has ended it.
         """
         self.observer.started(self.steps)
-        with Stops() as stops:
+        with Stops(self.world) as stops:
             try:
                 self._train(stops)
             except BaseException as error:

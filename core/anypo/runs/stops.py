@@ -8,6 +8,7 @@ from types import FrameType
 from typing import Any
 
 from anypo.errors import StoppedError
+from anypo.support.world import ALONE, World
 
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 ONE = 0.5  # seconds in which signals count as one: terminals and launchers repeat them
@@ -19,7 +20,8 @@ class Stops:
     Only in the main thread: signals reach no other.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, world: World = ALONE) -> None:
+        self.world = world
         self.asked = 0  # the number of the signal
         self.at_once = False
         self._since = 0.0
@@ -38,8 +40,8 @@ class Stops:
     def _notice(self, number: int, frame: FrameType | None) -> None:
         if not self.asked:
             self.asked, self._since = number, time.monotonic()
-            # Not by print, in the middle of which this may be.
-            os.write(2, b"\nending after this step; the same again ends at once\n")
+            if self.world.is_first:  # not by print, in the middle of which this may be
+                os.write(2, b"\nending after this step; the same again ends at once\n")
         elif time.monotonic() - self._since > ONE:
             self.at_once = True
             signal.signal(number, signal.SIG_DFL)

@@ -134,7 +134,9 @@ class Own:
     """Of a plugin."""
 
 
-@pytest.mark.parametrize("value", [lambda: 1, Own(), open, iter([])], ids=str)
+@pytest.mark.parametrize(
+    "value", [lambda: 1, Own(), open, iter([])], ids=lambda value: type(value).__name__
+)
 def test_what_could_not_be_read_again_is_refused_by_its_key(value):
     kind = type(value).__name__
     with pytest.raises(
