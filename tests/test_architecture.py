@@ -23,6 +23,17 @@ COMMANDS = {
     "anypo list": "from anypo_cli.app import main; assert main(['list']) == 0",
     "anypo --help": "from anypo_cli.app import main; assert main(['--help']) == 0",
     "anypo new": "from anypo_cli.app import main; assert main(['new', 'grpo']) == 1",
+    **{
+        f"anypo {command}": f"from anypo_cli.app import main; assert main({command.split()}) == 1"
+        for command in (
+            "run grop",
+            "explain grop",
+            "diff grpo grop",
+            "check grop",
+            "run grpo --hook clip=grop",
+            "run grpo --sampler vlm",
+        )
+    },
 }
 
 

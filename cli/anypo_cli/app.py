@@ -14,6 +14,7 @@ from anypo_cli.commands import Commands
 from anypo_cli.printing import say
 from anypo_cli.processes import DEBUG, is_first, tells_first
 from anypo_cli.run import RunGroup
+from anypo_cli.settings import look_up, pairs
 
 AsJSON = Annotated[bool, typer.Option("--json", help="Print JSON, whose keys stay the same.")]
 
@@ -64,6 +65,7 @@ def explain(
     if entry := other_than_algorithm(names, kind, is_changed=bool(hook or setting)):
         show_description(entry, as_json=as_json)
         return
+    look_up([*names, *pairs("--hook", hook or []).values()])
     from anypo_cli.explaining import show_explanation
 
     show_explanation(names, hook or [], setting or [], as_json=as_json)
@@ -75,6 +77,7 @@ def diff(
     other: Annotated[str, typer.Argument(metavar="NAME")],
 ) -> None:
     """Show where two algorithms differ: stages, formulas, knobs, models required."""
+    look_up([one, other])
     from anypo_cli.diffing import show_difference
 
     show_difference(one, other)

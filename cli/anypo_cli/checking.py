@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from anypo.errors import printable
+from anypo.errors import PluginError, printable
 from anypo.hooks import registry
-from anypo_cli.settings import pairs, value_of
+from anypo_cli.settings import look_up, pairs, value_of
 
 if TYPE_CHECKING:
     from anypo.testing import Report
@@ -36,8 +37,10 @@ def _of_sampler(name: str, options: dict[str, Any]) -> Report:
 
 
 def _of_stack(names: Sequence[str], knobs: dict[str, Any]) -> Report:
-    for name in "+".join(names).split("+"):
-        registry.find(name)  # a misspelt name is no finding, and need not wait for torch
+    look_up(names)  # a misspelt name is no finding, and nor is a wrong knob
+    from anypo.composition.compose import compose
     from anypo.testing import check_plugin
 
+    with suppress(PluginError):
+        compose(*names, knobs=knobs)
     return check_plugin(*names, knobs=knobs)

@@ -5,17 +5,17 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
-from anypo.composition.algorithm import Algorithm
 from anypo.composition.compose import assemble
 from anypo.composition.explain import first_line
 from anypo.composition.knobs import Knob, resolve_knobs
 from anypo.composition.stack import Stack, lay
-from anypo.errors import ConfigError, PluginError, TrainingError
+from anypo.errors import ConfigError, PluginError
 from anypo.hooks import registry
 from anypo.hooks.task import load_task
 from anypo.runs.options import RunConfig, RunOptions, config_class, make_config, panels
@@ -28,13 +28,12 @@ from anypo_cli.settings import pairs, value_of
 
 Parameter = inspect.Parameter
 SAMPLER, TASK = (RunConfig.model_fields[name].default for name in ("sampler", "task"))
-FILE_OPTIONS = {
-    "config": "TOML file with options, [knobs], [hooks].",
-    "trust_config": "Run the code that the file names.",
-    "set": "KEY=VALUE: set any option or knob.",
-    "hook": "STAGE=NAME: take one stage from a plugin.",
+FILE_OPTIONS = {  # the type of each, what it is by default, and what it is for
+    "config": (str, "none", "TOML file with options, [knobs], [hooks]."),
+    "trust_config": (bool, "False", "Run the code that the file names."),
+    "set": (list[str], "none", "KEY=VALUE: set any option or knob."),
+    "hook": (list[str], "none", "STAGE=NAME: take one stage from a plugin."),
 }
-FILE_TYPES = {"trust_config": bool, "set": list[str], "hook": list[str]}
 
 
 def build_command(
@@ -96,8 +95,11 @@ def _execute(
     if varies:
         config, notes = fitting(file, recipe.options, options, algorithm)
     from anypo.runs.changes import changes
+    from anypo.runs.run import train
+    from anypo_cli.running import show_run
 
-    _train(algorithm, config, [*notes, *(changes(file, algorithm, config) if file else ())])
+    notes += changes(file, algorithm, config) if file else []
+    show_run(partial(train, algorithm, config), notes)
 
 
 def _told_apart(given: dict[str, Any], stack: Stack) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -116,25 +118,6 @@ def _told_apart(given: dict[str, Any], stack: Stack) -> tuple[dict[str, Any], di
     return options, knobs
 
 
-def _train(algorithm: Algorithm, config: RunConfig, notes: Sequence[str]) -> None:
-    from transformers.utils.logging import disable_progress_bar
-
-    from anypo.runs.run import train
-    from anypo_cli.display import make_display
-
-    disable_progress_bar()  # of transformers: a run shows one bar, its own
-    with make_display() as display:
-        for note in notes:
-            display.note(note)
-        try:
-            folder = train(algorithm, config, display)
-        except SystemExit as stop:
-            if stop.code:
-                raise
-            raise TrainingError("something that the run called ended the process") from stop
-    display.finished(folder)
-
-
 def _run_options(config: type[RunConfig], recipe: Recipe, stack: Stack) -> list[Parameter]:
     """The options of a run, block by block."""
     suited = stack.preferred("options")
@@ -148,8 +131,8 @@ def _run_options(config: type[RunConfig], recipe: Recipe, stack: Stack) -> list[
         return option_of(name, field.annotation, field.description or "", default, panel)
 
     from_file = [
-        option_of(name, FILE_TYPES.get(name, str), text, "none", RunOptions.panel)
-        for name, text in FILE_OPTIONS.items()
+        option_of(name, kind, text, default, RunOptions.panel)
+        for name, (kind, default, text) in FILE_OPTIONS.items()
     ]
     blocks = panels(config).items()
     return from_file + [option(name, panel) for panel, names in blocks for name in names]

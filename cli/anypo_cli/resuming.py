@@ -28,19 +28,14 @@ def resume_command(names: Sequence[str], args: Sequence[str]) -> Any:
     again = ["run", *args]  # which the parser uses up
 
     def command(resume: str, **given: Any) -> None:
-        from transformers.utils.logging import disable_progress_bar
-
         from anypo.runs.resume import resume as go_on
-        from anypo_cli.display import make_display
+        from anypo_cli.running import show_run
 
         processes = given["processes"] or processes_of(Path(resume))
         if processes > 1 and not is_launched():
             raise typer.Exit(launch(processes, again))
-        disable_progress_bar()
-        with make_display() as display:
-            options = {name: value for name, value in given.items() if value is not None}
-            folder = go_on(resume, observer=display, **options)
-        display.finished(folder)
+        options = {name: value for name, value in given.items() if value is not None}
+        show_run(lambda display: go_on(resume, observer=display, **options))
 
     parameters = [option_of("resume", str, "Run directory.", "none", "Run")]
     for name in MAY_CHANGE:

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from anypo.errors import ConfigError, PluginError
 from anypo.hooks import registry
+from anypo_cli.settings import look_up, pairs, value_of
 
 if TYPE_CHECKING:
     from anypo.runs.recipe import Recipe
@@ -72,14 +73,12 @@ def _file(args: Sequence[str]) -> tuple[str, Recipe]:
 
 def _told_before_options(names: Sequence[str], args: Sequence[str], written: Recipe) -> Recipe:
     """What must be known to build the options: the stack, swapped stages, sampler and task."""
-    for name in "+".join(names).split("+") if names else ():
-        registry.find(name)  # a misspelt name need not wait for torch
-    from anypo_cli.settings import pairs, value_of
-
+    look_up(names)
     algorithm = "+".join(names) or written.algorithm
     if not algorithm:
         raise ConfigError("name an algorithm first: anypo run NAME [OPTIONS]; see anypo list")
-    hooks = {**written.hooks, **pairs("--hook", _values_of("--hook", args))}
+    hooks = pairs("--hook", _values_of("--hook", args))
+    look_up(hooks.values())
     given = pairs("--set", _values_of("--set", args))
     options = dict(written.options)
     for option in ("sampler", "task"):  # which bring options and defaults of their own
@@ -87,6 +86,9 @@ def _told_before_options(names: Sequence[str], args: Sequence[str], written: Rec
             options[option] = values[-1]
         elif option in given:
             options[option] = value_of(given[option])
+        if option in options.keys() - written.options.keys():
+            registry.find(options[option], option)
+    hooks = {**written.hooks, **hooks}
     return replace(written, algorithm=algorithm, hooks=hooks, options=options)
 
 

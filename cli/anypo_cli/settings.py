@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from anypo.errors import ConfigError
+from anypo.hooks import registry
 
 
 def pairs(option: str, arguments: Sequence[str]) -> dict[str, str]:
@@ -24,6 +25,17 @@ def pairs(option: str, arguments: Sequence[str]) -> dict[str, str]:
             raise ConfigError(f"{option} {key} is given twice")
         found[key.replace("-", "_")] = value
     return found
+
+
+def look_up(stack: Iterable[str]) -> None:
+    """Refuse a misspelt name of an algorithm at once: that need not wait for torch.
+
+    Raises:
+        PluginError: A name, or one of several joined by `+`, is unknown or of no use.
+    """
+    for names in stack:
+        for name in names.split("+"):
+            registry.find(name)
 
 
 def value_of(text: str) -> Any:

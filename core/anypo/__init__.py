@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     from anypo.models.forward import score_tokens
     from anypo.models.load import model_path, sensible_threads
     from anypo.models.weights import whole_weights
-    from anypo.rewards.deadline import DeadlineError, deadline
     from anypo.runs.observer import Observer
     from anypo.runs.options import RunConfig
     from anypo.runs.resume import resume
     from anypo.runs.run import run
     from anypo.sampling.transformers import Transformers
+    from anypo.support.deadline import DeadlineError, deadline
     from anypo.support.extras import check_installed
     from anypo.support.functions import load_function
     from anypo.training.trainer import Report
@@ -60,12 +60,12 @@ _PUBLIC = {
     "models.forward": "score_tokens",
     "models.load": "model_path sensible_threads",
     "models.weights": "whole_weights",
-    "rewards.deadline": "DeadlineError deadline",
     "runs.observer": "Observer",
     "runs.options": "RunConfig",
     "runs.resume": "resume",
     "runs.run": "run",
     "sampling.transformers": "Transformers",
+    "support.deadline": "DeadlineError deadline",
     "support.extras": "check_installed",
     "support.functions": "load_function",
     "training.trainer": "Report",

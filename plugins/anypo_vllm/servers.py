@@ -5,22 +5,21 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from itertools import cycle
-from math import isfinite
-from operator import index, itemgetter
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx2
-import torch
 from anyio import CapacityLimiter, create_task_group, fail_after, sleep
 from anyio.from_thread import start_blocking_portal
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from anypo import SamplerError, one_line
 from anypo_vllm.addresses import KEY, authorization, check_addresses
+from anypo_vllm.answers import described, generated, reason
 from anypo_vllm.sampler import Generated, Request
 from anypo_vllm.weights import weights_file
 from anypo_vllm.worker import shape
@@ -153,7 +152,7 @@ class Server:
 
     async def describe(self) -> dict[str, Any]:
         """What `WeightReceiver.anypo_describe` says."""
-        return await self._call(_described, "anypo_describe")
+        return await self._call(described, "anypo_describe")
 
     def check(self, found: dict[str, Any], wanted: dict[str, Any]) -> None:
         """Refuse a server that would sample from another distribution than the policy's.
@@ -204,7 +203,7 @@ class Server:
         }
         number, length = request.parameters["n"], request.parameters["max_tokens"]
         longest = SHORT + TOKEN * (number * length + len(request.prompt))
-        read = partial(_generated, number=number)
+        read = partial(generated, number=number)
         async with self.places:
             return await self._post("/v1/completions", body, read, longest)
 
@@ -246,7 +245,7 @@ class Server:
             raise SamplerError(f"vLLM server {self.url} knows no {path}; {HOW}")
         if not httpx2.codes.is_success(status):
             raise SamplerError(
-                f"vLLM server {self.url} answers {path} with {status}: {_reason(content)}"
+                f"vLLM server {self.url} answers {path} with {status}: {reason(content)}"
             )
         try:
             return read(json.loads(content))
@@ -308,33 +307,3 @@ async def _all(jobs: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
 def _first(error: Exception) -> Exception:
     """The first error of a group, which may be one of groups."""
     return _first(error.exceptions[0]) if isinstance(error, ExceptionGroup) else error
-
-
-def _described(answer: Any) -> dict[str, Any]:
-    """What a server says of itself, as far as it is used."""
-    said = answer["results"][0]
-    if not isinstance(getattr(torch, said["dtype"]), torch.dtype):
-        raise TypeError(said["dtype"])
-    return {**said, "model": dict(said["model"]), "max_length": index(said["max_length"])}
-
-
-def _generated(answer: Any, number: int) -> list[Generated]:
-    """The completions in an answer, as many as were asked for."""
-    choices = sorted(answer["choices"], key=itemgetter("index"))
-    found = [
-        Generated(list(map(index, choice["token_ids"])), choice["logprobs"]["token_logprobs"])
-        for choice in choices
-    ]
-    for ids, logprobs in found:
-        if len(ids) != len(logprobs) or not all(map(isfinite, logprobs)):
-            raise ValueError("a token has a finite log-prob")
-    if len(found) != number:
-        raise ValueError("as many as were asked for")
-    return found
-
-
-def _reason(content: bytes) -> str:
-    """Why a request failed, as the server says."""
-    with suppress(ValueError, KeyError, TypeError):
-        return one_line(json.loads(content)["error"]["message"])
-    return one_line(content.decode(errors="replace"))

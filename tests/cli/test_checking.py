@@ -1,5 +1,7 @@
 """`anypo check` prints the report; its exit status is what it found."""
 
+import pytest
+
 from anypo_cli.app import main
 
 
@@ -52,3 +54,15 @@ def test_a_sampler_that_breaks_at_its_start_is_named(capsys, install):
     assert capsys.readouterr().err == (
         "error: sampler 'fuse' of anypo-fuse 1.0 is broken: RuntimeError: blown (fuse.py:5)\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [("foo=1", "grpo has no knob 'foo'"), ("group_size=1", "group_size = 1 is refused")],
+)
+def test_a_wrong_knob_is_one_error(capsys, setting, says):
+    assert main(["check", "grpo", "--set", setting]) == 1
+    shown = capsys.readouterr()
+    (line,) = shown.err.splitlines()
+    assert says in line
+    assert not shown.out

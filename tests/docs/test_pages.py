@@ -55,6 +55,7 @@ class Reader:
             patched.setattr("anypo_vllm.serve.os.execve", lambda *_: None)
             if not trains:  # all that can be known before anything is loaded is checked
                 patched.setattr("anypo.runs.run.train", lambda *_: Path("nowhere"))
+                patched.setattr("anypo_cli.options.launch", lambda *_: 0)
             assert main(arguments) == 0, f"{arguments}: {self.capsys.readouterr()}"
         if trains:
             ((before, after),) = LEARNED.findall(self.capsys.readouterr().out)

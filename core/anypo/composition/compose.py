@@ -9,7 +9,8 @@ from anypo.composition.refusals import refuse_misfits
 from anypo.composition.stack import Stack, lay
 from anypo.composition.tracing import trace_from
 from anypo.composition.trial import trial
-from anypo.errors import KnobError, PluginError
+from anypo.errors import KnobError, PluginError, nearest
+from anypo.hooks.specs import STAGES
 from anypo.hooks.task import ChosenTask
 
 
@@ -37,10 +38,19 @@ def compose(
         PluginError: A plugin is missing or broken, does not fit the others or answers wrongly.
         KnobError: A knob is unknown, out of range, given twice, or read by no active stage.
     """
-    for stage in stages.keys() & (hooks or {}).keys():
-        raise PluginError(f"'{stage}' is taken from '{(hooks or {})[stage]}' and '{stages[stage]}'")
-    swaps = {**(hooks or {}), **stages}
-    return assemble(lay(plugins, swaps), knobs or {})
+    knobs, hooks = _named("knobs", knobs), _named("hooks", hooks)
+    for name in sorted(stages.keys() - STAGES):
+        how = f"a knob is set with knobs={{'{name}': {stages[name]!r:.60}}}"
+        raise PluginError(f"there is no stage '{name}'{nearest(name, STAGES)}; {how}")
+    for stage in stages.keys() & hooks.keys():
+        raise PluginError(f"'{stage}' is taken from '{hooks[stage]}' and '{stages[stage]}'")
+    return assemble(lay(plugins, {**hooks, **stages}), knobs)
+
+
+def _named(what: str, values: Any) -> dict[str, Any]:
+    if isinstance(values or {}, Mapping) and all(isinstance(name, str) for name in values or {}):
+        return dict(values or {})
+    raise KnobError(f"{what} is {values!r:.60}, which are no values by name")
 
 
 def suited_to(task: ChosenTask, algorithm: Algorithm) -> Algorithm:

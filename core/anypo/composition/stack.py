@@ -198,6 +198,11 @@ def _refuse_to_cover(base: Layer, top: Layer, below: Sequence[Layer]) -> None:
 def _swap(stack: Sequence[Layer], stage: str, name: str) -> Layer:
     if stage not in STAGES:
         raise PluginError(f"there is no stage '{stage}'{nearest(stage, STAGES)}")
+    if not isinstance(name, str):
+        raise PluginError(
+            f"'{stage}' is taken from {name!r:.60}, which is no name: put it on the stack, or "
+            "install it"
+        )
     for layer in reversed(list(_with_bases(layer_of(name)))):
         if hook_options(getattr(layer.source, stage, None)) is not None:
             if layer.source in [below.source for below in stack]:

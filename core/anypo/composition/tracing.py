@@ -12,7 +12,7 @@ from typing import Any
 import pluggy
 from torch import Tensor
 
-from anypo.errors import ConfigError
+from anypo.errors import ConfigError, printable
 from anypo.hooks.batch import Batch
 
 TRACE = "ANYPO_TRACE_HOOKS"
@@ -63,4 +63,4 @@ def _after(
     error = outcome.exception
     came = f"{type(error).__name__}: {error}" if error else shown(outcome.get_result())
     line = f"hook {stage}({given}) by {', '.join(who) or 'nobody'} -> {came}"
-    print(" ".join(line.split()), file=sys.stderr)
+    print(" ".join(printable(line).split()), file=sys.stderr)

@@ -12,8 +12,11 @@ from anypo.data.content import sound
 from anypo.data.formats import is_reply
 from anypo.data.messages import is_begun, is_message, joined, shown, squeezed, with_opened
 from anypo.errors import DataError, one_line
+from anypo.support.deadline import DeadlineError, can_be_timed, deadline
+from anypo.support.foreign import foreign
 from anypo.support.sequences import shared_start
 
+RENDERING = 10.0  # seconds, far more than any conversation takes
 SOMETHING = "anypo"  # said in a reply, to see what the chat template puts around it
 SYSTEM, USER, REPLY = (
     {"role": role, "content": content}
@@ -50,6 +53,7 @@ class Template:
         self.tokenizer = tokenizer
         added = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
         self._special = tuple({*tokenizer.all_special_tokens, *added})
+        self._has_ended = False  # timing is not for nothing, so it is only the first time
 
     def is_ended(self, text: str) -> bool:
         """Whether a text ends with a token that stands for no text."""
@@ -68,11 +72,14 @@ class Template:
         if self.tokenizer.chat_template is None:
             raise DataError("it is a conversation, but the tokenizer has no chat template")
         arguments = {**options, "add_generation_prompt": False, **how, "tokenize": False}
+        limit = RENDERING if can_be_timed() and not self._has_ended else 0
         try:
-            text = cast(str, self.tokenizer.apply_chat_template(list(messages), **arguments))
-        except Exception as error:
-            raise DataError(f"it does not fit the chat template: {one_line(error)}") from error
-        return sound(text)
+            with deadline(limit), foreign(_unfit):
+                text = self.tokenizer.apply_chat_template(list(messages), **arguments)
+        except DeadlineError:
+            raise DataError(f"the chat template takes longer than {limit:g} s") from None
+        self._has_ended = True
+        return sound(cast(str, text))
 
     def opening(self, prompt: Sequence[Any], options: Mapping[str, Any]) -> str:
         """A prompt as a text to continue: with the beginning of a reply, if it does not end in one.
@@ -207,3 +214,7 @@ class Template:
                     "otherwise once a reply follows"
                 )
         return before
+
+
+def _unfit(error: BaseException) -> DataError:
+    return DataError(f"it does not fit the chat template: {one_line(error)}")

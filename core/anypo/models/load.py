@@ -2,7 +2,8 @@
 
 import copy
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,9 +23,10 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from anypo.errors import ModelError, one_line
+from anypo.errors import ModelError, one_line, told
 from anypo.models.precision import cast_anyway, settle_quantized
 from anypo.models.whole import check_files, check_loaded
+from anypo.support.foreign import foreign
 from anypo.support.saving import Tell, newest_whole
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
@@ -262,18 +264,18 @@ def _quiet() -> Iterator[None]:
         logging.set_verbosity(before)
 
 
-@contextmanager
-def _errors_of(what: str, path: str) -> Iterator[None]:
-    """Turn what transformers raises for a bad path into one line that names it."""
-    try:
-        yield
-    except Exception as error:
-        flag = "`trust_remote_code=True`"
-        cause = one_line(error).replace(flag, f"{flag} (--trust-remote-code)")
-        if " " not in cause:
-            cause = f"{type(error).__name__}: {cause}"
-        if "CONVERSION" in cause:  # which is said in a table that nobody sees
-            cause = "some of its tensors are missing, or do not fit together"
-        if not Path(path).exists():
-            cause = f"there is no such directory, and of the hub: {cause}"
-        raise ModelError(f"{what} '{path}' does not load: {cause}") from error
+def _errors_of(what: str, path: str) -> AbstractContextManager[None]:
+    """Turn what transformers, or code of a model, raises into one line that names the path."""
+    return foreign(partial(_unloaded, what, path), passing=())
+
+
+def _unloaded(what: str, path: str, error: BaseException) -> ModelError:
+    flag = "`trust_remote_code=True`"
+    cause = one_line(error).replace(flag, f"{flag} (--trust-remote-code)")
+    if " " not in cause:
+        cause = told(error)
+    if "CONVERSION" in cause:  # which is said in a table that nobody sees
+        cause = "some of its tensors are missing, or do not fit together"
+    if not Path(path).exists():
+        cause = f"there is no such directory, and of the hub: {cause}"
+    return ModelError(f"{what} '{path}' does not load: {cause}")

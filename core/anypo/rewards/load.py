@@ -13,6 +13,7 @@ from anypo.hooks import registry
 from anypo.hooks.batch import Prompt
 from anypo.hooks.runtime import Runtime
 from anypo.rewards.model import ScoreOfModel
+from anypo.rewards.timing import in_time
 from anypo.support.functions import load_function
 
 
@@ -28,7 +29,7 @@ class Reward:
     prepare: Callable[[], None] = lambda: None  # before the first call
 
 
-def load_reward(spec: str, runtime: Runtime | None = None) -> Reward:
+def load_reward(spec: str, runtime: Runtime | None = None, timeout: float = 0) -> Reward:
     """The reward that a specification names.
 
     That is `NAME` or `NAME:ARGUMENT` of one that is installed, `file.py:function`,
@@ -36,12 +37,19 @@ def load_reward(spec: str, runtime: Runtime | None = None) -> Reward:
     but an argument, which may end so itself: there it follows the name, as in
     `regex=0.5:PATTERN`.
 
+    Args:
+        spec: The specification.
+        runtime: Where a model runs.
+        timeout: Seconds that importing it may take; 0 for no limit.
+
     Raises:
-        RewardError: It cannot be imported or is not callable, or the model scores no texts.
+        RewardError: It cannot be imported in time or is not callable, or the model scores no texts.
         PluginError: It is disabled or broken, or several distributions offer it.
     """
+    limit = in_time(f"importing reward '{spec}'", timeout)
     if found := installed_reward(spec):
-        return _made(found)
+        with limit:
+            return _made(found)
     source, weight = _split_weight(spec)
     if source.endswith(".py"):
         raise RewardError(f"reward '{source}' names no function: write '{source}:FUNCTION'")
@@ -56,10 +64,11 @@ def load_reward(spec: str, runtime: Runtime | None = None) -> Reward:
             f"there is no reward '{source}'{near}; name your own as file.py:function or "
             "package.module:function, or a model directory"
         )
-    try:
-        function = load_function(source)
-    except ConfigError as error:
-        raise RewardError(f"reward {error}") from error
+    with limit:
+        try:
+            function = load_function(source)
+        except ConfigError as error:
+            raise RewardError(f"reward {error}") from error
     return Reward(source.rpartition(":")[2], function, weight, source)
 
 

@@ -1,7 +1,10 @@
 """Options about rewards."""
 
-from pydantic import Field
+from typing import Any
 
+from pydantic import Field, field_validator
+
+from anypo.support.functions import name_of
 from anypo.support.options import Options
 
 
@@ -14,4 +17,14 @@ class RewardOptions(Options, panel="Rewards and evaluation"):
         "texts; =WEIGHT may follow all but an ARGUMENT: NAME=WEIGHT:ARGUMENT. Repeat it to add "
         "rewards up.",
     )
-    reward_timeout: float = Field(60.0, ge=0, description="Seconds per call; 0: no limit.")
+    reward_timeout: float = Field(
+        60.0, ge=0, description="Seconds per call, and to import it; 0: no limit."
+    )
+
+    @field_validator("reward", mode="before")
+    @classmethod
+    def _names(cls, value: Any) -> Any:
+        """A function is written down by its name."""
+        given = [value] if callable(value) else value
+        is_list = isinstance(given, list | tuple)
+        return [name_of(part) if callable(part) else part for part in given] if is_list else given

@@ -24,8 +24,8 @@ from transformers import PreTrainedTokenizerBase
 from anypo.errors import ConfigError, DataError, RewardError, told
 from anypo.functional.groups import rows_by_group
 from anypo.hooks.batch import Prompt, Sample, step_columns
-from anypo.rewards.deadline import DeadlineError, deadline
 from anypo.rewards.load import Reward
+from anypo.rewards.timing import in_time
 from anypo.support.foreign import foreign, place
 from anypo.support.world import ALONE, World, shares
 
@@ -227,13 +227,9 @@ def _call(reward: Reward, arguments: dict[str, Any], timeout: float) -> list[Ans
     parameters = signature(reward.function).parameters
     if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         arguments = {name: value for name, value in arguments.items() if name in parameters}
-    try:
-        with foreign(partial(_failure, reward), passing=(ConfigError,)), deadline(timeout):
-            answer = reward.function(**arguments)
-    except DeadlineError:
-        raise RewardError(
-            f"reward '{reward.name}' took longer than {timeout:g} s; raise reward_timeout if it may"
-        ) from None
+    limit = in_time(f"reward '{reward.name}'", timeout)
+    with limit, foreign(partial(_failure, reward), passing=(ConfigError,)):
+        answer = reward.function(**arguments)
     return _checked(reward.name, answer, rows)
 
 

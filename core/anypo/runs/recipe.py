@@ -8,7 +8,6 @@ from typing import Any
 from pydantic_core import to_jsonable_python
 
 from anypo.errors import ConfigError
-from anypo.support.saving import write_file
 
 
 @dataclass
@@ -59,6 +58,8 @@ def as_written(name: str, value: Any) -> Any:
 def write_recipe(path: Path, recipe: Recipe) -> None:
     """Write the recipe as TOML."""
     import tomli_w
+
+    from anypo.support.saving import write_file  # with torch
 
     content = {
         "algorithm": recipe.algorithm,

@@ -5,6 +5,7 @@ from typing import Any
 
 from anypo.composition.algorithm import Algorithm
 from anypo.composition.compose import compose, suited_to
+from anypo.errors import ConfigError
 from anypo.models.load import model_path, sensible_threads
 from anypo.runs import notes
 from anypo.runs.checkpoints import Checkpoints
@@ -22,7 +23,7 @@ from anypo.support.allocator import kept_memory
 from anypo.training.distributed import Distributed
 
 
-def run(algorithm: str | Algorithm, *, observer: Observer | None = None, **options: Any) -> Path:
+def run(algorithm: Any, *, observer: Observer | None = None, **options: Any) -> Path:
     """Train a model and return the run directory.
 
         run("grpo", steps=20)
@@ -30,15 +31,21 @@ def run(algorithm: str | Algorithm, *, observer: Observer | None = None, **optio
             reward=["reward.py:score"])
 
     Args:
-        algorithm: Plugin names joined by `+`, or what `compose` returned.
+        algorithm: What `compose` returned, or the name, class or instance of a plugin; names may be
+            joined by `+`.
         observer: Told how the run goes.
         options: See `RunConfig`.
 
     Raises:
         AnypoError: With one sentence on what is wrong. What was trained by then is saved.
     """
-    if isinstance(algorithm, str):
+    if not isinstance(algorithm, Algorithm):
         algorithm = compose(algorithm)
+    for name in sorted(options.keys() & algorithm.knobs.keys() - RunConfig.model_fields.keys()):
+        how = f"run(compose(…, knobs={{'{name}': {options[name]!r:.60}}}))"
+        raise ConfigError(f"'{name}' is a knob of {algorithm.name}, not a run option: {how}")
+    if not isinstance(observer, Observer | None):
+        raise ConfigError(f"the observer is {observer!r:.60}, which is no anypo.Observer")
     return train(algorithm, make_config(options), observer or Observer())
 
 

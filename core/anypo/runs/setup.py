@@ -87,7 +87,7 @@ def set_up(
     """
     if config.data is not None and algorithm.inputs.scorer and not config.reward:
         raise ConfigError("data are given but no reward: name one with reward (--reward)")
-    rewards = [load_reward(spec, runtime) for spec in config.reward]
+    rewards = [load_reward(spec, runtime, config.reward_timeout) for spec in config.reward]
     rows = {name: load_rows(name) for name in (config.data, config.eval_data) if name}
     model, data, eval_data = config.model, config.data, config.eval_data
     if model is None or data is None:

@@ -5,8 +5,10 @@ from dataclasses import replace
 
 from transformers import PreTrainedModel
 
+from anypo.errors import SamplerError, told
 from anypo.hooks.batch import Prompt, Sample
 from anypo.hooks.sampler import Engine, SamplingRequest
+from anypo.support.foreign import foreign, place
 from anypo.support.world import ALONE, World, shares
 
 
@@ -46,15 +48,22 @@ class PolicySampler:
 
     def _drawn(self, prompts: Sequence[Prompt], n: int) -> list[Sample]:
         assert self.engine is not None, "only who has an engine draws"
-        return self.engine.sample(replace(self.request, prompts=prompts, n=n))
+        with foreign(self._failure):
+            return self.engine.sample(replace(self.request, prompts=prompts, n=n))
 
     def sync(self, model: PreTrainedModel) -> None:
         """Use the current weights of `model` from now on."""
         with self.world.agreed():
             if self.engine is not None:
-                self.engine.sync(model)
+                with foreign(self._failure):
+                    self.engine.sync(model)
 
     def close(self) -> None:
         """Release what the engine holds."""
         if self.engine is not None:
             self.engine.close()
+
+    def _failure(self, error: BaseException) -> SamplerError:
+        engine = type(self.engine)
+        where = place(error, engine.__module__)
+        return SamplerError(f"the sampler ({engine.__name__}) failed: {told(error)}{where}")

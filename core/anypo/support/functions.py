@@ -37,6 +37,21 @@ def load_function(spec: str) -> Callable[..., Any]:
     return function  # type: ignore[no-any-return]
 
 
+def name_of(function: Callable[..., Any]) -> str:
+    """The name by which `load_function` finds a function again.
+
+    Raises:
+        ValueError: It is none of a module, so nobody could find it.
+    """
+    module, name = (getattr(function, part, "") for part in ("__module__", "__qualname__"))
+    if module == "__main__" or getattr(sys.modules.get(module), name, None) is not function:
+        raise ValueError(
+            "the run could not be repeated with a function that no module defines: put it into a "
+            "file, and name it as file.py:function"
+        )
+    return f"{module}:{name}"
+
+
 def _load_file(name: str, path: Path) -> Any:
     spec = spec_from_file_location(name, path)
     if spec is None or spec.loader is None or not path.is_file():

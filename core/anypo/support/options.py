@@ -1,8 +1,9 @@
 """A block of run options."""
 
+from pathlib import PurePath
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
 
 class Options(BaseModel):
@@ -20,3 +21,8 @@ class Options(BaseModel):
         super().__init_subclass__(**config)
         if panel:
             cls.panel = panel
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _as_text(cls, value: Any) -> Any:
+        return str(value) if isinstance(value, PurePath) else value

@@ -353,3 +353,13 @@ def test_what_a_model_scores_is_what_the_template_renders(with_template):
             held = example.completions[column]
             assert example.prompt + held.ids == rendered
             assert held.mask is None
+
+
+def test_a_template_that_does_not_end_is_given_up(monkeypatch):
+    monkeypatch.setattr("anypo.data.template.RENDERING", 0.2)
+    tokenizer = build_tokenizer()
+    tokenizer.chat_template = (
+        "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
+    )
+    with pytest.raises(DataError, match=r"^the chat template takes longer than 0\.2 s$"):
+        Tokens(tokenizer).prompt([{"role": "user", "content": "?"}])

@@ -211,7 +211,8 @@ def test_config_toml_repeats_the_run(setting, tmp_path):
     folder = run("grpo", **setting)
     assert read_recipe(str(folder / "config.toml")).options["lora_rank"] == 4
     again = tmp_path / "again"
-    assert main(["run", "--config", str(folder / "config.toml"), "--output", str(again)]) == 0
+    repeated = ["run", "--config", str(folder / "config.toml"), "--trust-config"]
+    assert main([*repeated, "--output", str(again)]) == 0
     assert [r["loss"] for r in rows(folder)] == [r["loss"] for r in rows(again)]
 
 

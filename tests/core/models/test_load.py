@@ -267,3 +267,30 @@ def test_how_long_a_text_may_be(model, said, length):
     for name, value in said.items():
         setattr(model.config, name, value)
     assert context_length(model.config) == length
+
+
+@pytest.fixture
+def raising(monkeypatch):
+    """Has the weights of a model load with an error, after which nothing is as it was."""
+
+    def raising(error):
+        def load(*_, **__):
+            torch.set_default_dtype(torch.float64)
+            raise error
+
+        monkeypatch.setattr("transformers.AutoModelForCausalLM.from_pretrained", load)
+
+    return raising
+
+
+def test_code_of_a_model_that_ends_the_process_is_one_line(model_dir, raising):
+    raising(SystemExit("bye"))
+    with pytest.raises(ModelError, match=r"model '.*' does not load: SystemExit: bye$"):
+        load_model(model_dir)
+    assert torch.get_default_dtype() == torch.float32
+
+
+def test_a_lack_of_memory_is_no_fault_of_the_model(model_dir, raising):
+    raising(RuntimeError("DefaultCPUAllocator: can't allocate memory"))
+    with pytest.raises(RuntimeError, match="allocate memory"):
+        load_model(model_dir)

@@ -253,3 +253,19 @@ def test_ones_own_file_or_module_wins_over_a_reward_that_is_called_alike(
     (tmp_path / "my" / "mod.py").write_text(own)
     assert load_reward("score.py:f").function(completions=["a"]) == [1.0]
     assert load_reward("my.mod:f").function(completions=["a"]) == [1.0]
+
+
+def test_an_import_that_does_not_end_is_interrupted(tmp_path, monkeypatch):
+    (tmp_path / "endless.py").write_text("while True:\n    pass\n")
+    limit = r"^importing reward '.*endless\.py:f' took longer than 0\.2 s; raise reward_timeout"
+    with pytest.raises(RewardError, match=limit):
+        load_reward(f"{tmp_path / 'endless.py'}:f", timeout=0.2)
+
+
+def test_so_is_that_of_an_installed_one(install):
+    source = "import time\ntime.sleep(60)\ndef f(argument):\n    return len\n"
+    install(
+        "anypo-slow", {}, {"slow_one.py": source}, others={"anypo.rewards": {"slow": "slow_one:f"}}
+    )
+    with pytest.raises(RewardError, match=r"^importing reward 'slow' took longer than 0\.2 s"):
+        load_reward("slow", timeout=0.2)

@@ -345,7 +345,9 @@ def test_a_thread_that_cannot_be_timed_is_not_the_fault_of_the_function(score):
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
-    assert errors == ["only the main thread on POSIX can be timed; set reward_timeout to 0"]
+    assert errors == [
+        "only the main thread on POSIX can be timed: call run there, or set reward_timeout to 0"
+    ]
 
 
 def test_without_a_limit_any_thread_can_score(score):

@@ -2,7 +2,9 @@
 
 from dataclasses import replace
 
-from anypo import Prompt, SamplingRequest
+import pytest
+
+from anypo import Prompt, SamplerError, SamplingRequest
 from anypo.sampling.sampler import PolicySampler
 
 REQUEST = SamplingRequest(end_tokens=(3, 4), max_completion_length=7, temperature=0.7)
@@ -37,3 +39,23 @@ def test_the_engine_is_synced_and_closed(model):
     sampler.sync(model)
     sampler.close()
     assert sampler.engine.calls == [model, "close"]
+
+
+class Broken:
+    """An engine that fails."""
+
+    def sample(self, request):
+        raise SystemExit(0)
+
+    def sync(self, model):
+        raise IndexError("no such token")
+
+
+def test_a_failure_of_the_engine_is_told_as_such():
+    sampler = PolicySampler(Broken(), SamplingRequest())
+    with pytest.raises(
+        SamplerError, match=r"^the sampler \(Broken\) failed: SystemExit: 0 \(.*:\d"
+    ):
+        sampler.sample([], 1)
+    with pytest.raises(SamplerError, match=r"^the sampler \(Broken\) failed: IndexError: no such"):
+        sampler.sync(None)

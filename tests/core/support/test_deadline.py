@@ -1,5 +1,7 @@
 import re
 import signal
+import subprocess
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -7,7 +9,7 @@ from contextlib import suppress
 import pytest
 
 from anypo.errors import ConfigError
-from anypo.rewards.deadline import SIGNAL, DeadlineError, deadline
+from anypo.support.deadline import SIGNAL, DeadlineError, deadline, last_resort
 
 LIMIT = 0.2
 
@@ -109,7 +111,9 @@ def test_a_thread_that_cannot_be_interrupted_is_told_so():
             errors.append(str(error))
 
     in_thread(work)
-    assert errors == ["only the main thread on POSIX can be timed; set reward_timeout to 0"]
+    assert errors == [
+        "only the main thread on POSIX can be timed: call run there, or set reward_timeout to 0"
+    ]
 
 
 def test_an_error_of_the_block_passes():
@@ -194,3 +198,55 @@ def test_the_time_of_an_outer_deadline_is_not_taken_for_the_inner_one():
         time.sleep(20)
     assert end.value.alarm is outer
     assert end.value.alarm is not inner
+
+
+@pytest.mark.parametrize("handler", [signal.SIG_IGN, signal.SIG_DFL])
+def test_code_that_takes_the_signal_for_itself_is_interrupted(handler):
+    def work():
+        signal.signal(SIGNAL, handler)
+        sleep()
+
+    assert interrupted(work)
+
+
+def test_code_that_swallows_the_interrupt_is_interrupted_again(monkeypatch):
+    monkeypatch.setattr("anypo.support.deadline.AGAIN", 0.1)
+    swallowed = []
+
+    def stubborn():
+        while len(swallowed) < 3:
+            try:
+                sleep()
+            except BaseException as error:
+                swallowed.append(error)
+        sleep()
+
+    assert interrupted(stubborn)
+
+
+HANGS = """
+import signal, time
+from anypo.rewards.timing import in_time
+
+with in_time("reward 'x'", 0.2):
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+    signal.signal(signal.SIGPROF, signal.SIG_IGN)
+    time.sleep(60)
+"""
+
+
+def test_code_that_nothing_interrupts_ends_the_process_with_one_line():
+    result = subprocess.run([sys.executable, "-c", HANGS], capture_output=True, text=True)
+    assert result.returncode == 1
+    assert result.stderr.split("\n") == [
+        "",
+        "error: reward 'x' took longer than 0.2 s, and nothing could interrupt it; raise "
+        "reward_timeout if it may",
+        "",
+    ]
+
+
+def test_code_that_ends_needs_no_last_resort():
+    with last_resort(30, "never"), last_resort(0, "never"):
+        done = True
+    assert done
