@@ -170,8 +170,8 @@ def test_ctrl_c_while_starting_is_one_line(arguments):
 
 
 STUCK = (
-    "import time, signal; ignore = signal.SIG_IGN; len(CALLS) > 1 and (signal.signal(signal.SIGUSR2, "
-    "ignore), signal.signal(signal.SIGPROF, ignore), time.sleep(99))"
+    "import time, signal; no = signal.SIG_IGN; len(CALLS) > 1 and (signal.signal(signal.SIGUSR2, "
+    "no), signal.signal(signal.SIGPROF, no), time.sleep(99))"
 )
 
 
