@@ -138,9 +138,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BaseException as error:  # some libraries panic with what is no Exception
         if DEBUG in given or isinstance(error, SystemExit):
             raise
-        if not tells_first():
-            return 1
-        say(f"error: {_told(error)}")
+        if tells_first():
+            say(f"error: {_told(error)}")
         return getattr(error, "exit_code", 1)
 
 

@@ -32,12 +32,12 @@ class Commands(TyperGroup):
         return TyperCommand(name, help=_help(registry.find(name, "command")))
 
     def invoke(self, ctx: Any) -> Any:
-        """What the command gives; one that is interrupted says so, unless a run has said it."""
+        """What the command gives; one that is interrupted says so."""
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt as stop:
-            if is_first() and not stop.args:
-                say("interrupted")
+        except KeyboardInterrupt as error:
+            if is_first():
+                say(str(error) or "interrupted")
             raise
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:

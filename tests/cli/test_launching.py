@@ -103,7 +103,7 @@ def test_a_signal_ends_both_processes_and_both_go_on(quick_cache, tmp_path):
             time.sleep(0.02)
         run.terminate()
         _, errors = run.communicate()
-    assert run.returncode == 143
+    assert run.returncode == 143, errors
     assert errors.count(b"ending after this step") == errors.count(b"stopped by SIGTERM") == 1
     done = len(lines.read_text().splitlines()) - 1
     going_on = [*command, "--resume", "run"]

@@ -47,7 +47,7 @@ def test_a_run_that_a_signal_ends_says_how_to_go_on_and_does(
     folder = letters["output"]
     line = f"stopped by {name} after step 2 of 3; `anypo run --resume {folder}` goes on from step 2"
     told = [text for text in (said.out + said.err).splitlines() if "stopped" in text]
-    assert told == [f"{'note' if name == 'SIGINT' else 'error'}: {line}"]
+    assert told == [line if name == "SIGINT" else f"error: {line}"]
     monkeypatch.delenv("ENDED_BY")
     assert main(["run", f"--resume={folder}", "--steps", "4"]) == 0
     said = capsys.readouterr().out

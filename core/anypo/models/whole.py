@@ -23,7 +23,7 @@ def check_files(folder: Path) -> None:
     Raises:
         ModelError: One is damaged, cannot be read, or holds something else than tensors.
     """
-    safe = sorted(folder.glob("*.safetensors"))
+    safe = sorted(folder.glob("model*.safetensors"))
     for file in safe or sorted(folder.glob("pytorch_model*.bin")):
         try:
             if safe:

@@ -127,8 +127,8 @@ class RunDirectory:
         try:
             self._save(model, tokenizer, folder, step)
         except SaveError as error:
-            elsewhere = self.world.on_first(lambda: Path(tempfile.mkdtemp(prefix="anypo-"), MODEL))
             try:
+                elsewhere = self.world.on_first(_elsewhere)
                 self._save(model, tokenizer, elsewhere, step)
             except SaveError as second:
                 raise SaveError(f"{error}; nor elsewhere: {second}") from error
@@ -166,13 +166,24 @@ class RunDirectory:
         """Take the directory, if it has been named; else one that nobody has taken."""
         for number in count(1):
             path = self.path if number == 1 else self.path.with_name(f"{self.path.name}-{number}")
-            with writing(path):
-                path.mkdir(parents=True, exist_ok=True)
-            try:
-                (path / CONFIG).touch(exist_ok=False)
-            except FileExistsError as error:
-                if self.is_named:
-                    raise ConfigError(f"output directory '{path}' holds another run") from error
-            else:
+            if _take(path):
                 return path
+            if self.is_named:
+                raise ConfigError(f"output directory '{path}' holds another run")
         raise AssertionError
+
+
+def _elsewhere() -> Path:
+    with writing(Path(tempfile.gettempdir())):
+        return Path(tempfile.mkdtemp(prefix="anypo-"), MODEL)
+
+
+def _take(path: Path) -> bool:
+    """Make a directory this run's; not if another run was faster."""
+    with writing(path):
+        path.mkdir(parents=True, exist_ok=True)
+        try:
+            (path / CONFIG).touch(exist_ok=False)
+        except FileExistsError:
+            return False
+    return True

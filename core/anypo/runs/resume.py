@@ -78,10 +78,8 @@ def _recipe_of(folder: Path) -> Recipe:
     if not (folder / CONFIG).is_file():
         raise ConfigError(f"'{folder}' holds no run to go on with: it has no {CONFIG}")
     recipe = read_recipe(str(folder / CONFIG))
-    if not recipe.algorithm or "steps" not in recipe.options:  # it ended before it had begun
-        raise ConfigError(
-            f"'{folder / CONFIG}' says no algorithm or no steps: nothing goes on there"
-        )
+    if not recipe.algorithm or "steps" not in recipe.options:
+        raise ConfigError(f"'{folder}' holds no run to go on with: it ended before it had begun")
     return recipe
 
 

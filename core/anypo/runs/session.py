@@ -13,7 +13,7 @@ from anypo.runs.setup import Setup
 from anypo.runs.stops import Stops, stopped_by
 from anypo.support.deadline import last_words
 from anypo.support.world import ALONE, gone, lost_peer
-from anypo.training.state import packed
+from anypo.training.remembered import packed
 from anypo.training.trainer import Report, Trainer
 
 
@@ -63,10 +63,7 @@ class Session:
                 self.trainer.sampler.close()
             said = self._finish() if self.trainer.done == self.steps else self._pause()
             if stop := max(self.world.gather(stops.asked)):
-                stopped = stopped_by(stop, said)
-                if isinstance(stopped, KeyboardInterrupt):  # of which nobody prints what it says
-                    self.observer.note(str(stopped))
-                raise stopped
+                raise stopped_by(stop, said)
 
     def _train(self, stops: Stops) -> None:
         """Until the end, or a signal to any of the processes."""
@@ -144,7 +141,7 @@ class Session:
         """Where the model so far is, and what there is to go on from."""
         try:
             saved = f"the model so far is in {self._save()}"
-        except SaveError as error:
+        except AnypoError as error:
             saved = str(error)
         return saved if self.checkpoints.newest_step is None else f"{saved}; {self._how}"
 

@@ -30,7 +30,11 @@ class Stops:
     def __enter__(self) -> "Stops":
         if threading.current_thread() is threading.main_thread():
             numbers = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
-            self._before = {number: signal.signal(number, self._notice) for number in numbers}
+            before = {number: signal.getsignal(number) for number in numbers}
+            # What is ignored stays so: nohup, say, has SIGHUP ignored.
+            self._before = {n: h for n, h in before.items() if h not in (None, signal.SIG_IGN)}
+            for number in self._before:
+                signal.signal(number, self._notice)
         return self
 
     def __exit__(self, *_: object) -> None:

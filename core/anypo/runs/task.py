@@ -1,20 +1,23 @@
 """The task of a run: what there is to train on where no model or no data are named."""
 
-import hashlib
+import errno
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from anypo.errors import PluginError
+from anypo.errors import PluginError, SaveError, one_line
 from anypo.hooks import registry
 from anypo.hooks.task import ChosenTask, Progress, load_task
 from anypo.models.load import load_config
 from anypo.runs.options import RunConfig
-from anypo.support.cache import cache_directory, writing
+from anypo.support.cache import cache_directory
+from anypo.support.saving import manifest_of, whole_folder
+from anypo.support.world import ALONE
 
 FILES = ("model/config.json", "train.jsonl", "held_out.jsonl")
-SEAL = "sha256"  # beside them: of all files together
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 MARK = "anypo_task"  # in the configuration of a task's model, and of what is trained from it
 
 
@@ -39,7 +42,7 @@ def ensure_task(task: ChosenTask | None, progress: Progress) -> Path:
     """The folder of a task, with what `Task.make` writes; made now unless the cache holds it whole.
 
     Raises:
-        ConfigError: The cache cannot be written.
+        ConfigError, SaveError: The cache cannot be written.
         PluginError: The task fails to make it, or makes a part of it.
     """
     assert task is not None, "what lacks a model or data has a task"
@@ -48,47 +51,36 @@ def ensure_task(task: ChosenTask | None, progress: Progress) -> Path:
         folder = cache / f"{task.name.replace(':', '.')}-{task.plugin.fingerprint()}"
     if _is_whole(folder):
         return folder
-    with TemporaryDirectory(prefix=".made-", dir=cache, ignore_cleanup_errors=True) as space:
-        made = Path(space, "made")
-        with entry.answerable(), writing(cache):
-            made.mkdir()
-            task.plugin.make(made, progress)
-        if missing := [name for name in FILES if not (made / name).is_file()]:
-            raise PluginError(f"{entry} is broken: it made no '{missing[0]}'")
-        with writing(cache):
-            _mark(made / FILES[0], task.name)
-            (made / SEAL).write_text(_digest(made), encoding="utf-8")
-            _put(made, folder)
-    return folder
-
-
-def _put(made: Path, folder: Path) -> None:
-    """Move a folder to its place, unless another run has put the same there meanwhile."""
-    if os.path.lexists(folder) and not _is_whole(folder):
-        folder.rename(made.with_name("damaged"))
+    if folder.is_symlink() or folder.is_file():
+        folder.unlink()
     try:
-        made.rename(folder)
-    except OSError:
-        if not _is_whole(folder):
+        with whole_folder(folder, ALONE) as made, entry.answerable(), _a_full_disk(folder):
+            task.plugin.make(made, progress)
+            if missing := [name for name in FILES if not (made / name).is_file()]:
+                raise PluginError(f"{entry} is broken: it made no '{missing[0]}'")
+            _mark(made / FILES[0], task.name)
+    except SaveError:
+        if not _is_whole(folder):  # otherwise another run made the same meanwhile
             raise
+    return folder
 
 
 def _is_whole(folder: Path) -> bool:
     try:
-        return (folder / SEAL).read_bytes() == _digest(folder).encode()
-    except OSError:
+        return bool(manifest_of(folder))
+    except SaveError:
         return False
 
 
-def _digest(folder: Path) -> str:
-    """Of the names and contents of all files."""
-    whole = hashlib.sha256()
-    for file in sorted(folder.rglob("*")):
-        if file.is_file() and file.name != SEAL:
-            with file.open("rb") as content:
-                digest = hashlib.file_digest(content, "sha256").hexdigest()
-            whole.update(f"{file.relative_to(folder)} {digest}\n".encode())
-    return whole.hexdigest()
+@contextmanager
+def _a_full_disk(folder: Path) -> Iterator[None]:
+    """Is not the task's fault, whatever library meets it."""
+    try:
+        yield
+    except Exception as error:
+        if any(os.strerror(number) in str(error) for number in FULL):
+            raise SaveError(f"'{folder}' cannot be written: {one_line(error)}") from error
+        raise
 
 
 def _mark(file: Path, name: str) -> None:

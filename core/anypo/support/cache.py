@@ -1,15 +1,16 @@
 """Where anypo keeps what it need not make twice: `$XDG_CACHE_HOME/anypo` or `~/.cache/anypo`."""
 
-import errno
 import os
+import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from contextlib import suppress
 from pathlib import Path
 
-from anypo.errors import ConfigError, one_line
+from anypo.errors import ConfigError
+from anypo.support.saving import UNFINISHED
 
-DISK = ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EIO")  # whatever library meets them
+FORGOTTEN = 86400  # seconds, after which whoever made it was killed
 
 
 def cache_directory() -> Path:
@@ -22,28 +23,16 @@ def cache_directory() -> Path:
     try:
         cache.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=cache).close()
+        _sweep(cache)
     except OSError as error:
-        raise _refusal(cache, error) from error
+        raise ConfigError(
+            f"the cache '{cache}' cannot be written: {error}; XDG_CACHE_HOME names another place"
+        ) from error
     return cache
 
 
-@contextmanager
-def writing(cache: Path) -> Iterator[None]:
-    """Blame the disk, where something in the block fails because of it.
-
-    Raises:
-        ConfigError: The cache cannot be written.
-    """
-    try:
-        yield
-    except Exception as error:
-        if any(os.strerror(getattr(errno, name)) in str(error) for name in DISK):
-            raise _refusal(cache, error) from error
-        raise
-
-
-def _refusal(cache: Path, error: Exception) -> ConfigError:
-    return ConfigError(
-        f"the cache '{cache}' cannot be written: {one_line(error)}; XDG_CACHE_HOME names another "
-        "place"
-    )
+def _sweep(cache: Path) -> None:
+    for left in cache.glob(f"{UNFINISHED}*"):
+        with suppress(FileNotFoundError):  # another run has just finished or deleted it
+            if time.time() - left.stat().st_mtime > FORGOTTEN:
+                shutil.rmtree(left, ignore_errors=True)

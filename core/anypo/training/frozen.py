@@ -17,7 +17,8 @@ from torch import Tensor
 from anypo.errors import TrainingError
 from anypo.hooks.batch import Batch, Prompt, Sample, collate
 from anypo.models.weights import whole_weights
-from anypo.support.cache import cache_directory, writing
+from anypo.support.cache import cache_directory
+from anypo.support.saving import UNFINISHED, writing
 from anypo.training.learner import Learner
 
 ROWS = 512  # collated at a time
@@ -33,7 +34,7 @@ def ensure_precomputed(
     precision.
 
     Raises:
-        ConfigError: The cache cannot be written.
+        ConfigError, SaveError: The cache cannot be written.
         TrainingError: What is returned was given a row that the prompts do not hold.
     """
     samples = [prompt.sample(column, 0) for prompt in prompts for column in prompt.completions]
@@ -77,7 +78,10 @@ def _read(file: Path) -> Tensor | None:
 
 def _write(file: Path, logprobs: Tensor) -> None:
     # Elsewhere first: a run that is interrupted here must leave no half of it.
-    with writing(file.parent), tempfile.TemporaryDirectory(dir=file.parent) as folder:
+    with (
+        writing(file),
+        tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=file.parent) as folder,
+    ):
         save_file({"logprobs": logprobs}, Path(folder, file.name))
         Path(folder, file.name).replace(file)
 

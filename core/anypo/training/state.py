@@ -5,7 +5,6 @@ plugins remember in a file of torch from which nothing but data is read. All pro
 load, in the same order; the first one alone writes.
 """
 
-import io
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,24 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from anypo.errors import SaveError, one_line
-from anypo.hooks.batch import Batch, Completion, Prompt, Sample
-from anypo.hooks.specs import State
 from anypo.models.adapters import has_lora
 from anypo.models.load import load_model
 from anypo.support.saving import Tell, write_on_first
-from anypo.support.world import World
+from anypo.support.tensor_files import TensorFiles, tensors_in
 from anypo.training.learner import Learner
 from anypo.training.optimizer import at_update
+from anypo.training.remembered import packed, unpacked
 from anypo.training.trainer import Trainer
 
 FOLDER, NUMBERS, PLUGINS = "training", "training.json", "plugins.pt"
-LARGEST_FILE = 2**30  # bytes of tensors that are gathered before they are written
-KEEPABLE = "numbers, texts, lists, dicts, sets, tensors, prompts and samples"
 
 
 def save_state(trainer: Trainer, checkpoint: Path) -> None:
@@ -91,71 +85,6 @@ def load_state(trainer: Trainer, checkpoint: Path, tell: Tell) -> None:
     trainer.sampler.sync(learner.whole())
 
 
-def packed(state: State) -> bytes:
-    """What plugins remember, as bytes.
-
-    Raises:
-        SaveError: It could not be read again; naming the key, and what can be kept.
-    """
-    for key, value in state.items():
-        try:
-            unpacked(_pickled({key: value}))
-        except Exception as error:
-            raise SaveError(
-                f"a plugin keeps a {type(value).__name__} in state['{key}'] that no checkpoint "
-                f"can hold: {KEEPABLE} can be kept there"
-            ) from error
-    return _pickled(state)
-
-
-def unpacked(data: bytes, device: dict[str, str] | None = None) -> State:
-    """What plugins remembered; no code of the file is run."""
-    with torch.serialization.safe_globals([Batch, Completion, Prompt, Sample]):
-        state: State = torch.load(io.BytesIO(data), map_location=device, weights_only=True)
-    return state
-
-
-class TensorFiles:
-    """Numbered files of tensors, which are put together from their shards one at a time."""
-
-    def __init__(self, folder: Path, world: World) -> None:
-        self.folder, self.world = folder, world
-        self.held: dict[str, Tensor] = {}
-        self.bytes = self.number = 0
-
-    def add(self, name: str, tensor: Tensor) -> None:
-        """Write it, now or later."""
-        whole = tensor.detach()
-        whole = whole.full_tensor() if hasattr(whole, "full_tensor") else whole
-        if type(whole) not in (Tensor, nn.Parameter):
-            raise SaveError(f"'{name}' is a {type(whole).__name__}, which no checkpoint can hold")
-        if self.world.is_first:
-            self.held[name] = whole.to("cpu", copy=True).contiguous()
-        self.bytes += whole.nbytes
-        if self.bytes >= LARGEST_FILE:
-            self.flush()
-
-    def flush(self) -> None:
-        """Write what is held."""
-        self.number += 1
-        path = self.folder / f"tensors-{self.number:05d}.safetensors"
-        write_on_first(self.world, path, lambda: save_file(self.held, path))
-        self.held, self.bytes = {}, 0
-
-
-def _tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
-    for path in sorted(folder.glob("*.safetensors")):
-        with safe_open(path, "pt") as file:
-            for name in sorted(file.keys()):
-                yield name, file.get_tensor(name)
-
-
-def _pickled(state: State) -> bytes:
-    file = io.BytesIO()
-    torch.save(state, file)
-    return file.getvalue()
-
-
 def _trained(learner: Learner) -> dict[str, nn.Parameter]:
     """What the optimizer moves, under names that are the same whenever the run is set up."""
     parts = {"policy": learner.model, "critic": learner.critic}
@@ -202,7 +131,7 @@ def _load_policy(learner: Learner, checkpoint: Path) -> None:
 def _load_tensors(learner: Learner, folder: Path, on_cpu: set[str]) -> None:
     """Fill the weights that are not the policy's, and what the optimizer remembers."""
     weights, trained = _weights_beside_policy(learner), _trained(learner)
-    for path, tensor in _tensors(folder):
+    for path, tensor in tensors_in(folder):
         kind, name = path.split("/", 1)
         if kind == "weights":
             weight = weights.pop(name)

@@ -29,7 +29,7 @@ def batch_of(*groups):
 def lines(batch, sharing, budget=10_000):
     """The rows of every line of every micro-batch, uncoupled."""
     found = []
-    for rows, line in cut(batch, [[row] for row in range(len(batch))], budget, sharing):
+    for rows, line, _ in cut(batch, [[row] for row in range(len(batch))], budget, sharing):
         numbers = range(len(rows)) if line is None else line.tolist()
         of_part = {}
         for number, row in zip(numbers, rows.tolist(), strict=True):

@@ -114,7 +114,7 @@ def test_trained_weights_may_be_bfloat16(model_dir, make_trainer, tmp_path, toke
     trainer = make_trainer(model, dtype="bfloat16", warmup_steps=0, learning_rate=0.01)
     assert trainer.step(1).metrics["grad_norm"] > 0
     assert not torch.equal(weights(model), before)
-    folder = RunDirectory(str(tmp_path / "run"), "run").save(model, tokenizer)
+    folder = RunDirectory(str(tmp_path / "run"), "run").save(model, tokenizer, 1)
     assert AutoModelForCausalLM.from_pretrained(folder).dtype == torch.bfloat16
 
 
@@ -122,7 +122,7 @@ def test_what_adapters_add_to_bfloat16_is_saved_in_float32(model_dir, tokenizer,
     model = load_model(model_dir, **stored_as("bfloat16", None, IN_BFLOAT16))
     add_lora(model, "base", OPTIONS)
     assert {w.dtype for w in model.parameters() if w.requires_grad} == {torch.float32}
-    folder = RunDirectory(str(tmp_path / "run"), "run").save(model, tokenizer)
+    folder = RunDirectory(str(tmp_path / "run"), "run").save(model, tokenizer, 1)
     assert AutoModelForCausalLM.from_pretrained(folder).dtype == torch.float32
 
 
@@ -196,7 +196,7 @@ def test_the_saved_model_is_whole_and_says_what_the_quantized_one_says(
         for name, weight in small.named_parameters():
             if "lora_B" in name:
                 weight.normal_(std=0.1)
-    folder = RunDirectory(str(tmp_path / "run"), "run").save(small, tokenizer)
+    folder = RunDirectory(str(tmp_path / "run"), "run").save(small, tokenizer, 1)
     saved = AutoModelForCausalLM.from_pretrained(folder)
     assert type(saved.config) is Qwen3Config
     assert not hasattr(saved.config, "quantization_config")

@@ -132,8 +132,8 @@ def test_a_step_moves_the_router_by_it_alone_where_nothing_else_is_learnt(
     learner = make_trainer(mixture, knobs={"kl_coef": 0}).learner
     batch = learner.prepare(samples, {})
     batch = learner.algorithm.weigh(batch.replace(advantages=torch.zeros_like(batch.advantages)))
-    for loss in learner._losses(batch, learner._units(batch), Meter()):
-        loss.total.backward()
+    for part in learner._micro_batches(batch, learner._units(batch)):
+        learner._loss(batch, part, batch.sequence_lengths.sum(), Meter()).total.backward()
     trained = {name: p for name, p in mixture.named_parameters() if p.requires_grad}
     found = {name: p.grad.clone() for name, p in trained.items() if p.grad is not None}
     mixture.zero_grad()

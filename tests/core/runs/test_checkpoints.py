@@ -196,6 +196,15 @@ def test_a_checkpoint_that_cannot_be_written_costs_nothing_else(setting, full_di
     assert not list((folder / "checkpoints").glob(".*"))
 
 
+def test_a_run_that_cannot_even_begin_says_the_path(setting, monkeypatch):
+    monkeypatch.setattr(saving, "to_disk", full)
+    with pytest.raises(SaveError, match=r"run/plugins\.lock\.json' cannot be written: No space"):
+        run("grpo", **setting)
+    monkeypatch.setattr(Path, "touch", full)
+    with pytest.raises(SaveError, match=r"other' cannot be written: No space left on device"):
+        run("grpo", **{**setting, "output": setting["output"].replace("run", "other")})
+
+
 def test_what_safetensors_says_of_a_full_disk_is_told_alike(setting, monkeypatch):
     from safetensors import SafetensorError
 

@@ -243,6 +243,9 @@ def test_what_a_run_was_begun_with_is_not_changed(sampled, tmp_path):
         resume(tmp_path / "run", algorithm=compose("dapo"))
     with pytest.raises(ConfigError, match=r"holds no run to go on with: it has no config\.toml"):
         resume(tmp_path / "nowhere")
+    (tmp_path / "run" / "config.toml").write_text("")
+    with pytest.raises(ConfigError, match="it ended before it had begun"):
+        resume(tmp_path / "run")
 
 
 def test_a_reward_data_and_a_model_that_changed_are_told(sampled, tmp_path, model_dir):
@@ -294,12 +297,10 @@ def test_a_signal_ends_a_run_after_the_step_and_says_how_to_go_on(sampled, tmp_p
     assert signal.getsignal(getattr(signal, name)) is before
 
 
-def test_an_interrupt_is_a_keyboard_interrupt_and_noted(sampled, tmp_path):
-    error, notes = interrupted(
-        "grpo", sampled, do=signalled(signal.SIGINT), error=KeyboardInterrupt
-    )
-    assert notes[-1] == str(error)
-    assert "stopped by SIGINT after step 2 of 4" in notes[-1]
+def test_an_interrupt_is_a_keyboard_interrupt_that_says_how_to_go_on(sampled, tmp_path):
+    interrupt = signalled(signal.SIGINT)
+    error, _ = interrupted("grpo", sampled, do=interrupt, error=KeyboardInterrupt)
+    assert "stopped by SIGINT after step 2 of 4; `anypo run --resume" in str(error)
     assert (tmp_path / "run" / "checkpoints" / "step-000002").is_dir()
 
 

@@ -51,6 +51,17 @@ def test_a_second_one_of_the_others_ends_the_process(name):
     assert "late" not in ended.stdout
 
 
+def test_what_is_ignored_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Stops() as noted:
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert noted.asked == 0
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_another_thread_is_left_alone():
     seen = []
 

@@ -1,3 +1,6 @@
+import os
+import time
+
 import pytest
 
 from anypo.errors import ConfigError
@@ -22,3 +25,14 @@ def test_a_cache_that_cannot_be_written_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     with pytest.raises(ConfigError, match=r"the cache '.*file/anypo' cannot be written"):
         cache_directory()
+
+
+def test_what_was_never_finished_is_deleted_after_a_day(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    old, new = (cache_directory() / f".tmp-{age}" for age in ("old", "new"))
+    for folder in (old, new):
+        folder.mkdir()
+        (folder / "model").write_text("")
+    yesterday = time.time() - 90_000
+    os.utime(old, (yesterday, yesterday))
+    assert list(cache_directory().iterdir()) == [new]
