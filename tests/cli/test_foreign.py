@@ -169,6 +169,26 @@ def test_ctrl_c_while_starting_is_one_line(arguments):
     assert (process.returncode, errors) == (130, "interrupted\n")
 
 
+STUCK = (
+    "import time, signal; no = signal.SIG_IGN; len(CALLS) > 1 and (signal.signal(signal.SIGUSR2, "
+    "no), signal.signal(signal.SIGPROF, no), time.sleep(99))"
+)
+
+
+def test_a_reward_that_nothing_interrupts_ends_the_run_and_nothing_is_lost(arguments, tmp_path):
+    script = "import sys; from anypo_cli import main; sys.exit(main(sys.argv[1:]))"
+    result = subprocess.run(
+        [sys.executable, "-c", script, *arguments(STUCK, reward_timeout=2)],
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 1
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert "reward 'score' took longer than 2 s, and nothing could interrupt it" in line
+    assert "the model so far is in" in line
+    assert (tmp_path / "run" / "model" / "model.safetensors").exists()
+
+
 # -- what reaches the terminal -------------------------------------------------------------------
 
 SHOWS = [

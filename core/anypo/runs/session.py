@@ -11,6 +11,7 @@ from anypo.runs.memory import with_advice
 from anypo.runs.observer import Observer
 from anypo.runs.setup import Setup
 from anypo.runs.stops import Stops, stopped_by
+from anypo.support.deadline import last_words
 from anypo.support.world import ALONE, gone, lost_peer
 from anypo.training.remembered import packed
 from anypo.training.trainer import Report, Trainer
@@ -51,7 +52,7 @@ class Session:
             StoppedError, KeyboardInterrupt: A signal has ended it.
         """
         self.observer.started(self.steps)
-        with Stops(self.world) as stops:
+        with Stops(self.world) as stops, last_words(self._last_words):
             try:
                 self._train(stops)
             except BaseException as error:
@@ -143,6 +144,9 @@ class Session:
         except AnypoError as error:
             saved = str(error)
         return saved if self.checkpoints.newest_step is None else f"{saved}; {self._how}"
+
+    def _last_words(self) -> str:
+        return self._saved() if self.world.size == 1 else self._how
 
     def _saved_alone(self, error: BaseException) -> str:
         """The same where nobody knows what the other processes do: none is waited for."""

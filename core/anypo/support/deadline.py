@@ -5,7 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from anypo.errors import ConfigError
@@ -13,6 +13,7 @@ from anypo.errors import ConfigError
 # Not SIGALRM: reward functions use it themselves (math-verify does) and would cancel ours. This
 # one comes from a thread, which gets no turn while C code holds the GIL; SIGPROF does then.
 SIGNAL = getattr(signal, "SIGUSR2", None)
+_LAST_WORDS: list[Callable[[], str]] = []
 AGAIN = 5.0  # seconds, after which code that goes on nevertheless is interrupted once more
 
 
@@ -84,14 +85,27 @@ def deadline(seconds: float) -> Iterator[Alarm | None]:
 
 
 @contextmanager
+def last_words(say: Callable[[], str]) -> Iterator[None]:
+    """Have a process that is ended in the block save what it has first, and tell where."""
+    _LAST_WORDS.append(say)
+    try:
+        yield
+    finally:
+        _LAST_WORDS.remove(say)
+
+
+@contextmanager
 def last_resort(seconds: float, why: str) -> Iterator[None]:
     """End the process, with one line, if the block has not come to an end; 0 means never.
 
-    For code that nothing can interrupt: what it leaves is what was written down before.
+    For code that nothing can interrupt. It goes on meanwhile, but nothing that comes after it.
     """
 
     def end() -> None:
-        os.write(2, f"\nerror: {why}\n".encode())
+        said = [why]
+        with suppress(Exception):  # the process ends in any case
+            said += [say() for say in _LAST_WORDS]
+        os.write(2, f"\nerror: {'; '.join(said)}\n".encode())
         os._exit(1)
 
     if not seconds:
