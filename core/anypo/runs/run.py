@@ -23,7 +23,7 @@ from anypo.support.allocator import kept_memory
 from anypo.training.distributed import Distributed
 
 
-def run(algorithm: Any, *, observer: Observer | None = None, **options: Any) -> Path:
+def run(algorithm: str | Algorithm, *, observer: Observer | None = None, **options: Any) -> Path:
     """Train a model and return the run directory.
 
         run("grpo", steps=20)
