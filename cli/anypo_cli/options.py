@@ -29,10 +29,10 @@ from anypo_cli.settings import pairs, value_of
 Parameter = inspect.Parameter
 SAMPLER, TASK = (RunConfig.model_fields[name].default for name in ("sampler", "task"))
 FILE_OPTIONS = {  # the type of each, what it is by default, and what it is for
-    "config": (str, "none", "TOML file with options, [knobs], [hooks]."),
+    "config": (str, "", "TOML file with options, [knobs], [hooks]."),
     "trust_config": (bool, "False", "Run the code that the file names."),
-    "set": (list[str], "none", "KEY=VALUE: set any option or knob."),
-    "hook": (list[str], "none", "STAGE=NAME: take one stage from a plugin."),
+    "set": (list[str], "", "KEY=VALUE: set any option or knob."),
+    "hook": (list[str], "", "STAGE=NAME: take one stage from a plugin."),
 }
 
 
@@ -127,7 +127,8 @@ def _run_options(config: type[RunConfig], recipe: Recipe, stack: Stack) -> list[
     def option(name: str, panel: str) -> Parameter:
         field = config.model_fields[name]
         default = _shown(suited.get(name, field.get_default(call_default_factory=True)))
-        default += f"; {task}: {on_task[name]}" if name in on_task else ""
+        if name in on_task:
+            default = f"{default or 'none'}; {task}: {on_task[name]}"
         return option_of(name, field.annotation, field.description or "", default, panel)
 
     from_file = [
@@ -163,7 +164,7 @@ def option_of(name: str, annotation: Any, text: str, default: str, panel: str) -
     dashed = name.replace("_", "-")
     may_be_on = annotation is bool and default != "False"
     flag = f"--{dashed}/--no-{dashed}" if may_be_on else f"--{dashed}"
-    described = f"{text} [default: {default}]" if default != "none" else text
+    described = f"{text} [default: {default}]" if default else text
     option = typer.Option(
         flag, help=escaped(described), rich_help_panel=escaped(panel), show_default=False
     )
@@ -176,7 +177,7 @@ def option_of(name: str, annotation: Any, text: str, default: str, panel: str) -
 
 
 def _shown(default: Any) -> str:
-    return "none" if default in (None, []) else str(default)
+    return "" if default in (None, []) else str(default)
 
 
 def _plain(annotation: Any) -> Any:

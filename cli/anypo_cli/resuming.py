@@ -37,7 +37,7 @@ def resume_command(names: Sequence[str], args: Sequence[str]) -> Any:
         options = {name: value for name, value in given.items() if value is not None}
         show_run(lambda display: go_on(resume, observer=display, **options))
 
-    parameters = [option_of("resume", str, "Run directory.", "none", "Run")]
+    parameters = [option_of("resume", str, "Run directory.", "", "Run")]
     for name in MAY_CHANGE:
         field = RunConfig.model_fields[name]
         text = field.description or ""
