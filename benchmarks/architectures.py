@@ -95,7 +95,7 @@ def examine_run(algorithm: Algorithm, options: dict[str, Any]) -> None:
     if all(map(torch.equal, before, model.parameters())):
         raise WrongError("the step changed no weight")
     samples = compare(trainer) if algorithm.inputs.sampler else list(report.samples)
-    again = load_model(str(directory.save(model, setup.tokenizer)))
+    again = load_model(str(directory.save(model, setup.tokenizer, 1)))
     rotate_as_at(again, setup.max_length)
     gap = difference(said(model, samples), said(again, samples))
     if not gap < CLOSE:
