@@ -11,8 +11,10 @@ from collections.abc import Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
+from anypo.errors import ConfigError
 from anypo_cli.processes import DEBUG, PARENT
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 GRACE = 30.0  # seconds that the others have when one has failed, and then when they are told to end
+SAVING = 1800.0  # that the first one has, which saves the model
 LOOK_EVERY = 0.1  # seconds
 
 
@@ -29,6 +32,11 @@ def launch(processes: int, arguments: Sequence[str]) -> int:
     They meet at a store in this process. Signals come to them through it alone, each once, so that
     they can write down what they have; those that outlive a failure by long are ended.
     """
+    if 0 < torch.cuda.device_count() < processes:
+        raise ConfigError(
+            f"{processes} processes are asked for, but this machine has "
+            f"{torch.cuda.device_count()} GPUs: start those of several machines with torchrun"
+        )
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     shown = [option for option in sys.argv if option == DEBUG]
     command = [sys.executable, "-m", "anypo_cli", *arguments, *shown]
@@ -49,6 +57,7 @@ def _environment(rank: int, processes: int, port: int) -> dict[str, str]:
     return {
         PARENT: str(os.getpid()),
         "OMP_NUM_THREADS": str(cores),
+        "PYTHONHASHSEED": "0",  # sets of texts have one order in all of them
         **os.environ,
         "RANK": str(rank),
         "LOCAL_RANK": str(rank),
@@ -76,12 +85,14 @@ def _passing_on(started: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
 
 def _first_status(started: Sequence[subprocess.Popen[bytes]]) -> int:
     """Wait until all have ended, or for a while after one has failed."""
-    failed, end = 0, float("inf")
-    while any(process.poll() is None for process in started) and time.monotonic() < end:
+    failed, since = 0, float("inf")
+    while any(process.poll() is None for process in started):
         time.sleep(LOOK_EVERY)
         statuses = [process.poll() for process in started]
         if not failed and (failed := next(filter(None, statuses), 0)):
-            end = time.monotonic() + GRACE
+            since = time.monotonic()
+        if time.monotonic() > since + (SAVING if statuses[0] is None else GRACE):
+            break
     failed = failed or next(filter(None, (process.poll() for process in started)), 0)
     return failed if failed >= 0 else 128 - failed  # as shells say that a signal ended it
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import socket
 import sys
 from datetime import timedelta
 
@@ -42,8 +43,9 @@ def tells_first() -> bool:
     address = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     try:
+        socket.create_connection(address, timeout=1).close()  # which fails without a word
         store = TCPStore(*address, is_master=False, timeout=PATIENCE)
         told: int = store.add(f"anypo/told/{attempt}", 1)
-    except (RuntimeError, ValueError):  # the process that keeps it is gone, so somebody told
-        return False
+    except (OSError, RuntimeError, ValueError):  # who keeps it has not begun, or is gone
+        return is_first()
     return told == 1

@@ -13,7 +13,13 @@ UNPRINTABLE = re.compile(
 
 
 class AnypoError(Exception):
-    """Base of every error a user can cause; the command line prints it as one line."""
+    """Base of every error a user can cause; the command line prints it as one line.
+
+    Attributes:
+        of_all: Whether all processes of the run raise it, in the same place.
+    """
+
+    of_all = False
 
 
 class PluginError(AnypoError):

@@ -75,10 +75,7 @@ def test_what_a_run_says_itself_is_refused_by_name(tmp_path, capsys, given, name
     assert main(["run", "--resume", str(tmp_path), *given]) == 1
     error = capsys.readouterr().err
     assert error.startswith(f"error: {named}")
-    assert (
-        "only --keep-best, --keep-checkpoints, --processes, --save-every, --steps may change"
-        in error
-    )
+    assert "only --keep-best, --keep-checkpoints, --processes, --save-every, " in error
     assert main(["run", "grpo", "--resume", str(tmp_path)]) == 1
     assert "'grpo' is given" in capsys.readouterr().err
 

@@ -20,6 +20,7 @@ from anypo.support.saving import (
     whole_folder,
     write_on_first,
 )
+from anypo.training.remembered import packed
 from anypo.training.state import load_state, save_state
 from anypo.training.trainer import Report, Trainer
 
@@ -94,7 +95,16 @@ class Checkpoints:
         Raises:
             SaveError: It cannot be written; those before are left alone.
         """
-        start, best = time.monotonic(), self._improved or self.best
+        start = time.monotonic()
+        try:
+            self._write(trainer, tokenizer)
+        finally:  # one that fails is not tried again after every step
+            self._last = time.monotonic()
+            self._took = self._last - start
+
+    def _write(self, trainer: Trainer, tokenizer: PreTrainedTokenizerBase) -> None:
+        packed(trainer.state)  # of no use is a checkpoint without it
+        best = self._improved or self.best
         facts = {"step": trainer.done, "best": best and asdict(best)}
         whole = trainer.learner.whole()
         with whole_folder(self.folder_of(trainer.done), self.world, **facts) as made:
@@ -103,8 +113,6 @@ class Checkpoints:
             save_state(trainer, made)
         self.best, self.newest_step = best, trainer.done
         write_on_first(self.world, self.folder, self._thin_out)
-        self._last = time.monotonic()
-        self._took = self._last - start
 
     def _best_known_to(self, checkpoint: Path) -> Best | None:
         found = json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8"))["best"]

@@ -16,7 +16,7 @@ from anypo.runs.recipe import Recipe, read_recipe
 from anypo.runs.run import train
 from anypo.support.saving import MANIFEST
 
-MAY_CHANGE = ("steps", "processes", *CheckpointOptions.model_fields)
+MAY_CHANGE = ("steps", "processes", "sharding", *CheckpointOptions.model_fields)
 
 
 def resume(

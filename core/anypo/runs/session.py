@@ -57,7 +57,7 @@ class Session:
                 self._train(stops)
             except BaseException as error:
                 if not stops.at_once:
-                    self._give_up(error)
+                    self._give_up(error, stops.asked)
                 raise
             finally:
                 self.trainer.sampler.close()
@@ -92,7 +92,7 @@ class Session:
         try:
             self.checkpoints.write(self.trainer, self.setup.tokenizer)
         except SaveError as error:
-            self._say(str(error), f"{error}; training goes on without; {self._how}")
+            self._say("checkpoint", f"{error}; training goes on without; {self._how}")
             return False
         return True
 
@@ -125,10 +125,13 @@ class Session:
             self.observer.note(f"best {best.metric}: {best.value:.4g} in step {best.step}, {kept}")
         return f"after all {self.steps} steps; the model is in {folder}"
 
-    def _give_up(self, error: BaseException) -> None:
+    def _give_up(self, error: BaseException, asked: int) -> None:
         """Save the model so far, and raise what says where it is, if that is ours to raise."""
-        told = gone() if lost_peer(error) else with_advice(error, self.setup.config)
-        saved = self._saved() if self.world.size == 1 else self._saved_alone(told)
+        told = gone(error) if lost_peer(error) else with_advice(error, self.setup.config)
+        together = self.world.size == 1 or (isinstance(told, AnypoError) and told.of_all)
+        saved = self._saved() if together else self._saved_alone(told)
+        if asked:  # the same signal may have ended what a reward or a sampler had started
+            raise stopped_by(asked, f"in {self._now}: {told}; {saved}") from error
         if isinstance(told, AnypoError):
             raise type(told)(f"{self._now}: {told}; {saved}") from error
         self.observer.note(f"stopped in {self._now}; {saved}")

@@ -162,7 +162,14 @@ def check_engines(config: RunConfig, runtime: Runtime) -> None:
     if config.quantize is not None:
         check_installed("bitsandbytes", "quantize")
     stored_as(config.weights, config.quantize, runtime)
-    optimizer_class(config)
+    kind, _ = optimizer_class(config)
+    if config.sharding == "fsdp" and not kind.__module__.startswith("torch.optim"):
+        raise ConfigError(
+            f"optimizer '{config.optimizer}' does not work on sharded weights: take one of torch, "
+            "such as adamw"
+        )
+    if config.sharding == "fsdp" and config.quantize:
+        raise ConfigError("weights of 4 bits cannot be sharded: leave quantize or sharding out")
 
 
 def make_trainer(algorithm: Algorithm, found: Setup, distributed: Distributed) -> Trainer:

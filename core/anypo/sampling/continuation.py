@@ -1,5 +1,6 @@
 """What a model says of the next token of texts that grow, and what it remembers of them."""
 
+from contextlib import nullcontext
 from functools import partial
 from inspect import signature
 from typing import Any
@@ -10,6 +11,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import DynamicCache, PreTrainedModel, cache_utils
 
+from anypo.hooks.runtime import Runtime
 from anypo.models.logits import Making, decoder_of, logits_of
 
 ATTENTION = {  # layers of a cache that hold keys and values alone
@@ -17,6 +19,7 @@ ATTENTION = {  # layers of a cache that hold keys and values alone
     for name in ("DynamicLayer", "DynamicSlidingWindowLayer", "DummyLayer")
 }
 ROUNDING = 0.02  # of logits, relative; of bfloat16 weights it is some 0.005
+EXACT = Runtime()
 CACHES = ("past_key_values", "cache_params")  # what the argument for it is called
 
 
@@ -85,10 +88,11 @@ def can_pad(model: PreTrainedModel) -> bool:
 
 
 @torch.no_grad()
-def can_remember(model: PreTrainedModel) -> bool:
+def can_remember(model: PreTrainedModel, runtime: Runtime = EXACT) -> bool:
     """Whether a cache holds all that a model has to know of a text; some have state elsewhere."""
     text = [i % model.config.get_text_config().vocab_size for i in range(1, 9)]
-    with torch.autocast(model.device.type, enabled=False):
+    exact = all(weight.dtype == torch.float32 for weight in model.parameters())
+    with nullcontext() if exact else runtime.autocast():
         expected = Continuation(model, [text] * 2, remembers=False).logits()
         texts = Continuation(model, [text[:-1]])
         try:

@@ -33,7 +33,7 @@ class TransformersEngine:
     @cached_property
     def remembers(self) -> bool:
         """See `can_remember`; tried when it is first asked, as a model may have nothing to say."""
-        return can_remember(self.model)
+        return can_remember(self.model, self.runtime)
 
     @cached_property
     def making(self) -> Making | None:

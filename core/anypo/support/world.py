@@ -47,10 +47,6 @@ class World:
                 dist.all_reduce(tensor)
         return tensor
 
-    def any(self, said: bool) -> bool:
-        """Whether some process says so."""
-        return any(self.gather(said))
-
     @contextmanager
     def agreed(self) -> Iterator[None]:
         """Raise in all processes what one of them raises in the block, which talks to no other."""
@@ -60,9 +56,10 @@ class World:
         except (Exception, SystemExit) as error:
             mine = error
         said = self.gather(mine if isinstance(mine, AnypoError) or mine is None else _told(mine))
-        if mine is not None:
+        if mine is not None and not isinstance(mine, AnypoError):
             raise mine
-        for theirs in filter(None, said):
+        if theirs := next(filter(None, said), None):
+            theirs.of_all = True
             raise theirs
 
     def on_first(self, action: Callable[[], T]) -> T:
@@ -70,7 +67,11 @@ class World:
         mine: T | None = None
         with self.agreed():
             mine = action() if self.is_first else None
-        return cast(T, self.gather(mine)[0])
+        told: list[T | None] = [mine]
+        if self.size > 1:
+            with _lost_peers():
+                dist.broadcast_object_list(told)
+        return cast(T, told[0])
 
     @contextmanager
     def apart(self) -> Iterator[None]:
@@ -99,12 +100,14 @@ def _told(error: BaseException) -> PeerError:
 
 def lost_peer(error: BaseException) -> bool:
     """Whether it is how libraries say that another process does not answer any more."""
-    says = any(word in str(error) for word in ("gloo", "NCCL"))
+    says = any(word in str(error) for word in ("gloo", "NCCL", "Connection closed", "peer"))
     return isinstance(error, RuntimeError) and says
 
 
-def gone() -> PeerError:
+def gone(error: BaseException) -> PeerError:
     """What is left to say where the other process could not."""
+    if "timed out" in str(error).lower():
+        return PeerError("another process of the run has not answered for long")
     return PeerError("another process of the run is gone, perhaps killed for want of memory")
 
 
@@ -114,7 +117,7 @@ def _lost_peers() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        raise gone() from error
+        raise gone(error) if lost_peer(error) else error from error
 
 
 def shares(costs: Sequence[float], number: int) -> list[list[int]]:

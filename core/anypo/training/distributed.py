@@ -106,7 +106,7 @@ class Distributed:
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradient of a loss, which is a sum over the processes."""
-        self.accelerator.backward(loss * self.world.size)  # gradients are averaged
+        (loss * self.world.size).backward()  # gradients are averaged
 
     def clip_gradients(self, parameters: Iterable[Tensor], norm: float) -> float:
         """Clip the gradients to a norm; what it was before."""

@@ -85,6 +85,7 @@ class Learner:
         """The batch of a whole rollout, with all that the models and the plugins say of it."""
         batch = collate(samples, max_completion_length=self.config.max_completion_length)
         batch = batch.to(self.runtime.device)
+        check_same(batch, self.world)
         said = {name: says(batch) for name, says in self.frozen.items()}
         old = self.updates_per_rollout > 1 and "old_logprobs" in self.algorithm.requires
         soon = "old_logprobs" in self.algorithm.prepare_requires

@@ -154,7 +154,7 @@ def _save_optimizer(learner: Learner, files: TensorFiles) -> dict[str, Any]:
         for key, value in learner.optimizer.state.get(weight, {}).items():
             if isinstance(value, Tensor):
                 files.add(f"optimizer/{key}/{name}", value)
-                on_cpu |= {key} if value.device.type == "cpu" else set()
+                on_cpu |= {key} if value.device.type == "cpu" != weight.device.type else set()
             elif value is None or isinstance(value, bool | int | float | str):
                 values.setdefault(name, {})[key] = value
             else:

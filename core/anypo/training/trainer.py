@@ -75,7 +75,8 @@ class Trainer:
             for index in self._minibatches(batch, step):
                 self.learner.update(batch.rows(index), meter, only_critic=only_critic)
         with timed(seconds, "sync"):
-            self.sampler.sync(self.learner.whole())
+            if self.learner.algorithm.inputs.sampler or self.evaluations:
+                self.sampler.sync(self.learner.whole())
             if self.config.ref_sync_every and step % self.config.ref_sync_every == 0:
                 self.learner.refresh_reference()
         report.metrics |= meter.means(self.learner.world) | seconds

@@ -236,7 +236,8 @@ def test_a_schedule_that_more_steps_change_is_told(sampled, tmp_path):
 def test_what_a_run_was_begun_with_is_not_changed(sampled, tmp_path):
     interrupted("grpo", sampled)
     with pytest.raises(
-        ConfigError, match=r"learning_rate is set, but .* only steps, processes, save_every"
+        ConfigError,
+        match=r"learning_rate is set, but .* only steps, processes, sharding, save_every",
     ):
         resume(tmp_path / "run", learning_rate=1.0)
     with pytest.raises(ConfigError, match="trains by grpo, not by dapo"):

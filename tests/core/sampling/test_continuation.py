@@ -4,6 +4,10 @@ import pytest
 import torch
 from tiny_models import WINDOW, tiny_config, tiny_model
 
+from anypo.hooks.runtime import Runtime
+from anypo.models.adapters import add_lora
+from anypo.models.options import AdapterOptions
+from anypo.models.precision import shrink_frozen
 from anypo.sampling.continuation import Continuation, can_pad, can_remember
 
 PADDED = ("llama", "gpt2", "gemma3_text", "llama with a leftover sliding_window")
@@ -70,3 +74,9 @@ def test_the_rounding_of_bfloat16_is_no_reason_to_read_all_anew(weights, tokeniz
     mamba = tiny_model(tiny_config("mamba2", tokenizer)).to(weights)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert can_remember(mamba)
+
+
+def test_a_frozen_base_in_bfloat16_under_adapters_is_read_as_it_is_trained(model):
+    add_lora(model, "base", AdapterOptions(lora_rank=2))
+    shrink_frozen(model, torch.bfloat16)
+    assert can_remember(model, Runtime(dtype=torch.bfloat16))
