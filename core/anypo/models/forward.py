@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from anypo.functional import at_last_token
 from anypo.hooks.batch import Batch
 from anypo.models.critic import Critic
-from anypo.models.head import CHUNK, Head, Scores
+from anypo.models.head import KEPT, Head, Scores
 from anypo.models.layout import Layout, one_by_one, precision
 from anypo.models.logits import decoder_of, making_of, own_logits
 from anypo.models.rope import stretching
@@ -178,7 +178,7 @@ def _scores_by_the_model(
         logprobs = logits.gather(-1, tokens.unsqueeze(-1)).squeeze(-1) - normalizer
         return logprobs, normalizer - (torch.softmax(logits, -1) * logits).sum(-1)
 
-    size = max(1, CHUNK // model.get_output_embeddings().weight.shape[0])  # type: ignore[operator]
+    size = max(1, KEPT // model.get_output_embeddings().weight.shape[0])  # type: ignore[operator]
     chunks = zip(states.split(size), tokens.split(size), strict=True)
     parts = [checkpoint(scores, *chunk, use_reentrant=False) for chunk in chunks]
     logprobs, entropy = (torch.cat(part) for part in zip(*parts, strict=True))

@@ -13,8 +13,9 @@ from transformers import DynamicCache, PreTrainedModel, cache_utils
 
 from anypo.hooks.runtime import Runtime
 from anypo.models.logits import Making, decoder_of, logits_of
+from anypo.sampling.cache import RoomyLayer, new_cache
 
-ATTENTION = {  # layers of a cache that hold keys and values alone
+ATTENTION = {RoomyLayer} | {  # layers of a cache that hold keys and values alone
     getattr(cache_utils, name, DynamicCache)
     for name in ("DynamicLayer", "DynamicSlidingWindowLayer", "DummyLayer")
 }
@@ -103,13 +104,3 @@ def can_remember(model: PreTrainedModel, runtime: Runtime = EXACT) -> bool:
         except (AttributeError, TypeError, ValueError):  # it has a cache of its own kind
             return False
     return bool((found - expected).norm() <= ROUNDING * expected.norm())
-
-
-def new_cache(model: PreTrainedModel) -> DynamicCache:
-    """An empty cache, with sliding layers only where the configuration says which they are.
-
-    A window that it merely mentions may be a leftover that the model does not heed.
-    """
-    config = model.config.get_text_config()
-    kinds = set(getattr(config, "layer_types", None) or ())
-    return DynamicCache(config=config if kinds - {"full_attention"} else None)

@@ -24,6 +24,12 @@ def made_batch(lengths=((3, 4), (1, 2), (5, 0), (2, 6))):
     return collate(samples)
 
 
+def in_chunks(monkeypatch, width):
+    """Chunks of so many columns, which are computed again in the backward pass."""
+    for name, number in {"CHUNK": 1, "NARROWEST": width, "KEPT": 0}.items():
+        monkeypatch.setattr(head, name, number)
+
+
 def plain_logprobs(model, batch, row, temperature):
     """One row at a time, with all logits: what the chunked way must equal."""
     ids = batch.input_ids[row, : batch.sequence_lengths[row]]
@@ -35,9 +41,9 @@ def plain_logprobs(model, batch, row, temperature):
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
-@pytest.mark.parametrize("tokens_per_chunk", [1, 5, 10_000])
-def test_scores_equal_those_of_the_plain_forward(model, monkeypatch, temperature, tokens_per_chunk):
-    monkeypatch.setattr(head, "CHUNK", tokens_per_chunk * model.config.vocab_size)
+@pytest.mark.parametrize("width", [1, 5, 10_000])
+def test_scores_equal_those_of_the_plain_forward(model, monkeypatch, temperature, width):
+    in_chunks(monkeypatch, width)
     batch = made_batch()
     logprobs, entropy, values, _ = score_tokens(model, batch, temperature=temperature)
     assert values is None
@@ -61,7 +67,7 @@ def test_chunks_and_micro_batches_change_no_gradient(model, monkeypatch):
     weights = torch.rand(batch.mask.shape, generator=torch.Generator().manual_seed(2))
     everything = torch.arange(len(batch))
     whole = gradients(model, batch, [(everything, weights)])
-    monkeypatch.setattr(head, "CHUNK", 3 * model.config.vocab_size)
+    in_chunks(monkeypatch, 7)
     rows = [torch.tensor([3, 1]), torch.tensor([2]), torch.tensor([0])]
     parts = gradients(model, batch, [(part, weights[part]) for part in rows])
     torch.testing.assert_close(parts, whole, rtol=1e-4, atol=1e-5)

@@ -20,6 +20,13 @@ def plain(states, weight, bias, tokens, making):
     return logprobs, normalizer - (logits.softmax(-1) * logits).sum(-1)
 
 
+def in_chunks(monkeypatch, width, kept):
+    """Chunks of 17 tokens and some columns, that are kept for the backward pass or not."""
+    monkeypatch.setattr(head, "CHUNK", 17 * width)
+    monkeypatch.setattr(head, "NARROWEST", 1)
+    monkeypatch.setattr(head, "KEPT", kept)
+
+
 @pytest.fixture
 def given():
     torch.manual_seed(0)
@@ -30,11 +37,12 @@ def given():
 @pytest.mark.parametrize("making", MAKINGS)
 @pytest.mark.parametrize("with_bias", [False, True])
 @pytest.mark.parametrize("shares", [(1, 0), (0, 1), (1, 0.1)])
-@pytest.mark.parametrize("tokens_per_chunk", [5, 17])
+@pytest.mark.parametrize("width", [1, 7, 50])
+@pytest.mark.parametrize("kept", [0, 10_000])
 def test_it_says_and_passes_back_what_the_plain_way_does(
-    given, monkeypatch, making, with_bias, shares, tokens_per_chunk
+    given, monkeypatch, making, with_bias, shares, width, kept
 ):
-    monkeypatch.setattr(head, "CHUNK", tokens_per_chunk * 50)
+    in_chunks(monkeypatch, width, kept)
     (states, weight, bias), tokens = given
     bias = bias if with_bias else None
     ours = Head.apply(states, weight, bias, tokens, making, True)
@@ -50,7 +58,7 @@ def test_it_says_and_passes_back_what_the_plain_way_does(
     torch.testing.assert_close(*gradients)
 
 
-def test_log_probs_are_equal_to_the_last_bit(given):
+def test_log_probs_of_one_chunk_are_equal_to_the_last_bit(given):
     (states, weight, _), tokens = ([x.float() for x in given[0]], given[1])
     logits = states @ weight.T
     expected = logits.gather(-1, tokens[:, None]).squeeze(-1) - logits.logsumexp(-1)
@@ -68,7 +76,7 @@ def test_of_a_frozen_head_no_gradient_is_made(given):
 
 
 def test_nothing_as_large_as_the_logits_of_many_is_kept(given, monkeypatch):
-    monkeypatch.setattr(head, "CHUNK", 5 * 50)
+    in_chunks(monkeypatch, 5, 0)
     kept = []
     (states, weight, _), tokens = given
     with saved_tensors_hooks(lambda x: kept.append(x.numel()) or x, lambda x: x):

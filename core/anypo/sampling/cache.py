@@ -1,0 +1,63 @@
+"""What a model remembers of texts that grow, with room for what is to come."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from transformers import DynamicCache, PreTrainedModel
+from transformers.cache_utils import DynamicLayer
+
+ROOM = 64  # tokens, or a quarter of those that are there if that is more
+
+
+class RoomyLayer(DynamicLayer):
+    """Keys and values of all tokens; one more is written behind them, and those before stay.
+
+    transformers' own layer copies all of them for each, which takes longer than attention does.
+    """
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        """The keys and values of all tokens, after these were added."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+            self.rooms: dict[str, Tensor] = {}
+        known = self.get_seq_length()
+        self.keys = self._added("keys", key_states, known)
+        self.values = self._added("values", value_states, known)
+        return self.keys, self.values
+
+    def reorder_cache(self, beam_idx: Tensor) -> None:
+        """Go on with the rows of these numbers."""
+        super().reorder_cache(beam_idx)  # type: ignore[arg-type]
+        self.rooms = {}
+
+    def _added(
+        self, name: str, new: Float[Tensor, "N h t d"], known: int
+    ) -> Float[Tensor, "N h T d"]:
+        after = known + new.shape[-2]
+        room = self.rooms.get(name)
+        if room is None or room.shape[-2] < after:
+            *rows, _, size = new.shape
+            room = new.new_empty(*rows, after + max(ROOM, after // 4), size)
+            if known:
+                room[..., :known, :] = getattr(self, name)
+            self.rooms[name] = room
+        room[..., known:after, :] = new
+        return room[..., :after, :]
+
+
+def new_cache(model: PreTrainedModel) -> DynamicCache:
+    """An empty cache, with sliding layers only where the configuration says which they are.
+
+    A window that it merely mentions may be a leftover that the model does not heed.
+    """
+    config = model.config.get_text_config()
+    kinds = set(getattr(config, "layer_types", None) or ())
+    cache = DynamicCache(config=config if kinds - {"full_attention"} else None)
+    cache.layers = [RoomyLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
+    if cache.layer_class_to_replicate is DynamicLayer:
+        cache.layer_class_to_replicate = RoomyLayer
+    return cache
