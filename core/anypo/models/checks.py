@@ -13,7 +13,7 @@ from anypo.errors import ModelError
 from anypo.hooks.batch import Batch, Sample, collate
 from anypo.hooks.runtime import Runtime
 from anypo.models.forward import TokenScorer
-from anypo.models.layout import one_by_one, precision
+from anypo.models.layout import Layout, one_by_one, precision
 from anypo.models.lines import Sharing
 from anypo.models.logits import decoder_of, own_logits
 from anypo.models.sharing import packed
@@ -96,21 +96,28 @@ def sharing_of(model: PreTrainedModel, longest: int, runtime: Runtime) -> Sharin
     """
     longest = max(2, min(longest, runtime.token_budget // 2))
     batch = _row_and_others(longest, model.config.get_text_config().vocab_size).to(model.device)
-    decoder, ends = decoder_of(model), torch.tensor([0, len(batch) - 1], device=model.device)
+    decoder, line = decoder_of(model), torch.zeros_like(batch.group)
     exact = all(weight.dtype == torch.float32 for weight in decoder.parameters())
     dtype = torch.float32 if exact else runtime.dtype
+    with replace(runtime, dtype=dtype).autocast():
+        for by_parts in (True, False):
+            together = packed(batch, line, precision(model), by_parts=by_parts)
+            if _says_the_same(decoder, batch, together, ROUNDING[dtype]):
+                tokens = together.inputs["input_ids"].numel()
+                return Sharing(*_operations(decoder), longest, tokens, by_parts)
+    return None
+
+
+def _says_the_same(decoder: nn.Module, batch: Batch, together: Layout, rounding: float) -> bool:
+    """Of the first and the last row, whether they are alone or together with others."""
+    ends = torch.tensor([0, len(batch) - 1], device=batch.group.device)
+    rows = one_by_one(batch.rows(ends), masked=False)
     try:
-        with replace(runtime, dtype=dtype).autocast():
-            line = torch.zeros_like(batch.group)
-            rows = one_by_one(batch.rows(ends), masked=False)
-            together = packed(batch, line, precision(model))
-            alone, shared = rows.states(decoder)[rows.places], together.states(decoder)
-            gap = (alone - shared[together.places[ends]]).abs().max()
+        alone, shared = rows.states(decoder)[rows.places], together.states(decoder)
+        gap = (alone - shared[together.places[ends]]).abs().max()
     except (AttributeError, IndexError, NotImplementedError, RuntimeError, TypeError, ValueError):
-        return None
-    if not gap < ROUNDING[dtype] * alone.abs().max():
-        return None
-    return Sharing(*_operations(decoder), up_to=longest, line=together.inputs["input_ids"].numel())
+        return False
+    return bool(gap < rounding * alone.abs().max())
 
 
 def _row_and_others(longest: int, vocabulary: int) -> Batch:

@@ -46,6 +46,7 @@ class TokenScorer(nn.Module):
         temperature: The one the tokens were sampled at.
         learns_entropy: Whether gradient shall flow through the entropy too. Else it is a figure to
             watch, and measured at a few tokens only where the vocabulary is large.
+        by_parts: How packed rows attend; see `sharing.packed`.
     """
 
     def __init__(
@@ -55,9 +56,10 @@ class TokenScorer(nn.Module):
         *,
         temperature: float = 1.0,
         learns_entropy: bool = False,
+        by_parts: bool = False,
     ) -> None:
         super().__init__()
-        self.model, self.critic = model, critic
+        self.model, self.critic, self.by_parts = model, critic, by_parts
         self.temperature, self.learns_entropy = temperature, learns_entropy
         self.making = making_of(model, temperature) if model.get_output_embeddings() else None
 
@@ -95,7 +97,7 @@ class TokenScorer(nn.Module):
     def _layout(self, batch: Batch, line: Tensor | None, masked: bool) -> Layout:
         if line is None:
             return one_by_one(batch, masked=masked)
-        return packed(batch, line, precision(self.model))
+        return packed(batch, line, precision(self.model), by_parts=self.by_parts)
 
     def _apply_head(
         self, states: Float[Tensor, "M H"], tokens: Int[Tensor, " M"], columns: Int[Tensor, " M"]

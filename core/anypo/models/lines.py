@@ -30,13 +30,18 @@ class Sharing:
     pair: float  # of the attention of one token to another
     up_to: int  # tokens of a row that may be in a line with others
     line: int  # tokens of such a line, at most
+    by_parts: bool = False  # whether a completion there is not compared with the others
 
     def cost(self, lines: "Lines") -> float:
         """Of the micro-batches of lines, padding and hidden attention included."""
+        longest = [(index, int(lines.sizes[index].max())) for index in lines.parts()]
+        products = sum(self.token * len(index) * n for index, n in longest)
         # Without a mask, attention looks at nothing that comes later.
-        pair, worth = (self.pair, WORTH) if lines.shared else (self.pair / 2, 1.0)
-        longest = [(len(index), int(lines.sizes[index].max())) for index in lines.parts()]
-        return worth * sum(rows * n * (self.token + n * pair) for rows, n in longest)
+        if not lines.shared:
+            return products + self.pair / 2 * sum(len(index) * n * n for index, n in longest)
+        if not self.by_parts:
+            return WORTH * (products + self.pair * sum(len(index) * n * n for index, n in longest))
+        return WORTH * (products + self.pair * sum(lines.pairs(index) for index, _ in longest))
 
 
 class Text(NamedTuple):
@@ -57,6 +62,7 @@ class Fill(NamedTuple):
 class Lines:
     """Rows in lines."""
 
+    texts: list[Text]
     rows: list[list[int]]  # of each line
     units: list[list[int]]  # lines that stay together
     sizes: Int[Tensor, " lines"]  # tokens
@@ -66,6 +72,12 @@ class Lines:
     def shared(self) -> bool:
         """Whether some rows share a line."""
         return any(len(rows) > 1 for rows in self.rows)
+
+    def pairs(self, index: Int[Tensor, " n"]) -> float:
+        """How often a token is compared with one of its prompt or of itself in some lines."""
+        texts = [self.texts[row] for line in index for row in self.rows[line]]
+        prompt, own = max(len(text.prompt) for text in texts), max(text.own for text in texts)
+        return len(index) * prompt**2 / 2 + len(texts) * own * (prompt + own)
 
     def parts(self) -> Iterator[Int[Tensor, " n"]]:
         """The lines of every micro-batch."""
@@ -134,4 +146,4 @@ def _in_lines(
                 sizes[-1] += own
         numbers = list(range(began, len(rows)))
         units += [numbers] if coupled else [[number] for number in numbers]
-    return Lines(rows, units, torch.tensor(sizes), token_budget)
+    return Lines(texts, rows, units, torch.tensor(sizes), token_budget)

@@ -1,24 +1,28 @@
 """The prompt once for all of its completions: rows that share one are packed into one line.
 
 A line is a prompt and then completions of it, one after the other. The positions of each go on from
-the prompt, and a mask lets it see the prompt and itself alone.
+the prompt, and it sees the prompt and itself alone: by `line_attention`, or by a mask.
 """
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from anypo.hooks.batch import Batch
 from anypo.models.layout import Layout
+from anypo.models.line_attention import marked, parts_of
 
 
-def packed(batch: Batch, line: Int[Tensor, " N"], dtype: torch.dtype) -> Layout:
+def packed(
+    batch: Batch, line: Int[Tensor, " N"], dtype: torch.dtype, *, by_parts: bool = False
+) -> Layout:
     """The prompt of every line, and its completions one after the other.
 
     Args:
         batch: The rows of a line next to each other.
         line: Of every row, the number of its line: 0, 1, and so on.
-        dtype: Of the mask that is added to attention scores.
+        dtype: Of attention scores.
+        by_parts: Whether prompts and completions attend apart, and not under a mask of the line.
     """
     prompt, own = batch.prompt_lengths[:, None], batch.sequence_lengths - batch.prompt_lengths
     columns = torch.arange(int(batch.sequence_lengths.max()), device=line.device)
@@ -33,11 +37,18 @@ def packed(batch: Batch, line: Int[Tensor, " N"], dtype: torch.dtype) -> Layout:
         empty = rows.new_full((int(line[-1] + 1) * width,), filler)
         return empty.index_put((places[real],), rows.expand(real.shape)[real]).view(-1, width)
 
-    row = torch.arange(len(batch), device=line.device)[:, None]
-    owner = lines(torch.where(columns < prompt, -1, row), -2)
-    seen = (owner[:, None, :] == -1) | (owner[:, None, :] == owner[:, :, None])
-    mask = torch.zeros(seen.shape, dtype=dtype, device=line.device)
-    mask.masked_fill_(~seen.tril(), torch.finfo(dtype).min)
     ids, positions = lines(batch.input_ids[:, : len(columns)], 0), lines(columns, 0)
-    inputs = {"input_ids": ids, "position_ids": positions, "attention_mask": mask[:, None]}
+    if by_parts:
+        mask = marked(parts_of(line, prompt[:, 0], places, real, tuple(ids.shape), dtype))
+    else:
+        row = torch.arange(len(batch), device=line.device)[:, None]
+        mask = _mask(lines(torch.where(columns < prompt, -1, row), -2), dtype)
+    inputs = {"input_ids": ids, "position_ids": positions, "attention_mask": mask}
     return Layout(inputs, places)
+
+
+def _mask(owner: Int[Tensor, "R W"], dtype: torch.dtype) -> Float[Tensor, "R 1 W W"]:
+    """Hides all but the prompt, whose owner is -1, and what has the same owner."""
+    seen = (owner[:, None, :] == -1) | (owner[:, None, :] == owner[:, :, None])
+    mask = torch.zeros(seen.shape, dtype=dtype, device=owner.device)
+    return mask.masked_fill_(~seen.tril(), torch.finfo(dtype).min)[:, None]

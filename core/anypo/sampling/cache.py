@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
@@ -57,7 +56,9 @@ def new_cache(model: PreTrainedModel) -> DynamicCache:
     config = model.config.get_text_config()
     kinds = set(getattr(config, "layer_types", None) or ())
     cache = DynamicCache(config=config if kinds - {"full_attention"} else None)
-    cache.layers = [RoomyLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
+    cache.layers = [
+        RoomyLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers
+    ]
     if cache.layer_class_to_replicate is DynamicLayer:
         cache.layer_class_to_replicate = RoomyLayer
     return cache

@@ -65,19 +65,16 @@ class Learner:
         if algorithm.generates and not self.router_coefficient:  # whose loss is of all tokens
             self.sharing = sharing_of(model, longest, self.runtime)
         self.model, self.critic, self.replica = model, critic, replica
-        scorer = TokenScorer(
-            model,
-            critic,
-            temperature=config.temperature,
-            learns_entropy="entropy" in algorithm.requires,
-        )
+        by_parts = self.sharing is not None and self.sharing.by_parts
+        scored = partial(TokenScorer, temperature=config.temperature, by_parts=by_parts)
+        scorer = scored(model, critic, learns_entropy="entropy" in algorithm.requires)
         self.scorer = distributed.prepare(scorer)
         self.optimizer = make_optimizer(config, model, critic)  # of weights that may be sharded now
         self.schedule = make_schedule(self.optimizer, config)
         if self.reference is not None:
             frozen = self.scorer
             if self.reference is not model:
-                frozen = TokenScorer(self.reference, temperature=config.temperature)
+                frozen = scored(self.reference)
                 distributed.shard(frozen)
             self.frozen["ref_logprobs"] = partial(self._said_by, frozen)
 

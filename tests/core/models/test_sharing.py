@@ -24,11 +24,19 @@ BATCH = collate(
 )
 
 
-@pytest.mark.parametrize("kind", ["qwen2", "gpt2", "opt", "gemma2", "deepseek_v3", "cohere"])
-def test_packed_rows_have_the_scores_and_the_gradient_of_rows_alone(kind, tokenizer):
+BY_PARTS = {"qwen2", "gpt2", "opt", "deepseek_v3", "cohere"}  # gemma2 caps its scores
+
+
+@pytest.mark.parametrize("by_parts", [True, False])
+@pytest.mark.parametrize("kind", [*sorted(BY_PARTS), "gemma2"])
+def test_packed_rows_have_the_scores_and_the_gradient_of_rows_alone(kind, by_parts, tokenizer):
     model = tiny_model(tiny_config(kind, tokenizer))
-    assert sharing_of(model, 12, Runtime(token_budget=100)) is not None
-    scorer = TokenScorer(model, Critic(model, shares_body=False))
+    sharing = sharing_of(model, 12, Runtime(token_budget=100))
+    assert sharing is not None
+    assert sharing.by_parts == (kind in BY_PARTS)
+    if by_parts and kind not in BY_PARTS:
+        pytest.skip("it attends to the line alone")
+    scorer = TokenScorer(model, Critic(model, shares_body=False), by_parts=by_parts)
     torch.nn.init.normal_(scorer.critic.head.weight)
     found = []
     for line in (None, torch.tensor([0, 0, 0, 1, 1, 1, 2])):
@@ -39,8 +47,9 @@ def test_packed_rows_have_the_scores_and_the_gradient_of_rows_alone(kind, tokeni
     torch.testing.assert_close(*found, rtol=1e-3, atol=1e-4)
 
 
-def test_neither_the_order_nor_the_number_of_lines_matters(model):
-    scorer, rows = TokenScorer(model), [1, 2, 0, 5, 3, 4, 6]
+@pytest.mark.parametrize("by_parts", [True, False])
+def test_neither_the_order_nor_the_number_of_lines_matters(model, by_parts):
+    scorer, rows = TokenScorer(model, by_parts=by_parts), [1, 2, 0, 5, 3, 4, 6]
     alone = scorer(BATCH).logprobs
     together = scorer(BATCH.rows(torch.tensor(rows)), torch.tensor([0, 0, 1, 2, 2, 3, 4]))
     torch.testing.assert_close(together.logprobs, alone[rows], rtol=1e-4, atol=1e-5)
@@ -81,10 +90,11 @@ def test_a_window_that_no_row_is_as_long_as_does_not_matter(tokenizer):
     assert sharing_of(model, 12, Runtime(token_budget=100)) is not None
 
 
-def test_a_packed_pass_is_the_same_under_activation_checkpointing(model):
+@pytest.mark.parametrize("by_parts", [True, False])
+def test_a_packed_pass_is_the_same_under_activation_checkpointing(model, by_parts):
     line, found = torch.tensor([0, 0, 0, 1, 1, 1, 2]), []
     for checkpoints in (False, True):
-        scorer = TokenScorer(copy.deepcopy(model))
+        scorer = TokenScorer(copy.deepcopy(model), by_parts=by_parts)
         if checkpoints:
             scorer.model.train()
             scorer.model.activation_checkpointing_enable({"use_reentrant": False})
