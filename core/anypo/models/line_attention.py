@@ -31,7 +31,7 @@ def parts_of(
     prompts: Int[Tensor, " N"],
     places: Int[Tensor, "N L"],
     real: Bool[Tensor, "N L"],
-    size: tuple[int, int],
+    size: torch.Size,
     dtype: torch.dtype,
 ) -> Parts:
     """The parts of lines, as `sharing.packed` lays them out.
@@ -83,20 +83,22 @@ def attention(
         return sdpa_attention_forward(module, query, key, value, attention_mask, **given)
     if given.get("position_bias") is not None:
         raise NotImplementedError("a bias of positions is that of the whole line")
-    prompts = [x[:, :, : parts.prompt] for x in (query, key, value)]
-    before, _ = sdpa_attention_forward(module, *prompts, None, **given)
-    asking, *own = (_at(x, parts.own) for x in (query, key, value))
+    asking, keys, values = (x[:, :, : parts.prompt] for x in (query, key, value))
+    before, _ = sdpa_attention_forward(module, asking, keys, values, None, **given)
     keys, values = (
-        torch.cat([x[parts.line], mine], 2) for x, mine in zip(prompts[1:], own, strict=True)
+        torch.cat([x[parts.line], _at(whole, parts.own)], 2)
+        for x, whole in ((keys, key), (values, value))
     )
+    asking = _at(query, parts.own)
     after, _ = sdpa_attention_forward(module, asking, keys, values, parts.hidden, **given)
     together = torch.cat([before.flatten(0, 1), after.flatten(0, 1)])
-    return together.index_select(0, parts.back.flatten()).unflatten(0, parts.back.shape), None
+    found = together.index_select(0, parts.back.flatten())
+    return found.view(*parts.back.shape, *found.shape[1:]), None
 
 
 def _at(x: Float[Tensor, "R H W d"], places: Int[Tensor, "N T"]) -> Float[Tensor, "N H T d"]:
     tokens = x.transpose(1, 2).flatten(0, 1).index_select(0, places.flatten())
-    return tokens.unflatten(0, places.shape).transpose(1, 2)
+    return tokens.view(*places.shape, *tokens.shape[1:]).transpose(1, 2)
 
 
 def _causal(within: Bool[Tensor, "N T"]) -> Bool[Tensor, "N T T"]:

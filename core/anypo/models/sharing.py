@@ -39,7 +39,7 @@ def packed(
 
     ids, positions = lines(batch.input_ids[:, : len(columns)], 0), lines(columns, 0)
     if by_parts:
-        mask = marked(parts_of(line, prompt[:, 0], places, real, tuple(ids.shape), dtype))
+        mask = marked(parts_of(line, prompt[:, 0], places, real, ids.shape, dtype))
     else:
         row = torch.arange(len(batch), device=line.device)[:, None]
         mask = _mask(lines(torch.where(columns < prompt, -1, row), -2), dtype)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -44,6 +46,13 @@ def test_rows_share_a_line_where_prompts_are_long():
 
 def test_and_not_where_completions_are():
     assert lines(batch_of((2, [2000] * 3)), DEAR) == [[[0], [1], [2]]]
+
+
+def test_unless_a_completion_is_not_compared_with_the_others():
+    by_parts = replace(DEAR, by_parts=True)
+    batch = batch_of((600, [600] * 4))
+    assert lines(batch, DEAR) == [[[0], [1], [2], [3]]]
+    assert lines(batch, by_parts) == [[[0, 1, 2, 3]]]
 
 
 def test_nor_where_the_model_cannot():
