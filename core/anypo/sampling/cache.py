@@ -1,6 +1,6 @@
 """What a model remembers of texts that grow, with room for what is to come."""
 
-from typing import Any
+from typing import Any, cast
 
 from jaxtyping import Float
 from torch import Tensor
