@@ -1,6 +1,6 @@
 """What a model remembers of texts that grow, with room for what is to come."""
 
-from typing import Any, cast
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
@@ -57,7 +57,8 @@ def new_cache(model: PreTrainedModel) -> DynamicCache:
     kinds = set(getattr(config, "layer_types", None) or ())
     cache = DynamicCache(config=config if kinds - {"full_attention"} else None)
     cache.layers = [
-        RoomyLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers
+        RoomyLayer() if type(layer) is DynamicLayer else layer  # type: ignore[no-untyped-call]
+        for layer in cache.layers
     ]
     if cache.layer_class_to_replicate is DynamicLayer:
         cache.layer_class_to_replicate = RoomyLayer
