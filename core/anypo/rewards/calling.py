@@ -16,6 +16,8 @@ from anypo.support.foreign import foreign, place
 from anypo.support.retries import PATIENCE, Patience
 from anypo.support.together import together
 
+PASSING = ConfigError, RewardError  # what says itself what is wrong
+
 
 class Call:
     """A reward function, and what it is asked about.
@@ -48,7 +50,7 @@ class Call:
     async def wait(self) -> None:
         """Have its answer, which it takes an event loop to get."""
         PATIENCE.set(self.patience)
-        with foreign(self.explain, passing=(ConfigError,)):
+        with foreign(self.explain, passing=PASSING):
             self.answer = await self.patience.wait_for(self.ask)
         self.is_answered = True
 
@@ -74,7 +76,7 @@ def answers(calls: Sequence[Call], timeout: float) -> list[list[Answer]]:
     for call in calls:
         if not call.awaits:
             limit = in_time(f"reward '{call.reward.name}'", timeout)
-            with limit, foreign(call.explain, passing=(ConfigError,)):
+            with limit, foreign(call.explain, passing=PASSING):
                 call.answer = call.patience.call(call.ask)
     if waiting := [call for call in calls if call.awaits]:
         _wait_for(waiting, timeout)
