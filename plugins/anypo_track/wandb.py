@@ -23,7 +23,8 @@ class WandB(Tracker):
         super().__init__(project)
         import wandb
 
-        if wandb.setup().settings.mode not in OFFLINE and not wandb.login(prompt=False):
+        is_online = wandb.setup().settings.mode not in OFFLINE
+        if is_online and not wandb.login(prompt=False, verify=False):
             raise ConfigError(
                 "--track wandb needs a login: `wandb login`, or WANDB_MODE=offline to keep it here"
             )

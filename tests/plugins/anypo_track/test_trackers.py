@@ -3,6 +3,7 @@
 import importlib
 import json
 import shutil
+import struct
 import warnings
 from pathlib import Path
 
@@ -128,6 +129,78 @@ def test_trackio_holds_tables_of_completions(options, trackio):
     assert [row["completion"] for row in table["_value"]] == [
         row["completion"] for row in samples(folder)
     ]
+
+
+# -- wandb ---------------------------------------------------------------------------------------
+
+
+def records(file):
+    """What an offline run holds: chunks of a log such as LevelDB's, in blocks of 32 KiB."""
+    record = importlib.import_module("wandb.proto.wandb_internal_pb2").Record
+    data, place, message = file.read_bytes(), 7, b""  # after the file's own header
+    while place + 7 < len(data):
+        length, kind = struct.unpack("<HB", data[place + 4 : place + 7])
+        message += data[place + 7 : place + 7 + length]
+        if kind in (1, 4):  # whole, or the last part
+            yield record.FromString(message)
+            message = b""
+        place += 7 + length
+        if (left := -place % 2**15) < 7:  # no room for another header
+            place += left
+
+
+@pytest.mark.filterwarnings("default")
+def test_wandb_keeps_one_run_here(options, monkeypatch):
+    pytest.importorskip("wandb").teardown()  # it looks at its environment once
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    folder, before, _ = train(options, "wandb:mine")
+    files = sorted(folder.glob("wandb/offline-run-*/*.wandb"))
+    first, second = (list(records(file)) for file in files)
+    (begun,), (resumed,) = ([r.run for r in some if r.run.run_id] for some in (first, second))
+    assert (begun.run_id, begun.project) == (resumed.run_id, "mine")
+    assert "knobs/clip_low" in {item.key for item in begun.config.update}
+    items = [{"/".join(i.nested_key) or i.key: i for i in r.history.item} for r in first]
+    rewards = [json.loads(i["reward/mean"].value_json) for i in items if "reward/mean" in i]
+    told = [row["reward/mean"] for row in before if "reward/mean" in row]
+    assert rewards == pytest.approx(told, rel=1e-4)
+    (table,) = folder.glob("wandb/offline-run-*/files/media/table/completions_*.json")
+    held = json.loads(table.read_text())
+    column = held["columns"].index("completion")
+    assert [r[column] for r in held["data"]] == [r["completion"] for r in samples(folder)]
+
+
+def test_wandb_without_a_login_is_refused(options, monkeypatch, tmp_path):
+    pytest.importorskip("wandb").teardown()
+    for name in ("WANDB_MODE", "WANDB_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    with pytest.raises(ConfigError, match="needs a login: `wandb login`, or WANDB_MODE=offline"):
+        run("grpo", track=["wandb"], **options)
+    assert not Path(options["output"]).exists()
+
+
+# -- MLflow --------------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("default")
+def test_mlflow_holds_one_run_with_every_step_once(options, monkeypatch, tmp_path):
+    mlflow = pytest.importorskip("mlflow")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    folder, before, written = train(options, "mlflow:mine")
+    client = mlflow.MlflowClient()
+    experiment = client.get_experiment_by_name("mine").experiment_id
+    (kept,) = client.search_runs([experiment])
+    assert (kept.info.run_name, kept.info.status) == (folder.name, "FINISHED")
+    assert (kept.data.params["knobs/clip_low"], kept.data.params["steps"]) == ("0.2", "2")
+    expected = {row["step"]: row["reward/mean"] for row in [*before, written[-1]] if row["step"]}
+    points = client.get_metric_history(kept.info.run_id, "reward/mean")
+    assert {p.step: p.value for p in points} == pytest.approx(expected, rel=1e-4)
+    assert len(points) == 3
+    table = client.download_artifacts(kept.info.run_id, "completions.json", str(tmp_path))
+    held = json.loads(Path(table).read_text())
+    column = held["columns"].index("completion")
+    assert [r[column] for r in held["data"]] == [r["completion"] for r in samples(folder)]
 
 
 # -- what they need ------------------------------------------------------------------------------
