@@ -44,7 +44,7 @@ class WandB(Tracker):
             settings=wandb.Settings(console="off"),  # what is printed was not asked for
         )
         remember(directory, self._library, identity)
-        return self.run.step - 1
+        return int(self.run.step) - 1
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """See `Tracker`."""

@@ -151,9 +151,11 @@ def records(file):
 
 @pytest.mark.filterwarnings("default")
 def test_wandb_keeps_one_run_here(options, monkeypatch):
-    pytest.importorskip("wandb").teardown()  # it looks at its environment once
+    wandb = pytest.importorskip("wandb")
+    wandb.teardown()  # it looks at its environment once
     monkeypatch.setenv("WANDB_MODE", "offline")
     folder, before, _ = train(options, "wandb:mine")
+    wandb.teardown()  # it writes in another process
     files = sorted(folder.glob("wandb/offline-run-*/*.wandb"))
     first, second = (list(records(file)) for file in files)
     (begun,), (resumed,) = ([r.run for r in some if r.run.run_id] for some in (first, second))
