@@ -27,7 +27,6 @@ from anypo.hooks.batch import Prompt, Sample, step_columns
 from anypo.rewards.answers import Answer
 from anypo.rewards.calling import Call, answers
 from anypo.rewards.load import Reward
-from anypo.support.retries import Patience
 from anypo.support.world import ALONE, World, shares
 
 TOKENS = "completion_tokens"
@@ -172,19 +171,20 @@ class Rewards:
                 arguments = self._arguments(prompts, mine)
                 calls = [Call(reward, arguments, self.retries) for reward in self.rewards]
                 found = list(zip(*answers(calls, self.timeout), strict=True))
-        shared = self.world.gather((found, [(c.reward.name, c.patience) for c in calls]))
-        self._tell_of(chain(*(made for _, made in shared)))
+        again = [(c.reward.name, c.patience.again, c.patience.why) for c in calls]
+        shared = self.world.gather((found, again))
+        self._tell_of(chain(*(told for _, told in shared)))
         every = zip(chain(*orders), chain(*(theirs for theirs, _ in shared)), strict=True)
         return [answer for _, answer in sorted(every, key=itemgetter(0))]
 
-    def _tell_of(self, made: Iterable[tuple[str, Patience]]) -> None:
+    def _tell_of(self, again: Iterable[tuple[str, int, str]]) -> None:
         """Say how often services were asked again, each time that it has doubled."""
-        for name, patience in made:
-            self._again[name] += patience.again
-            if patience.again and self._again[name] >= 2 * self._told[name]:
+        for name, times, why in again:
+            self._again[name] += times
+            if times and self._again[name] >= 2 * self._told[name]:
                 self._told[name] = self._again[name]
-                times = "once" if self._told[name] == 1 else f"{self._told[name]} times by now"
-                self.tell(f"reward '{name}' was asked again, {times}: {patience.why}")
+                often = "once" if self._told[name] == 1 else f"{self._told[name]} times by now"
+                self.tell(f"reward '{name}' was asked again, {often}: {why}")
 
     def _scored(self, sample: Sample, answers: Sequence[Answer], stepwise: bool) -> Sample:
         scores = [sum(r for _, r in a) if isinstance(a, list) else a for a in answers]

@@ -36,10 +36,12 @@ class Patience:
     retries: int = 0  # of each request
     again: int = 0  # of all requests
     why: str = ""  # the last time
+    given_up: Exception | None = None  # so that a call is not made again for its request's error
 
     def pause(self, attempt: int, error: Exception) -> float:
         """Seconds until the next attempt; raises the error if there is none."""
-        if attempt >= self.retries or not is_passing(error):
+        if attempt >= self.retries or error is self.given_up or not is_passing(error):
+            self.given_up = error
             raise error
         self.again, self.why = self.again + 1, told(error)
         return min(FIRST_PAUSE * 2.0**attempt, LONGEST_PAUSE)

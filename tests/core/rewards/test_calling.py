@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from anypo import RewardError
+from anypo import RewardError, retried
 from anypo.hooks.batch import Prompt, Sample
 from anypo.rewards.calling import Call, answers
 from anypo.rewards.load import Reward, load_reward
@@ -148,6 +148,21 @@ def test_a_service_out_of_reach_is_asked_again_and_no_other_error_is(kind):
     with pytest.raises(RewardError, match=r"'r0' raised ValueError: no \(.*\)$"):
         ask(kind(failing(ValueError("no"), 3, calls)), again=2)
     assert len(calls) == 1
+
+
+def test_a_request_that_was_given_up_is_not_begun_anew_with_the_whole_call():
+    made = []
+
+    async def request():
+        made.append(None)
+        raise ConnectionError
+
+    async def score(completions):
+        await retried(request)
+
+    with pytest.raises(RewardError, match=r"ConnectionError.*, further attempts: 2$"):
+        ask(score, again=2)
+    assert len(made) == 3
 
 
 def test_pauses_count_as_time(monkeypatch):
