@@ -19,7 +19,7 @@ from anypo_cli.printing import plain
 def other_than_algorithm(
     names: Sequence[str], kind: str | None, *, is_changed: bool
 ) -> registry.Entry | None:
-    """The sampler, reward, task or command that is named; None if it is an algorithm, or nothing.
+    """The plugin that is named if it is no algorithm; None if it is one, or nothing.
 
     Args:
         names: What is to be explained.
@@ -53,7 +53,8 @@ def show_description(entry: registry.Entry, *, as_json: bool) -> None:
         print(json.dumps(described, indent=2, default=str))
         return
     console = Console(highlight=False)
-    of = plain(f": a {entry.kind} of {described['package']}\n")
+    article = "an" if entry.kind[0] in "aeiou" else "a"
+    of = plain(f": {article} {entry.kind} of {described['package']}\n")
     console.print(plain(entry.name, "bold") + of)
     console.print(plain(described["documentation"]), "")
     rows = [(o["name"], _shown(o["default"]), o["description"]) for o in described["options"]]

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from anypo.support.deadline import DeadlineError, deadline
     from anypo.support.extras import check_installed
     from anypo.support.functions import load_function
+    from anypo.support.retries import retried
+    from anypo.support.together import together
     from anypo.training.trainer import Report
 
 # Importing torch takes seconds, so a name is imported when it is first used (PEP 562).
@@ -68,6 +70,8 @@ _PUBLIC = {
     "support.deadline": "DeadlineError deadline",
     "support.extras": "check_installed",
     "support.functions": "load_function",
+    "support.retries": "retried",
+    "support.together": "together",
     "training.trainer": "Report",
 }
 _HOMES = {name: module for module, names in _PUBLIC.items() for name in names.split()}

@@ -28,6 +28,7 @@ KINDS = {  # of which there are several, and the entry points by which they are 
     "sampler": "anypo.samplers",
     "reward": "anypo.rewards",
     "task": "anypo.tasks",
+    "observer": "anypo.observers",
     "command": "anypo.commands",
 }
 ALGORITHM = "algorithm"  # what is meant where no kind is said
@@ -166,6 +167,18 @@ def find(name: str, kind: str = ALGORITHM) -> Entry:
         )
     enabled = [entry for entry in entries(kind) if not entry.disabled_by]
     raise PluginError(f"there is no {title(kind)} '{name}'{_nearest(name, enabled)}")
+
+
+def find_with_argument(spec: str, kind: str) -> tuple[Entry, str]:
+    """What `NAME:ARGUMENT` or `DISTRIBUTION:NAME:ARGUMENT` names, and the argument, or nothing.
+
+    Raises:
+        PluginError: Like `find`.
+    """
+    parts = spec.split(":")
+    known = (size for size in (1, 2) if knows(":".join(parts[:size]), kind))
+    size = next(known, 1)
+    return find(":".join(parts[:size]), kind), ":".join(parts[size:])
 
 
 def rivals(entry: Entry) -> list[Entry]:

@@ -20,6 +20,9 @@ class RewardOptions(Options, panel="Rewards and evaluation"):
     reward_timeout: float = Field(
         60.0, ge=0, description="Seconds per call, and to import it; 0: no limit."
     )
+    reward_retries: int = Field(
+        3, ge=0, description="Further calls if a service is out of reach or busy."
+    )
 
     @field_validator("reward", mode="before")
     @classmethod

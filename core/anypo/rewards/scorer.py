@@ -1,4 +1,4 @@
-"""Call reward functions, and trust nothing that they return.
+"""Score samples with reward functions.
 
 A reward function has TRL's signature: `f(prompts, completions, **columns) -> list[float]`, with
 the other columns of the data set as lists, and `completion_ids`. For conversations, prompts and
@@ -9,24 +9,24 @@ the tokens, a function may name an argument `completion_tokens`: each token as t
 
 import copy
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from inspect import Parameter, signature
 from itertools import chain
-from numbers import Real
 from operator import itemgetter
 from typing import Any
 
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from anypo.errors import ConfigError, DataError, RewardError, told
+from anypo.errors import DataError, RewardError
 from anypo.functional.groups import rows_by_group
 from anypo.hooks.batch import Prompt, Sample, step_columns
+from anypo.rewards.answers import Answer
+from anypo.rewards.calling import Call, answers
 from anypo.rewards.load import Reward
-from anypo.rewards.timing import in_time
-from anypo.support.foreign import foreign, place
 from anypo.support.world import ALONE, World, shares
 
 TOKENS = "completion_tokens"
@@ -34,7 +34,6 @@ GIVEN = {"prompts", "completions", "completion_ids", TOKENS}  # whatever columns
 TRIED = 32  # combinations of blanks; what others do shows in a step
 NAMED = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
 MEAN = "mean"  # what the metric of their sum is called
-Answer = float | list[tuple[int, float]]  # a score, or the rewards of steps
 
 
 class Rewards:
@@ -45,6 +44,8 @@ class Rewards:
         tokenizer: Turns completion ids into the text that the functions see.
         timeout: Seconds that one call of a function may take; 0 for no limit.
         world: The processes, each of which scores its share and gets the answers of the others.
+        retries: How often one is called again where its service could not be reached.
+        tell: Is told of that.
 
     Raises:
         RewardError: Two are the same.
@@ -56,6 +57,8 @@ class Rewards:
         tokenizer: PreTrainedTokenizerBase,
         timeout: float,
         world: World = ALONE,
+        retries: int = 0,
+        tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         if len({MEAN, *(reward.name for reward in rewards)}) <= len(rewards):
             rewards = [replace(reward, name=reward.source) for reward in rewards]
@@ -63,7 +66,8 @@ class Rewards:
         if len(set(names)) < len(names):
             raise RewardError(f"rewards must be different: {names}")
         self.rewards, self.tokenizer, self.timeout = list(rewards), tokenizer, timeout
-        self.world = world
+        self.world, self.retries, self.tell = world, retries, tell
+        self._again, self._told = Counter[str](), Counter[str]()  # calls, by the names of rewards
         self.stop: Sequence[str] = ()
         self._refusals: dict[frozenset[Any], str] = {}  # by the columns that are blank
         self._examples: dict[str, Any] = {}  # of what columns hold that are not
@@ -161,13 +165,26 @@ class Rewards:
         orders = [sorted(row for place in part for row in groups[place]) for part in parts]
         mine = [samples[row] for row in orders[self.world.rank]]
         found: list[tuple[Answer, ...]] = []
+        calls: list[Call] = []
         with self.world.agreed(), self.world.apart():
             if mine:
                 arguments = self._arguments(prompts, mine)
-                answers = [_call(reward, arguments, self.timeout) for reward in self.rewards]
-                found = list(zip(*answers, strict=True))
-        every = zip(chain(*orders), chain(*self.world.gather(found)), strict=True)
+                calls = [Call(reward, arguments, self.retries) for reward in self.rewards]
+                found = list(zip(*answers(calls, self.timeout), strict=True))
+        again = [(c.reward.name, c.patience.again, c.patience.why) for c in calls]
+        shared = self.world.gather((found, again))
+        self._tell_of(chain(*(told for _, told in shared)))
+        every = zip(chain(*orders), chain(*(theirs for theirs, _ in shared)), strict=True)
         return [answer for _, answer in sorted(every, key=itemgetter(0))]
+
+    def _tell_of(self, again: Iterable[tuple[str, int, str]]) -> None:
+        """Say how often services were asked again, each time that it has doubled."""
+        for name, times, why in again:
+            self._again[name] += times
+            if times and self._again[name] >= 2 * self._told[name]:
+                self._told[name] = self._again[name]
+                often = "once" if self._told[name] == 1 else f"{self._told[name]} times by now"
+                self.tell(f"reward '{name}' was asked again, {often}: {why}")
 
     def _scored(self, sample: Sample, answers: Sequence[Answer], stepwise: bool) -> Sample:
         scores = [sum(r for _, r in a) if isinstance(a, list) else a for a in answers]
@@ -219,54 +236,3 @@ class Rewards:
 
 def _before(stops: Sequence[str], text: str) -> str:
     return min((text.partition(stop)[0] for stop in stops), key=len, default=text)
-
-
-def _call(reward: Reward, arguments: dict[str, Any], timeout: float) -> list[Answer]:
-    rows = len(arguments["completions"])
-    arguments = copy.deepcopy(arguments)  # what a function does to them is its own affair
-    parameters = signature(reward.function).parameters
-    if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        arguments = {name: value for name, value in arguments.items() if name in parameters}
-    limit = in_time(f"reward '{reward.name}'", timeout)
-    with limit, foreign(partial(_failure, reward), passing=(ConfigError,)):
-        answer = reward.function(**arguments)
-    return _checked(reward.name, answer, rows)
-
-
-def _failure(reward: Reward, error: BaseException) -> RewardError:
-    own = getattr(reward.function, "__module__", "") or type(reward.function).__module__
-    return RewardError(f"reward '{reward.name}' raised {told(error)}{place(error, own)}")
-
-
-def _checked(name: str, answer: Any, rows: int) -> list[Answer]:
-    values = answer.tolist() if hasattr(answer, "tolist") else answer
-    if not isinstance(values, list | tuple):
-        raise RewardError(f"reward '{name}' returned {answer!r:.60}, not a list of numbers")
-    if len(values) != rows:
-        raise RewardError(f"reward '{name}' returned {len(values)} numbers for {rows} completions")
-    return [_checked_value(f"reward '{name}'", value, i) for i, value in enumerate(values)]
-
-
-def _checked_value(who: str, value: Any, row: int) -> Answer:
-    if value is None:
-        return math.nan
-    if _is_number(value):
-        return float(value)
-    if isinstance(value, list | tuple) and all(_is_step(step) for step in value):
-        return [(int(end), float(reward)) for end, reward in value]
-    raise RewardError(
-        f"{who} returned {value!r:.60} for completion {row}: a reward is a finite number, None "
-        "where it does not apply, or a list of (end token, reward) steps"
-    )
-
-
-def _is_number(value: Any) -> bool:
-    try:
-        return isinstance(value, Real) and math.isfinite(value)
-    except OverflowError:
-        return False
-
-
-def _is_step(step: Any) -> bool:
-    is_pair = isinstance(step, list | tuple) and len(step) == 2
-    return is_pair and isinstance(step[0], int) and _is_number(step[1])

@@ -4,6 +4,7 @@ config.toml         repeats the run
 plugins.lock.json   what it was made with: plugins, files, versions
 metrics.jsonl       one object per step
 samples.jsonl       some prompts, completions and scores
+tracked.json        what trackers call the run, where there are some
 model/              an ordinary Hugging Face model directory, adapters merged into its weights
 model/adapter/      the adapters alone, where there are any
 checkpoints/        the same after some steps, with what it takes to go on from there

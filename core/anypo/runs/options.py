@@ -24,6 +24,7 @@ class RunOptions(Options, panel="Run"):
     task: str = Field("addition", description="What to train on without data.")
     model: str | None = Field(None, description="Directory or hub name. Without it, the task's.")
     output: str | None = Field(None, description="Run directory. Without it, one under runs/.")
+    track: list[str] = Field([], description="Trackers, as NAME or NAME:PROJECT.")
 
 
 class CheckpointOptions(Options, panel="Run"):

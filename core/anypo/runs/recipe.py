@@ -19,6 +19,12 @@ class Recipe:
     knobs: dict[str, Any] = field(default_factory=dict)
     hooks: dict[str, str] = field(default_factory=dict)
 
+    def flat(self) -> dict[str, Any]:
+        """All of it in one table, with `knobs/` and `hooks/` before what is no option."""
+        tables = {"knobs": self.knobs, "hooks": self.hooks}
+        named = {f"{t}/{name}": value for t, held in tables.items() for name, value in held.items()}
+        return {"algorithm": self.algorithm, **self.options, **named}
+
 
 def read_recipe(path: str) -> Recipe:
     """The recipe in a TOML file.

@@ -11,13 +11,14 @@ from anypo.runs import notes
 from anypo.runs.checkpoints import Checkpoints
 from anypo.runs.directory import RunDirectory
 from anypo.runs.memory import memory_advised
-from anypo.runs.observer import Observer
+from anypo.runs.observer import Observer, ending
 from anypo.runs.options import RunConfig, make_config, panels, resolve
 from anypo.runs.provenance import describe
 from anypo.runs.recipe import Recipe, as_written
 from anypo.runs.session import Session
 from anypo.runs.setup import check_engines, make_trainer, set_up
 from anypo.runs.task import choose_task
+from anypo.runs.trackers import Tracked, load_trackers
 from anypo.runs.unread import refuse_unread, unread
 from anypo.support.allocator import kept_memory
 from anypo.training.distributed import Distributed
@@ -65,6 +66,8 @@ def train(
     check_engines(config, distributed.runtime)
     world = distributed.world
     observer = observer if world.is_first else Observer()
+    with world.agreed():
+        observer = Tracked(observer, load_trackers(config.track if world.is_first else []))
     directory = RunDirectory(config.output, algorithm.named, world, goes_on=goes_on)
     checkpoints = Checkpoints(directory, config, observer.note)
     checkpoint = checkpoints.newest() if goes_on else None
@@ -80,7 +83,10 @@ def train(
             checkpoints.load(checkpoint, trainer)
         else:
             directory.begin(recipe, lock)
-        Session(trainer, setup, directory, checkpoints, observer).run()
+        with ending(observer):
+            with world.agreed():
+                observer.began(directory.path, recipe.flat(), trainer.done)
+            Session(trainer, setup, directory, checkpoints, observer).run()
     return directory.path
 
 

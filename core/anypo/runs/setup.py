@@ -98,7 +98,8 @@ def set_up(
             rows |= {name: load_rows(name) for name in (data, eval_data) if name not in rows}
     tokenizer = load_tokenizer(model, trust_remote_code=config.trust_remote_code)
     limits = _prompt_limit(model, config), config.max_completion_length
-    scorer = Rewards(rewards, tokenizer, config.reward_timeout, world)
+    patience = config.reward_timeout, world, config.reward_retries, observer.note
+    scorer = Rewards(rewards, tokenizer, *patience)
     skip_bad = config.bad_rows == "skip"
     reader = Reader(algorithm, tokenizer, *limits, observer.note, skip_bad, scorer.check)
     prompts = reader.to_learn_from(data, rows[data])

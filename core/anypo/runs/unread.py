@@ -64,7 +64,7 @@ def _by(algorithm: Algorithm, run: RunConfig) -> tuple[Rule, ...]:
 
     reference = "ref_sync_every ref_sync_alpha precompute_reference"
     critic = "critic critic_learning_rate critic_warmup_steps"
-    scored = f"sampler reward reward_timeout {DRAWN_TO_EVALUATE}"
+    scored = f"sampler reward reward_timeout reward_retries {DRAWN_TO_EVALUATE}"
     return (
         ("sampler", not (inputs.sampler or scores), unscored),
         (

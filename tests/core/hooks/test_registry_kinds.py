@@ -6,7 +6,13 @@ from anypo.errors import PluginError
 from anypo.hooks import registry
 
 OTHERS = {kind: group for kind, group in registry.KINDS.items() if kind != registry.ALGORITHM}
-BUILT_IN = {"sampler": "transformers", "reward": "exact", "task": "addition", "command": "serve"}
+BUILT_IN = {
+    "sampler": "transformers",
+    "reward": "exact",
+    "task": "addition",
+    "observer": "tensorboard",
+    "command": "serve",
+}
 PLUGIN = '''\
 """A module."""
 

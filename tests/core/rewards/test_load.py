@@ -91,7 +91,7 @@ def test_a_file_without_a_function_asks_for_one(spec):
             load_reward(weighted)
 
 
-@pytest.mark.parametrize("spec", ["", "judge"])
+@pytest.mark.parametrize("spec", ["", "referee"])
 def test_an_unknown_reward_says_how_to_name_ones_own(spec):
     with pytest.raises(RewardError, match=r"as file\.py:function or package\.module:function"):
         load_reward(spec)

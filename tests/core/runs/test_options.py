@@ -275,8 +275,8 @@ def test_every_option_stands_in_one_panel():
 
 def test_a_panel_holds_what_its_block_declares_in_that_order():
     found = panels(RunConfig)
-    expected = ["task", "model", "output", "save_every", "keep_checkpoints", "keep_best"]
-    assert found["Run"] == expected
+    checkpoints = ["save_every", "keep_checkpoints", "keep_best"]
+    assert found["Run"] == ["task", "model", "output", "track", *checkpoints]
     assert found["Adapters"] == ["lora_rank", "lora_alpha", "lora_modules"]
 
 

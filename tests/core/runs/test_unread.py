@@ -8,7 +8,7 @@ from anypo.runs.unread import refuse_unread, unread
 GRPO, SFT, SCORER = compose("grpo"), compose("sft"), compose("reward_model")
 CRITIC = {"critic", "critic_learning_rate", "critic_warmup_steps"}
 REFERENCE = {"ref_sync_every", "ref_sync_alpha", "precompute_reference"}
-REWARDS = {"reward", "reward_timeout"}
+REWARDS = {"reward", "reward_timeout", "reward_retries"}
 DRAWN = {"eval_temperature", "eval_top_p", "eval_top_k", "eval_stop"}
 ADAPTERS = {"lora_alpha", "lora_modules"}
 GIVEN = {"model": "mine", "data": "mine.jsonl", "eval_data": "other.jsonl", "reward": ["length"]}

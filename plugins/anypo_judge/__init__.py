@@ -1,0 +1,1 @@
+"""A reward that a language model on a server gives."""
