@@ -33,7 +33,7 @@ def before(algorithm: Algorithm, setup: Setup) -> Iterator[str]:
             f"{len(setup.prompts)}: it takes some of them several times (--prompts-per-step says "
             "how many it takes)"
         )
-    columns = {column for prompt in setup.prompts for column in prompt.columns}
+    columns = {column for prompts in setup.sets for column in prompts.tally.columns}
     if algorithm.inputs.scorer and (hidden := sorted(columns & GIVEN)):
         yield (
             f"no reward sees column '{hidden[0]}' of the data set: under that name it is given "
