@@ -105,12 +105,10 @@ def set_up(
         made = world.on_first(partial(ensure_task, task, observer.warming_up))
         model = model or str(made / "model")
         if not parts:
-            parts, eval_data = (
-                [Part(str(made / "train.jsonl"))],
-                eval_data or str(made / "held_out.jsonl"),
-            )
-            names = (parts[0].name, eval_data)
-            rows |= {name: load_rows(name) for name in names if name not in rows}
+            parts = [Part(str(made / "train.jsonl"))]
+            eval_data = eval_data or str(made / "held_out.jsonl")
+            new = {parts[0].name, eval_data} - rows.keys()
+            rows |= {name: load_rows(name) for name in new}
     tokenizer = load_tokenizer(model, trust_remote_code=config.trust_remote_code)
     limits = _limits(model, config)
     scorer = Rewards(rewards, tokenizer, config.reward_timeout, world)

@@ -4,7 +4,8 @@ import pytest
 
 from anypo import compose
 from anypo.data.dataset import Reader, learning_from
-from anypo.data.formats import numbered
+from anypo.data.formats import Rows
+from anypo.data.tally import Limits
 from anypo.errors import DataError
 
 PAIR = {"prompt": "1+1=", "chosen": "2", "rejected": "3"}
@@ -28,8 +29,8 @@ def learn(tokenizer, notes):
     """The prompts that an algorithm learns from, of some rows."""
 
     def learn(name, *rows, longest=100, tokenizer=tokenizer, **options):
-        reader = Reader(compose(name), tokenizer, 100, longest, notes.append, **options)
-        return reader.to_learn_from("mine", numbered(rows))
+        reader = Reader(compose(name), tokenizer, Limits(100, longest), notes.append, **options)
+        return list(reader.to_learn_from(Rows("mine", rows)))
 
     return learn
 
