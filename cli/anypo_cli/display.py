@@ -109,7 +109,7 @@ class LiveDisplay(PlainDisplay):
         self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
-            TextColumn("{task.completed}/{task.total}"),
+            TextColumn("{task.fields[unit]}{task.completed}/{task.total}"),
             TimeRemainingColumn(),
             console=console,
         )
@@ -136,7 +136,7 @@ class LiveDisplay(PlainDisplay):
         """See `Observer`."""
         if what not in self.prepared:
             self.prepared[what] = 0
-            self._begin(what, total)
+            self._begin(what, total, unit="")
         self._advance(done)
 
     def started(self, steps: int) -> None:
@@ -149,8 +149,8 @@ class LiveDisplay(PlainDisplay):
         self.figures.plain = _described(self.latest)
         self._advance(report.step)
 
-    def _begin(self, what: str, total: int) -> None:
-        self.task = self.bar.add_task(what, total=total)
+    def _begin(self, what: str, total: int, unit: str = "step ") -> None:
+        self.task = self.bar.add_task(what, total=total, unit=unit)
 
     def _advance(self, done: int) -> None:
         if self.task is not None:

@@ -177,8 +177,6 @@ _CONVERTERS = (
     Converter(
         ("text",), ("prompt", "completion"), lambda text: [{"prompt": "", "completion": text}]
     ),
-    Converter(
-        ("chosen", "rejected"), ("chosen", "rejected", "prompt"), _split_shared_start
-    ),
+    Converter(("chosen", "rejected"), ("chosen", "rejected", "prompt"), _split_shared_start),
     Converter(("chosen", "rejected"), ("completion", "label"), _unpair),
 )

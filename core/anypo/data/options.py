@@ -28,7 +28,7 @@ class DataOptions(Options, panel="Data and sampling"):
 
     @field_validator("data", mode="before")
     @classmethod
-    def _names(cls, value: Any) -> Any:
+    def _data_names(cls, value: Any) -> Any:
         """One may be named by itself."""
         given = [value] if isinstance(value, str | PurePath) else value
         is_list = isinstance(given, list | tuple)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,7 @@ from anypo.composition.synthetic import SyntheticSampler, SyntheticScorer
 from anypo.data.dataset import Reader
 from anypo.data.found import PromptSet
 from anypo.data.load import load_rows
-from anypo.data.mixture import Mixture, Part, Stream, parts_of, shares_of
+from anypo.data.mixture import Mixture, Stream, parts_of, shares_of
 from anypo.data.stream import PromptStream
 from anypo.data.tally import Limits
 from anypo.data.tokens import Tokens
@@ -41,7 +41,7 @@ from anypo.rewards.load import load_reward
 from anypo.rewards.scorer import Rewards
 from anypo.runs.observer import Observer
 from anypo.runs.options import RunConfig, sampler_of
-from anypo.runs.task import ensure_task
+from anypo.runs.task import sources
 from anypo.sampling.agreement import check_agreement
 from anypo.sampling.sampler import PolicySampler
 from anypo.support.extras import check_installed
@@ -57,6 +57,7 @@ from anypo.training.trainer import Evaluation, Trainer
 
 TRIED_AT_ONCE = 1000  # rows of a rollout before the first step
 
+
 @dataclass
 class Setup:
     """What a run works with, all of it checked, but without the weights of the policy."""
@@ -68,8 +69,8 @@ class Setup:
     scorer: Rewards
     sets: list[PromptSet]  # to learn from
     shares: list[float] | None = None  # of each in what is drawn; None: that of its size
-    held_out: Sequence[Prompt] = ()  # to complete and score
-    held_out_rows: Sequence[Prompt] = ()  # whose completions have a loss
+    held_out: Sequence[Prompt] = field(default_factory=list)  # to complete and score
+    held_out_rows: Sequence[Prompt] = field(default_factory=list)  # whose completions have a loss
 
     @property
     def prompts(self) -> Sequence[Prompt]:
@@ -99,18 +100,13 @@ def set_up(
     if config.data is not None and algorithm.inputs.scorer and not config.reward:
         raise ConfigError("data are given but no reward: name one with reward (--reward)")
     rewards = [load_reward(spec, runtime, config.reward_timeout) for spec in config.reward]
-    parts, model, eval_data = parts_of(config.data or []), config.model, config.eval_data
-    rows = {name: load_rows(name) for name in (*(p.name for p in parts), eval_data) if name}
-    if model is None or not parts:
-        made = world.on_first(partial(ensure_task, task, observer.warming_up))
-        model = model or str(made / "model")
-        if not parts:
-            parts = [Part(str(made / "train.jsonl"))]
-            eval_data = eval_data or str(made / "held_out.jsonl")
-            new = {parts[0].name, eval_data} - rows.keys()
-            rows |= {name: load_rows(name) for name in new}
+    named = [*(part.name for part in parts_of(config.data or [])), config.eval_data]
+    rows = {name: load_rows(name) for name in named if name}
+    model, parts, eval_data = sources(config, task, observer.warming_up, world)
+    new = {*(part.name for part in parts), eval_data} - rows.keys()
+    rows |= {name: load_rows(name) for name in new if name}
     tokenizer = load_tokenizer(model, trust_remote_code=config.trust_remote_code)
-    limits = _limits(model, config)
+    limits = limits_of(model, config)
     scorer = Rewards(rewards, tokenizer, config.reward_timeout, world)
     skip_bad = config.bad_rows == "skip"
     tell = observer.note, skip_bad, scorer.check, observer.preparing
@@ -158,7 +154,12 @@ def _try_rollouts(algorithm: Algorithm, found: Setup) -> None:
             algorithm.rollout(some, SyntheticSampler(), SyntheticScorer(), {}, rows)
 
 
-def _limits(model: str, config: RunConfig) -> Limits:
+def limits_of(model: str, config: RunConfig) -> Limits:
+    """How long prompts and completions may be that a model reads.
+
+    Raises:
+        ConfigError: It attends to no more than the completions may have.
+    """
     context = context_length(load_config(model, trust_remote_code=config.trust_remote_code))
     prompt, completion = config.max_prompt_length, config.max_completion_length
     if context is not None and completion >= context:

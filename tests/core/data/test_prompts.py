@@ -501,23 +501,27 @@ def test_rows_of_their_own_may_hold_the_same_completion(read):
 
 def test_a_data_set_of_nothing_but_pairs_that_the_cut_makes_the_same_is_refused(read):
     with pytest.raises(
-        DataError, match=r"'mine' is left: the completions of 1 differ only beyond max_completion_length \(3\)"
+        DataError,
+        match=r"is left: the completions of 1 differ only beyond max_completion_length \(3\)",
     ):
         read(pair("abcd", "abce"), inputs=PAIRS, longest=3)
     with pytest.raises(
-        DataError, match=r"no row of 'mine' is left: 1 hold the same completion twice; .* of 1 differ"
+        DataError,
+        match=r"no row of 'mine' is left: 1 hold the same completion twice; .* of 1 differ",
     ):
         read(pair("abcd", "abce"), pair("2", "2"), inputs=PAIRS, longest=3)
 
 
 def test_a_data_set_of_nothing_but_pairs_of_the_same_is_refused(read):
-    with pytest.raises(DataError, match="^no row of 'mine' is left: 2 hold the same completion twice$"):
+    with pytest.raises(
+        DataError, match=r"^no row of 'mine' is left: 2 hold the same completion twice$"
+    ):
         read(pair("2", "2"), pair("3", "3"), inputs=PAIRS)
 
 
 def test_nothing_is_done_to_rows_that_hold_no_completions(read):
     found = read({"prompt": "a"}, {"prompt": "a"}, inputs=Inputs())
-    assert not (found.identical or found.cut_alike or found.too_long or found.bad)
+    assert (found.identical, found.cut_alike, found.too_long, found.bad) == ([], [], {}, {})
     assert (len(found.prompts), found.total) == (2, 2)
 
 

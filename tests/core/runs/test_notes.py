@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from anypo import Prompt, Sample, compose
+from anypo.data.found import PromptSet
+from anypo.data.tally import Tally
 from anypo.hooks.runtime import Runtime
 from anypo.runs.notes import StepNotes, before
 from anypo.runs.options import RunConfig
@@ -19,7 +21,11 @@ GRPO = compose("grpo")
 
 def told_before(algorithm, prompts, **options):
     config = RunConfig(**{**QUIET, "prompts_per_step": 2, **options})
-    return list(before(algorithm, SimpleNamespace(config=config, prompts=prompts)))
+    tally = Tally()
+    for prompt in prompts:
+        tally.add(prompt)
+    sets = [PromptSet("mine", prompts, range(len(prompts)), tally)]
+    return list(before(algorithm, SimpleNamespace(config=config, prompts=prompts, sets=sets)))
 
 
 PROMPTS = [Prompt([1], "a", {"answer": "b"})] * 3
