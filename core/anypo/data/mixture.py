@@ -11,7 +11,7 @@ from anypo.errors import ConfigError
 from anypo.hooks.batch import Prompt
 from anypo.support.lazy import Joined
 
-SEEDS = 2**32  # of runs: no stream of a mixture has one of theirs but the first
+APART = 15_485_863  # seeds of the streams of a mixture: torch reads the lowest 32 bits alone
 
 
 class Part(NamedTuple):
@@ -70,7 +70,7 @@ class Mixture:
         self, sets: Sequence[Sequence[Prompt]], shares: Sequence[float], seed: int
     ) -> None:
         self.prompts, self.shares = Joined(sets), shares
-        self.streams = [PromptStream(x, seed + i * SEEDS) for i, x in enumerate(sets)]
+        self.streams = [PromptStream(x, seed + i * APART) for i, x in enumerate(sets)]
 
     @property
     def drawn(self) -> list[int]:
