@@ -73,6 +73,16 @@ def read(tokenizer):
 
 
 @pytest.fixture
+def beginning():
+    """A tokenizer that puts a token before every text."""
+    tokenizer = build_tokenizer()
+    begin = [("<|user|>", tokenizer.convert_tokens_to_ids("<|user|>"))]
+    before = processors.TemplateProcessing(single="<|user|> $A", special_tokens=begin)
+    tokenizer.backend_tokenizer.post_processor = before
+    return tokenizer
+
+
+@pytest.fixture
 def prompts_of(read):
     """The prompts of the given rows, of which nothing else is read."""
 
@@ -419,6 +429,51 @@ def test_no_completion_is_read_that_is_not_asked_for(prompts_of):
 
 
 # -- too long ------------------------------------------------------------------------------------
+
+LENGTHS = [{"prompt": "p" * n, "completion": "2"} for n in (3, 9, 4, 5)]
+
+
+@pytest.mark.parametrize("long_prompts", ["drop", "cut", "error"])
+def test_prompts_up_to_the_limit_stay_as_they_are(read, long_prompts):
+    found = read(*LENGTHS[::2], longest_prompt=4, long_prompts=long_prompts)
+    assert [len(prompt.ids) for prompt in found.prompts] == [3, 4]
+    assert found.too_long == {}
+
+
+def test_rows_with_longer_prompts_are_left_out_and_counted(read):
+    found = read(*LENGTHS, longest_prompt=4, long_prompts="drop")
+    assert [prompt.content for prompt in found.prompts] == ["ppp", "pppp"]
+    assert (found.too_long, found.bad, found.longest) == ({2: 9, 4: 5}, {}, 4)
+
+
+def test_longer_prompts_are_cut_to_their_ends_and_counted(read, tokenizer):
+    row = {"prompt": "1+2+3=", "completion": "6", "answer": "six"}
+    found = read(LENGTHS[0], row, longest_prompt=4, long_prompts="cut")
+    cut = found.prompts[1]
+    assert tokenizer.decode(cut.ids) == "2+3="
+    assert (cut.content, cut.columns["answer"]) == ("1+2+3=", "six")
+    assert tokenizer.decode(cut.completions["completion"].ids) == "6<|end|>"
+    assert (found.too_long, found.longest) == ({2: 6}, 4)
+
+
+def test_what_the_tokenizer_puts_before_every_text_is_not_cut(read, beginning):
+    found = read(LENGTHS[1], longest_prompt=4, long_prompts="cut", tokenizer=beginning)
+    assert beginning.decode(found.prompts[0].ids) == "<|user|>ppp"
+
+
+def test_a_row_of_which_one_half_is_too_long_is_left_out(read):
+    halves = [
+        Row(1, {**row, "prompt": row["prompt"] * n})
+        for row, n in zip(labelled("2", "3"), (1, 9), strict=True)
+    ]
+    found = read(*halves, Row(2, GOOD), longest_prompt=4, long_prompts="drop")
+    assert ([prompt.content for prompt in found.prompts], found.too_long) == (["1+1"], {1: 27})
+
+
+def test_where_all_prompts_are_too_long_is_said_how_long_they_are(read):
+    words = "the prompts of 2 have more than 4 tokens, the shortest 5: raise max_prompt_length"
+    with pytest.raises(DataError, match=f"^no row of 'mine' is left: {words}"):
+        read(*LENGTHS[1::2], longest_prompt=4, long_prompts="drop")
 
 
 def test_a_completion_that_is_too_long_is_cut_and_counted(read, tokenizer):
