@@ -27,6 +27,7 @@ from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 WORDS = 5000  # different ones
 LENGTHS = {"prompt": 60, "completion": 90}  # words
+SOURCE = 4000  # letters of a column that nobody reads
 FEW = 0.1  # megabytes
 WATCH = "import resource as r, runpy, sys; sys.argv[0] = 'anypo'\n" + (
     "try: runpy.run_module('anypo_cli', run_name='__main__')\n"
@@ -39,10 +40,12 @@ def make_rows(file: Path, megabytes: float) -> int:
     draw = random.Random(0)
     letters = "aeioubcdfghklmnprst"
     words = ["".join(draw.choices(letters, k=draw.randint(2, 9))) for _ in range(WORDS)]
-    number = 0
+    text, number = " ".join(draw.choices(words, k=50_000)), 0
     with file.open("w", encoding="utf-8") as lines:
         while lines.tell() < megabytes * 1e6:
             row = {name: " ".join(draw.choices(words, k=k)) for name, k in LENGTHS.items()}
+            start = draw.randrange(len(text) - SOURCE)
+            row["source"] = text[start : start + SOURCE]
             lines.write(json.dumps(row) + "\n")
             number += 1
     return number
@@ -54,7 +57,8 @@ def make_model(folder: Path, rows: Path) -> None:
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(vocab_size=4000, special_tokens=["<|end|>"], show_progress=False)
-    bpe.train_from_iterator(rows.read_text(encoding="utf-8").splitlines(), trainer)
+    texts = (json.loads(line)["completion"] for line in rows.open(encoding="utf-8"))
+    bpe.train_from_iterator(texts, trainer)
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=bpe, eos_token="<|end|>", pad_token="<|end|>"
     )

@@ -43,7 +43,7 @@ def build_command(
     written: Recipe | None = None,
     arguments: Sequence[str] = (),
     act: Act | None = None,
-    own: Sequence[Parameter] = (),
+    extra: Sequence[Parameter] = (),
 ) -> Any:
     """The command that runs the recipe's algorithm, with an option for every knob.
 
@@ -52,7 +52,7 @@ def build_command(
         written: What the file says with which it began, if there is one.
         arguments: All of the command line, for further processes that run it too.
         act: Does something else than run it.
-        own: Options of that.
+        extra: Options of that.
 
     Raises:
         PluginError: A name is unknown or a plugin does not load.
@@ -65,7 +65,7 @@ def build_command(
         own = stack if same else lay([written.algorithm], written.hooks)
         recipe = replace(recipe, knobs=chosen(written.knobs, own, _preferred_by_task(written)))
     config = config_class(recipe.options.get("sampler", SAMPLER))
-    taken = knobs.keys() & {*config.model_fields, *FILE_OPTIONS, *(p.name for p in own)}
+    taken = knobs.keys() & {*config.model_fields, *FILE_OPTIONS, *(p.name for p in extra)}
     if taken:
         name = min(taken)
         raise ConfigError(
@@ -73,11 +73,11 @@ def build_command(
         )
 
     def command(**given: Any) -> None:
-        of_act = {option.name: given.pop(option.name) for option in own}
+        of_act = {option.name: given.pop(option.name) for option in extra}
         told = _told(recipe, stack, given, varies=not same)
         (act or partial(_run, arguments))(*told, **of_act)
 
-    parameters = [*own, *(_knob_option(knob, stack.layers) for knob in knobs.values())]
+    parameters = [*extra, *(_knob_option(knob, stack.layers) for knob in knobs.values())]
     parameters += _run_options(config, recipe, stack)
     sign(command, parameters)
     app = typer.Typer(add_completion=False)

@@ -31,8 +31,8 @@ class PreviewGroup(RunGroup):
         """The command of a stack."""
         from anypo_cli.options import build_command, option_of
 
-        own = [option_of("rows", int, "How many rows are shown.", str(ROWS), "Preview")]
-        return build_command(recipe, written, args, show_preview, own)
+        extra = [option_of("rows", int, "How many rows are shown.", str(ROWS), "Preview")]
+        return build_command(recipe, written, args, show_preview, extra)
 
     def going_on(self, names: Sequence[str], args: Sequence[str]) -> Any:
         """Refuse that: a run that goes on reads what it read."""

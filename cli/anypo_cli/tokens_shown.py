@@ -53,7 +53,7 @@ def shown(tokenizer: PreTrainedTokenizerBase, part: Part) -> Text:
     return line.append(f"  ({len(ids)} tokens)", "dim")
 
 
-def _pieces(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> Iterator[tuple[str, int]]:
+def _pieces(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> Iterator[tuple[str, int]]:
     """What each token adds to the text; several together where a character takes several."""
     before = ""
     for place, token in enumerate(ids, 1):

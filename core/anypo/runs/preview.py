@@ -68,8 +68,8 @@ class Preview:
         for place, prompt in enumerate(self.found[:number]):
             samples: list[Sample] = []
             if not (inputs.sampler or inputs.scorer):
-                given = [prompt], SyntheticSampler(), SyntheticScorer(), {}
-                samples = self.algorithm.rollout(*given, self.found)
+                fake = SyntheticSampler(), SyntheticScorer()
+                samples = self.algorithm.rollout([prompt], *fake, {}, self.found)
             yield int(self.found.numbers[place]), prompt, samples
 
 
