@@ -106,15 +106,22 @@ def test_a_character_of_several_tokens_is_shown_as_one(preview):
     assert re.search(r"learnt 中<\|end\|> +\(4 tokens\)", text)
 
 
-def test_several_data_sets_are_shown_with_their_shares(preview, tmp_path):
+def test_several_data_sets_are_shown_with_their_shares(preview, tmp_path, model_dir, capsys):
     (tmp_path / "other.jsonl").write_text(json.dumps(PAIR))
-    data = ["--data", "other.jsonl=1"]
-    status, text = preview("dpo", PAIR, more=["--rows", "0", *data])
+    status, text = preview("dpo", PAIR, more=["--data", "other.jsonl=1"])
     assert status == 1
     assert "data set 'mine.jsonl' has no share, but others have" in text
-    (tmp_path / "config.toml").write_text('data = ["mine.jsonl=3", "other.jsonl=1"]\n')
-    status = main(["preview", "dpo", "--config", "config.toml", "--rows", "0", "--model", "m"])
-    assert status == 1  # there is no such model
+    told = (
+        'algorithm = "dpo"\ndata = ["mine.jsonl=3", "other.jsonl=1"]\nmax_completion_length = 9\n'
+    )
+    (tmp_path / "config.toml").write_text(told)
+    assert main(["preview", "--config", "config.toml", "--rows", "0", "--model", model_dir]) == 0
+    text = capsys.readouterr().out
+    assert re.findall(r"^(\w+\.jsonl)\n.*, (\S+) of all that is drawn$", text, re.M) == [
+        ("mine.jsonl", "75.0%"),
+        ("other.jsonl", "25.0%"),
+    ]
+    assert "legend" not in text
 
 
 def test_the_command_line_of_a_run_will_do(preview, letters, model_dir):
