@@ -54,6 +54,12 @@ def adapters() -> str:
     return table(("algorithm", "rank", "score before", "after"), rows)
 
 
+def data() -> str:
+    """What reading a large data set costs, beside a small one."""
+    columns = ("run", "MB", "rows", "seconds", "peak, MiB")
+    return table(columns, ([row[name] for name in columns] for row in kept("data")))
+
+
 def pipeline(*runs: str) -> str:
     """What the runs of a chain print."""
     rows = [

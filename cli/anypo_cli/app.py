@@ -11,6 +11,7 @@ import typer
 from anypo.errors import AnypoError, told
 from anypo.hooks import registry
 from anypo_cli.commands import Commands
+from anypo_cli.previewing import PreviewGroup
 from anypo_cli.printing import say
 from anypo_cli.processes import DEBUG, is_first, tells_first
 from anypo_cli.run import RunGroup
@@ -117,6 +118,15 @@ app.add_typer(
     subcommand_metavar="NAME... [OPTIONS]",
     help="Train a model. `anypo run NAME --help` shows the options of an algorithm; "
     "`anypo run --resume DIR` goes on with a run.",
+)
+
+app.add_typer(
+    typer.Typer(),
+    name="preview",
+    cls=PreviewGroup,
+    subcommand_metavar="NAME... [OPTIONS]",
+    help="Show what an algorithm would read of its data: rows as tokens, which of them are learnt, "
+    "lengths, columns. Takes the options of `anypo run`.",
 )
 
 

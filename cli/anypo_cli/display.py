@@ -38,6 +38,7 @@ class PlainDisplay(Observer):
         self.console = console
         self.latest: dict[str, float] = {}
         self.first: dict[str, float] = {}  # the evaluation before training
+        self.prepared: dict[str, int] = {}  # tenths of what was done before training
         self.steps = 0
         self.before = -1  # steps that were done already; -1: not known yet
         self.start = time.monotonic()
@@ -58,6 +59,13 @@ class PlainDisplay(Observer):
         """See `Observer`."""
         if done == 1:
             self.note("making the model of the task, once; it is kept in the cache")
+
+    def preparing(self, what: str, done: int, total: int) -> None:
+        """See `Observer`."""
+        tenths = 10 * done // total
+        if self.prepared.get(what, 0) < tenths:
+            self.prepared[what] = tenths
+            self._print(f"{what}: {done} of {total}")
 
     def started(self, steps: int) -> None:
         """See `Observer`."""
@@ -101,7 +109,7 @@ class LiveDisplay(PlainDisplay):
         self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
-            TextColumn("step {task.completed}/{task.total}"),
+            TextColumn("{task.fields[unit]}{task.completed}/{task.total}"),
             TimeRemainingColumn(),
             console=console,
         )
@@ -124,6 +132,13 @@ class LiveDisplay(PlainDisplay):
             self._begin("making the model of the task, once", total)
         self._advance(done)
 
+    def preparing(self, what: str, done: int, total: int) -> None:
+        """See `Observer`."""
+        if what not in self.prepared:
+            self.prepared[what] = 0
+            self._begin(what, total, unit="")
+        self._advance(done)
+
     def started(self, steps: int) -> None:
         """See `Observer`."""
         self._begin("training", steps)
@@ -134,8 +149,8 @@ class LiveDisplay(PlainDisplay):
         self.figures.plain = _described(self.latest)
         self._advance(report.step)
 
-    def _begin(self, what: str, total: int) -> None:
-        self.task = self.bar.add_task(what, total=total)
+    def _begin(self, what: str, total: int, unit: str = "step ") -> None:
+        self.task = self.bar.add_task(what, total=total, unit=unit)
 
     def _advance(self, done: int) -> None:
         if self.task is not None:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
+from anypo.composition.algorithm import Algorithm
 from anypo.composition.compose import assemble
 from anypo.composition.explain import first_line
 from anypo.composition.knobs import Knob, resolve_knobs
@@ -27,6 +28,7 @@ from anypo_cli.repeating import chosen, fitting, refuse_code
 from anypo_cli.settings import pairs, value_of
 
 Parameter = inspect.Parameter
+Act = Callable[..., None]  # with an algorithm, its options and notes, and the act's own options
 SAMPLER, TASK = (RunConfig.model_fields[name].default for name in ("sampler", "task"))
 FILE_OPTIONS = {  # the type of each, what it is by default, and what it is for
     "config": (str, "", "TOML file with options, [knobs], [hooks]."),
@@ -37,7 +39,11 @@ FILE_OPTIONS = {  # the type of each, what it is by default, and what it is for
 
 
 def build_command(
-    recipe: Recipe, written: Recipe | None = None, arguments: Sequence[str] = ()
+    recipe: Recipe,
+    written: Recipe | None = None,
+    arguments: Sequence[str] = (),
+    act: Act | None = None,
+    extra: Sequence[Parameter] = (),
 ) -> Any:
     """The command that runs the recipe's algorithm, with an option for every knob.
 
@@ -45,6 +51,8 @@ def build_command(
         recipe: What is known before the options are read.
         written: What the file says with which it began, if there is one.
         arguments: All of the command line, for further processes that run it too.
+        act: Does something else than run it.
+        extra: Options of that.
 
     Raises:
         PluginError: A name is unknown or a plugin does not load.
@@ -57,7 +65,7 @@ def build_command(
         own = stack if same else lay([written.algorithm], written.hooks)
         recipe = replace(recipe, knobs=chosen(written.knobs, own, _preferred_by_task(written)))
     config = config_class(recipe.options.get("sampler", SAMPLER))
-    taken = knobs.keys() & {*config.model_fields, *FILE_OPTIONS}
+    taken = knobs.keys() & {*config.model_fields, *FILE_OPTIONS, *(p.name for p in extra)}
     if taken:
         name = min(taken)
         raise ConfigError(
@@ -65,9 +73,11 @@ def build_command(
         )
 
     def command(**given: Any) -> None:
-        _execute(recipe, stack, given, arguments, varies=not same)
+        of_act = {option.name: given.pop(option.name) for option in extra}
+        told = _told(recipe, stack, given, varies=not same)
+        (act or partial(_run, arguments))(*told, **of_act)
 
-    parameters = [_knob_option(knob, stack.layers) for knob in knobs.values()]
+    parameters = [*extra, *(_knob_option(knob, stack.layers) for knob in knobs.values())]
     parameters += _run_options(config, recipe, stack)
     sign(command, parameters)
     app = typer.Typer(add_completion=False)
@@ -75,12 +85,13 @@ def build_command(
     return typer.main.get_command(app)
 
 
-def _execute(
-    recipe: Recipe, stack: Stack, given: dict[str, Any], arguments: Sequence[str], *, varies: bool
-) -> None:
-    """Run the recipe; what is given on the command line overrides what the file says.
+def _told(
+    recipe: Recipe, stack: Stack, given: dict[str, Any], *, varies: bool
+) -> tuple[Algorithm, RunConfig, list[str]]:
+    """The algorithm and its options, and what is worth saying of them.
 
-    It varies the run of the file if the file is of another algorithm.
+    What is given on the command line overrides what the file says. It varies the run of the file if
+    the file is of another algorithm.
     """
     file, is_trusted = given.pop("config"), given.pop("trust_config")
     given.pop("hook")  # read before the options were built, as the file was
@@ -88,17 +99,23 @@ def _execute(
     if not is_trusted:
         refuse_code(file, {k: v for k, v in recipe.options.items() if k not in options})
     config = make_config({**recipe.options, **options})
-    if config.processes and config.processes > 1 and not is_launched():
-        raise typer.Exit(launch(config.processes, ["run", *arguments]))
     algorithm = assemble(stack, {**recipe.knobs, **knobs})
     notes: list[str] = []
     if varies:
         config, notes = fitting(file, recipe.options, options, algorithm)
     from anypo.runs.changes import changes
+
+    return algorithm, config, [*notes, *(changes(file, algorithm, config) if file else [])]
+
+
+def _run(
+    arguments: Sequence[str], algorithm: Algorithm, config: RunConfig, notes: list[str]
+) -> None:
+    if config.processes and config.processes > 1 and not is_launched():
+        raise typer.Exit(launch(config.processes, ["run", *arguments]))
     from anypo.runs.run import train
     from anypo_cli.running import show_run
 
-    notes += changes(file, algorithm, config) if file else []
     show_run(partial(train, algorithm, config), notes)
 
 

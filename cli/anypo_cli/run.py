@@ -35,17 +35,25 @@ class RunGroup(TyperGroup):
         names = _leading_names(args)
         rest = args[len(names) :]
         if _values_of("--resume", rest):
-            from anypo_cli.resuming import resume_command
-
-            return "--resume", resume_command(names, rest), rest
+            return "--resume", self.going_on(names, rest), rest
         file, written = _file(rest)
         recipe = _told_before_options(names, rest, written)
-        from anypo_cli.options import build_command  # imports torch, which takes a second
-
         try:
-            return recipe.algorithm, build_command(recipe, written, args), rest
+            return recipe.algorithm, self.for_stack(recipe, written, args), rest
         except PluginError as error:
             raise PluginError(f"{error}{_uninstalled(file)}") from error
+
+    def for_stack(self, recipe: Recipe, written: Recipe, args: Sequence[str]) -> Any:
+        """The command of a stack."""
+        from anypo_cli.options import build_command  # imports torch, which takes a second
+
+        return build_command(recipe, written, args)
+
+    def going_on(self, names: Sequence[str], args: Sequence[str]) -> Any:
+        """The command that goes on with a run."""
+        from anypo_cli.resuming import resume_command
+
+        return resume_command(names, args)
 
 
 def _leading_names(args: Sequence[str]) -> list[str]:

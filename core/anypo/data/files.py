@@ -6,8 +6,9 @@ it makes fractions of integers, and takes words such as NA for blanks.
 
 import csv
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -18,25 +19,29 @@ from anypo.errors import DataError
 LONGEST_CELL = 2**31 - 1  # characters
 
 
-def read_jsonl(path: Path) -> list[Columns]:
-    """The rows of a file that has one in every line that is not blank.
+@dataclass(frozen=True)
+class JSONLines:
+    """The rows of a file that has one in every line that is not blank, read anew each time.
 
-    Raises:
-        DataError: A line, which is named, is no JSON object.
+    Going through them raises DataError, if a line, which is named, is no JSON object.
     """
-    rows = []
-    with path.open(encoding="utf-8-sig") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise DataError(f"{path}:{number}: not JSON: {error}") from error
-            if not isinstance(row, dict):
-                raise DataError(f"{path}:{number}: a row is an object, not {line.strip()[:40]}")
-            rows.append(row)
-    return rows
+
+    path: Path
+
+    def __iter__(self) -> Iterator[Columns]:
+        with self.path.open(encoding="utf-8-sig") as lines:
+            for number, line in enumerate(lines, 1):
+                if line.strip():
+                    yield self._read(number, line)
+
+    def _read(self, number: int, line: str) -> Columns:
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise DataError(f"{self.path}:{number}: not JSON: {error}") from error
+        if not isinstance(row, dict):
+            raise DataError(f"{self.path}:{number}: a row is an object, not {line.strip()[:40]}")
+        return row
 
 
 def read_csv(path: Path) -> list[Columns]:

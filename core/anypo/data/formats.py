@@ -10,9 +10,11 @@ A prompt and what follows it are texts or lists of messages.
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import takewhile
+from functools import cached_property, partial
+from itertools import chain, takewhile
+from pathlib import Path
 from typing import Any
 
 from anypo.errors import DataError
@@ -31,9 +33,34 @@ class Row:
     flaw: str = ""  # why it cannot be used
 
 
-def numbered(rows: Iterable[Columns]) -> list[Row]:
-    """The rows of a whole data set."""
-    return [Row(number, columns) for number, columns in enumerate(rows, 1)]
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a data set, which are read anew each time somebody goes through them."""
+
+    name: str
+    source: Iterable[Columns]
+    files: Sequence[Path] = ()  # that hold them, if any do
+
+    def __iter__(self) -> Iterator[Row]:
+        return (Row(number, columns) for number, columns in enumerate(self.source, 1))
+
+    @property
+    def columns(self) -> list[str]:
+        """Those that at least half of the rows have: one odd row changes no format."""
+        return [column for column, count in self._survey[1].items() if 2 * count >= self.total]
+
+    @property
+    def total(self) -> int:
+        """How many rows there are."""
+        return self._survey[0]
+
+    @cached_property
+    def _survey(self) -> tuple[int, Counter[str]]:
+        total, having = 0, Counter[str]()
+        for columns in self.source:
+            total += 1
+            having.update(columns.keys())
+        return total, having
 
 
 @dataclass(frozen=True)
@@ -45,29 +72,32 @@ class Converter:
     convert: Callable[..., list[Columns]]  # of what the columns hold that it takes
 
 
-def usual_columns(rows: Sequence[Row]) -> list[str]:
-    """The columns that at least half of the rows have: one odd row changes no format."""
-    having = Counter(column for row in rows for column in row.columns)
-    return [column for column, count in having.items() if 2 * count >= len(rows)]
-
-
-def converted(rows: Sequence[Row], wanted: Collection[str]) -> list[Row]:
-    """The rows of a data set, in the format that has the wanted columns where there is a way to it.
+def converted(rows: Iterable[Row], ways: Iterable[Converter]) -> Iterator[Row]:
+    """The rows of a data set in the format to which the ways lead.
 
     A row that is not of the usual format is given the flaw that it has.
     """
-    for way in _CONVERTERS:
-        if _applies(way, usual_columns(rows), wanted):
-            rows = [new for row in rows for new in _converted(way, row)]
-    return list(rows)
+    for way in ways:
+        rows = chain.from_iterable(map(partial(_converted, way), rows))
+    yield from rows
 
 
-def columns_in_reach(columns: Collection[str], wanted: Collection[str]) -> set[str]:
-    """The columns of a data set, and those that `converted` would give it."""
-    reached = set(columns)
+def ways_to(wanted: Collection[str], columns: Collection[str]) -> list[Converter]:
+    """What gives a data set that has some columns the wanted ones, where there is a way to them."""
+    ways, reached = [], set(columns)
     for way in _CONVERTERS:
         if _applies(way, reached, wanted):
+            ways.append(way)
             reached |= set(way.makes)
+    return ways
+
+
+def columns_in_reach(columns: Collection[str], wanted: Collection[str]) -> list[str]:
+    """The columns that a data set has after the ways to the wanted ones."""
+    reached = list(columns)
+    for way in ways_to(wanted, columns):
+        reached = [name for name in reached if name not in {*way.takes, *way.makes}]
+        reached += way.makes
     return reached
 
 
@@ -147,6 +177,6 @@ _CONVERTERS = (
     Converter(
         ("text",), ("prompt", "completion"), lambda text: [{"prompt": "", "completion": text}]
     ),
-    Converter(("chosen", "rejected"), ("prompt",), _split_shared_start),
+    Converter(("chosen", "rejected"), ("chosen", "rejected", "prompt"), _split_shared_start),
     Converter(("chosen", "rejected"), ("completion", "label"), _unpair),
 )

@@ -1,42 +1,81 @@
 """Read data sets."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from anypo.data.files import read_csv, read_jsonl
-from anypo.data.formats import CONVERSATIONS, Columns, Row, numbered
+from anypo.data.files import JSONLines, read_csv
+from anypo.data.formats import CONVERSATIONS, Columns, Rows
 from anypo.errors import DataError, told
 from anypo.support.foreign import foreign
 
-READERS = {".jsonl": read_jsonl, ".csv": read_csv}
+READERS: dict[str, Callable[[Path], Iterable[Columns]]] = {".jsonl": JSONLines, ".csv": read_csv}
 LOADERS = {".json": "json", ".parquet": "parquet"}
 SAVED = "state.json"  # what `save_to_disk` leaves
 TEMPLATE_OPTIONS = {"tools", "chat_template_kwargs"}
+AT_ONCE = 1000  # rows
 
 
-def load_rows(name: str) -> list[Row]:
+def load_rows(name: str) -> Rows:
     """The rows of a file (JSONL, Parquet, CSV), a directory, or a hub name.
 
     The latter is `NAME`, `NAME:SPLIT` or `NAME:CONFIG:SPLIT`; the split is `train` if not given.
+    Of a CSV all rows are held in memory, and of the others a few at a time.
 
     Raises:
-        DataError: It does not exist, is empty, or a line of it is malformed.
+        DataError: It does not exist, or is empty. Going through the rows raises it, too, where one
+            is malformed.
     """
     lack = "" if Path(name).exists() else "there is no such file or directory, and of the hub: "
     does_not = f"data set '{name}' does not load: {lack}"
-    with foreign(lambda error: DataError(does_not + _cause(error))):
-        rows = numbered(_columns(name))
-    if not rows:
+
+    def explain(error: BaseException) -> DataError:
+        return DataError(does_not + _cause(error))
+
+    with foreign(explain):
+        source, files = _opened(name)
+    rows = Rows(name, Explained(source, explain), files)
+    if next(iter(rows), None) is None:
         raise DataError(f"data set '{name}' is empty")
     return rows
 
 
-def _columns(name: str) -> Iterable[Columns]:
+@dataclass(frozen=True)
+class Explained:
+    """Rows that may turn out to be malformed only when they are read."""
+
+    source: Iterable[Columns]
+    explain: Callable[[BaseException], DataError]
+
+    def __iter__(self) -> Iterator[Columns]:
+        rows = iter(self.source)
+        while True:
+            with foreign(self.explain):
+                some = list(islice(rows, AT_ONCE))
+            if not some:
+                return
+            yield from some
+
+
+@dataclass(frozen=True)
+class TableRows:
+    """The rows of a table of `datasets`, which stays on the disk."""
+
+    table: Any
+
+    def __iter__(self) -> Iterator[Columns]:
+        return map(_without_fillers, self.table)
+
+
+def _opened(name: str) -> tuple[Iterable[Columns], list[Path]]:
+    """The rows of a data set, and the files that hold them."""
     path = Path(name)
     if path.suffix in READERS and path.is_file():
-        return READERS[path.suffix](path)
-    return map(_without_fillers, _table(name, path))
+        return READERS[path.suffix](path), [path]
+    table = _table(name, path)
+    return TableRows(table), [Path(file["filename"]) for file in table.cache_files]
 
 
 def _table(name: str, path: Path) -> Any:

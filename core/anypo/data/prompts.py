@@ -2,17 +2,14 @@
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from transformers import PreTrainedTokenizerBase
-
-from anypo.data.bad_rows import told
 from anypo.data.chat import Example
 from anypo.data.content import as_texts
 from anypo.data.formats import Columns, Row
+from anypo.data.tally import Limits, Tally
 from anypo.data.template import EMPTY_REPLY
 from anypo.data.tokens import Tokens
 from anypo.errors import DataError
@@ -20,92 +17,66 @@ from anypo.hooks.batch import Completion, Prompt
 from anypo.hooks.rollout import Inputs
 
 
-@dataclass
-class Prompts:
-    """The prompts of a data set, and what was done to its rows."""
+class _TooLongError(DataError):
+    """A prompt has more tokens than allowed."""
 
-    prompts: list[Prompt] = field(default_factory=list)
-    cut: int = 0  # completions that were longer than allowed
-    identical: list[int] = field(default_factory=list)  # rows left out: nothing tells them apart
-    cut_alike: list[int] = field(default_factory=list)  # rows left out: nothing but what was cut
-    unlearnt: int = 0  # replies that are not learnt: later messages change how they are rendered
-    dropped: list[int] = field(default_factory=list)  # rows of which the chat template hides a part
-    bad: dict[int, str] = field(default_factory=dict)  # rows left out: why they cannot be used
-
-    def add(self, number: int, parts: Sequence[tuple[Prompt, Example]]) -> None:
-        """Add a row's prompts, each given with what it was uncut, unless completions are alike."""
-        left = [(prompt, c) for prompt, _ in parts for c in prompt.completions.values()]
-        if _has_same(one.prompt + c.ids for _, one in parts for c in one.completions.values()):
-            self.identical.append(number)
-        elif _has_same(prompt.ids + completion.ids for prompt, completion in left):
-            self.cut_alike.append(number)
-        else:
-            self.prompts += [prompt for prompt, _ in parts]
-            self.cut += sum(completion.truncated for _, completion in left)
-            self.unlearnt += sum(whole.unlearnt for _, whole in parts)
-            self.dropped += [number] if any(whole.dropped for _, whole in parts) else []
+    def __init__(self, length: int, limit: int) -> None:
+        super().__init__(
+            f"the prompt has {length} tokens, the limit is {limit}; "
+            "shorten it, or raise max_prompt_length if the model attends to more"
+        )
+        self.length = length
 
 
-def accept(prompt: Prompt) -> None:
-    """Find nothing wrong with a row."""
-
-
-def to_prompts(
-    name: str,
-    rows: Sequence[Row],
-    tokenizer: PreTrainedTokenizerBase,
-    inputs: Inputs,
-    max_prompt_length: int,
-    max_completion_length: int,
-    *,
-    scored: bool = False,
-    skip_bad: bool = False,
-    check: Callable[[Prompt], None] = accept,
-) -> Prompts:
-    """The tokenised prompts of the rows of a data set, each with its other columns.
+def read_prompts(
+    rows: Iterable[Row], tokens: Tokens, inputs: Inputs, limits: Limits, tally: Tally
+) -> Iterator[tuple[int, Prompt]]:
+    """The tokenised prompts of the rows of a data set, each with the number of its row.
 
     A prompt is a string, or a list of messages that goes through the tokenizer's chat template.
-    So is a completion. It gets an end-of-sequence token, and is cut at `max_completion_length`
-    tokens. Rows that one row became follow each other.
+    So is a completion. It gets an end-of-sequence token, and is cut where it is too long. Rows that
+    one row became follow each other.
 
-    Bad are rows that have a flaw or lack a column, whose content is unusable, whose prompt has more
-    than `max_prompt_length` tokens (a prompt is never cut), or for which `check` raises DataError.
+    Bad are rows that have a flaw or lack a column, or whose content is unusable. They are left out,
+    and so are those whose completions are alike.
 
-    With `scored` they are for a model that scores texts; see `Tokens`.
-
-    Raises:
-        DataError: Rows are bad, and not to be skipped; or none is left. The data set is called
-            `name`.
+    Args:
+        rows: In the format that the inputs are of.
+        tokens: Makes them.
+        inputs: What is read of a row.
+        limits: How long all may be.
+        tally: Is told what is found and lost.
     """
-    tokens, found = Tokens(tokenizer, scored=scored), Prompts()
-    limits = max_prompt_length, max_completion_length
     for number, parts in groupby(rows, lambda row: row.number):
         try:
-            read = [_read(row, tokens, inputs, *limits) for row in parts]
-            for prompt, _ in read:
-                check(prompt)
+            read = [_read(row, tokens, inputs, limits, tally) for row in parts]
+        except _TooLongError as error:
+            if limits.long_prompts == "drop":
+                tally.too_long[number] = error.length
+            else:
+                tally.bad[number] = str(error)
         except DataError as error:
-            found.bad[number] = str(error)
+            tally.bad[number] = str(error)
         else:
-            found.add(number, read)
-    if found.bad and not (skip_bad and found.prompts):
-        advice = "; --bad-rows skip leaves such rows out" if found.prompts else ""
-        raise DataError(told(name, found.bad, rows[-1].number) + advice)
-    if not found.prompts:
-        raise DataError(_nothing_left(name, found, max_completion_length))
-    return found
+            yield from ((number, prompt) for prompt in _told_apart(number, read, tally))
 
 
-def _nothing_left(name: str, found: Prompts, limit: int) -> str:
-    if not found.cut_alike:
-        return f"every row of '{name}' holds the same completion twice"
-    beyond = f"differ only beyond max_completion_length ({limit}): raise it"
-    if not found.identical:
-        return f"the completions of every row of '{name}' {beyond}"
-    return (
-        f"no row of '{name}' is left: {len(found.identical)} hold the same completion twice, "
-        f"those of {len(found.cut_alike)} {beyond}"
-    )
+def _told_apart(
+    number: int, read: Sequence[tuple[Prompt, Example]], tally: Tally
+) -> Iterator[Prompt]:
+    """A row's prompts, each given with what it was uncut, unless completions are alike."""
+    left = [(prompt, c) for prompt, _ in read for c in prompt.completions.values()]
+    if _has_same(one.prompt + c.ids for _, one in read for c in one.completions.values()):
+        tally.identical.append(number)
+    elif _has_same(prompt.ids + completion.ids for prompt, completion in left):
+        tally.cut_alike.append(number)
+    else:
+        tally.cut += sum(completion.truncated for _, completion in left)
+        tally.unlearnt += sum(whole.unlearnt for _, whole in read)
+        tally.dropped += [number] if any(whole.dropped for _, whole in read) else []
+        for prompt, _ in read:
+            tally.add(prompt)
+            yield prompt
 
 
 def _has_same(rows: Iterable[list[int]]) -> bool:
@@ -114,9 +85,10 @@ def _has_same(rows: Iterable[list[int]]) -> bool:
 
 
 def _read(
-    given: Row, tokens: Tokens, inputs: Inputs, max_prompt: int, max_new: int
+    given: Row, tokens: Tokens, inputs: Inputs, limits: Limits, tally: Tally
 ) -> tuple[Prompt, Example]:
     """The prompt of a row, and what it had before anything was cut."""
+    tally.meet(given)
     row = given.columns
     if given.flaw:
         raise DataError(given.flaw)
@@ -133,18 +105,24 @@ def _read(
     if empty := [column for column, content in held.items() if tokens.says_nothing(content)]:
         what = "is empty" if isinstance(held[empty[0]], str) else EMPTY_REPLY
         raise DataError(f"'{empty[0]}' {what}")
-    if len(whole.prompt) > max_prompt:
-        raise DataError(
-            f"the prompt has {len(whole.prompt)} tokens, the limit is {max_prompt}; "
-            "shorten it, or raise max_prompt_length if the model attends to more"
-        )
     ids = whole.prompt
-    completions = {c: _cut(c, completion, max_new) for c, completion in whole.completions.items()}
+    if len(ids) > limits.prompt:
+        if limits.long_prompts != "cut":
+            raise _TooLongError(len(ids), limits.prompt)
+        tally.too_long[given.number] = len(ids)
+        ids = _end_of(ids, tokens.chat.first, limits.prompt)
+    completions = {c: _cut(c, one, limits.completion) for c, one in whole.completions.items()}
     if not ids:
         ids, completions = _first_as_prompt(completions)
     checked = {c: CHECKS[c](c, row[c]) for c in inputs.columns & CHECKS.keys()}
     columns = {c: value for c, value in row.items() if c != "prompt"} | checked
     return Prompt(ids, row["prompt"], columns, completions), whole
+
+
+def _end_of(ids: list[int], first: list[int], limit: int) -> list[int]:
+    """The last tokens of a prompt, after those that the tokenizer puts before every text."""
+    kept = first if ids[: len(first)] == first and len(first) < limit else []
+    return kept + ids[len(ids) - limit + len(kept) :]
 
 
 def _cut(column: str, completion: Completion, limit: int) -> Completion:

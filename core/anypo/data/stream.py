@@ -15,7 +15,7 @@ class PromptStream:
 
     def __init__(self, prompts: Sequence[Prompt], seed: int) -> None:
         self.prompts, self.seed, self.drawn = prompts, seed, 0
-        self._epoch, self._order = -1, list[int]()
+        self._epoch, self._order = -1, torch.empty(0)
 
     def draw(self, n: int) -> list[Prompt]:
         """The next `n` prompts."""
@@ -25,7 +25,7 @@ class PromptStream:
         epoch, position = divmod(self.drawn, len(self.prompts))
         if epoch != self._epoch:
             random = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
-            self._order = torch.randperm(len(self.prompts), generator=random).tolist()
+            self._order = torch.randperm(len(self.prompts), generator=random)
             self._epoch = epoch
         self.drawn += 1
-        return self.prompts[self._order[position]]
+        return self.prompts[int(self._order[position])]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from anypo.data.prompts import accept
+from anypo.data.found import accept
 from anypo.errors import ConfigError, PluginError, RewardError, nearest
 from anypo.hooks import registry
 from anypo.hooks.batch import Prompt

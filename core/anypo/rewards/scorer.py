@@ -100,7 +100,7 @@ class Rewards:
             if column not in prompt.columns:
                 there = ", ".join(prompt.columns) or "none besides prompt"
                 raise DataError(f"reward '{name}' needs a column '{column}'; there is {there}")
-        held = {name: value for name, value in prompt.columns.items() if self._may_read(name)}
+        held = {name: value for name, value in prompt.columns.items() if self.reads(name)}
         blanks = frozenset((c, value) for c, value in held.items() if value in (None, ""))
         self._examples |= {c: value for c, value in held.items() if value not in (None, "")}
         if blanks and (why := self._refusal(blanks, prompt)):
@@ -126,7 +126,8 @@ class Rewards:
             return str(error)
         return ""
 
-    def _may_read(self, column: str) -> bool:
+    def reads(self, column: str) -> bool:
+        """Whether some function may read a column of the data set."""
         return any(p.name == column or p.kind is p.VAR_KEYWORD for _, p in self._parameters)
 
     @cached_property

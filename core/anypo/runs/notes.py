@@ -1,8 +1,9 @@
 """What is worth telling the user beside the figures of a run; each once."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from anypo.composition.algorithm import Algorithm
+from anypo.data.found import PromptSet
 from anypo.hooks.runtime import Runtime
 from anypo.rewards.scorer import GIVEN
 from anypo.runs.options import RunConfig
@@ -33,12 +34,24 @@ def before(algorithm: Algorithm, setup: Setup) -> Iterator[str]:
             f"{len(setup.prompts)}: it takes some of them several times (--prompts-per-step says "
             "how many it takes)"
         )
-    columns = {column for prompt in setup.prompts for column in prompt.columns}
+    if setup.shares:
+        yield _drawn(setup.sets, setup.shares, (config.steps or 1) * config.prompts_per_step)
+    columns = {column for prompts in setup.sets for column in prompts.tally.columns}
     if algorithm.inputs.scorer and (hidden := sorted(columns & GIVEN)):
         yield (
             f"no reward sees column '{hidden[0]}' of the data set: under that name it is given "
             "what is to be scored"
         )
+
+
+def _drawn(sets: Sequence[PromptSet], shares: Sequence[float], total: int) -> str:
+    """How much of a mixture each data set gives, and how often its prompts come."""
+    parts = (
+        f"{share:.0%} of '{prompts.name}', {total * share / len(prompts):.2g} passes over its "
+        f"{len(prompts)} prompts"
+        for share, prompts in zip(shares, sets, strict=True)
+    )
+    return f"{total} prompts are drawn: {'; '.join(parts)}"
 
 
 class StepNotes:

@@ -17,6 +17,9 @@ class Observer:
     def warming_up(self, done: int, total: int) -> None:
         """The model of the task is being made: steps done, and steps in all."""
 
+    def preparing(self, what: str, done: int, total: int) -> None:
+        """Something takes long before training, such as `tokenising train.jsonl`."""
+
     def began(self, directory: Path, config: Mapping[str, Any], done: int) -> None:
         """All is loaded, and the run has its directory.
 

@@ -6,6 +6,7 @@ from typing import Any
 from anypo.composition.algorithm import Algorithm
 from anypo.composition.compose import compose, suited_to
 from anypo.errors import ConfigError
+from anypo.hooks.task import ChosenTask
 from anypo.models.load import model_path, sensible_threads
 from anypo.runs import notes
 from anypo.runs.checkpoints import Checkpoints
@@ -54,14 +55,7 @@ def train(
     algorithm: Algorithm, config: RunConfig, observer: Observer, *, goes_on: bool = False
 ) -> Path:
     """Train a model by a composed algorithm; see `run`. One that `goes_on` has a directory."""
-    if config.model is not None:
-        path = model_path(config.model, observer.note)
-        config = config.model_copy(update={"model": path})
-    task = choose_task(config)
-    if task and task.owns_model:
-        algorithm = suited_to(task, algorithm)
-    refuse_unread(config, algorithm)
-    config = resolve(config, algorithm, task)
+    algorithm, config, task = settled(algorithm, config, observer)
     distributed = Distributed(config)
     check_engines(config, distributed.runtime)
     world = distributed.world
@@ -88,6 +82,24 @@ def train(
                 observer.began(directory.path, recipe.flat(), trainer.done)
             Session(trainer, setup, directory, checkpoints, observer).run()
     return directory.path
+
+
+def settled(
+    algorithm: Algorithm, config: RunConfig, observer: Observer
+) -> tuple[Algorithm, RunConfig, ChosenTask | None]:
+    """An algorithm and its options, with the defaults that suit the task, and the task.
+
+    Raises:
+        AnypoError: The model or task is not there, or an option means nothing.
+    """
+    if config.model is not None:
+        path = model_path(config.model, observer.note)
+        config = config.model_copy(update={"model": path})
+    task = choose_task(config)
+    if task and task.owns_model:
+        algorithm = suited_to(task, algorithm)
+    refuse_unread(config, algorithm)
+    return algorithm, resolve(config, algorithm, task), task
 
 
 def _recipe(algorithm: Algorithm, config: RunConfig) -> Recipe:

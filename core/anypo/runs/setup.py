@@ -1,9 +1,9 @@
 """What a run works with: found and checked, and then put together."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import chain
 from typing import Any
 
 import torch
@@ -12,8 +12,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from anypo.composition.algorithm import Algorithm
 from anypo.composition.synthetic import SyntheticSampler, SyntheticScorer
 from anypo.data.dataset import Reader
+from anypo.data.found import PromptSet
 from anypo.data.load import load_rows
+from anypo.data.mixture import Mixture, Stream, parts_of, shares_of
 from anypo.data.stream import PromptStream
+from anypo.data.tally import Limits
 from anypo.data.tokens import Tokens
 from anypo.errors import ConfigError, DataError, PluginError
 from anypo.hooks.batch import Prompt
@@ -38,10 +41,11 @@ from anypo.rewards.load import load_reward
 from anypo.rewards.scorer import Rewards
 from anypo.runs.observer import Observer
 from anypo.runs.options import RunConfig, sampler_of
-from anypo.runs.task import ensure_task
+from anypo.runs.task import sources
 from anypo.sampling.agreement import check_agreement
 from anypo.sampling.sampler import PolicySampler
 from anypo.support.extras import check_installed
+from anypo.support.lazy import Joined
 from anypo.support.world import ALONE, World
 from anypo.training.distributed import Distributed
 from anypo.training.evaluation import held_out_loss, sampled_score
@@ -50,6 +54,8 @@ from anypo.training.learner import Learner
 from anypo.training.optimizer import optimizer_class
 from anypo.training.replica import Replica
 from anypo.training.trainer import Evaluation, Trainer
+
+TRIED_AT_ONCE = 1000  # rows of a rollout before the first step
 
 
 @dataclass
@@ -61,15 +67,21 @@ class Setup:
     tokenizer: PreTrainedTokenizerBase
     max_length: int  # of a prompt and its completion, in tokens
     scorer: Rewards
-    prompts: list[Prompt]
-    held_out: list[Prompt] = field(default_factory=list)  # to complete and score
-    held_out_rows: list[Prompt] = field(default_factory=list)  # whose completions have a loss
+    sets: list[PromptSet]  # to learn from
+    shares: list[float] | None = None  # of each in what is drawn; None: that of its size
+    held_out: Sequence[Prompt] = field(default_factory=list)  # to complete and score
+    held_out_rows: Sequence[Prompt] = field(default_factory=list)  # whose completions have a loss
+
+    @property
+    def prompts(self) -> Sequence[Prompt]:
+        """All that is learnt from."""
+        return self.sets[0] if len(self.sets) == 1 else Joined(self.sets)
 
     @property
     def longest(self) -> int:
         """Tokens of the longest prompt and completion that may come."""
-        every = (*self.prompts, *self.held_out_rows)
-        return max(len(prompt.ids) for prompt in every) + self.config.max_completion_length
+        every = [*self.sets, *_sets(self.held_out_rows)]
+        return max(prompts.tally.longest for prompts in every) + self.config.max_completion_length
 
 
 def set_up(
@@ -88,27 +100,26 @@ def set_up(
     if config.data is not None and algorithm.inputs.scorer and not config.reward:
         raise ConfigError("data are given but no reward: name one with reward (--reward)")
     rewards = [load_reward(spec, runtime, config.reward_timeout) for spec in config.reward]
-    rows = {name: load_rows(name) for name in (config.data, config.eval_data) if name}
-    model, data, eval_data = config.model, config.data, config.eval_data
-    if model is None or data is None:
-        made = world.on_first(partial(ensure_task, task, observer.warming_up))
-        model = model or str(made / "model")
-        if data is None:
-            data, eval_data = str(made / "train.jsonl"), eval_data or str(made / "held_out.jsonl")
-            rows |= {name: load_rows(name) for name in (data, eval_data) if name not in rows}
+    named = [*(part.name for part in parts_of(config.data or [])), config.eval_data]
+    rows = {name: load_rows(name) for name in named if name}
+    model, parts, eval_data = sources(config, task, observer.warming_up, world)
+    new = {*(part.name for part in parts), eval_data} - rows.keys()
+    rows |= {name: load_rows(name) for name in new if name}
     tokenizer = load_tokenizer(model, trust_remote_code=config.trust_remote_code)
-    limits = _prompt_limit(model, config), config.max_completion_length
+    limits = limits_of(model, config)
     patience = config.reward_timeout, world, config.reward_retries, observer.note
     scorer = Rewards(rewards, tokenizer, *patience)
     skip_bad = config.bad_rows == "skip"
-    reader = Reader(algorithm, tokenizer, *limits, observer.note, skip_bad, scorer.check)
-    prompts = reader.to_learn_from(data, rows[data])
-    found = Setup(config, model, tokenizer, sum(limits), scorer, prompts)
+    tell = observer.note, skip_bad, scorer.check, observer.preparing
+    reader = Reader(algorithm, tokenizer, limits, *tell)
+    sets = [reader.to_learn_from(rows[part.name]) for part in parts]
+    longest = limits.prompt + limits.completion
+    found = Setup(config, model, tokenizer, longest, scorer, sets, shares_of(parts))
     if eval_data and algorithm.inputs.completions:
-        found.held_out_rows = reader.to_measure(eval_data, rows[eval_data])
+        found.held_out_rows = reader.to_measure(rows[eval_data])
     if eval_data and rewards:
         has_loss = bool(found.held_out_rows)
-        found.held_out = reader.to_complete(eval_data, rows[eval_data], has_loss=has_loss)
+        found.held_out = reader.to_complete(rows[eval_data], has_loss=has_loss)
     if config.eval_data and not (found.held_out or found.held_out_rows):
         raise DataError(
             f"data set '{eval_data}' cannot be evaluated on: it lacks columns that "
@@ -123,11 +134,15 @@ def set_up(
 
 
 def _check_tokens(found: Setup) -> None:
-    rows = (*found.prompts, *found.held_out, *found.held_out_rows)
-    texts = (ids for row in rows for ids in (row.ids, *(c.ids for c in row.completions.values())))
+    every = [*found.sets, *_sets(found.held_out), *_sets(found.held_out_rows)]
     known = load_config(found.model, trust_remote_code=found.config.trust_remote_code)
-    ends = Tokens(found.tokenizer).ends
-    check_vocabulary(found.model, known, chain(ends, chain.from_iterable(texts)))
+    largest = {prompts.tally.largest for prompts in every}
+    check_vocabulary(found.model, known, largest | Tokens(found.tokenizer).ends)
+
+
+def _sets(prompts: Sequence[Prompt]) -> list[PromptSet]:
+    """The data set, if there is one."""
+    return [prompts] if isinstance(prompts, PromptSet) else []
 
 
 def _try_rollouts(algorithm: Algorithm, found: Setup) -> None:
@@ -135,17 +150,25 @@ def _try_rollouts(algorithm: Algorithm, found: Setup) -> None:
     if algorithm.inputs.sampler or algorithm.inputs.scorer:
         return
     for rows in filter(None, (found.prompts, found.held_out_rows)):
-        algorithm.rollout(rows, SyntheticSampler(), SyntheticScorer(), {})
+        for at in range(0, len(rows), TRIED_AT_ONCE):
+            some = rows[at : at + TRIED_AT_ONCE]
+            algorithm.rollout(some, SyntheticSampler(), SyntheticScorer(), {}, rows)
 
 
-def _prompt_limit(model: str, config: RunConfig) -> int:
+def limits_of(model: str, config: RunConfig) -> Limits:
+    """How long prompts and completions may be that a model reads.
+
+    Raises:
+        ConfigError: It attends to no more than the completions may have.
+    """
     context = context_length(load_config(model, trust_remote_code=config.trust_remote_code))
     prompt, completion = config.max_prompt_length, config.max_completion_length
     if context is not None and completion >= context:
         raise ConfigError(
             f"max_completion_length is {completion}, but the model attends to {context} tokens"
         )
-    return prompt if context is None else min(prompt, context - completion)
+    prompt = prompt if context is None else min(prompt, context - completion)
+    return Limits(prompt, completion, config.long_prompts)
 
 
 def check_engines(config: RunConfig, runtime: Runtime) -> None:
@@ -204,7 +227,9 @@ def make_trainer(algorithm: Algorithm, found: Setup, distributed: Distributed) -
         evaluations.append(partial(sampled_score, prompts, drawn, scorer))
     if prompts := found.held_out_rows:
         evaluations.append(partial(held_out_loss, prompts, learner, sampler, found.scorer))
-    stream = PromptStream(found.prompts, config.seed)
+    stream: Stream = PromptStream(found.prompts, config.seed)
+    if found.shares:
+        stream = Mixture(found.sets, found.shares, config.seed)
     return Trainer(learner, sampler, found.scorer, stream, evaluations, config)
 
 
@@ -225,7 +250,8 @@ def _start_engine(
         if not isinstance(engine, Engine):
             raise PluginError(f"{entry} started {engine!r:.60}, which is no anypo.Engine")
         if plugin.draws and (algorithm.inputs.sampler or found.held_out):
-            longest = max(len(prompt.ids) for prompt in (*found.prompts, *found.held_out))
+            every = [*found.sets, *_sets(found.held_out)]
+            longest = max(prompts.tally.longest for prompts in every)
             check_agreement(engine, model, request, runtime, longest)
     return engine
 

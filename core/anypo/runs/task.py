@@ -5,8 +5,10 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
+from anypo.data.mixture import Part, parts_of
 from anypo.errors import PluginError, SaveError, one_line
 from anypo.hooks import registry
 from anypo.hooks.task import ChosenTask, Progress, load_task
@@ -14,7 +16,7 @@ from anypo.models.load import load_config
 from anypo.runs.options import RunConfig
 from anypo.support.cache import cache_directory
 from anypo.support.saving import manifest_of, whole_folder
-from anypo.support.world import ALONE
+from anypo.support.world import ALONE, World
 
 FILES = ("model/config.json", "train.jsonl", "held_out.jsonl")
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -36,6 +38,24 @@ def choose_task(config: RunConfig) -> ChosenTask | None:
     entry, plugin = load_task(name)
     owns_model = config.model is None or mark == entry.shortest_name
     return ChosenTask(entry.shortest_name, plugin, owns_model)
+
+
+def sources(
+    config: RunConfig, task: ChosenTask | None, progress: Progress, world: World = ALONE
+) -> tuple[str, list[Part], str | None]:
+    """The model of a run, its data and held-out data: those of its task where none are named.
+
+    Raises:
+        AnypoError: What is named makes no sense, or the task cannot be made.
+    """
+    model, parts, eval_data = config.model, parts_of(config.data or []), config.eval_data
+    if model is None or not parts:
+        made = world.on_first(partial(ensure_task, task, progress))
+        model = model or str(made / "model")
+        if not parts:
+            parts = [Part(str(made / "train.jsonl"))]
+            eval_data = eval_data or str(made / "held_out.jsonl")
+    return model, parts, eval_data
 
 
 def ensure_task(task: ChosenTask | None, progress: Progress) -> Path:

@@ -50,6 +50,10 @@ class Tracked(Observer):
         """See `Observer`; no tracker has begun yet."""
         self.observer.warming_up(done, total)
 
+    def preparing(self, what: str, done: int, total: int) -> None:
+        """See `Observer`; no tracker has begun yet."""
+        self.observer.preparing(what, done, total)
+
     def began(self, directory: Path, config: Mapping[str, Any], done: int) -> None:
         """See `Observer`.
 

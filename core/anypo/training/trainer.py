@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from anypo.data.stream import PromptStream
+from anypo.data.mixture import Stream
 from anypo.hooks.batch import Batch, Prompt, Sample
 from anypo.hooks.rollout import Scorer
 from anypo.hooks.specs import NOTES, State
@@ -40,7 +40,7 @@ class Trainer:
     learner: Learner
     sampler: PolicySampler
     scorer: Scorer
-    prompts: PromptStream
+    prompts: Stream
     evaluations: Sequence[Evaluation]
     config: TrainerOptions
     state: State = field(default_factory=dict)  # what the plugins remember

@@ -1,12 +1,18 @@
 import copy
+import json
+from types import SimpleNamespace
 
 import pytest
 
 from anypo import compose
+from anypo.data import dataset
 from anypo.data.dataset import Reader, learning_from
-from anypo.data.formats import numbered
+from anypo.data.formats import Rows
+from anypo.data.load import load_rows
+from anypo.data.tally import Limits
 from anypo.errors import DataError
 
+LIMITS = Limits(100, 100)
 PAIR = {"prompt": "1+1=", "chosen": "2", "rejected": "3"}
 LABELLED = {"prompt": "1+1=", "completion": "2", "label": True}
 ANSWERED = {"prompt": "1+1=", "answer": "2"}
@@ -27,9 +33,10 @@ def notes():
 def learn(tokenizer, notes):
     """The prompts that an algorithm learns from, of some rows."""
 
-    def learn(name, *rows, longest=100, tokenizer=tokenizer, **options):
-        reader = Reader(compose(name), tokenizer, 100, longest, notes.append, **options)
-        return reader.to_learn_from("mine", numbered(rows))
+    def learn(name, *rows, longest=100, long_prompts="drop", tokenizer=tokenizer, **options):
+        limits = Limits(100, longest, long_prompts)
+        reader = Reader(compose(name), tokenizer, limits, notes.append, **options)
+        return list(reader.to_learn_from(Rows("mine", rows)))
 
     return learn
 
@@ -178,6 +185,25 @@ def test_completions_that_were_cut_are_told_of(learn, notes):
     assert note.endswith("are longer than max_completion_length (2) and were cut")
 
 
+@pytest.mark.parametrize(
+    ("long_prompts", "left", "told"),
+    [("drop", 1, "have more than 100 tokens"), ("cut", 3, "were cut to their last 100 tokens")],
+)
+def test_prompts_that_are_too_long_are_told_of(learn, notes, long_prompts, left, told):
+    rows = [{**PAIR, "prompt": "p" * n} for n in (100, 101, 300)]
+    assert len(learn("dpo", *rows, long_prompts=long_prompts)) == left
+    (note,) = notes
+    which = r"(row 2 is the first, the longest has 300)"
+    assert note.startswith(f"the prompts of 2 rows of 'mine' {told} {which}")
+
+
+def test_prompts_that_are_too_long_may_be_an_error(learn):
+    long = {**PAIR, "prompt": "p" * 101}
+    with pytest.raises(DataError, match=r"^row 2 of 'mine': the prompt has 101 tokens, the limit"):
+        learn("dpo", PAIR, long, long_prompts="error", skip_bad=False)
+    assert len(learn("dpo", PAIR, long, long_prompts="error", skip_bad=True)) == 1
+
+
 def test_rows_that_are_skipped_are_told_of(learn, notes):
     turns = [{"role": "user", "content": "1+1"}, {"role": "assistant", "content": "2"}]
     rows = [{"messages": messages} for messages in (turns, None, [], turns, turns[:1])]
@@ -232,3 +258,115 @@ def test_the_packages_of_the_algorithm_itself_are_asked(install):
     install("imitations", points, {"imitations.py": IMITATION})
     assert learning_from({"prompt", "completion"}, compose("grpo")) == ["sft"]
     assert learning_from({"prompt", "completion"}, compose("imitation")) == ["imitation"]
+
+
+# -- large data sets -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def large(tmp_path, monkeypatch, tokenizer):
+    """Reads a file as if it were large; what is read anew is noted."""
+    monkeypatch.setattr(dataset, "SMALL", 0)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    file, anew = tmp_path / "mine.jsonl", []
+    read_prompts = dataset.read_prompts
+
+    def counted(*arguments):
+        anew.append(1)
+        return read_prompts(*arguments)
+
+    monkeypatch.setattr(dataset, "read_prompts", counted)
+
+    def large(*rows, name="dpo", tokenizer=tokenizer, limits=LIMITS, **options):
+        anew.clear()
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        said = []
+        reader = Reader(compose(name), tokenizer, limits, said.append, **options)
+        found = reader.to_learn_from(load_rows(str(file)))
+        return list(found), said, len(anew)
+
+    return large
+
+
+ROWS = [PAIR, {**PAIR, "rejected": "2"}, {**PAIR, "prompt": "p" * 101}, {**PAIR, "answer": ["b"]}]
+
+
+def test_what_was_read_before_is_not_read_again_and_told_of_as_before(large, learn):
+    first, again = large(*ROWS), large(*ROWS)
+    assert (first[2], again[2]) == (1, 0)
+    assert first[:2] == again[:2]
+    assert first[0] == learn("dpo", *ROWS)
+    assert [note.partition(" rows of ")[0] for note in first[1]] == ["the prompts of 1", "1"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": "kto"},
+        {"limits": Limits(100, 50)},
+        {"limits": Limits(100, 100, "cut")},
+        {"tokenizer": "another template"},
+    ],
+    ids=str,
+)
+def test_what_would_be_read_otherwise_is_read_anew(large, change, tokenizer):
+    large(*ROWS)
+    if "tokenizer" in change:
+        change = {"tokenizer": copy.deepcopy(tokenizer)}
+        change["tokenizer"].chat_template = FORGETFUL
+    assert large(*ROWS, **change)[2] == 1
+
+
+def test_changed_rows_are_read_anew(large):
+    large(*ROWS)
+    (*_, last), _, times = large(*ROWS[:-1], {**PAIR, "answer": ["c"]})
+    assert (times, last.columns["answer"]) == (1, ["c"])
+
+
+def test_other_code_reads_anew(large, monkeypatch):
+    large(*ROWS)
+    monkeypatch.setattr("anypo.data.fingerprint.version", lambda _: "another")
+    assert large(*ROWS)[2] == 1
+
+
+def test_a_template_that_says_the_date_is_rendered_anew_every_day(large, monkeypatch, tokenizer):
+    dated = copy.deepcopy(tokenizer)
+    dated.chat_template += "{# strftime_now #}"
+    for day, (reads, reads_dated) in (("1", (1, 1)), ("1", (0, 0)), ("2", (0, 1))):
+        today = SimpleNamespace(today=lambda day=day: SimpleNamespace(isoformat=lambda: day))
+        monkeypatch.setattr("anypo.data.fingerprint.date", today)
+        assert large(*ROWS)[2] == reads
+        assert large(*ROWS, tokenizer=dated)[2] == reads_dated
+
+
+def test_whether_bad_rows_are_skipped_may_change_without_reading_anew(large):
+    rows = [PAIR, {**PAIR, "chosen": ""}, PAIR]
+    with pytest.raises(DataError, match=r"^row 2 of .*'chosen' is empty; --bad-rows skip"):
+        large(*rows)
+    found, (note,), times = large(*rows, skip_bad=True)
+    assert (len(found), times) == (2, 0)
+    assert note.endswith("'chosen' is empty; left out")
+
+
+def test_what_cannot_be_scored_is_asked_each_time(large):
+    def refuse(prompt):
+        asked.append(prompt.content)
+        if prompt.content == "2=":
+            raise DataError("it is hard")
+
+    rows, asked = [ANSWERED, {**ANSWERED, "prompt": "2="}, {**ANSWERED, "prompt": "3="}], []
+    for times in (1, 0):
+        found, (note,), read = large(*rows, name="grpo", check=refuse, skip_bad=True)
+        assert ([prompt.content for prompt in found], read) == (["1+1=", "3="], times)
+        assert note.endswith("it is hard; left out")
+    assert asked == ["1+1=", "2=", "3="] * 2
+
+
+def test_how_far_it_is_is_told(large, monkeypatch):
+    monkeypatch.setattr("anypo.data.progress.PATIENCE", 0)
+    monkeypatch.setattr("anypo.data.progress.EVERY", 0)
+    told = []
+    large(*ROWS, progress=lambda *args: told.append(args))
+    what, *counts = zip(*told, strict=True)
+    assert {*what} == {f"tokenising {what[0].partition(' ')[2]}"}
+    assert counts == [(1, 2, 3, 4, 4), (4,) * 5]

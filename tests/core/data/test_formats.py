@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from anypo.data.formats import Row, columns_in_reach, converted, numbered
+from anypo.data.formats import Row, Rows, columns_in_reach, converted, ways_to
 
 USER = {"role": "user", "content": "1+1"}
 REPLY = {"role": "assistant", "content": "2"}
@@ -13,16 +13,22 @@ PAIR = {"chosen", "rejected"}
 LABELLED = {"completion", "label"}
 
 
+def made_of(rows, wanted):
+    """What rows become."""
+    given = Rows("mine", rows)
+    return list(converted(given, ways_to(wanted, given.columns)))
+
+
 def convert_all(rows, wanted):
-    """The rows that rows become."""
-    made = converted(numbered(rows), wanted)
+    """The columns of the rows that rows become."""
+    made = made_of(rows, wanted)
     assert not any(row.flaw for row in made)
     return [row.columns for row in made]
 
 
 def flaws(rows, wanted):
     """What is wrong with rows, by their number."""
-    return {row.number: row.flaw for row in converted(numbered(rows), wanted) if row.flaw}
+    return {row.number: row.flaw for row in made_of(rows, wanted) if row.flaw}
 
 
 def convert(row, wanted):
@@ -178,10 +184,10 @@ def test_a_pair_is_two_labelled_completions():
 
 
 def test_rows_keep_the_number_of_the_one_that_they_come_from():
-    rows = numbered([{"chosen": "1+1=2", "rejected": "1+1=3"}] * 2)
-    assert [row.number for row in rows] == [1, 2]
-    assert [row.number for row in converted(rows, LABELLED)] == [1, 1, 2, 2]
-    assert [row.number for row in converted([Row(7, rows[0].columns)], LABELLED)] == [7, 7]
+    pair = {"chosen": "1+1=2", "rejected": "1+1=3"}
+    assert [row.number for row in made_of([pair] * 2, LABELLED)] == [1, 1, 2, 2]
+    ways = ways_to(LABELLED, pair)
+    assert [row.number for row in converted([Row(7, pair)], ways)] == [7, 7]
 
 
 def test_a_pair_without_prompt_is_two_labelled_completions_of_what_it_shares():
@@ -195,7 +201,7 @@ def test_a_pair_without_prompt_is_two_labelled_completions_of_what_it_shares():
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_no_odd_row_changes_the_format_of_the_others(odd, place):
     rows = [{"chosen": "1+1=2", "rejected": "1+1=3"}] * 2
-    made = converted(numbered([*rows[:place], odd, *rows[place:]]), PAIR)
+    made = made_of([*rows[:place], odd, *rows[place:]], PAIR)
     assert [row.number for row in made if row.flaw] == [place + 1]
     assert [row.columns["prompt"] for row in made if not row.flaw] == ["1+1="] * 2
 
@@ -231,5 +237,4 @@ def test_converting_leaves_the_given_rows_alone(row, wanted):
 )
 @pytest.mark.parametrize("wanted", [COMPLETION, PAIR, LABELLED, set()])
 def test_columns_in_reach_are_those_that_converted_rows_have(row, wanted):
-    made = convert_all([row], wanted)[0].keys()
-    assert made & {"prompt", *wanted} == columns_in_reach(row, wanted) & {"prompt", *wanted}
+    assert convert_all([row], wanted)[0].keys() == {*columns_in_reach(row, wanted)}

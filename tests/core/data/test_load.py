@@ -225,7 +225,7 @@ def test_a_row_of_jsonl_has_the_keys_it_was_given(write):
 
 def test_blank_lines_are_skipped(write):
     path = write("data.jsonl", "\n" + lines(ROWS).replace("\n", "\n \n\n"))
-    assert load_rows(path) == [Row(1, ROWS[0]), Row(2, ROWS[1])]
+    assert list(load_rows(path)) == [Row(1, ROWS[0]), Row(2, ROWS[1])]
 
 
 def test_text_beyond_ascii_is_read(write):

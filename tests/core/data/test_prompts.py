@@ -1,6 +1,7 @@
 import copy
 import json
 import math
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import assume, given
@@ -9,7 +10,10 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from transformers import PreTrainedTokenizerFast
 
 from anypo.data.formats import Row
-from anypo.data.prompts import Prompts, to_prompts
+from anypo.data.found import PromptSet, accept, usable
+from anypo.data.prompts import read_prompts
+from anypo.data.tally import Limits, Tally
+from anypo.data.tokens import Tokens
 from anypo.errors import DataError
 from anypo.hooks.rollout import Inputs
 from anypo_tasks.addition.model import build_tokenizer
@@ -17,6 +21,7 @@ from anypo_tasks.addition.model import build_tokenizer
 CHAT = [{"role": "user", "content": "1+1"}]
 TOKENIZER = build_tokenizer()
 LABELLED = Inputs(completions=frozenset({"completion"}))
+LONG = Limits(1000, 1000)
 PAIRS = Inputs(completions=frozenset({"chosen", "rejected"}))
 NEWLINES = (
     "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}<|end|>\n"
@@ -42,6 +47,17 @@ def said(*turns):
     ]
 
 
+def found_in(
+    rows, tokenizer, inputs=LABELLED, limits=LONG, *, scored=False, check=accept, skip_bad=False
+):
+    """The prompts of rows that can be used, and what else is known of the rows."""
+    tally, tokens = Tally(), Tokens(tokenizer, scored=scored)
+    pairs = list(read_prompts(rows, tokens, inputs, limits, tally))
+    found = PromptSet("mine", [prompt for _, prompt in pairs], [n for n, _ in pairs], tally)
+    prompts = usable(found, limits, check, skip_bad=skip_bad)
+    return SimpleNamespace(prompts=list(prompts), **vars(tally))
+
+
 @pytest.fixture
 def read(tokenizer):
     """Read rows."""
@@ -50,9 +66,20 @@ def read(tokenizer):
         *rows, inputs=LABELLED, longest_prompt=100, longest=100, tokenizer=tokenizer, **options
     ):
         rows = [row if isinstance(row, Row) else Row(i, row) for i, row in enumerate(rows, 1)]
-        return to_prompts("mine", rows, tokenizer, inputs, longest_prompt, longest, **options)
+        limits = Limits(longest_prompt, longest, options.pop("long_prompts", "error"))
+        return found_in(rows, tokenizer, inputs, limits, **options)
 
     return read
+
+
+@pytest.fixture
+def beginning():
+    """A tokenizer that puts a token before every text."""
+    tokenizer = build_tokenizer()
+    begin = [("<|user|>", tokenizer.convert_tokens_to_ids("<|user|>"))]
+    before = processors.TemplateProcessing(single="<|user|> $A", special_tokens=begin)
+    tokenizer.backend_tokenizer.post_processor = before
+    return tokenizer
 
 
 @pytest.fixture
@@ -257,7 +284,7 @@ def test_prompt_and_completion_together_are_the_rendered_conversation(texts, dat
     replies = [i for i, message in enumerate(messages) if message["role"] == "assistant" and i]
     start = data.draw(st.sampled_from(replies))
     row = {"prompt": messages[:start], "completion": messages[start:]}
-    (prompt,) = to_prompts("mine", [Row(1, row)], TOKENIZER, LABELLED, 1000, 1000).prompts
+    (prompt,) = found_in([Row(1, row)], TOKENIZER).prompts
     completion = prompt.completions["completion"]
     rendered = TOKENIZER.apply_chat_template(messages, return_dict=False)
     assert prompt.ids + completion.ids == rendered
@@ -327,7 +354,7 @@ def test_replies_are_told_apart_as_by_rendering_after_every_message(template, tr
         start = 1 if messages[0]["role"] == "user" else 2
         ids, mask = by_prefixes(messages, start, tokenizer)
         row = {"prompt": messages[:start], "completion": messages[start:]}
-        (prompt,) = to_prompts("mine", [Row(1, row)], tokenizer, LABELLED, 1000, 1000).prompts
+        (prompt,) = found_in([Row(1, row)], tokenizer).prompts
         completion = prompt.completions["completion"]
         length = len(prompt.ids) + len(completion.ids)
         assert prompt.ids + completion.ids == ids[:length]
@@ -402,6 +429,51 @@ def test_no_completion_is_read_that_is_not_asked_for(prompts_of):
 
 
 # -- too long ------------------------------------------------------------------------------------
+
+LENGTHS = [{"prompt": "p" * n, "completion": "2"} for n in (3, 9, 4, 5)]
+
+
+@pytest.mark.parametrize("long_prompts", ["drop", "cut", "error"])
+def test_prompts_up_to_the_limit_stay_as_they_are(read, long_prompts):
+    found = read(*LENGTHS[::2], longest_prompt=4, long_prompts=long_prompts)
+    assert [len(prompt.ids) for prompt in found.prompts] == [3, 4]
+    assert found.too_long == {}
+
+
+def test_rows_with_longer_prompts_are_left_out_and_counted(read):
+    found = read(*LENGTHS, longest_prompt=4, long_prompts="drop")
+    assert [prompt.content for prompt in found.prompts] == ["ppp", "pppp"]
+    assert (found.too_long, found.bad, found.longest) == ({2: 9, 4: 5}, {}, 4)
+
+
+def test_longer_prompts_are_cut_to_their_ends_and_counted(read, tokenizer):
+    row = {"prompt": "1+2+3=", "completion": "6", "answer": "six"}
+    found = read(LENGTHS[0], row, longest_prompt=4, long_prompts="cut")
+    cut = found.prompts[1]
+    assert tokenizer.decode(cut.ids) == "2+3="
+    assert (cut.content, cut.columns["answer"]) == ("1+2+3=", "six")
+    assert tokenizer.decode(cut.completions["completion"].ids) == "6<|end|>"
+    assert (found.too_long, found.longest) == ({2: 6}, 4)
+
+
+def test_what_the_tokenizer_puts_before_every_text_is_not_cut(read, beginning):
+    found = read(LENGTHS[1], longest_prompt=4, long_prompts="cut", tokenizer=beginning)
+    assert beginning.decode(found.prompts[0].ids) == "<|user|>ppp"
+
+
+def test_a_row_of_which_one_half_is_too_long_is_left_out(read):
+    halves = [
+        Row(1, {**row, "prompt": row["prompt"] * n})
+        for row, n in zip(labelled("2", "3"), (1, 9), strict=True)
+    ]
+    found = read(*halves, Row(2, GOOD), longest_prompt=4, long_prompts="drop")
+    assert ([prompt.content for prompt in found.prompts], found.too_long) == (["1+1"], {1: 27})
+
+
+def test_where_all_prompts_are_too_long_is_said_how_long_they_are(read):
+    words = "the prompts of 2 have more than 4 tokens, the shortest 5: raise max_prompt_length"
+    with pytest.raises(DataError, match=f"^no row of 'mine' is left: {words}"):
+        read(*LENGTHS[1::2], longest_prompt=4, long_prompts="drop")
 
 
 def test_a_completion_that_is_too_long_is_cut_and_counted(read, tokenizer):
@@ -484,24 +556,28 @@ def test_rows_of_their_own_may_hold_the_same_completion(read):
 
 def test_a_data_set_of_nothing_but_pairs_that_the_cut_makes_the_same_is_refused(read):
     with pytest.raises(
-        DataError, match=r"of 'mine' differ only beyond max_completion_length \(3\)"
+        DataError,
+        match=r"is left: the completions of 1 differ only beyond max_completion_length \(3\)",
     ):
         read(pair("abcd", "abce"), inputs=PAIRS, longest=3)
     with pytest.raises(
-        DataError, match=r"no row of 'mine' is left: 1 hold the same .* of 1 differ"
+        DataError,
+        match=r"no row of 'mine' is left: 1 hold the same completion twice; .* of 1 differ",
     ):
         read(pair("abcd", "abce"), pair("2", "2"), inputs=PAIRS, longest=3)
 
 
 def test_a_data_set_of_nothing_but_pairs_of_the_same_is_refused(read):
-    with pytest.raises(DataError, match="every row of 'mine' holds the same completion twice"):
+    with pytest.raises(
+        DataError, match=r"^no row of 'mine' is left: 2 hold the same completion twice$"
+    ):
         read(pair("2", "2"), pair("3", "3"), inputs=PAIRS)
 
 
 def test_nothing_is_done_to_rows_that_hold_no_completions(read):
     found = read({"prompt": "a"}, {"prompt": "a"}, inputs=Inputs())
-    assert found == Prompts(found.prompts)
-    assert len(found.prompts) == 2
+    assert (found.identical, found.cut_alike, found.too_long, found.bad) == ([], [], {}, {})
+    assert (len(found.prompts), found.total) == (2, 2)
 
 
 # -- bad rows ------------------------------------------------------------------------------------

@@ -5,8 +5,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification
 
-from anypo.data.formats import numbered
-from anypo.data.prompts import to_prompts
+from anypo.data.formats import Rows
+from anypo.data.prompts import read_prompts
+from anypo.data.tally import Limits, Tally
+from anypo.data.tokens import Tokens
 from anypo.errors import DataError, ModelError, RewardError
 from anypo.hooks.batch import Prompt, Sample, collate
 from anypo.hooks.rollout import Inputs
@@ -18,12 +20,19 @@ from anypo.rewards.model import ScoreOfModel
 from anypo.rewards.scorer import Rewards
 
 COMPLETION = Inputs(completions=frozenset({"completion"}))
+PROMPT = Inputs()
 CHAT = [{"role": "user", "content": "1+1"}]
 NEWLINES = (
     "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}<|end|>\n"
     "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
 NO_END = NEWLINES.replace("<|end|>", "")
+
+
+def prompts_of(rows, tokens, inputs=PROMPT):
+    """Rows as prompts."""
+    read = read_prompts(Rows("mine", rows), tokens, inputs, Limits(100, 100), Tally())
+    return [prompt for _, prompt in read]
 
 
 def reply(text):
@@ -43,9 +52,7 @@ def trained_scores(scorer_dir, judge):
     def trained_scores(*pairs):
         rows = [{"prompt": prompt, "completion": completion} for prompt, completion in pairs]
         tokenizer = judge.tokens.tokenizer
-        limits = 100, 100
-        found = to_prompts("mine", numbered(rows), tokenizer, COMPLETION, *limits, scored=True)
-        prompts = found.prompts
+        prompts = prompts_of(rows, Tokens(tokenizer, scored=True), COMPLETION)
         batch = collate([prompt.sample("completion", i) for i, prompt in enumerate(prompts)])
         model = load_model(scorer_dir, scalar_head=True)
         with torch.no_grad():
@@ -135,13 +142,16 @@ def test_rows_that_the_model_cannot_score_are_refused_before_weights_are_loaded(
     system = [{"role": "system", "content": "Add."}, *CHAT]
     rows = [{"prompt": prompt} for prompt in (CHAT, system, "1+1=", "1" * 30)]
     rewards = Rewards([reward], tokenizer, timeout=30)
-    found = to_prompts(
-        "mine", numbered(rows), tokenizer, Inputs(), 99, 9, check=rewards.check, skip_bad=True
-    )
-    assert [prompt.content for prompt in found.prompts] == [CHAT, "1+1="]
+    refused = {}
+    for number, prompt in enumerate(prompts_of(rows, Tokens(tokenizer)), 1):
+        try:
+            rewards.check(prompt)
+        except DataError as error:
+            refused[number] = str(error)
     cannot = "reward 'judge' cannot score it: "
-    assert found.bad[2] == f"{cannot}it does not fit the chat template: no system"
-    assert found.bad[4].startswith(f"{cannot}'{scorer_dir}' attends to 20 tokens, but is to score")
+    assert refused.keys() == {2, 4}
+    assert refused[2] == f"{cannot}it does not fit the chat template: no system"
+    assert refused[4].startswith(f"{cannot}'{scorer_dir}' attends to 20 tokens, but is to score")
 
 
 # -- as a reward ---------------------------------------------------------------------------------
@@ -168,7 +178,7 @@ def test_the_directory_of_a_run_is_a_reward_by_its_own_name(scorer_dir, tmp_path
 
 def test_it_scores_samples_by_their_text(scorer_dir, tokenizer, judge):
     rows = [{"prompt": CHAT, "answer": "2"}, {"prompt": "1+1=", "answer": "2"}]
-    prompts = to_prompts("mine", numbered(rows), tokenizer, Inputs(), 100, 100).prompts
+    prompts = prompts_of(rows, Tokens(tokenizer))
     ids = tokenizer("2<|end|>")["input_ids"]
     samples = [Sample(prompt.ids, ids, group) for group, prompt in enumerate(prompts)]
     scored = Rewards([load_reward(f"{scorer_dir}=2")], tokenizer, timeout=30)(prompts, samples)

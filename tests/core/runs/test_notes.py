@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from anypo import Prompt, Sample, compose
+from anypo.data.found import PromptSet
+from anypo.data.tally import Tally
 from anypo.hooks.runtime import Runtime
 from anypo.runs.notes import StepNotes, before
 from anypo.runs.options import RunConfig
@@ -17,9 +19,14 @@ RUNTIME = Runtime(torch.device("cpu"))
 GRPO = compose("grpo")
 
 
-def told_before(algorithm, prompts, **options):
+def told_before(algorithm, prompts, shares=None, **options):
     config = RunConfig(**{**QUIET, "prompts_per_step": 2, **options})
-    return list(before(algorithm, SimpleNamespace(config=config, prompts=prompts)))
+    tally = Tally()
+    for prompt in prompts:
+        tally.add(prompt)
+    sets = [PromptSet("mine", prompts, range(len(prompts)), tally)] * (len(shares or [1]))
+    setup = SimpleNamespace(config=config, prompts=prompts, sets=sets, shares=shares)
+    return list(before(algorithm, setup))
 
 
 PROMPTS = [Prompt([1], "a", {"answer": "b"})] * 3
@@ -41,6 +48,14 @@ def test_a_column_that_no_reward_sees_is_told_where_there_are_rewards(column):
     (note,) = told_before(GRPO, rows)
     assert note.startswith(f"no reward sees column '{column}' of the data set")
     assert told_before(compose("sft"), rows, epochs=1) == []
+
+
+def test_how_much_of_a_mixture_each_data_set_gives_is_told():
+    (note,) = told_before(GRPO, PROMPTS, shares=[0.75, 0.25])
+    assert note == (
+        "18 prompts are drawn: 75% of 'mine', 4.5 passes over its 3 prompts; "
+        "25% of 'mine', 1.5 passes over its 3 prompts"
+    )
 
 
 def reported(step, rewards, kept=True):

@@ -13,6 +13,7 @@ from anypo.runs.setup import set_up
 
 PAIR = {"prompt": "1+1=", "chosen": "2", "rejected": "3"}
 LABELLED = {"prompt": "1+1=", "completion": "2", "label": True}
+OTHER = {**LABELLED, "prompt": "2="}
 ANSWERED = {"prompt": "1+1=", "answer": "2"}
 
 
@@ -156,6 +157,62 @@ def test_what_only_rows_to_learn_from_lack_is_not_demanded_of_them(gathered):
     assert gathered("sft", LABELLED, held_out=[ANSWERED], reward=["exact"]).prompts
 
 
+# -- several data sets ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def mixed(gathered, write):
+    """The materials of a run of an algorithm on two data sets, of which one may have a share."""
+
+    def mixed(name, one, other, *shares, **options):
+        files = [write(*rows, name=part) for rows, part in ((one, "one"), (other, "other"))]
+        ends = [f"={share}" for share in shares] or ["", ""]
+        data = [file + end for file, end in zip(files, ends, strict=True)]
+        return gathered(name, data=data, **options)
+
+    return mixed
+
+
+def test_several_data_sets_are_learnt_from_as_if_they_were_one(mixed):
+    found = mixed("sft", [LABELLED] * 2, [OTHER], prompts_per_step=1)
+    assert [prompt.content for prompt in found.prompts] == ["1+1=", "1+1=", "2="]
+    assert (found.shares, found.config.steps) == (None, 3)
+
+
+def test_each_may_have_its_share(mixed):
+    found = mixed("sft", [LABELLED] * 2, [OTHER], 3, 1, prompts_per_step=1)
+    assert (found.shares, [len(prompts) for prompts in found.sets]) == ([0.75, 0.25], [2, 1])
+    assert (len(found.prompts), found.config.steps) == (3, 3)
+
+
+def test_each_may_have_a_format_of_its_own(mixed):
+    pair = {"chosen": "1+1=2", "rejected": "1+1=3"}
+    found = mixed("dpo", [PAIR], [pair])
+    assert [prompt.content for prompt in found.prompts] == ["1+1=", "1+1="]
+    with pytest.raises(DataError, match=r"^data set '.*other\.jsonl' has no column 'chosen'"):
+        mixed("dpo", [PAIR], [LABELLED])
+
+
+def test_a_rollout_sees_all_of_them(mixed):
+    assert mixed("kto", [LABELLED], [OTHER])
+    with pytest.raises(AnypoError, match="need at least 2 different prompts"):
+        mixed("kto", [LABELLED], [LABELLED])
+
+
+def test_a_reward_is_given_none_for_columns_that_only_others_have(mixed, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "def score(completions, hint, answer=None):\n    return [1.0] * len(completions)\n"
+    )
+    hinted = [{**ANSWERED, "hint": "?"}], [{"prompt": "2=", "hint": None}]
+    found = mixed("grpo", *hinted, reward=[f"{tmp_path}/mine.py:score"])
+    assert [prompt.columns for prompt in found.prompts] == [
+        {"answer": "2", "hint": "?"},
+        {"hint": None},
+    ]
+    with pytest.raises(DataError, match=r"row 1 of '.*other\.jsonl': reward 'exact' needs a col"):
+        mixed("grpo", *hinted, reward=["exact"])
+
+
 # -- bad rows ------------------------------------------------------------------------------------
 
 EMPTY = {**LABELLED, "completion": ""}
@@ -183,8 +240,6 @@ def test_rows_that_no_reward_scores_are_bad(gathered):
 
 
 # -- what plugins refuse -------------------------------------------------------------------------
-
-OTHER = {**LABELLED, "prompt": "2="}
 
 
 def test_rows_that_a_plugin_can_do_nothing_with_are_refused_before_the_weights_load(gathered):
@@ -235,7 +290,7 @@ def test_the_context_limits_prompts_and_completions(gathered):
     long = {**LABELLED, "prompt": "p" * 12}
     options = {"max_completion_length": 500}
     assert gathered("sft", long, **options).prompts
-    with pytest.raises(DataError, match=r"row 1 of .* has 13 tokens, the limit is 12"):
+    with pytest.raises(DataError, match=r"no row of .* prompts of 1 have more than 12 tokens, th"):
         gathered("sft", {**long, "prompt": "p" * 13}, **options)
     with pytest.raises(ConfigError, match="is 512, but the model attends to 512 tokens"):
         gathered("sft", LABELLED, max_completion_length=512)

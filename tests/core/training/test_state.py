@@ -1,16 +1,36 @@
 import copy
+from itertools import islice
 
 import pytest
 import torch
 from torch.distributed.device_mesh import init_device_mesh
 
+from anypo.data.mixture import Mixture
 from anypo.errors import SaveError
+from anypo.hooks.batch import Prompt
 from anypo.models.save import save_model
 from anypo.support import tensor_files
 from anypo.support.world import World
 from anypo.training.state import load_state, save_state
 
+PROMPTS = [Prompt([50 + i] * (1 + i), f"prompt {i}") for i in range(4)]
 OPTIONS = {"steps": 6, "warmup_steps": 1, "schedule": "linear", "minibatches": 2}
+
+
+def test_a_mixture_goes_on_where_it_was(make_trainer, model, tokenizer, tmp_path):
+    def begun():
+        trainer = make_trainer(copy.deepcopy(model), **OPTIONS, prompts_per_step=5)
+        trainer.prompts = Mixture([PROMPTS[:2], PROMPTS[2:], PROMPTS], [0.5, 0.2, 0.3], seed=3)
+        return trainer
+
+    whole = [[p.content for p in report.prompts] for report in begun().train()]
+    trainer, other = begun(), begun()
+    before = [[p.content for p in report.prompts] for report in islice(trainer.train(), 3)]
+    save_model(trainer.learner.model, tokenizer, tmp_path, World())
+    save_state(trainer, tmp_path)
+    load_state(other, tmp_path, pytest.fail)
+    after = [[p.content for p in report.prompts] for report in other.train()]
+    assert (before, after) == (whole[:3], whole[3:])
 
 
 @pytest.fixture
