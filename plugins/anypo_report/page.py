@@ -23,7 +23,6 @@ from anypo_report.settings import settings, versions
 
 TEMPLATE = files("anypo_report") / "template"
 SCRIPTS = ("page.js", "charts.js", "completions.js")
-LIBRARY = "window.vegaEmbed = vegaEmbed;"  # which has Vega-Lite and Vega in it
 NAMED = 3  # runs in the title at most
 COMPLETIONS = 1_000_000  # bytes of all runs
 FILES = (
@@ -47,7 +46,7 @@ def page(runs: Mapping[str, RunRecord], folder: Path) -> str:
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     records, data = list(runs.values()), _data(runs)
-    scripts = [vl_convert.javascript_bundle(LIBRARY), "\n".join(map(_read, SCRIPTS))]
+    scripts = [vl_convert.javascript_bundle(), "\n".join(map(_read, SCRIPTS))]
     metric = headline(records)
     return environment.from_string(_read("report.html")).render(
         title=", ".join(runs) if len(runs) <= NAMED else f"{len(runs)} runs",

@@ -63,8 +63,8 @@ function answer({ text, reward, scores, tokens, truncated, feedback }, rewards) 
 function show() {
   const { shown, written } = set() ?? {};
   byId("sampled").textContent = !written ? "samples.jsonl holds no completions."
-    : shown < written ? `${shown.toLocaleString("en")} of the ${written.toLocaleString("en")} completions in samples.jsonl, evenly chosen.`
-      : `All ${written.toLocaleString("en")} completions in samples.jsonl.`;
+    : shown < written ? `${shown.toLocaleString("en")} of the ${written.toLocaleString("en")} completions of this set in samples.jsonl, evenly chosen.`
+      : `All ${written.toLocaleString("en")} completions of this set in samples.jsonl.`;
   const { prompt, completions = [] } = unit() ?? {};
   byId("prompt").replaceChildren(...(set()?.prompts[prompt] ?? []).map(turn));
   const sign = order.value === "best" ? -1 : 1;
