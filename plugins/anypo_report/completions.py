@@ -77,9 +77,10 @@ def _fitting(
 
 
 def _size(row: Mapping[str, Any], longest: int) -> int:
-    """About as many bytes as the row takes."""
-    prompt = sum(len(_cut(text, longest).encode()) for _, text in _turns(row["prompt"]))
-    return prompt + len(json.dumps(_completion(row, longest), ensure_ascii=False).encode())
+    """About as many bytes as the row takes in a page, where `<` is written as six."""
+    turns = [_turn(turn, longest) for turn in _turns(row["prompt"])]
+    text = json.dumps([turns, _completion(row, longest)], ensure_ascii=False)
+    return len(text.encode("utf-8", "replace")) + 5 * text.count("<")
 
 
 def _completion(row: Mapping[str, Any], longest: int) -> dict[str, Any]:
