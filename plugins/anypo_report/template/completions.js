@@ -46,13 +46,24 @@ function standing(reward, rewards) {
   return high > low ? (reward - low) / (high - low) : 0;
 }
 
-function answer({ text, reward, scores, tokens, truncated, feedback }, rewards) {
+/** Completions without those that another one equals, each with how many they are. */
+function unlike(completions) {
+  const found = new Map();
+  for (const completion of completions) {
+    const key = JSON.stringify(completion);
+    found.set(key, { ...completion, times: (found.get(key)?.times ?? 0) + 1 });
+  }
+  return [...found.values()];
+}
+
+function answer({ text, reward, scores, tokens, truncated, feedback, times }, rewards) {
   const share = standing(reward, rewards);
   const bar = make("i");
   bar.style.width = `${100 * share}%`;
   bar.style.background = `color-mix(in oklab, var(--good) ${Math.round(100 * share)}%, var(--bad))`;
   const facts = Object.entries(scores).map(([name, value]) => make("span", {}, `${name} ${brief(value)}`));
   if (tokens != null) facts.push(make("span", {}, `${tokens} tokens`));
+  if (times > 1) facts.push(make("span", {}, `${times} times`));
   if (truncated) facts.push(make("span", { className: "cut" }, "cut off"));
   return make("li", {},
     make("div", {}, make("div", { className: "reward", title: "reward" }, brief(reward)), make("div", { className: "bar" }, bar)),
@@ -69,7 +80,7 @@ function show() {
   byId("prompt").replaceChildren(...(set()?.prompts[prompt] ?? []).map(turn));
   const sign = order.value === "best" ? -1 : 1;
   const rewards = completions.map(({ reward }) => reward);
-  const sorted = [...completions].sort((a, b) => sign * (a.reward - b.reward));
+  const sorted = unlike(completions).sort((a, b) => sign * (a.reward - b.reward));
   byId("answers").replaceChildren(...sorted.map((completion) => answer(completion, rewards)));
   byId("before").disabled = ofGroup.selectedIndex <= 0;
   byId("after").disabled = ofGroup.selectedIndex >= ofGroup.options.length - 1;

@@ -86,6 +86,29 @@ def test_smoothing_the_axis_and_the_boxes_change_what_is_drawn(many, shown):
     assert tab.complaints() == []
 
 
+def test_the_pointer_shows_what_all_runs_have_there(many, shown):
+    tab = shown(*many(2))
+    chart = """document.querySelector('[data-metric="reward/mean"] svg')"""
+    tab.wait_for(chart)
+    box = tab.run(
+        f"(({{ x, y, width, height }}) => [x + width, y + height / 2])"
+        f"({chart}.getBoundingClientRect())"
+    )
+    tab.ask("Input.dispatchMouseEvent", type="mouseMoved", x=box[0] - 1, y=box[1])
+    tab.wait_for("!document.querySelector('#tip').hidden")
+    assert tab.text("#tip").split() == [
+        "steps:",
+        "20",
+        "run-0",
+        "0",
+        "run-1",
+        "0.0925",
+    ]  # 1.5 steps behind
+    tab.ask("Input.dispatchMouseEvent", type="mouseMoved", x=1, y=1)
+    tab.wait_for("document.querySelector('#tip').hidden")
+    assert tab.complaints() == []
+
+
 def test_completions_and_names_are_texts_whatever_they_say(make_run, measured, trained, shown):
     row = {"prompt": [{"role": HOSTILE, "content": HOSTILE}], "scores": {HOSTILE: 1.0}}
     rows = [trained(1, 0, 1.0, completion=HOSTILE, feedback=HOSTILE, **row)]
