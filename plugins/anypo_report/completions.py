@@ -96,7 +96,7 @@ def _completion(row: Mapping[str, Any], longest: int) -> dict[str, Any]:
 
 def _turns(prompt: Any) -> Iterator[tuple[str, str]]:
     """The messages of a prompt: who says it, and what; nobody says a plain text."""
-    for turn in [{"content": prompt}] if isinstance(prompt, str) else prompt:
+    for turn in prompt if isinstance(prompt, list) else [{"content": prompt}]:
         content = turn.get("content") or ""
         yield turn.get("role", ""), content if isinstance(content, str) else json.dumps(content)
 

@@ -5,7 +5,7 @@ from statistics import fmean
 from typing import Any
 
 from anypo import RunRecord
-from anypo_report.runs import PHASE, Spent, spent, values_of
+from anypo_report.runs import PHASE, Spent, metrics_of, spent, values_of
 
 NUMBERS = 100_000  # of all curves of a report
 POINTS = 1000  # of one curve at most
@@ -18,14 +18,14 @@ def curves(runs: Sequence[RunRecord]) -> list[dict[str, Any]]:
     equally long pieces, and each of its points is the mean of one. `each` is the number of steps of
     the longest piece.
     """
-    names = [list(dict.fromkeys(name for row in run.metrics for name in row)) for run in runs]
-    points = max(2, min(POINTS, NUMBERS // max(1, sum(map(len, names)))))
+    number = sum(len(metrics_of(run)) for run in runs)
+    points = max(2, min(POINTS, NUMBERS // max(1, number)))
     return [_curves(run, points) for run in runs]
 
 
 def seconds_by_phase(run: RunRecord) -> dict[str, float]:
     """How long a step took on average, by phase."""
-    phases = dict.fromkeys(name for row in run.metrics for name in row if name.startswith(PHASE))
+    phases = [name for name in metrics_of(run) if name.startswith(PHASE)]
     seconds = {name.removeprefix(PHASE): values_of(run, name).values() for name in phases}
     return {phase: rounded(fmean(found)) for phase, found in seconds.items() if found}
 
@@ -39,7 +39,7 @@ def _curves(run: RunRecord, points: int) -> dict[str, Any]:
     axes: dict[tuple[int, ...], int] = {}
     metrics, each = {}, 1
     costs = {cost.step: cost for cost in spent(run)}
-    for name in dict.fromkeys(name for row in run.metrics for name in row if name != "step"):
+    for name in metrics_of(run):
         if found := values_of(run, name):
             size = -(-len(found) // points)
             steps, values = _means(found, size)

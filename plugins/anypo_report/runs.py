@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,6 +35,11 @@ def read_runs(directories: Sequence[Path]) -> dict[str, RunRecord]:
         printable(path if names[path.resolve().name] > 1 else path.resolve().name): read_run(path)
         for path in directories
     }
+
+
+def metrics_of(run: RunRecord) -> list[str]:
+    """The names of all that was measured."""
+    return [name for name in dict.fromkeys(chain.from_iterable(run.metrics)) if name != "step"]
 
 
 def values_of(run: RunRecord, metric: str) -> dict[int, float]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import NormalDist, fmean, stdev
 
 from anypo import ConfigError, RunRecord, nearest
-from anypo_report.runs import Spent, spent, values_of
+from anypo_report.runs import Spent, metrics_of, spent, values_of
 
 WIDTH = NormalDist().inv_cdf(0.975)  # standard errors on either side of a 95 % interval
 OTHERS = ("eval/rewards/accuracies", "eval/loss", "reward/mean", "loss")
@@ -46,9 +46,11 @@ class Standing:
 
 def headline(runs: Sequence[RunRecord]) -> str | None:
     """The metric of all runs that says most: a held-out score, else what comes near it."""
-    common = set.intersection(*({name for row in run.metrics for name in row} for run in runs))
-    scores = sorted(m for m in common if m.startswith("eval/") and m.endswith("/score"))
-    return next(iter([*scores, *(m for m in OTHERS if m in common)]), None)
+    scores = sorted(
+        m for m in metrics_of(runs[0]) if m.startswith("eval/") and m.endswith("/score")
+    )
+    candidates = [*scores, *OTHERS]
+    return next((m for m in candidates if all(values_of(run, m) for run in runs)), None)
 
 
 def is_lower_better(metric: str) -> bool:
@@ -64,7 +66,7 @@ def scores_of(run: RunRecord, metric: str) -> list[Score]:
     """
     scores = [Score(step, value) for step, value in values_of(run, metric).items()]
     if not scores:
-        others = nearest(metric, {name for row in run.metrics for name in row} - {metric, "step"})
+        others = nearest(metric, set(metrics_of(run)) - {metric})
         raise ConfigError(f"'{run.path}' has no finite value of '{metric}'{others}")
     return scores
 
@@ -87,7 +89,8 @@ def rewards_by_prompt(run: RunRecord, metric: str, step: int) -> dict[str, float
     """The mean reward of each prompt of the held-out set that a metric scores, after a step."""
     found = defaultdict(list)
     for row in run.samples:
-        if row["phase"] == "eval" and row["step"] == step and _metric_of(row) == metric:
+        is_asked = row["phase"] == "eval" and row["step"] == step and _metric_of(row) == metric
+        if is_asked and row["reward"] is not None:
             found[json.dumps(row["prompt"], sort_keys=True)].append(row["reward"])
     return {prompt: fmean(rewards) for prompt, rewards in found.items()}
 

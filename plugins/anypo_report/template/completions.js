@@ -46,6 +46,14 @@ function standing(reward, rewards) {
   return high > low ? (reward - low) / (high - low) : 0;
 }
 
+function rewarded(reward, rewards) {
+  const share = standing(reward, rewards);
+  const bar = make("i");
+  bar.style.width = `${100 * share}%`;
+  bar.style.background = `color-mix(in oklab, var(--good) ${Math.round(100 * share)}%, var(--bad))`;
+  return [make("div", { className: "reward", title: "reward" }, brief(reward)), make("div", { className: "bar" }, bar)];
+}
+
 /** Completions without those that another one equals, each with how many they are. */
 function unlike(completions) {
   const found = new Map();
@@ -57,16 +65,12 @@ function unlike(completions) {
 }
 
 function answer({ text, reward, scores, tokens, truncated, feedback, times }, rewards) {
-  const share = standing(reward, rewards);
-  const bar = make("i");
-  bar.style.width = `${100 * share}%`;
-  bar.style.background = `color-mix(in oklab, var(--good) ${Math.round(100 * share)}%, var(--bad))`;
   const facts = Object.entries(scores).map(([name, value]) => make("span", {}, `${name} ${brief(value)}`));
   if (tokens != null) facts.push(make("span", {}, `${tokens} tokens`));
   if (times > 1) facts.push(make("span", {}, `${times} times`));
   if (truncated) facts.push(make("span", { className: "cut" }, "cut off"));
   return make("li", {},
-    make("div", {}, make("div", { className: "reward", title: "reward" }, brief(reward)), make("div", { className: "bar" }, bar)),
+    make("div", {}, ...(reward == null ? ["no reward"] : rewarded(reward, rewards))),
     make("div", {}, make("pre", { className: "text" }, text), make("div", { className: "facts" }, ...facts),
       ...(feedback ? [make("pre", { className: "text feedback" }, feedback)] : [])));
 }

@@ -70,6 +70,19 @@ def test_completions_are_sorted_by_reward_and_browsed(many, shown):
     assert tab.complaints() == []
 
 
+def test_completions_of_a_data_set_have_no_reward_and_keep_their_order(
+    make_run, measured, trained, shown
+):
+    rows = [trained(1, 0, None, scores={}, completion=text) for text in ("b", "a", "b")]
+    tab = shown(make_run("run", [measured(1)], rows))
+    assert tab.text("#answers").split("
+") == [
+        *("no reward", "b", "7 tokens", "2 times"),
+        *("no reward", "a", "7 tokens"),
+    ]
+    assert tab.complaints() == []
+
+
 def test_smoothing_the_axis_and_the_boxes_change_what_is_drawn(many, shown):
     tab = shown(*many(2))
     tab.wait_for("document.querySelectorAll('#main-charts svg').length == 3")
