@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ def page(runs: Mapping[str, RunRecord], folder: Path) -> str:
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     records, data = list(runs.values()), _data(runs)
-    scripts = [vl_convert.javascript_bundle(), "\n".join(map(_read, SCRIPTS))]
+    scripts = [_library(), "\n".join(map(_read, SCRIPTS))]
     metric = headline(records)
     return environment.from_string(_read("report.html")).render(
         title=", ".join(runs) if len(runs) <= NAMED else f"{len(runs)} runs",
@@ -61,6 +62,12 @@ def page(runs: Mapping[str, RunRecord], folder: Path) -> str:
         settings=settings(records),
         versions=versions(records),
     )
+
+
+@cache
+def _library() -> str:
+    """Vega-Lite, with all that it needs."""
+    return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
 
 
 def _read(name: str) -> str:

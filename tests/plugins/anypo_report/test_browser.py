@@ -75,8 +75,7 @@ def test_completions_of_a_data_set_have_no_reward_and_keep_their_order(
 ):
     rows = [trained(1, 0, None, scores={}, completion=text) for text in ("b", "a", "b")]
     tab = shown(make_run("run", [measured(1)], rows))
-    assert tab.text("#answers").split("
-") == [
+    assert tab.text("#answers").splitlines() == [
         *("no reward", "b", "7 tokens", "2 times"),
         *("no reward", "a", "7 tokens"),
     ]
