@@ -10,10 +10,12 @@ from transformers.utils.logging import disable_progress_bar
 from anypo.errors import TrainingError
 from anypo.runs.observer import Observer
 from anypo_cli.display import make_display
+from anypo_cli.processes import is_first
+from anypo_cli.reporting import report
 
 
 def show_run(train: Callable[[Observer], Path], notes: Sequence[str] = ()) -> None:
-    """Show how a run goes, and what came out of it.
+    """Show how a run goes, and what came out of it, and write a report of it.
 
     Args:
         train: Runs, is watched, and gives the run directory.
@@ -33,3 +35,5 @@ def show_run(train: Callable[[Observer], Path], notes: Sequence[str] = ()) -> No
                 raise
             raise TrainingError("something that the run called ended the process") from stop
     display.finished(folder)
+    if is_first():
+        report(folder, display)

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
         RewardError,
         SamplerError,
         StoppedError,
+        nearest,
         one_line,
+        printable,
     )
     from anypo.hooks.batch import Batch, Prompt, Sample, collate
     from anypo.hooks.plugin import Plugin
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from anypo.models.weights import whole_weights
     from anypo.runs.observer import Observer
     from anypo.runs.options import RunConfig
+    from anypo.runs.reading import RunRecord, read_run
     from anypo.runs.resume import resume
     from anypo.runs.run import run
     from anypo.sampling.transformers import Transformers
@@ -50,7 +53,7 @@ _PUBLIC = {
     "composition.compose": "compose",
     "data.tokens": "Tokens",
     "errors": "AnypoError ConfigError DataError ModelError RewardError SamplerError StoppedError "
-    "one_line",
+    "nearest one_line printable",
     "hooks.batch": "Batch Prompt Sample collate",
     "hooks.plugin": "Plugin",
     "hooks.rollout": "Sampler Scorer sample_groups",
@@ -64,6 +67,7 @@ _PUBLIC = {
     "models.weights": "whole_weights",
     "runs.observer": "Observer",
     "runs.options": "RunConfig",
+    "runs.reading": "RunRecord read_run",
     "runs.resume": "resume",
     "runs.run": "run",
     "sampling.transformers": "Transformers",

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from anypo.composition.algorithm import Algorithm
+from anypo.runs.layout import LOCK
 from anypo.runs.options import RunConfig
-from anypo.runs.provenance import LOCK, Lock, describe, installed_version
+from anypo.runs.provenance import Lock, describe, installed_version
 
 
 def changes(file: str, algorithm: Algorithm, config: RunConfig) -> list[str]:

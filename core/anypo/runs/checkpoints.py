@@ -10,7 +10,8 @@ from transformers import PreTrainedTokenizerBase
 
 from anypo.errors import ConfigError, SaveError, nearest
 from anypo.models.save import save_model
-from anypo.runs.directory import CHECKPOINTS, RunDirectory
+from anypo.runs.directory import RunDirectory
+from anypo.runs.layout import CHECKPOINTS
 from anypo.runs.options import CheckpointOptions
 from anypo.support.saving import (
     MANIFEST,

@@ -21,6 +21,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from anypo.errors import ConfigError, SaveError
 from anypo.models.save import save_model
+from anypo.runs.layout import CHECKPOINTS, CONFIG, METRICS, MODEL, SAMPLES
 from anypo.runs.lines import Lines
 from anypo.runs.provenance import Lock, write_lock
 from anypo.runs.recipe import Recipe, write_recipe
@@ -30,7 +31,6 @@ from anypo.training.trainer import Report
 
 SAMPLES_EVERY = 10  # steps
 SAMPLES_KEPT = 8  # rows each time
-CONFIG, MODEL, CHECKPOINTS = "config.toml", "model", "checkpoints"
 
 
 class RunDirectory:
@@ -148,7 +148,7 @@ class RunDirectory:
 
     def _be(self, path: Path) -> None:
         self.path = path
-        self.metrics, self.samples = (Lines(path / f"{n}.jsonl") for n in ("metrics", "samples"))
+        self.metrics, self.samples = Lines(path / METRICS), Lines(path / SAMPLES)
 
     def _check(self) -> None:
         if self.is_named and (self.path / CONFIG).exists():

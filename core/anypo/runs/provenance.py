@@ -15,10 +15,10 @@ from anypo.data.mixture import parts_of
 from anypo.hooks import registry
 from anypo.hooks.version import HOOK_API_VERSION
 from anypo.rewards.load import installed_reward
+from anypo.runs.layout import LOCK
 from anypo.runs.options import RunConfig
 from anypo.support.saving import write_file
 
-LOCK = "plugins.lock.json"
 LIBRARIES = ("anypo", "torch", "transformers", "accelerate", "pluggy", "pydantic")
 
 PIECE, PIECES = 2**20, 64  # bytes that are read at a time of a file, and how often at most
@@ -29,8 +29,9 @@ Lock = dict[str, Any]
 def describe(algorithm: Algorithm, config: RunConfig | None = None) -> Lock:
     """The plugins of a stack, bottom first, and the versions of what they run on.
 
-    With the options of a run, also the sampler, rewards and task that they name, and the files of
-    model, data and rewards.
+    `explained` is what the stack does, as `anypo explain --json` prints it. With the options of a
+    run, also the sampler, rewards and task that they name, and the files of model, data and
+    rewards.
     """
     libraries = {name: installed_version(name) for name in LIBRARIES}
     python = platform.python_version()
@@ -38,6 +39,7 @@ def describe(algorithm: Algorithm, config: RunConfig | None = None) -> Lock:
         "algorithm": algorithm.name,
         "versions": {"python": python, **libraries, "hook API": HOOK_API_VERSION},
         "plugins": [_plugin(i, layer, algorithm) for i, layer in enumerate(algorithm.layers)],
+        "explained": algorithm.explain().as_dict(),
         "used": [_used(entry) for entry in _named(config)] if config else [],
         "inputs": list(_inputs(config)) if config else [],
     }

@@ -9,7 +9,7 @@ from anypo.composition.algorithm import Algorithm
 from anypo.composition.compose import compose
 from anypo.errors import ConfigError, PluginError
 from anypo.runs.changes import changes
-from anypo.runs.directory import CONFIG, MODEL
+from anypo.runs.layout import CONFIG, MODEL
 from anypo.runs.observer import Observer
 from anypo.runs.options import CheckpointOptions, make_config
 from anypo.runs.recipe import Recipe, read_recipe

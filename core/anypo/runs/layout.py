@@ -1,0 +1,5 @@
+"""What the files of a run directory are called; see `anypo.runs.directory` for what they are."""
+
+CONFIG, LOCK = "config.toml", "plugins.lock.json"
+METRICS, SAMPLES = "metrics.jsonl", "samples.jsonl"
+MODEL, CHECKPOINTS = "model", "checkpoints"
