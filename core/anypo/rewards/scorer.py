@@ -33,7 +33,7 @@ TOKENS = "completion_tokens"
 GIVEN = {"prompts", "completions", "completion_ids", TOKENS}  # whatever columns are called so
 TRIED = 32  # combinations of blanks; what others do shows in a step
 NAMED = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
-MEAN = "mean"  # what the metric of their sum is called
+OF_SUM = {"mean", "std"}  # what the metrics of their sum are called
 Answer = float | list[tuple[int, float]]  # a score, or the rewards of steps
 
 
@@ -57,7 +57,7 @@ class Rewards:
         timeout: float,
         world: World = ALONE,
     ) -> None:
-        if len({MEAN, *(reward.name for reward in rewards)}) <= len(rewards):
+        if len({*OF_SUM, *(reward.name for reward in rewards)}) < len(OF_SUM) + len(rewards):
             rewards = [replace(reward, name=reward.source) for reward in rewards]
         names = [reward.name for reward in rewards]
         if len(set(names)) < len(names):

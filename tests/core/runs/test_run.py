@@ -71,7 +71,9 @@ def test_a_run_leaves_its_metrics_samples_config_and_model(setting):
         "seconds/update",
     } <= metrics[1].keys()
     samples = rows(folder / "samples.jsonl")
-    assert samples[0].keys() >= {"step", "prompt", "completion", "reward", "scores"}
+    assert [(row["step"], row["group"]) for row in samples] == [
+        (1, g) for g in (0, 1) for _ in range(8)
+    ]
     AutoModelForCausalLM.from_pretrained(folder / "model")
     assert AutoTokenizer.from_pretrained(folder / "model").chat_template
 
