@@ -15,4 +15,4 @@ class DataOptions(Options, panel="Data and sampling"):
         "error", description="What to do about rows that cannot be used."
     )
     max_prompt_length: int = Field(512, ge=1, description="Tokens; longer is an error.")
-    max_completion_length: int = Field(256, ge=1, description="Tokens; longer is cut.")
+    max_completion_length: int = Field(512, ge=1, description="Tokens; longer is cut.")

@@ -142,7 +142,8 @@ def _prompt_limit(model: str, config: RunConfig) -> int:
     prompt, completion = config.max_prompt_length, config.max_completion_length
     if context is not None and completion >= context:
         raise ConfigError(
-            f"max_completion_length is {completion}, but the model attends to {context} tokens"
+            f"max_completion_length is {completion}, but the model attends to {context} tokens, of "
+            "prompt and completion together: lower it"
         )
     return prompt if context is None else min(prompt, context - completion)
 
