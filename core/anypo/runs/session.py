@@ -41,7 +41,7 @@ class Session:
         self.steps = setup.config.steps or 1
         begins = trainer.evaluations and not trainer.done
         self._now = "the evaluation before step 1" if begins else f"step {trainer.done + 1}"
-        self._notes = notes.StepNotes(setup.config, trainer.learner.runtime)
+        self._notes = notes.StepNotes(setup, trainer.learner.runtime)
         self._told = set[str]()
 
     def run(self) -> None:

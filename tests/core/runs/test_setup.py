@@ -238,7 +238,7 @@ def test_the_context_limits_prompts_and_completions(gathered):
     assert gathered("sft", long, **options).prompts
     with pytest.raises(DataError, match=r"row 1 of .* has 13 tokens, the limit is 12"):
         gathered("sft", {**long, "prompt": "p" * 13}, **options)
-    with pytest.raises(ConfigError, match="is 512, but the model attends to 512 tokens.*: lower"):
+    with pytest.raises(ConfigError, match=r"is 512, but the model attends to 512 tokens.*: lower"):
         gathered("sft", LABELLED, max_completion_length=512)
 
 
