@@ -185,6 +185,8 @@ def _plain(annotation: Any) -> Any:
     without_none = [part for part in get_args(annotation) if part is not type(None)]
     if type(None) in get_args(annotation) and len(without_none) == 1:
         return _plain(without_none[0])
+    if get_origin(annotation) is dict:
+        return list[str]
     simple = annotation in (bool, int, float, str, list[str])
     return annotation if simple or get_origin(annotation) is Literal else str
 

@@ -122,6 +122,12 @@ def test_bad_options_are_one_line(capsys, arguments, named):
     assert named in error_of(capsys, "run", "grpo", *arguments)
 
 
+def test_a_table_is_given_pair_by_pair(capsys, own):
+    given = ["--chat-template-kwargs", "b=[2]", "--chat-template-kwargs", "a=1"]
+    said = "chat_template_kwargs has 'a', but the chat template takes no such value"
+    assert said in error_of(capsys, "run", "grpo", *own, *given)
+
+
 def test_a_run_without_a_name_says_so(capsys):
     assert "name an algorithm first" in error_of(capsys, "run", "--steps", "3")
 

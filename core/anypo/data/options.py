@@ -1,10 +1,14 @@
 """Options about the rows to learn from."""
 
-from typing import Literal
+import json
+from collections.abc import Iterable
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, JsonValue, field_validator
 
 from anypo.support.options import Options
+
+OF_PYTHON = {"True": "true", "False": "false", "None": "null"}  # as texts, all would be true
 
 
 class DataOptions(Options, panel="Data and sampling"):
@@ -16,3 +20,36 @@ class DataOptions(Options, panel="Data and sampling"):
     )
     max_prompt_length: int = Field(512, ge=1, description="Tokens; longer is an error.")
     max_completion_length: int = Field(512, ge=1, description="Tokens; longer is cut.")
+    chat_template_kwargs: dict[str, JsonValue] | None = Field(
+        None,
+        description="KEY=VALUE that the chat template is given, such as enable_thinking=false, "
+        "unless a row says otherwise. May be repeated.",
+    )
+
+    @field_validator("chat_template_kwargs", mode="before")
+    @classmethod
+    def _as_table(cls, value: Any) -> Any:
+        """The command line gives them as texts."""
+        return table(value) if isinstance(value, list) else value
+
+
+def table(pairs: Iterable[str]) -> dict[str, Any]:
+    """The table of KEY=VALUE texts; a value that is no JSON is a text.
+
+    Raises:
+        ValueError: One is no such pair, or its value is a constant of Python.
+    """
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        key, separator, value = pair.partition("=")
+        if not separator:
+            raise ValueError(f"write {pair} as KEY=VALUE")
+        if key in found:
+            raise ValueError(f"{key} is given twice")
+        if value in OF_PYTHON:
+            raise ValueError(f"write {key}={OF_PYTHON[value]}, as in JSON")
+        try:
+            found[key] = json.loads(value)
+        except ValueError:
+            found[key] = value
+    return found

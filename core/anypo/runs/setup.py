@@ -14,6 +14,7 @@ from anypo.composition.synthetic import SyntheticSampler, SyntheticScorer
 from anypo.data.dataset import Reader
 from anypo.data.load import load_rows
 from anypo.data.stream import PromptStream
+from anypo.data.template_defaults import set_defaults
 from anypo.data.tokens import Tokens
 from anypo.errors import ConfigError, DataError, PluginError
 from anypo.hooks.batch import Prompt
@@ -97,6 +98,8 @@ def set_up(
             data, eval_data = str(made / "train.jsonl"), eval_data or str(made / "held_out.jsonl")
             rows |= {name: load_rows(name) for name in (data, eval_data) if name not in rows}
     tokenizer = load_tokenizer(model, trust_remote_code=config.trust_remote_code)
+    if config.chat_template_kwargs:
+        set_defaults(tokenizer, config.chat_template_kwargs)
     limits = _prompt_limit(model, config), config.max_completion_length
     scorer = Rewards(rewards, tokenizer, config.reward_timeout, world)
     skip_bad = config.bad_rows == "skip"
@@ -113,12 +116,22 @@ def set_up(
             f"data set '{eval_data}' cannot be evaluated on: it lacks columns that "
             f"{algorithm.name} learns from, and no reward is set to score completions with"
         )
+    _check_rendered(found)
     _check_tokens(found)
     _try_rollouts(algorithm, found)
     if config.steps is None:
         steps = math.ceil(config.data_epochs * len(found.prompts) / config.prompts_per_step)
         found.config = config.model_copy(update={"steps": steps})
     return found
+
+
+def _check_rendered(found: Setup) -> None:
+    rows = (*found.prompts, *found.held_out, *found.held_out_rows)
+    if found.config.chat_template_kwargs and all(isinstance(row.content, str) for row in rows):
+        raise ConfigError(
+            "chat_template_kwargs is set, but every prompt is a text, which no chat template "
+            "renders: make it a list of messages"
+        )
 
 
 def _check_tokens(found: Setup) -> None:

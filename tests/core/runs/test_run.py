@@ -629,6 +629,25 @@ def test_whoever_loads_the_saved_model_ends_where_it_learnt_to_end(chatting):
     assert tokenizer.decode(answer).endswith("<|assistant|>2<|system|>")
 
 
+THINKING = (
+    NEW_END.removesuffix("{% endif %}") + "{% if thinks is false %}()\n{% endif %}{% endif %}"
+)
+
+
+def test_values_of_a_chat_template_reach_prompts_and_stay_with_the_model(chatting, tmp_path):
+    tokenizer = AutoTokenizer.from_pretrained(chatting["model"])
+    tokenizer.chat_template = THINKING
+    tokenizer.save_pretrained(chatting["model"])
+    options = {"reward": ["length"], "steps": 1, "chat_template_kwargs": {"thinks": False}}
+    folder = run("grpo", **chatting, **options)
+    asked = [{"role": "user", "content": "1+1"}]
+    saved = AutoTokenizer.from_pretrained(folder / "model")
+    text = saved.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
+    assert text.endswith("<|assistant|>()\n")
+    options = read_recipe(str(folder / "config.toml")).options
+    assert options["chat_template_kwargs"] == {"thinks": False}
+
+
 def test_the_sampler_ends_where_the_model_learnt_to_end(chatting, tmp_path):
     learnt = run("sft", **chatting, steps=20)
     GenerationConfig().save_pretrained(learnt / "model")  # as if somebody else had trained it

@@ -1,3 +1,4 @@
+import copy
 import json
 import math
 import shutil
@@ -64,6 +65,34 @@ def test_rows_of_the_algorithms_own_format_are_read(gathered, notes):
     assert [prompt.content for prompt in found.prompts] == ["1+1=", "2="]
     assert found.prompts[0].completions.keys() == {"chosen", "rejected"}
     assert (found.held_out, found.held_out_rows, notes.notes) == ([], [], [])
+
+
+TAKING = (
+    "{{ messages[-1].content }}{% if add_generation_prompt and thinks is false %}()\n{% endif %}"
+)
+
+
+@pytest.fixture
+def taking(model_dir, tokenizer, tmp_path):
+    """The directory of a model whose chat template takes a value."""
+    shutil.copytree(model_dir, tmp_path / "taking")
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.chat_template = TAKING
+    tokenizer.save_pretrained(tmp_path / "taking")
+    return str(tmp_path / "taking")
+
+
+def test_values_of_the_chat_template_reach_all_prompts(gathered, taking, tokenizer):
+    asked = {"prompt": [{"role": "user", "content": "1"}], "answer": "2"}
+    options = {"held_out": [asked], "reward": ["exact"], "model": taking}
+    found = gathered("grpo", asked, **options, chat_template_kwargs={"thinks": False})
+    read = [tokenizer.decode(prompt.ids) for prompt in (*found.prompts, *found.held_out)]
+    assert read == ["1()\n", "1()\n"]
+
+
+def test_values_of_a_chat_template_that_renders_nothing_are_refused(gathered, taking):
+    with pytest.raises(ConfigError, match="is set, but every prompt is a text"):
+        gathered("sft", LABELLED, model=taking, chat_template_kwargs={"thinks": False})
 
 
 # -- held-out rows -------------------------------------------------------------------------------
