@@ -23,7 +23,7 @@ from anypo.runs.options import config_class, panels
 from anypo.runs.recipe import Recipe
 from anypo_cli.app import app
 from anypo_cli.commands import command_of
-from anypo_cli.options import FILE_OPTIONS, build_command
+from anypo_cli.options import COMMAND_OPTIONS, build_command
 
 ROOT = Path(__file__).parents[1]
 ARGUMENTS = {  # of the hooks, in words
@@ -101,7 +101,7 @@ def run_options(sampler: str = "transformers") -> str:
     command = build_command(Recipe("grpo", {"sampler": sampler}))
     options = {option.name: option for option in command.params}
     blocks = panels(config)
-    blocks["Run"] = [*FILE_OPTIONS, *blocks["Run"]]
+    blocks["Run"] = [*COMMAND_OPTIONS, *blocks["Run"]]
     own = f"Sampler {sampler}"
     chosen = {own: blocks[own]} if own in blocks else blocks
     return "".join(

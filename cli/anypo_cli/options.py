@@ -28,11 +28,13 @@ from anypo_cli.settings import pairs, value_of
 
 Parameter = inspect.Parameter
 SAMPLER, TASK = (RunConfig.model_fields[name].default for name in ("sampler", "task"))
-FILE_OPTIONS = {  # the type of each, what it is by default, and what it is for
+LOG_EVERY = "Steps between lines, which a terminal then gets too, instead of a live screen."
+COMMAND_OPTIONS = {  # the type of each, what it is by default, and what it is for
     "config": (str, "", "TOML file with options, [knobs], [hooks]."),
     "trust_config": (bool, "False", "Run the code that the file names."),
     "set": (list[str], "", "KEY=VALUE: set any option or knob."),
     "hook": (list[str], "", "STAGE=NAME: take one stage from a plugin."),
+    "log_every": (int, "", LOG_EVERY),
 }
 
 
@@ -57,7 +59,7 @@ def build_command(
         own = stack if same else lay([written.algorithm], written.hooks)
         recipe = replace(recipe, knobs=chosen(written.knobs, own, _preferred_by_task(written)))
     config = config_class(recipe.options.get("sampler", SAMPLER))
-    taken = knobs.keys() & {*config.model_fields, *FILE_OPTIONS}
+    taken = knobs.keys() & {*config.model_fields, *COMMAND_OPTIONS}
     if taken:
         name = min(taken)
         raise ConfigError(
@@ -83,6 +85,7 @@ def _execute(
     It varies the run of the file if the file is of another algorithm.
     """
     file, is_trusted = given.pop("config"), given.pop("trust_config")
+    log_every = given.pop("log_every")
     given.pop("hook")  # read before the options were built, as the file was
     options, knobs = _told_apart(given, stack)
     if not is_trusted:
@@ -99,7 +102,7 @@ def _execute(
     from anypo_cli.running import show_run
 
     notes += changes(file, algorithm, config) if file else []
-    show_run(partial(train, algorithm, config), notes)
+    show_run(partial(train, algorithm, config), notes, log_every)
 
 
 def _told_apart(given: dict[str, Any], stack: Stack) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -133,7 +136,7 @@ def _run_options(config: type[RunConfig], recipe: Recipe, stack: Stack) -> list[
 
     from_file = [
         option_of(name, kind, text, default, RunOptions.panel)
-        for name, (kind, default, text) in FILE_OPTIONS.items()
+        for name, (kind, default, text) in COMMAND_OPTIONS.items()
     ]
     blocks = panels(config).items()
     return from_file + [option(name, panel) for panel, names in blocks for name in names]

@@ -362,7 +362,7 @@ def test_a_knob_set_beside_what_a_task_prefers_is_kept_when_the_run_is_repeated(
     install("anypo-g", {}, {"goodly.py": code}, others={"anypo.tasks": {"good": "goodly:Good"}})
     asked = []
     monkeypatch.setattr("anypo.runs.run.train", lambda algorithm, *_: asked.append(algorithm))
-    monkeypatch.setattr("anypo_cli.display.PlainDisplay.finished", lambda *_: None)
+    monkeypatch.setattr("anypo_cli.display.Display.finished", lambda *_: None)
     config = tmp_path / "old.toml"
     config.write_text('algorithm = "grpo"\ntask = "good"\n[knobs]\ngroup_size = 8\n')
     assert main(["run", "--config", str(config)]) == 0

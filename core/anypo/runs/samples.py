@@ -42,10 +42,16 @@ def rows(report: Report, tokenizer: PreTrainedTokenizerBase) -> list[dict[str, A
     """Every few steps, all completions of the first few prompts of the step."""
     if report.step % SAMPLES_EVERY != 1:
         return []
-    return [
-        row(report.step, prompt, sample, tokenizer, phase="train")
-        for prompt, sample in _of_first_prompts(report.completions)
-    ]
+    kept = _of_first_prompts(report.completions)
+    return [row(report.step, *each, tokenizer, phase="train") for each in kept]
+
+
+def extremes(report: Report, tokenizer: PreTrainedTokenizerBase) -> list[dict[str, Any]]:
+    """The best and the worst completion of a step; one if all are as good, none without rewards."""
+    rewarded = [each for each in report.completions if each[1].reward is not None]
+    ordered = sorted(rewarded, key=lambda each: -(each[1].reward or 0.0))
+    chosen = ordered[:1] + [each for each in ordered[-1:] if each[1].reward != ordered[0][1].reward]
+    return [row(report.step, *each, tokenizer, phase="train") for each in chosen]
 
 
 def _of_first_prompts(

@@ -5,6 +5,7 @@ Read `Trainer.step`: it is the flow of a step. Everything algorithmic is behind 
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,6 +33,9 @@ class Report:
     completions: Sequence[tuple[Prompt, Sample]] = ()  # also those that the algorithm dropped
     missing: int = 0  # prompts that the step lacks, because too many were dropped
     notes: Sequence[str] = ()  # what plugins want said
+    extremes: Sequence[
+        dict[str, Any]
+    ] = ()  # the best and the worst completion, as in samples.jsonl
 
 
 @dataclass

@@ -4,7 +4,7 @@ import json
 import math
 
 from anypo import Prompt, Sample
-from anypo.runs.samples import row, rows
+from anypo.runs.samples import extremes, row, rows
 from anypo.training.trainer import Report
 
 
@@ -48,3 +48,15 @@ def test_the_first_prompts_of_a_step_are_kept_with_all_their_completions(tokeniz
 def test_every_tenth_step_is_kept(tokenizer):
     kept = [step for step in range(24) if rows(reported(tokenizer, step, [(0, 0)]), tokenizer)]
     assert kept == [1, 11, 21]
+
+
+def judged(tokenizer, rewards):
+    every = [(Prompt([1], "?"), sample(tokenizer, "a", reward=reward)) for reward in rewards]
+    rows = extremes(Report(3, completions=every), tokenizer)
+    return [row["reward"] for row in rows]
+
+
+def test_the_best_and_the_worst_are_told_apart_from_the_rest(tokenizer):
+    assert judged(tokenizer, [0.5, -1.0, 2.0, 0.0]) == [2.0, -1.0]
+    assert judged(tokenizer, [0.5, 0.5]) == [0.5]
+    assert judged(tokenizer, [None, None]) == judged(tokenizer, []) == []
