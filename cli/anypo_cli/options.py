@@ -28,7 +28,7 @@ from anypo_cli.settings import pairs, value_of
 
 Parameter = inspect.Parameter
 SAMPLER, TASK = (RunConfig.model_fields[name].default for name in ("sampler", "task"))
-LOG_EVERY = "Steps between lines, which a terminal then gets too, instead of a live screen."
+LOG_EVERY = "Steps between lines; else a live screen."
 COMMAND_OPTIONS = {  # the type of each, what it is by default, and what it is for
     "config": (str, "", "TOML file with options, [knobs], [hooks]."),
     "trust_config": (bool, "False", "Run the code that the file names."),

@@ -52,16 +52,11 @@ def resume_command(names: Sequence[str], args: Sequence[str]) -> Any:
 
 
 def _refuse_others(names: Sequence[str], args: Sequence[str]) -> None:
-    known = {
-        RESUME,
-        "--help",
-        "--log-every",
-        *(f"--{name.replace('_', '-')}" for name in MAY_CHANGE),
-    }
+    may_change = sorted(f"--{name.replace('_', '-')}" for name in MAY_CHANGE)
     others = [*names, *(arg.partition("=")[0] for arg in args if arg.startswith("--"))]
     for other in others:
-        if other not in known:
+        if other not in (RESUME, "--help", "--log-every", *may_change):
             raise ConfigError(
                 f"'{other}' is given, but a run that goes on ({RESUME}) does as it began: leave it "
-                f"out; only {', '.join(sorted(known - {RESUME, '--help'}))} may change"
+                f"out; only {', '.join(may_change)} may change"
             )

@@ -21,9 +21,7 @@ class DataOptions(Options, panel="Data and sampling"):
     max_prompt_length: int = Field(512, ge=1, description="Tokens; longer is an error.")
     max_completion_length: int = Field(512, ge=1, description="Tokens; longer is cut.")
     chat_template_kwargs: dict[str, JsonValue] | None = Field(
-        None,
-        description="KEY=VALUE that the chat template is given, such as enable_thinking=false, "
-        "unless a row says otherwise. May be repeated.",
+        None, description="KEY=VALUE for the chat template; repeat it."
     )
 
     @field_validator("chat_template_kwargs", mode="before")

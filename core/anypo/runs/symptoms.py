@@ -56,7 +56,7 @@ class Symptoms:
         metrics, limit = report.metrics, self.setup.config.max_completion_length
         if (share := metrics["length/truncated"]) >= MOST:
             yield "length", f"{share:.0%} of completions are cut at {limit} tokens: {TOO_SHORT}"
-        self._unfound = [reward for reward in self._unfound if not self._finds(reward, report)]
+        self._unfound = [reward for reward in self._unfound if not self._is_done(reward, report)]
         for reward in self._unfound:
             what = first_line(reward.finds).rstrip(".")
             yield (
@@ -68,7 +68,10 @@ class Symptoms:
             mean = f"{metrics['reward/mean']:.6g}"
             yield f"reward {mean}", f"every completion is given the reward {mean}: {ALL_ALIKE}"
 
-    def _finds(self, reward: Reward, report: Report) -> bool:
+    def _is_done(self, reward: Reward, report: Report) -> bool:
+        """Whether it has found something, or been told to find nothing."""
+        if f"format {reward.name}" in self._told:
+            return True
         return any(self.setup.scorer.finds(reward, *each) for each in report.completions)
 
     def _example(self, report: Report) -> str:
