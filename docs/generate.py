@@ -100,6 +100,8 @@ def run_options(sampler: str = "transformers") -> str:
     config = config_class(sampler)
     command = build_command(Recipe("grpo", {"sampler": sampler}))
     options = {option.name: option for option in command.params}
+    annotations = {name: field.annotation for name, field in config.model_fields.items()}
+    annotations |= {name: kind for name, (kind, _, _) in COMMAND_OPTIONS.items()}
     blocks = panels(config)
     blocks["Run"] = [*COMMAND_OPTIONS, *blocks["Run"]]
     own = f"Sampler {sampler}"
@@ -108,7 +110,7 @@ def run_options(sampler: str = "transformers") -> str:
         f"\n**{panel}**\n"
         + table(
             ("option", "default", "what it is"),
-            [_option(options[name], config.model_fields.get(name)) for name in names],
+            [_option(options[name], annotations[name]) for name in names],
         )
         for panel, names in chosen.items()
     )
@@ -165,18 +167,16 @@ def _flag(option: Any, value: str) -> str:
     return f"`{flags}`" if option.is_flag else f"`{flags} {value}`"
 
 
-def _option(option: Any, field: Any) -> tuple[str, str, str]:
+def _option(option: Any, annotation: Any) -> tuple[str, str, str]:
     text, _, default = _help(option).partition(" [default: ")
-    return _flag(option, _value(field)), default.removesuffix("]"), text
+    return _flag(option, _value(annotation)), default.removesuffix("]"), text
 
 
-def _value(field: Any) -> str:
+def _value(annotation: Any) -> str:
     """What a run option takes: one of some words, or its type."""
-    if field is None:
-        return "TEXT"
-    if get_origin(field.annotation) is Literal:
-        return "|".join(get_args(field.annotation))
-    return _type(field.annotation)
+    if get_origin(annotation) is Literal:
+        return "|".join(get_args(annotation))
+    return _type(annotation)
 
 
 def _type(annotation: Any) -> str:
