@@ -78,7 +78,7 @@ class StepNotes:
                 "unrewarded",
                 f"{never[0]} is 0 before training: if the model should get some of it right, look "
                 "at its completions and at what the reward makes of them; if it cannot yet, "
-                "rewards alone hardly teach it (anypo run sft does)",
+                "rewards alone hardly teach it: have it imitate good completions first",
             )
         yield from zip(report.notes, report.notes, strict=True)
         yield from ((note, note) for note in self.symptoms.of(report))

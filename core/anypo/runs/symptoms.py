@@ -19,8 +19,8 @@ TOO_SHORT = (
 NOT_ASKED_FOR = "ask for it in the prompts, or take a reward that reads what the model writes"
 ALL_ALIKE = (
     "none is better than another, so there is nothing to learn; if that is what the reward should "
-    "say, take prompts of which the model gets some right and some wrong, or teach it first "
-    "(anypo run sft)"
+    "say, take prompts of which the model gets some right and some wrong, or have it imitate good "
+    "completions first"
 )
 
 
