@@ -32,7 +32,7 @@ class Display(Observer):
 
     def note(self, text: str) -> None:
         """See `Observer`."""
-        self.say(f"note: {text}")
+        self.console.print(plain(f"note: {text}"), soft_wrap=not self.console.is_terminal)
 
     def started(self, steps: int) -> None:
         """See `Observer`."""

@@ -59,6 +59,15 @@ def screen(*reports, steps=30):
     return captured.get()
 
 
+@pytest.mark.parametrize(("make", "lines"), [(plain_lines, 1), (live_screen, 2)])
+def test_a_long_note_is_wrapped_at_words_where_somebody_reads_it(make, lines):
+    display = make()
+    display.note(20 * "sentence ")
+    written = display.console.file.getvalue().splitlines()
+    assert len(written) == lines
+    assert {word for line in written for word in line.split()} == {"note:", "sentence"}
+
+
 # -- lines ---------------------------------------------------------------------------------------
 
 

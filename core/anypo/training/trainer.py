@@ -33,9 +33,7 @@ class Report:
     completions: Sequence[tuple[Prompt, Sample]] = ()  # also those that the algorithm dropped
     missing: int = 0  # prompts that the step lacks, because too many were dropped
     notes: Sequence[str] = ()  # what plugins want said
-    extremes: Sequence[
-        dict[str, Any]
-    ] = ()  # the best and the worst completion, as in samples.jsonl
+    extremes: Sequence[dict[str, Any]] = ()  # best and worst completion, as in samples.jsonl
 
 
 @dataclass
