@@ -23,7 +23,7 @@ from anypo.runs.options import config_class, panels
 from anypo.runs.recipe import Recipe
 from anypo_cli.app import app
 from anypo_cli.commands import command_of
-from anypo_cli.options import FILE_OPTIONS, build_command
+from anypo_cli.options import COMMAND_OPTIONS, build_command
 
 ROOT = Path(__file__).parents[1]
 ARGUMENTS = {  # of the hooks, in words
@@ -100,15 +100,17 @@ def run_options(sampler: str = "transformers") -> str:
     config = config_class(sampler)
     command = build_command(Recipe("grpo", {"sampler": sampler}))
     options = {option.name: option for option in command.params}
+    annotations = {name: field.annotation for name, field in config.model_fields.items()}
+    annotations |= {name: kind for name, (kind, _, _) in COMMAND_OPTIONS.items()}
     blocks = panels(config)
-    blocks["Run"] = [*FILE_OPTIONS, *blocks["Run"]]
+    blocks["Run"] = [*COMMAND_OPTIONS, *blocks["Run"]]
     own = f"Sampler {sampler}"
     chosen = {own: blocks[own]} if own in blocks else blocks
     return "".join(
         f"\n**{panel}**\n"
         + table(
             ("option", "default", "what it is"),
-            [_option(options[name], config.model_fields.get(name)) for name in names],
+            [_option(options[name], annotations[name]) for name in names],
         )
         for panel, names in chosen.items()
     )
@@ -165,18 +167,16 @@ def _flag(option: Any, value: str) -> str:
     return f"`{flags}`" if option.is_flag else f"`{flags} {value}`"
 
 
-def _option(option: Any, field: Any) -> tuple[str, str, str]:
+def _option(option: Any, annotation: Any) -> tuple[str, str, str]:
     text, _, default = _help(option).partition(" [default: ")
-    return _flag(option, _value(field)), default.removesuffix("]"), text
+    return _flag(option, _value(annotation)), default.removesuffix("]"), text
 
 
-def _value(field: Any) -> str:
+def _value(annotation: Any) -> str:
     """What a run option takes: one of some words, or its type."""
-    if field is None:
-        return "TEXT"
-    if get_origin(field.annotation) is Literal:
-        return "|".join(get_args(field.annotation))
-    return _type(field.annotation)
+    if get_origin(annotation) is Literal:
+        return "|".join(get_args(annotation))
+    return _type(annotation)
 
 
 def _type(annotation: Any) -> str:

@@ -1,49 +1,28 @@
-"""Show how a run goes: a live bar on a terminal, plain lines anywhere else."""
+"""What is shown of every run, however it is shown."""
 
 from __future__ import annotations
 
-import time
-from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 
-from rich.console import Console, Group
-from rich.live import Live
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from rich.text import Text
+from rich.console import Console
 
 from anypo.runs.observer import Observer
 from anypo.training.trainer import Report
+from anypo_cli.figures import headlines
 from anypo_cli.printing import plain
-from anypo_cli.processes import is_first
-
-SHOWN = {  # metric: its short name and format
-    "reward/mean": ("reward", ".3f"),
-    "loss": ("loss", ".3f"),
-    "rewards/accuracies": ("accuracy", ".3f"),
-    "eval/score": ("eval", ".3f"),
-    "eval/rewards/accuracies": ("eval accuracy", ".3f"),
-    "kl/ref": ("kl", ".4f"),
-    "clip/fraction": ("clip", ".3f"),
-    "entropy": ("entropy", ".3f"),
-    "length/mean": ("length", ".1f"),
-    "tokens_per_second": ("tokens/s", ".0f"),
-}
 
 
-class PlainDisplay(Observer):
-    """One line per step."""
+class Display(Observer):
+    """Says what is worth saying once, and in the end what came out of it."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
         self.latest: dict[str, float] = {}
         self.first: dict[str, float] = {}  # the evaluation before training
-        self.prepared: dict[str, int] = {}  # tenths of what was done before training
         self.steps = 0
-        self.before = -1  # steps that were done already; -1: not known yet
-        self.start = time.monotonic()
 
-    def __enter__(self) -> PlainDisplay:
+    def __enter__(self) -> Display:
         return self
 
     def __exit__(
@@ -53,124 +32,24 @@ class PlainDisplay(Observer):
 
     def note(self, text: str) -> None:
         """See `Observer`."""
-        self._print(f"note: {text}")
-
-    def warming_up(self, done: int, total: int) -> None:
-        """See `Observer`."""
-        if done == 1:
-            self.note("making the model of the task, once; it is kept in the cache")
-
-    def preparing(self, what: str, done: int, total: int) -> None:
-        """See `Observer`."""
-        tenths = 10 * done // total
-        if self.prepared.get(what, 0) < tenths:
-            self.prepared[what] = tenths
-            self._print(f"{what}: {done} of {total}")
+        self.console.print(plain(f"note: {text}"), soft_wrap=not self.console.is_terminal)
 
     def started(self, steps: int) -> None:
         """See `Observer`."""
-        self.steps, self.start = steps, time.monotonic()
+        self.steps = steps
 
     def reported(self, report: Report) -> None:
         """See `Observer`."""
-        step, metrics = report.step, report.metrics
-        self.remember(metrics)
-        left = ""
-        if self.before < 0:
-            self.before = max(0, step - 1)
-        if step:
-            pace = (time.monotonic() - self.start) / (step - self.before)
-            seconds = pace * (self.steps - step)
-            left = f"  {timedelta(seconds=round(seconds))} left"
-        self._print(f"step {step}/{self.steps}  {_described(metrics)}{left}")
-
-    def finished(self, folder: Path) -> None:
-        """Say what came out of it."""
-        for name in _headlines(self.first):
-            self._print(
-                f"{name.replace('/', ' ')} {self.first[name]:.3f} -> {self.latest[name]:.3f}"
-            )
-        self._print(f"run directory: {folder}")
-
-    def _print(self, line: str) -> None:
-        self.console.print(plain(line), soft_wrap=True)
-
-    def remember(self, metrics: dict[str, float]) -> None:
-        """Keep the latest value of every metric."""
+        metrics = report.metrics
         self.latest |= metrics
         self.first = self.first or {k: v for k, v in metrics.items() if k.startswith("eval/")}
 
+    def finished(self, folder: Path) -> None:
+        """Say what came out of it."""
+        for name in headlines(self.first):
+            self.say(f"{name.replace('/', ' ')} {self.first[name]:.3f} -> {self.latest[name]:.3f}")
+        self.say(f"run directory: {folder}")
 
-class LiveDisplay(PlainDisplay):
-    """A progress bar with the latest figures below it."""
-
-    def __init__(self, console: Console) -> None:
-        super().__init__(console)
-        self.bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.fields[unit]}{task.completed}/{task.total}"),
-            TimeRemainingColumn(),
-            console=console,
-        )
-        self.figures = Text()
-        self.live = Live(Group(self.bar, self.figures), console=console)
-        self.task: TaskID | None = None
-
-    def __enter__(self) -> LiveDisplay:
-        self.live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
-    ) -> None:
-        self.live.stop()
-
-    def warming_up(self, done: int, total: int) -> None:
-        """See `Observer`."""
-        if done == 1:
-            self._begin("making the model of the task, once", total)
-        self._advance(done)
-
-    def preparing(self, what: str, done: int, total: int) -> None:
-        """See `Observer`."""
-        if what not in self.prepared:
-            self.prepared[what] = 0
-            self._begin(what, total, unit="")
-        self._advance(done)
-
-    def started(self, steps: int) -> None:
-        """See `Observer`."""
-        self._begin("training", steps)
-
-    def reported(self, report: Report) -> None:
-        """See `Observer`."""
-        self.remember(report.metrics)
-        self.figures.plain = _described(self.latest)
-        self._advance(report.step)
-
-    def _begin(self, what: str, total: int, unit: str = "step ") -> None:
-        self.task = self.bar.add_task(what, total=total, unit=unit)
-
-    def _advance(self, done: int) -> None:
-        if self.task is not None:
-            self.bar.update(self.task, completed=done)
-
-
-def _headlines(metrics: dict[str, float]) -> list[str]:
-    """The evaluations that say most: scores, else how often pairs are ranked right, else a loss."""
-    scores = [name for name in metrics if name.startswith("eval/score")]
-    others = [name for name in metrics if name in ("eval/rewards/accuracies", "eval/loss")]
-    return scores or sorted(others, reverse=True)[:1]
-
-
-def make_display() -> PlainDisplay:
-    """The display that suits the standard output."""
-    console = Console(quiet=not is_first())
-    return LiveDisplay(console) if console.is_terminal else PlainDisplay(console)
-
-
-def _described(metrics: dict[str, float]) -> str:
-    return "  ".join(
-        f"{name} {metrics[key]:{form}}" for key, (name, form) in SHOWN.items() if key in metrics
-    )
+    def say(self, text: str) -> None:
+        """Print it, as it is."""
+        self.console.print(plain(text), soft_wrap=True)

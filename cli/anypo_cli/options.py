@@ -30,11 +30,13 @@ from anypo_cli.settings import pairs, value_of
 Parameter = inspect.Parameter
 Act = Callable[..., None]  # with an algorithm, its options and notes, and the act's own options
 SAMPLER, TASK = (RunConfig.model_fields[name].default for name in ("sampler", "task"))
-FILE_OPTIONS = {  # the type of each, what it is by default, and what it is for
+LOG_EVERY = "Steps between lines; else a live screen."
+COMMAND_OPTIONS = {  # the type of each, what it is by default, and what it is for
     "config": (str, "", "TOML file with options, [knobs], [hooks]."),
     "trust_config": (bool, "False", "Run the code that the file names."),
     "set": (list[str], "", "KEY=VALUE: set any option or knob."),
     "hook": (list[str], "", "STAGE=NAME: take one stage from a plugin."),
+    "log_every": (int, "", LOG_EVERY),
 }
 
 
@@ -65,7 +67,7 @@ def build_command(
         own = stack if same else lay([written.algorithm], written.hooks)
         recipe = replace(recipe, knobs=chosen(written.knobs, own, _preferred_by_task(written)))
     config = config_class(recipe.options.get("sampler", SAMPLER))
-    taken = knobs.keys() & {*config.model_fields, *FILE_OPTIONS, *(p.name for p in extra)}
+    taken = knobs.keys() & {*config.model_fields, *COMMAND_OPTIONS, *(p.name for p in extra)}
     if taken:
         name = min(taken)
         raise ConfigError(
@@ -74,8 +76,9 @@ def build_command(
 
     def command(**given: Any) -> None:
         of_act = {option.name: given.pop(option.name) for option in extra}
+        log_every = given.pop("log_every")
         told = _told(recipe, stack, given, varies=not same)
-        (act or partial(_run, arguments))(*told, **of_act)
+        (act or partial(_run, arguments, log_every))(*told, **of_act)
 
     parameters = [*extra, *(_knob_option(knob, stack.layers) for knob in knobs.values())]
     parameters += _run_options(config, recipe, stack)
@@ -109,14 +112,18 @@ def _told(
 
 
 def _run(
-    arguments: Sequence[str], algorithm: Algorithm, config: RunConfig, notes: list[str]
+    arguments: Sequence[str],
+    log_every: int | None,
+    algorithm: Algorithm,
+    config: RunConfig,
+    notes: list[str],
 ) -> None:
     if config.processes and config.processes > 1 and not is_launched():
         raise typer.Exit(launch(config.processes, ["run", *arguments]))
     from anypo.runs.run import train
     from anypo_cli.running import show_run
 
-    show_run(partial(train, algorithm, config), notes)
+    show_run(partial(train, algorithm, config), notes, log_every)
 
 
 def _told_apart(given: dict[str, Any], stack: Stack) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -150,7 +157,7 @@ def _run_options(config: type[RunConfig], recipe: Recipe, stack: Stack) -> list[
 
     from_file = [
         option_of(name, kind, text, default, RunOptions.panel)
-        for name, (kind, default, text) in FILE_OPTIONS.items()
+        for name, (kind, default, text) in COMMAND_OPTIONS.items()
     ]
     blocks = panels(config).items()
     return from_file + [option(name, panel) for panel, names in blocks for name in names]
@@ -202,6 +209,8 @@ def _plain(annotation: Any) -> Any:
     without_none = [part for part in get_args(annotation) if part is not type(None)]
     if type(None) in get_args(annotation) and len(without_none) == 1:
         return _plain(without_none[0])
+    if get_origin(annotation) is dict:
+        return list[str]
     simple = annotation in (bool, int, float, str, list[str])
     return annotation if simple or get_origin(annotation) is Literal else str
 

@@ -44,7 +44,7 @@ def show_preview(
 ) -> None:
     """Print what would be read of each data set; status 1 if a run would be refused."""
     from anypo.runs.preview import previews
-    from anypo_cli.display import make_display
+    from anypo_cli.running import make_display
 
     with make_display() as display:
         for note in notes:

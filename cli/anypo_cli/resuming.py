@@ -12,7 +12,7 @@ from anypo.errors import ConfigError
 from anypo.runs.options import RunConfig
 from anypo.runs.resume import MAY_CHANGE, processes_of
 from anypo_cli.launching import launch
-from anypo_cli.options import option_of, sign
+from anypo_cli.options import LOG_EVERY, option_of, sign
 from anypo_cli.processes import is_launched
 
 RESUME = "--resume"
@@ -27,7 +27,7 @@ def resume_command(names: Sequence[str], args: Sequence[str]) -> Any:
     _refuse_others(names, args)
     again = ["run", *args]  # which the parser uses up
 
-    def command(resume: str, **given: Any) -> None:
+    def command(resume: str, log_every: int | None, **given: Any) -> None:
         from anypo.runs.resume import resume as go_on
         from anypo_cli.running import show_run
 
@@ -35,9 +35,12 @@ def resume_command(names: Sequence[str], args: Sequence[str]) -> Any:
         if processes > 1 and not is_launched():
             raise typer.Exit(launch(processes, again))
         options = {name: value for name, value in given.items() if value is not None}
-        show_run(lambda display: go_on(resume, observer=display, **options))
+        show_run(lambda display: go_on(resume, observer=display, **options), (), log_every)
 
-    parameters = [option_of("resume", str, "Run directory.", "", "Run")]
+    parameters = [
+        option_of("resume", str, "Run directory.", "", "Run"),
+        option_of("log_every", int, LOG_EVERY, "", "Run"),
+    ]
     for name in MAY_CHANGE:
         field = RunConfig.model_fields[name]
         text = field.description or ""
@@ -49,11 +52,11 @@ def resume_command(names: Sequence[str], args: Sequence[str]) -> Any:
 
 
 def _refuse_others(names: Sequence[str], args: Sequence[str]) -> None:
-    known = {RESUME, "--help", *(f"--{name.replace('_', '-')}" for name in MAY_CHANGE)}
+    may_change = sorted(f"--{name.replace('_', '-')}" for name in MAY_CHANGE)
     others = [*names, *(arg.partition("=")[0] for arg in args if arg.startswith("--"))]
     for other in others:
-        if other not in known:
+        if other not in (RESUME, "--help", "--log-every", *may_change):
             raise ConfigError(
                 f"'{other}' is given, but a run that goes on ({RESUME}) does as it began: leave it "
-                f"out; only {', '.join(sorted(known - {RESUME, '--help'}))} may change"
+                f"out; only {', '.join(may_change)} may change"
             )

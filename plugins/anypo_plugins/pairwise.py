@@ -15,7 +15,6 @@ class Pairwise(Plugin):
     """Pairs of a data set, every pair counting the same. How they are compared is left open."""
 
     couples: ClassVar = "group"
-    options: ClassVar = {"max_completion_length": 512}
 
     @hookimpl
     def rollout(self, prompts):
@@ -38,12 +37,15 @@ class Pairwise(Plugin):
 
 
 def comparison(rewards, batch):
-    """Metrics of the rewards [N, 1] of pairs, such as how often the chosen one has the higher."""
+    """Metrics of the rewards [N, 1] of pairs, such as how often the chosen one has the higher.
+
+    A tie is half right, as it is in the area under a ROC curve: who cannot tell is right by chance.
+    """
     preference = batch["preference"].unsqueeze(-1)
     margins = F.margin(rewards, preference, batch.group)
     return {
         "rewards/chosen": torch.where(preference > 0, rewards, torch.nan),
         "rewards/rejected": torch.where(preference < 0, rewards, torch.nan),
         "rewards/margins": margins,
-        "rewards/accuracies": (margins > 0).to(margins.dtype),
+        "rewards/accuracies": (1 + margins.sign()) / 2,
     }

@@ -3,7 +3,6 @@
 import re
 from typing import Any
 
-TAGGED = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 BRACED = r"[^{}]*+"
 for _ in range(9):  # braces in braces
     BRACED = rf"(?:[^{{}}]|\{{{BRACED}\}})*+"
@@ -68,12 +67,6 @@ SIGNS = str.maketrans(
 )
 
 
-def tagged(text: str) -> str:
-    """The last <answer>…</answer>; the whole text if there is none."""
-    found: list[str] = TAGGED.findall(text)
-    return (found or [text])[-1].strip()
-
-
 def final(text: str) -> str:
     """What a text marks as its answer; the whole text if it marks none.
 
@@ -82,11 +75,25 @@ def final(text: str) -> str:
     answer is clear", which begin with a word, hold one only where nothing else is marked. Thoughts
     that end with `</think>` are passed over.
     """
-    text = text.rpartition("</think>")[2].strip()
-    found = [(mark.lastgroup, final(mark[mark.lastgroup or 0])) for mark in MARK.finditer(text)]
-    held = [(kind, answer) for kind, answer in found if answer]
+    text = _said(text)
+    held = _marked(text)
     sure = [each for each in held if each[0] in ("tagged", "boxed") or not PROSE.match(each[1])]
     return (sure or held or [("", text)])[-1][1]
+
+
+def is_marked(text: str) -> bool:
+    """Whether a text marks its answer."""
+    return bool(_marked(_said(text)))
+
+
+def _said(text: str) -> str:
+    return text.rpartition("</think>")[2].strip()
+
+
+def _marked(text: str) -> list[tuple[str | None, str]]:
+    """All that is marked as an answer, with the kind of its mark."""
+    found = [(mark.lastgroup, final(mark[mark.lastgroup or 0])) for mark in MARK.finditer(text)]
+    return [(kind, answer) for kind, answer in found if answer]
 
 
 def equal(answer: str, right: str) -> bool:

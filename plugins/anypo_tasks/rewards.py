@@ -1,6 +1,7 @@
 """The reward functions that come with anypo: `exact`, `regex`, `length`, `math`.
 
-Each is a function of the text after `NAME:` that returns the reward function.
+Each is a function of the text after `NAME:` that returns the reward function. `exact` and `math`
+agree on where an answer stands: see `answers.final`.
 """
 
 from __future__ import annotations
@@ -24,15 +25,31 @@ def text_of(completion: Any) -> str:
     return "".join(message["content"] for message in completion)
 
 
+def finding(finds: Callable[[Any], bool]) -> Callable[[RewardFunction], RewardFunction]:
+    """Have a reward function say what it looks for in a completion."""
+
+    def say(function: RewardFunction) -> RewardFunction:
+        function.__dict__["finds"] = finds
+        return function
+
+    return say
+
+
+def marks_answer(completion: Any) -> bool:
+    """A final answer, as <answer>…</answer>, \\boxed{…}, #### … or "the answer is …"."""
+    return answers.is_marked(text_of(completion))
+
+
 def exact(argument: str) -> RewardFunction:
-    """1 where the last <answer>…</answer> (the whole text if none) equals the column `answer`."""
+    """1 where the completion's final answer is, letter by letter, that of the column `answer`."""
     _refuse_argument("exact", argument)
 
+    @finding(marks_answer)
     def exact(completions: list[Any], answer: list[Any], **_: Any) -> list[float | None]:
         return [
             None
             if right is None
-            else float(answers.tagged(text_of(completion)) == str(right).strip())
+            else float(answers.final(text_of(completion)) == answers.final(str(right)))
             for completion, right in zip(completions, answer, strict=True)
         ]
 
@@ -48,8 +65,13 @@ def regex(argument: str) -> RewardFunction:
     except re.error as error:
         raise RewardError(f"reward 'regex:{argument}' is not a pattern: {error}") from error
 
+    def has_pattern(completion: Any) -> bool:
+        """The pattern."""
+        return bool(pattern.search(text_of(completion)))
+
+    @finding(has_pattern)
     def regex(completions: list[Any], **_: Any) -> list[float | None]:
-        return [float(bool(pattern.search(text_of(completion)))) for completion in completions]
+        return [float(has_pattern(completion)) for completion in completions]
 
     return regex
 
@@ -88,6 +110,7 @@ def math(argument: str) -> RewardFunction:
                 raise
             return 0.0
 
+    @finding(marks_answer)
     def math(completions: list[Any], answer: list[Any], **_: Any) -> list[float | None]:
         return [judged(text_of(c), right) for c, right in zip(completions, answer, strict=True)]
 

@@ -122,6 +122,12 @@ def test_bad_options_are_one_line(capsys, arguments, named):
     assert named in error_of(capsys, "run", "grpo", *arguments)
 
 
+def test_a_table_is_given_pair_by_pair(capsys, own):
+    given = ["--chat-template-kwargs", "b=[2]", "--chat-template-kwargs", "a=1"]
+    said = "chat_template_kwargs has 'a', but the chat template takes no such value"
+    assert said in error_of(capsys, "run", "grpo", *own, *given)
+
+
 def test_a_run_without_a_name_says_so(capsys):
     assert "name an algorithm first" in error_of(capsys, "run", "--steps", "3")
 
@@ -356,7 +362,7 @@ def test_a_knob_set_beside_what_a_task_prefers_is_kept_when_the_run_is_repeated(
     install("anypo-g", {}, {"goodly.py": code}, others={"anypo.tasks": {"good": "goodly:Good"}})
     asked = []
     monkeypatch.setattr("anypo.runs.run.train", lambda algorithm, *_: asked.append(algorithm))
-    monkeypatch.setattr("anypo_cli.display.PlainDisplay.finished", lambda *_: None)
+    monkeypatch.setattr("anypo_cli.display.Display.finished", lambda *_: None)
     config = tmp_path / "old.toml"
     config.write_text('algorithm = "grpo"\ntask = "good"\n[knobs]\ngroup_size = 8\n')
     assert main(["run", "--config", str(config)]) == 0

@@ -1,11 +1,15 @@
 """Options about the rows to learn from."""
 
+import json
+from collections.abc import Iterable
 from pathlib import PurePath
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, JsonValue, field_validator
 
 from anypo.support.options import Options
+
+OF_PYTHON = {"True": "true", "False": "false", "None": "null"}  # as texts, all would be true
 
 
 class DataOptions(Options, panel="Data and sampling"):
@@ -24,7 +28,10 @@ class DataOptions(Options, panel="Data and sampling"):
         "drop", description="What to do about longer prompts; cut keeps their ends."
     )
     max_prompt_length: int = Field(512, ge=1, description="Tokens; see --long-prompts.")
-    max_completion_length: int = Field(256, ge=1, description="Tokens; longer is cut.")
+    max_completion_length: int = Field(512, ge=1, description="Tokens; longer is cut.")
+    chat_template_kwargs: dict[str, JsonValue] | None = Field(
+        None, description="KEY=VALUE for the chat template; repeat it."
+    )
 
     @field_validator("data", mode="before")
     @classmethod
@@ -33,3 +40,31 @@ class DataOptions(Options, panel="Data and sampling"):
         given = [value] if isinstance(value, str | PurePath) else value
         is_list = isinstance(given, list | tuple)
         return [str(x) if isinstance(x, PurePath) else x for x in given] if is_list else given
+
+    @field_validator("chat_template_kwargs", mode="before")
+    @classmethod
+    def _as_table(cls, value: Any) -> Any:
+        """The command line gives them as texts."""
+        return table(value) if isinstance(value, list) else value
+
+
+def table(pairs: Iterable[str]) -> dict[str, Any]:
+    """The table of KEY=VALUE texts; a value that is no JSON is a text.
+
+    Raises:
+        ValueError: One is no such pair, or its value is a constant of Python.
+    """
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        key, separator, value = pair.partition("=")
+        if not separator:
+            raise ValueError(f"write {pair} as KEY=VALUE")
+        if key in found:
+            raise ValueError(f"{key} is given twice")
+        if value in OF_PYTHON:
+            raise ValueError(f"write {key}={OF_PYTHON[value]}, as in JSON")
+        try:
+            found[key] = json.loads(value)
+        except ValueError:
+            found[key] = value
+    return found

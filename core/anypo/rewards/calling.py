@@ -55,12 +55,16 @@ class Call:
         self.is_answered = True
 
     def explain(self, error: BaseException) -> RewardError:
-        """What it raised, as an error that names it."""
-        function: Any = self.reward.function
-        own = getattr(function, "__module__", "") or type(function).__module__
+        """What it raised, and after how many attempts."""
         again = f", further attempts: {self.patience.again}" if self.patience.again else ""
-        named = f"reward '{self.reward.name}' raised {told(error)}{place(error, own)}"
-        return RewardError(f"{named}{again}")
+        return RewardError(f"{raised(self.reward, error)}{again}")
+
+
+def raised(reward: Reward, error: BaseException) -> RewardError:
+    """What a reward raised, as an error that names it."""
+    function: Any = reward.function
+    own = getattr(function, "__module__", "") or type(function).__module__
+    return RewardError(f"reward '{reward.name}' raised {told(error)}{place(error, own)}")
 
 
 def answers(calls: Sequence[Call], timeout: float) -> list[list[Answer]]:

@@ -28,6 +28,11 @@ class Reward:
     check: Callable[[Prompt], None] = accept  # refuses rows that it cannot score
     prepare: Callable[[], None] = lambda: None  # before the first call
 
+    @property
+    def finds(self) -> Callable[[Any], bool] | None:
+        """Says whether a completion holds what the function looks for, if it looks for anything."""
+        return getattr(self.function, "finds", None)
+
 
 def load_reward(spec: str, runtime: Runtime | None = None, timeout: float = 0) -> Reward:
     """The reward that a specification names.

@@ -25,15 +25,17 @@ from anypo.errors import DataError, RewardError
 from anypo.functional.groups import rows_by_group
 from anypo.hooks.batch import Prompt, Sample, step_columns
 from anypo.rewards.answers import Answer
-from anypo.rewards.calling import Call, answers
+from anypo.rewards.calling import PASSING, Call, answers, raised
 from anypo.rewards.load import Reward
+from anypo.rewards.timing import in_time
+from anypo.support.foreign import foreign
 from anypo.support.world import ALONE, World, shares
 
 TOKENS = "completion_tokens"
 GIVEN = {"prompts", "completions", "completion_ids", TOKENS}  # whatever columns are called so
 TRIED = 32  # combinations of blanks; what others do shows in a step
 NAMED = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
-MEAN = "mean"  # what the metric of their sum is called
+OF_SUM = {"mean", "std"}  # what the metrics of their sum are called
 
 
 class Rewards:
@@ -60,7 +62,7 @@ class Rewards:
         retries: int = 0,
         tell: Callable[[str], None] = lambda _: None,
     ) -> None:
-        if len({MEAN, *(reward.name for reward in rewards)}) <= len(rewards):
+        if len({*OF_SUM, *(reward.name for reward in rewards)}) < len(OF_SUM) + len(rewards):
             rewards = [replace(reward, name=reward.source) for reward in rewards]
         names = [reward.name for reward in rewards]
         if len(set(names)) < len(names):
@@ -157,6 +159,21 @@ class Rewards:
         rows = zip(samples, answers, strict=True)
         return [self._scored(sample, row, stepwise) for sample, row in rows]
 
+    def finds(self, reward: Reward, prompt: Prompt, sample: Sample) -> bool:
+        """Whether a reward that looks for something finds it in a scored completion.
+
+        What it gives more than 0 for, it has found.
+
+        Raises:
+            RewardError: What says so raised, or took too long.
+        """
+        if reward.finds is None or sample.scores.get(reward.name, 0.0) > 0:
+            return True
+        text = self.tokenizer.decode(sample.completion_ids, skip_special_tokens=True)
+        limit = in_time(f"reward '{reward.name}'", self.timeout)
+        with limit, foreign(partial(raised, reward), passing=PASSING):
+            return bool(reward.finds(_of_its_kind(prompt, str(text))))
+
     def _answers(
         self, prompts: Sequence[Prompt], samples: Sequence[Sample]
     ) -> list[tuple[Answer, ...]]:
@@ -223,16 +240,18 @@ class Rewards:
         arguments = {
             **{name: [prompt.columns.get(name) for prompt in asked] for name in columns},
             "prompts": [prompt.content for prompt in asked],
-            "completions": [
-                text if isinstance(p.content, str) else [{"role": "assistant", "content": text}]
-                for p, text in zip(asked, texts, strict=True)
-            ],
+            "completions": list(map(_of_its_kind, asked, texts)),
             "completion_ids": ids,
         }
         if any(TOKENS in signature(reward.function).parameters for reward in self.rewards):
             decode = partial(self.tokenizer.batch_decode, skip_special_tokens=True)
             arguments[TOKENS] = [decode([[token] for token in row]) for row in ids]
         return arguments
+
+
+def _of_its_kind(prompt: Prompt, text: str) -> Any:
+    """A completion as functions are given it: a text, or what a message says."""
+    return text if isinstance(prompt.content, str) else [{"role": "assistant", "content": text}]
 
 
 def _before(stops: Sequence[str], text: str) -> str:

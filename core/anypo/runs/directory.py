@@ -3,14 +3,13 @@
 config.toml         repeats the run
 plugins.lock.json   what it was made with: plugins, files, versions
 metrics.jsonl       one object per step
-samples.jsonl       some prompts, completions and scores
+samples.jsonl       some prompts, all completions of theirs, and scores
 tracked.json        what trackers call the run, where there are some
 model/              an ordinary Hugging Face model directory, adapters merged into its weights
 model/adapter/      the adapters alone, where there are any
 checkpoints/        the same after some steps, with what it takes to go on from there
 """
 
-import math
 import os
 import tempfile
 import time
@@ -21,6 +20,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from anypo.errors import ConfigError, SaveError
 from anypo.models.save import save_model
+from anypo.runs import samples
 from anypo.runs.layout import CHECKPOINTS, CONFIG, METRICS, MODEL, SAMPLES
 from anypo.runs.lines import Lines
 from anypo.runs.provenance import Lock, write_lock
@@ -28,9 +28,6 @@ from anypo.runs.recipe import Recipe, write_recipe
 from anypo.support.saving import sweep, whole_folder, write_on_first, writing
 from anypo.support.world import World
 from anypo.training.trainer import Report
-
-SAMPLES_EVERY = 10  # steps
-SAMPLES_KEPT = 8  # rows each time
 
 
 class RunDirectory:
@@ -101,15 +98,7 @@ class RunDirectory:
             return
         rounded = {name: float(f"{value:.6g}") for name, value in report.metrics.items()}
         self.metrics.add({"step": report.step, **rounded})
-        for sample in report.samples[:SAMPLES_KEPT] if report.step % SAMPLES_EVERY == 1 else ():
-            row = {
-                "step": report.step,
-                "prompt": report.prompts[sample.group].content,
-                "completion": tokenizer.decode(sample.completion_ids),
-                "reward": sample.reward,
-                "scores": {k: None if math.isnan(v) else v for k, v in sample.scores.items()},
-                "truncated": sample.truncated,
-            }
+        for row in samples.rows(report, tokenizer):
             self.samples.add(row)
         self.flush()
 

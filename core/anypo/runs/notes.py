@@ -6,12 +6,10 @@ from anypo.composition.algorithm import Algorithm
 from anypo.data.found import PromptSet
 from anypo.hooks.runtime import Runtime
 from anypo.rewards.scorer import GIVEN
-from anypo.runs.options import RunConfig
 from anypo.runs.setup import Setup
+from anypo.runs.symptoms import Symptoms
 from anypo.sampling.agreement import EXPLAINED
 from anypo.training.trainer import Report
-
-SUSPICIOUS = 3  # steps without two different rewards
 
 
 def before(algorithm: Algorithm, setup: Setup) -> Iterator[str]:
@@ -57,9 +55,9 @@ def _drawn(sets: Sequence[PromptSet], shares: Sequence[float], total: int) -> st
 class StepNotes:
     """What steps give to tell."""
 
-    def __init__(self, config: RunConfig, runtime: Runtime) -> None:
-        self.config, self.runtime = config, runtime
-        self._told, self._rewards = set[str](), set[float]()
+    def __init__(self, setup: Setup, runtime: Runtime) -> None:
+        self.config, self.runtime, self.symptoms = setup.config, runtime, Symptoms(setup)
+        self._told = set[str]()
 
     def of(self, report: Report) -> Iterator[str]:
         """What a step gives to tell, unless one before it gave the same."""
@@ -87,13 +85,18 @@ class StepNotes:
                 f"more than {str(self.runtime.dtype)[6:]} explains ({explained:g}): the sampler "
                 "may be wrong for this model",
             )
-        if step <= SUSPICIOUS and "reward/mean" in report.metrics:  # of what was dropped, too
-            rewards = report.metrics["reward/mean"], *(s.reward or 0.0 for s in report.samples)
-            self._rewards |= {round(reward, 9) for reward in rewards}
-        if step == SUSPICIOUS and len(self._rewards) == 1:
+        never = [name for name in report.metrics if _is_score(name) and not report.metrics[name]]
+        if step == 0 and never:
             yield (
-                "constant",
-                f"every completion of {step} steps was given the reward {self._rewards.pop():g}: "
-                "as long as none is better than another, there is nothing to learn",
+                "unrewarded",
+                f"{never[0]} is 0 before training: if the model should get some of it right, look "
+                "at its completions and at what the reward makes of them; if it cannot yet, "
+                "rewards alone hardly teach it: have it imitate good completions first",
             )
         yield from zip(report.notes, report.notes, strict=True)
+        yield from ((note, note) for note in self.symptoms.of(report))
+
+
+def _is_score(metric: str) -> bool:
+    """Whether it is of held-out completions: eval/score, eval/SET/score, eval/score/REWARD."""
+    return metric.startswith("eval/") and "score" in metric.split("/")

@@ -9,6 +9,7 @@ from anypo.runs.checkpoints import Checkpoints
 from anypo.runs.directory import RunDirectory
 from anypo.runs.memory import with_advice
 from anypo.runs.observer import Observer
+from anypo.runs.samples import extremes
 from anypo.runs.setup import Setup
 from anypo.runs.stops import Stops, stopped_by
 from anypo.support.deadline import last_words
@@ -41,7 +42,7 @@ class Session:
         self.steps = setup.config.steps or 1
         begins = trainer.evaluations and not trainer.done
         self._now = "the evaluation before step 1" if begins else f"step {trainer.done + 1}"
-        self._notes = notes.StepNotes(setup.config, trainer.learner.runtime)
+        self._notes = notes.StepNotes(setup, trainer.learner.runtime)
         self._told = set[str]()
 
     def run(self) -> None:
@@ -70,6 +71,7 @@ class Session:
         for report in self.trainer.train():
             self._now = f"step {report.step + 1}"
             self._write(report)
+            report.extremes = extremes(report, self.setup.tokenizer)
             for note in self._notes.of(report):
                 self.observer.note(note)
             self.observer.reported(report)

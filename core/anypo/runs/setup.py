@@ -17,6 +17,7 @@ from anypo.data.load import load_rows
 from anypo.data.mixture import Mixture, Stream, parts_of, shares_of
 from anypo.data.stream import PromptStream
 from anypo.data.tally import Limits
+from anypo.data.template_defaults import set_defaults
 from anypo.data.tokens import Tokens
 from anypo.errors import ConfigError, DataError, PluginError
 from anypo.hooks.batch import Prompt
@@ -106,6 +107,8 @@ def set_up(
     new = {*(part.name for part in parts), eval_data} - rows.keys()
     rows |= {name: load_rows(name) for name in new if name}
     tokenizer = load_tokenizer(model, trust_remote_code=config.trust_remote_code)
+    if config.chat_template_kwargs:
+        set_defaults(tokenizer, config.chat_template_kwargs)
     limits = limits_of(model, config)
     patience = config.reward_timeout, world, config.reward_retries, observer.note
     scorer = Rewards(rewards, tokenizer, *patience)
@@ -125,12 +128,22 @@ def set_up(
             f"data set '{eval_data}' cannot be evaluated on: it lacks columns that "
             f"{algorithm.name} learns from, and no reward is set to score completions with"
         )
+    _check_rendered(found)
     _check_tokens(found)
     _try_rollouts(algorithm, found)
     if config.steps is None:
         steps = math.ceil(config.data_epochs * len(found.prompts) / config.prompts_per_step)
         found.config = config.model_copy(update={"steps": steps})
     return found
+
+
+def _check_rendered(found: Setup) -> None:
+    rows = (*found.prompts, *found.held_out, *found.held_out_rows)
+    if found.config.chat_template_kwargs and all(isinstance(row.content, str) for row in rows):
+        raise ConfigError(
+            "chat_template_kwargs is set, but every prompt is a text, which no chat template "
+            "renders: make it a list of messages"
+        )
 
 
 def _check_tokens(found: Setup) -> None:
@@ -165,7 +178,8 @@ def limits_of(model: str, config: RunConfig) -> Limits:
     prompt, completion = config.max_prompt_length, config.max_completion_length
     if context is not None and completion >= context:
         raise ConfigError(
-            f"max_completion_length is {completion}, but the model attends to {context} tokens"
+            f"max_completion_length is {completion}, but the model attends to {context} tokens, of "
+            "prompt and completion together: lower it"
         )
     prompt = prompt if context is None else min(prompt, context - completion)
     return Limits(prompt, completion, config.long_prompts)

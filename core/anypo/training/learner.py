@@ -97,6 +97,11 @@ class Learner:
             batch = batch.replace(old_logprobs=self._without_gradient(self.scorer, batch, units)[0])
         return batch
 
+    @property
+    def learning_rate(self) -> float:
+        """Of the policy in the next update."""
+        return float(self.schedule.get_last_lr()[0])
+
     def whole(self) -> PreTrainedModel:
         """The policy in one piece; all processes must ask."""
         return self.replica.refresh(self.model) if self.replica else self.model

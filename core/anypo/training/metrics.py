@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from statistics import fmean as mean
+from statistics import pstdev
 from typing import Any
 
 import torch
@@ -93,14 +94,29 @@ def _read(measured: dict[str, Tensor]) -> dict[str, Any]:
 
 
 def sample_metrics(samples: Sequence[Sample]) -> dict[str, float]:
-    """Mean rewards, of samples that have them, and lengths."""
+    """Rewards, of samples that have them, and lengths."""
     if not samples:
         return {}
     return {
         **{f"reward/{name}": value for name, value in reward_metrics(samples).items()},
+        **_spread(samples),
         "length/mean": mean(len(sample.completion_ids) for sample in samples),
         "length/truncated": mean(float(sample.truncated) for sample in samples),
     }
+
+
+def _spread(samples: Sequence[Sample]) -> dict[str, float]:
+    """How far rewards differ, and the share of groups of several in which they do not."""
+    groups: dict[int, list[float]] = {}
+    for sample in samples:
+        if sample.reward is not None:
+            groups.setdefault(sample.group, []).append(sample.reward)
+    if not groups:
+        return {}
+    several = [rewards for rewards in groups.values() if len(rewards) > 1]
+    flat = [float(max(rewards) - min(rewards) <= F.EQUAL_REWARDS) for rewards in several]
+    found = {"reward/std": pstdev(reward for rewards in groups.values() for reward in rewards)}
+    return found | ({"groups/flat": mean(flat)} if flat else {})
 
 
 def reward_metrics(samples: Sequence[Sample]) -> dict[str, float]:

@@ -5,6 +5,7 @@ Read `Trainer.step`: it is the flow of a step. Everything algorithmic is behind 
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,8 +30,10 @@ class Report:
     metrics: dict[str, float] = field(default_factory=dict)
     prompts: Sequence[Prompt] = ()
     samples: Sequence[Sample] = ()
+    completions: Sequence[tuple[Prompt, Sample]] = ()  # also those that the algorithm dropped
     missing: int = 0  # prompts that the step lacks, because too many were dropped
     notes: Sequence[str] = ()  # what plugins want said
+    extremes: Sequence[dict[str, Any]] = ()  # best and worst completion, as in samples.jsonl
 
 
 @dataclass
@@ -70,6 +73,7 @@ class Trainer:
             return report
         with timed(seconds, "annotate"):
             batch = self.learner.prepare(report.samples, self.state)
+        report.metrics["learning_rate"] = self.learner.learning_rate
         with timed(seconds, "update"):
             only_critic = step <= self.config.critic_warmup_steps
             for index in self._minibatches(batch, step):
@@ -92,10 +96,13 @@ class Trainer:
         self.learner.distributed.seed(self._derived_seed(step, purpose=0))
         prompts: list[Prompt] = []
         samples: list[Sample] = []
-        scored: list[Sample] = []  # also what the algorithm then drops
+        scored: list[tuple[Prompt, Sample]] = []  # also what the algorithm then drops
+        asked: list[Prompt] = []
 
         def scorer(prompts: Sequence[Prompt], samples: Sequence[Sample]) -> list[Sample]:
-            scored.extend(found := self.scorer(prompts, samples))
+            found = self.scorer(prompts, samples)
+            scored.extend((prompts[s.group], replace(s, group=s.group + len(asked))) for s in found)
+            asked.extend(prompts)
             return found
 
         missing, rounds = self.config.prompts_per_step, 0
@@ -110,8 +117,9 @@ class Trainer:
             rounds += 1
         kept_share = (self.config.prompts_per_step - missing) / len(prompts)
         metrics = {"rollout/rounds": float(rounds), "rollout/kept": kept_share}
-        metrics |= sample_metrics(scored or samples)
-        return Report(step, metrics, prompts, samples, missing)
+        completions = scored or [(prompts[s.group], s) for s in samples]
+        metrics |= sample_metrics([sample for _, sample in completions])
+        return Report(step, metrics, prompts, samples, completions, missing)
 
     def _minibatches(self, batch: Batch, step: int) -> Iterator[Tensor]:
         """Row indices of every optimizer step, shuffled anew in each epoch.

@@ -20,14 +20,15 @@ from anypo.training.trainer import Report
 
 
 class Watch(Observer):
-    """Remembers what it is told, and does something at every step."""
+    """Remembers what it is told, but that completions are cut, and does something at every step."""
 
     def __init__(self, do=lambda step: None):
         self.notes, self.do = [], do
 
     def note(self, text):
         """See `Observer`."""
-        self.notes.append(text)
+        if not text.startswith("since step"):
+            self.notes.append(text)
 
     def reported(self, report):
         """See `Observer`."""

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from anypo import Prompt, Sample, compose
+from anypo import Prompt, compose
 from anypo.data.found import PromptSet
 from anypo.data.tally import Tally
 from anypo.hooks.runtime import Runtime
@@ -58,34 +58,22 @@ def test_how_much_of_a_mixture_each_data_set_gives_is_told():
     )
 
 
-def reported(step, rewards, kept=True):
-    samples = [Sample([1], [2], 0, reward=reward) for reward in rewards]
-    mean = {"reward/mean": sum(rewards) / len(rewards)} if rewards else {}
-    return Report(step, mean, samples=samples if kept else ())
-
-
 def told(*reports, **options):
-    notes = StepNotes(RunConfig(**options), RUNTIME)
+    scorer = SimpleNamespace(rewards=[])
+    setup = SimpleNamespace(config=RunConfig(**options), scorer=scorer, tokenizer=None)
+    notes = StepNotes(setup, RUNTIME)
     return [note for report in reports for note in notes.of(report)]
 
 
-@pytest.mark.parametrize("kept", [True, False])
-def test_rewards_that_are_all_the_same_are_told_of_once(kept):
-    steps = [reported(step, [0.1] * 3, kept) for step in range(1, 9)]
-    (note,) = told(*steps)
-    assert note.startswith("every completion of 3 steps was given the reward 0.1: as long as none")
-    assert told(*steps[:2]) == []
-
-
-def test_rewards_that_differ_somewhere_are_none_to_tell_of():
-    same, other = ([reported(step, [r] * 3) for step in (1, 2, 3)] for r in (0.0, 1.0))
-    assert told(*same[:2], other[2]) == []
-    assert told(*same[:2], reported(3, [1.0, -1.0])) == []
-    assert told(*[reported(step, []) for step in (1, 2, 3)]) == []
+@pytest.mark.parametrize("name", ["eval/score", "eval/score/math", "eval/hard/score"])
+def test_a_score_of_nothing_before_training_is_told(name):
+    (note,) = told(Report(0, {"eval/loss": 0.0, name: 0.0}))
+    assert note.startswith(f"{name} is 0 before training: if the model should get some of it right")
+    assert told(Report(0, {"eval/loss": 0.0, name: 0.1}), Report(9, {name: 0.0})) == []
 
 
 def test_what_several_steps_tell_is_told_once():
-    report = replace(reported(1, [0.0, 1.0]), missing=3, notes=["it rains"])
+    report = Report(1, missing=3, notes=["it rains"])
     missing, rains = told(report, replace(report, step=2), prompts_per_step=4)
     assert missing.startswith("step 1 kept 1 of 4 prompts in 8 rounds and trained on those")
     assert rains == "it rains"

@@ -66,6 +66,26 @@ def test_an_option_like_no_other_names_all_there_are():
         make_config({"zzz": 1})
 
 
+def test_pairs_of_the_command_line_become_a_table():
+    given = ["thinks=false", "effort=low", 'tags=["a"]', "note=a=b", "n=3"]
+    table = {"thinks": False, "effort": "low", "tags": ["a"], "note": "a=b", "n": 3}
+    assert make_config({"chat_template_kwargs": given}).chat_template_kwargs == table
+    assert make_config({"chat_template_kwargs": table}).chat_template_kwargs == table
+
+
+@pytest.mark.parametrize(
+    ("pairs", "said"),
+    [
+        (["thinks"], "write thinks as KEY=VALUE"),
+        (["a=1", "a=2"], "a is given twice"),
+        (["thinks=False"], "write thinks=false, as in JSON"),
+    ],
+)
+def test_pairs_that_mean_something_else_are_refused(pairs, said):
+    with pytest.raises(ConfigError, match=f"chat_template_kwargs = .* is refused: {said}"):
+        make_config({"chat_template_kwargs": pairs})
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -71,7 +71,9 @@ def test_a_run_leaves_its_metrics_samples_config_and_model(setting):
         "seconds/update",
     } <= metrics[1].keys()
     samples = rows(folder / "samples.jsonl")
-    assert samples[0].keys() >= {"step", "prompt", "completion", "reward", "scores"}
+    assert [(row["step"], row["group"]) for row in samples] == [
+        (1, g) for g in (0, 1) for _ in range(8)
+    ]
     AutoModelForCausalLM.from_pretrained(folder / "model")
     assert AutoTokenizer.from_pretrained(folder / "model").chat_template
 
@@ -187,14 +189,15 @@ def test_a_gpu_that_is_not_there_is_refused(setting):
 
 
 class Notes(Observer):
-    """Remembers what was said."""
+    """Remembers what was said, but for what is told of any run that cuts all completions."""
 
     def __init__(self):
         self.notes = []
 
     def note(self, text):
         """See `Observer`."""
-        self.notes.append(text)
+        if not text.startswith("since step"):
+            self.notes.append(text)
 
 
 def test_clipping_that_cannot_matter_is_said_once(setting, tmp_path):
@@ -625,6 +628,25 @@ def test_whoever_loads_the_saved_model_ends_where_it_learnt_to_end(chatting):
     model = AutoModelForCausalLM.from_pretrained(saved)
     answer = model.generate(**ids, max_new_tokens=20, do_sample=False)[0]
     assert tokenizer.decode(answer).endswith("<|assistant|>2<|system|>")
+
+
+THINKING = (
+    NEW_END.removesuffix("{% endif %}") + "{% if thinks is false %}()\n{% endif %}{% endif %}"
+)
+
+
+def test_values_of_a_chat_template_reach_prompts_and_stay_with_the_model(chatting, tmp_path):
+    tokenizer = AutoTokenizer.from_pretrained(chatting["model"])
+    tokenizer.chat_template = THINKING
+    tokenizer.save_pretrained(chatting["model"])
+    options = {"reward": ["length"], "steps": 1, "chat_template_kwargs": {"thinks": False}}
+    folder = run("grpo", **chatting, **options)
+    asked = [{"role": "user", "content": "1+1"}]
+    saved = AutoTokenizer.from_pretrained(folder / "model")
+    text = saved.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
+    assert text.endswith("<|assistant|>()\n")
+    options = read_recipe(str(folder / "config.toml")).options
+    assert options["chat_template_kwargs"] == {"thinks": False}
 
 
 def test_the_sampler_ends_where_the_model_learnt_to_end(chatting, tmp_path):

@@ -1,3 +1,4 @@
+import copy
 import json
 import math
 import shutil
@@ -50,7 +51,8 @@ def gathered(model_dir, notes, write):
     """The materials of a run of an algorithm on some rows."""
 
     def gathered(name, *rows, held_out=None, **options):
-        options = {"model": model_dir, "data": write(*rows), **options}
+        usual = {"model": model_dir, "data": write(*rows), "max_completion_length": 256}
+        options = {**usual, **options}
         if held_out is not None:
             options["eval_data"] = write(*held_out, name="held_out")
         algorithm = compose(name)
@@ -64,6 +66,34 @@ def test_rows_of_the_algorithms_own_format_are_read(gathered, notes):
     assert [prompt.content for prompt in found.prompts] == ["1+1=", "2="]
     assert found.prompts[0].completions.keys() == {"chosen", "rejected"}
     assert (found.held_out, found.held_out_rows, notes.notes) == ([], [], [])
+
+
+TAKING = (
+    "{{ messages[-1].content }}{% if add_generation_prompt and thinks is false %}()\n{% endif %}"
+)
+
+
+@pytest.fixture
+def taking(model_dir, tokenizer, tmp_path):
+    """The directory of a model whose chat template takes a value."""
+    shutil.copytree(model_dir, tmp_path / "taking")
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.chat_template = TAKING
+    tokenizer.save_pretrained(tmp_path / "taking")
+    return str(tmp_path / "taking")
+
+
+def test_values_of_the_chat_template_reach_all_prompts(gathered, taking, tokenizer):
+    asked = {"prompt": [{"role": "user", "content": "1"}], "answer": "2"}
+    options = {"held_out": [asked], "reward": ["exact"], "model": taking}
+    found = gathered("grpo", asked, **options, chat_template_kwargs={"thinks": False})
+    read = [tokenizer.decode(prompt.ids) for prompt in (*found.prompts, *found.held_out)]
+    assert read == ["1()\n", "1()\n"]
+
+
+def test_values_of_a_chat_template_that_renders_nothing_are_refused(gathered, taking):
+    with pytest.raises(ConfigError, match="is set, but every prompt is a text"):
+        gathered("sft", LABELLED, model=taking, chat_template_kwargs={"thinks": False})
 
 
 # -- held-out rows -------------------------------------------------------------------------------
@@ -292,7 +322,7 @@ def test_the_context_limits_prompts_and_completions(gathered):
     assert gathered("sft", long, **options).prompts
     with pytest.raises(DataError, match=r"no row of .* prompts of 1 have more than 12 tokens, th"):
         gathered("sft", {**long, "prompt": "p" * 13}, **options)
-    with pytest.raises(ConfigError, match="is 512, but the model attends to 512 tokens"):
+    with pytest.raises(ConfigError, match=r"is 512, but the model attends to 512 tokens.*: lower"):
         gathered("sft", LABELLED, max_completion_length=512)
 
 

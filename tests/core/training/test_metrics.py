@@ -8,9 +8,9 @@ from anypo.hooks.batch import Sample
 from anypo.training.metrics import Meter, reward_metrics, sample_metrics
 
 
-def sample(length, truncated=False, **scores):
+def sample(length, truncated=False, group=0, **scores):
     reward = sum(score for score in scores.values() if not math.isnan(score)) if scores else None
-    return Sample([1], [2] * length, 0, reward, scores, truncated=truncated)
+    return Sample([1], [2] * length, group, reward, scores, truncated=truncated)
 
 
 def test_rewards_and_lengths_are_averaged_over_the_samples():
@@ -19,9 +19,23 @@ def test_rewards_and_lengths_are_averaged_over_the_samples():
         "reward/mean": 3.5,
         "reward/a": 0.5,
         "reward/b": 3.0,
+        "reward/std": 0.5,
+        "groups/flat": 0.0,
         "length/mean": 3.0,
         "length/truncated": 0.5,
     }
+
+
+def test_groups_are_flat_whose_rewards_are_all_equal():
+    rewards = {0: [0.1, 0.1, 0.1], 1: [0.0, 1.0], 2: [1.0, 1.0 + 1e-12], 3: [7.0]}
+    samples = [sample(1, group=g, a=reward) for g, row in rewards.items() for reward in row]
+    assert sample_metrics(samples)["groups/flat"] == pytest.approx(2 / 3)
+
+
+def test_one_completion_to_each_prompt_is_no_group():
+    metrics = sample_metrics([sample(1, group=0, a=0.5), sample(1, group=1, a=0.5)])
+    assert "groups/flat" not in metrics
+    assert metrics["reward/std"] == 0.0
 
 
 def test_a_score_that_does_not_apply_is_left_out_of_its_mean():

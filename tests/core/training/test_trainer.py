@@ -110,6 +110,16 @@ def test_a_step_that_keeps_nothing_says_what_was_scored(model, make_trainer):
     report = make_trainer(model, "grpo", DropsAll).step(1)
     assert report.samples == []
     assert report.metrics["reward/mean"] == pytest.approx(2.5)
+    groups = [sample.group for _, sample in report.completions]
+    assert groups == [group for group in range(len(report.prompts)) for _ in range(4)]
+    for prompt, sample in report.completions:
+        assert prompt is report.prompts[sample.group]
+
+
+def test_the_learning_rate_is_that_of_the_updates_of_the_step(model, make_trainer):
+    options = {"steps": 3, "warmup_steps": 1, "minibatches": 2, "learning_rate": 1e-3}
+    rates = [report.metrics["learning_rate"] for report in make_trainer(model, **options).train()]
+    assert rates == pytest.approx([0, 1e-3, 5e-4])
 
 
 def test_rewards_that_a_rollout_gives_by_itself_are_logged(model, make_trainer, scripted):

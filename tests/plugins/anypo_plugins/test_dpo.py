@@ -155,6 +155,13 @@ def test_metrics_compare_the_rewards_of_pairs(random_pairs, name):
     assert 0 < means["rewards/accuracies"] < 1  # or neither sign would have been seen
 
 
+def test_a_pair_that_is_not_told_apart_is_half_right(random_pairs):
+    logprobs, batch = random_pairs(scale=0.0)  # the policy is its own reference
+    algorithm = compose("dpo")
+    total, count = algorithm.loss(logprobs, algorithm.prepare(batch)).metrics["rewards/accuracies"]
+    assert float(total / count) == 0.5
+
+
 def test_metrics_of_micro_batches_add_up(random_pairs):
     logprobs, batch = random_pairs()
     algorithm = compose("dpo")

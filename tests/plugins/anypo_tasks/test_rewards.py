@@ -1,3 +1,4 @@
+import math_verify
 import pytest
 
 from anypo.errors import RewardError
@@ -28,7 +29,12 @@ def test_the_text_of_a_conversation_is_that_of_its_messages():
         ("46", "46"),
         (" 46\n", "46"),
         ("<answer>46</answer>", 46),
-        ("<answer></answer>", ""),
+        ("<ANSWER>46</ANSWER>", "46"),
+        ("so it is 46.\n#### 46", "46"),
+        ("the answer is 46.", "46"),
+        (r"\boxed{46}", "46"),
+        ("<think>#### 45</think> #### 46", "46"),
+        ("46", "40 + 6 = 46\n#### 46"),
         ([{"role": "assistant", "content": "<answer>46</answer>"}], "46"),
     ],
 )
@@ -44,13 +50,34 @@ def test_exact_is_one_for_the_right_answer(completion, answer):
         "<answer>46.0</answer>",
         "<answer>4 6</answer>",
         "<answer>46",
-        "the answer is 46",
-        "<ANSWER>46</ANSWER>",
+        "the answer is 47",
+        "46 <think>46</think> 47",
         "",
     ],
 )
 def test_exact_is_zero_for_any_other_answer(completion):
     assert score("exact", completion, "46") == 0.0
+
+
+@pytest.mark.parametrize("name", ["exact", "math"])
+@pytest.mark.parametrize(
+    ("completion", "is_found"),
+    [
+        ("<answer>46</answer>", True),
+        ([{"role": "assistant", "content": r"\boxed{46}"}], True),
+        ("#### 46", True),
+        ("46", False),
+        ("<answer></answer>", False),
+        (r"<think>\boxed{46}</think> so 46", False),
+    ],
+)
+def test_it_says_whether_an_answer_is_marked(name, completion, is_found):
+    assert getattr(rewards, name)("").finds(completion) is is_found
+
+
+def test_regex_says_whether_its_pattern_is_there():
+    finds = rewards.regex("b+").finds
+    assert (finds("abb"), finds([{"role": "assistant", "content": "a"}])) == (True, False)
 
 
 def test_exact_compares_row_by_row():
@@ -137,3 +164,10 @@ def test_an_answer_that_is_missing_does_not_apply(name):
 def test_math_is_zero_for_a_result_that_cannot_be_worked_out_in_time(monkeypatch):
     monkeypatch.setattr("anypo_tasks.rewards.MATH_SECONDS", 0.3)
     assert score("math", r"\boxed{9^{9^9}}", "4") == 0.0
+
+
+def test_math_verify_says_nothing_of_how_it_is_used(caplog, monkeypatch):
+    for part in (math_verify.parser, math_verify.grader):
+        monkeypatch.setattr(part, "TIMEOUT_WARNING_SHOWN", False)
+    assert score("math", r"\boxed{1/3}", "0.5") == 0.0
+    assert caplog.records == []
