@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -29,6 +30,9 @@ SHOWN = {  # metric: its short name and format
     "length/mean": ("length", ".1f"),
     "tokens_per_second": ("tokens/s", ".0f"),
 }
+# Scores, else how often pairs are ranked right, else a loss: of the held-out set, or one by name.
+SAYING = (r"score(?:/.+)?", "rewards/accuracies", "loss")
+OF_SET = re.compile(r"eval/(?!score/|rewards/)([^/]+)/score")
 
 
 class PlainDisplay(Observer):
@@ -143,10 +147,9 @@ class LiveDisplay(PlainDisplay):
 
 
 def _headlines(metrics: dict[str, float]) -> list[str]:
-    """The evaluations that say most: scores, else how often pairs are ranked right, else a loss."""
-    scores = [name for name in metrics if name.startswith("eval/score")]
-    others = [name for name in metrics if name in ("eval/rewards/accuracies", "eval/loss")]
-    return scores or sorted(others, reverse=True)[:1]
+    """The evaluations that say most."""
+    found = ([n for n in metrics if re.fullmatch(f"eval/([^/]+/)??{s}", n)] for s in SAYING)
+    return next(filter(None, found), [])
 
 
 def make_display() -> PlainDisplay:
@@ -156,6 +159,11 @@ def make_display() -> PlainDisplay:
 
 
 def _described(metrics: dict[str, float]) -> str:
+    named = {
+        found[0]: (f"eval {found[1]}", ".3f") for found in map(OF_SET.fullmatch, metrics) if found
+    }
     return "  ".join(
-        f"{name} {metrics[key]:{form}}" for key, (name, form) in SHOWN.items() if key in metrics
+        f"{name} {metrics[key]:{form}}"
+        for key, (name, form) in (SHOWN | named).items()
+        if key in metrics
     )

@@ -42,6 +42,17 @@ def test_the_outcome_is_said_at_the_end(kind):
     assert "runs/one" in text
 
 
+def test_every_set_that_has_a_name_is_shown_and_its_outcome_said():
+    display = PlainDisplay(Console(file=StringIO(), width=120))
+    scores = {"eval/easy/score": 0.25, "eval/hard/score": 0.0, "eval/hard/loss": 1.0}
+    display.reported(Report(0, scores))
+    display.reported(Report(1, scores | {"eval/easy/score": 0.75}))
+    display.finished(Path("run"))
+    lines = display.console.file.getvalue().splitlines()
+    assert "eval easy 0.250  eval hard 0.000" in lines[0]
+    assert lines[-3:-1] == ["eval easy score 0.250 -> 0.750", "eval hard score 0.000 -> 0.000"]
+
+
 def test_the_live_display_keeps_the_last_score_on_screen():
     display = LiveDisplay(Console(file=StringIO(), force_terminal=True, width=120))
     with display:

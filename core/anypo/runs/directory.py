@@ -3,13 +3,12 @@
 config.toml         repeats the run
 plugins.lock.json   what it was made with: plugins, files, versions
 metrics.jsonl       one object per step
-samples.jsonl       some prompts, completions and scores
+samples.jsonl       some prompts, completions and scores; all of evaluations
 model/              an ordinary Hugging Face model directory, adapters merged into its weights
 model/adapter/      the adapters alone, where there are any
 checkpoints/        the same after some steps, with what it takes to go on from there
 """
 
-import math
 import os
 import tempfile
 import time
@@ -23,6 +22,7 @@ from anypo.models.save import save_model
 from anypo.runs.lines import Lines
 from anypo.runs.provenance import Lock, write_lock
 from anypo.runs.recipe import Recipe, write_recipe
+from anypo.runs.samples import row
 from anypo.support.saving import sweep, whole_folder, write_on_first, writing
 from anypo.support.world import World
 from anypo.training.trainer import Report
@@ -91,7 +91,7 @@ class RunDirectory:
         self.world.on_first(clean)
 
     def write(self, report: Report, tokenizer: PreTrainedTokenizerBase) -> None:
-        """Append a step to metrics.jsonl and, every few steps, rows to samples.jsonl.
+        """Append a step to metrics.jsonl and, of some steps and all evaluations, samples.jsonl.
 
         Raises:
             SaveError: They cannot be written now; they will be with the next step.
@@ -101,15 +101,12 @@ class RunDirectory:
         rounded = {name: float(f"{value:.6g}") for name, value in report.metrics.items()}
         self.metrics.add({"step": report.step, **rounded})
         for sample in report.samples[:SAMPLES_KEPT] if report.step % SAMPLES_EVERY == 1 else ():
-            row = {
-                "step": report.step,
-                "prompt": report.prompts[sample.group].content,
-                "completion": tokenizer.decode(sample.completion_ids),
-                "reward": sample.reward,
-                "scores": {k: None if math.isnan(v) else v for k, v in sample.scores.items()},
-                "truncated": sample.truncated,
-            }
-            self.samples.add(row)
+            prompt = report.prompts[sample.group]
+            self.samples.add(row(report.step, prompt, sample, tokenizer, phase="train"))
+        for found in report.evaluated:
+            for sample in found.samples:
+                prompt, more = found.prompts[sample.group], {"phase": "eval", "set": found.title}
+                self.samples.add(row(report.step, prompt, sample, tokenizer, **more))
         self.flush()
 
     def flush(self) -> None:

@@ -1,6 +1,7 @@
 """What a run works with: found and checked, and then put together."""
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
@@ -12,13 +13,16 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from anypo.composition.algorithm import Algorithm
 from anypo.composition.synthetic import SyntheticSampler, SyntheticScorer
 from anypo.data.dataset import Reader
+from anypo.data.formats import Row
 from anypo.data.load import load_rows
+from anypo.data.named import named_sets
+from anypo.data.options import DataOptions
 from anypo.data.stream import PromptStream
 from anypo.data.tokens import Tokens
-from anypo.errors import ConfigError, DataError, PluginError
+from anypo.errors import ConfigError, DataError
 from anypo.hooks.batch import Prompt
 from anypo.hooks.runtime import CPU, Runtime
-from anypo.hooks.sampler import Engine, SamplingRequest
+from anypo.hooks.sampler import SamplingRequest
 from anypo.hooks.task import ChosenTask
 from anypo.models.adapters import add_lora
 from anypo.models.checkpointing import checkpoint_activations
@@ -32,14 +36,15 @@ from anypo.models.load import (
     load_tokenizer,
     sensible_threads,
 )
+from anypo.models.options import RuntimeOptions
 from anypo.models.precision import shrink_frozen, stored_as
 from anypo.models.rope import rotate_as_at
 from anypo.rewards.load import load_reward
 from anypo.rewards.scorer import Rewards
+from anypo.runs.engines import check_sampler, start_engine
 from anypo.runs.observer import Observer
 from anypo.runs.options import RunConfig, sampler_of
 from anypo.runs.task import ensure_task
-from anypo.sampling.agreement import check_agreement
 from anypo.sampling.sampler import PolicySampler
 from anypo.support.extras import check_installed
 from anypo.support.world import ALONE, World
@@ -62,14 +67,23 @@ class Setup:
     max_length: int  # of a prompt and its completion, in tokens
     scorer: Rewards
     prompts: list[Prompt]
-    held_out: list[Prompt] = field(default_factory=list)  # to complete and score
-    held_out_rows: list[Prompt] = field(default_factory=list)  # whose completions have a loss
+    held_out: dict[str, list[Prompt]] = field(default_factory=dict)  # by set: to be completed
+    held_out_rows: dict[str, list[Prompt]] = field(default_factory=dict)  # that have a loss
 
     @property
     def longest(self) -> int:
         """Tokens of the longest prompt and completion that may come."""
-        every = (*self.prompts, *self.held_out_rows)
-        return max(len(prompt.ids) for prompt in every) + self.config.max_completion_length
+        return longest(self.learnt) + self.config.max_completion_length
+
+    @property
+    def learnt(self) -> list[Prompt]:
+        """Whatever has a loss."""
+        return [*self.prompts, *chain(*self.held_out_rows.values())]
+
+    @property
+    def completed(self) -> list[Prompt]:
+        """Whatever is held out to be completed."""
+        return list(chain(*self.held_out.values()))
 
 
 def set_up(
@@ -88,32 +102,25 @@ def set_up(
     if config.data is not None and algorithm.inputs.scorer and not config.reward:
         raise ConfigError("data are given but no reward: name one with reward (--reward)")
     rewards = [load_reward(spec, runtime, config.reward_timeout) for spec in config.reward]
-    rows = {name: load_rows(name) for name in (config.data, config.eval_data) if name}
-    model, data, eval_data = config.model, config.data, config.eval_data
+    model, data, sets = config.model, config.data, named_sets(config.eval_data)
+    rows = {name: load_rows(name) for name in (data, *sets.values()) if name}
     if model is None or data is None:
         made = world.on_first(partial(ensure_task, task, observer.warming_up))
         model = model or str(made / "model")
         if data is None:
-            data, eval_data = str(made / "train.jsonl"), eval_data or str(made / "held_out.jsonl")
-            rows |= {name: load_rows(name) for name in (data, eval_data) if name not in rows}
-    tokenizer = load_tokenizer(model, trust_remote_code=config.trust_remote_code)
-    limits = _prompt_limit(model, config), config.max_completion_length
+            data, sets = str(made / "train.jsonl"), sets or {"": str(made / "held_out.jsonl")}
+            rows |= {name: load_rows(name) for name in (data, *sets.values()) if name not in rows}
+    trusted = config.trust_remote_code
+    tokenizer = load_tokenizer(model, trust_remote_code=trusted)
+    limits = prompt_limit(model, config, trusted=trusted), config.max_completion_length
     scorer = Rewards(rewards, tokenizer, config.reward_timeout, world)
     skip_bad = config.bad_rows == "skip"
     reader = Reader(algorithm, tokenizer, *limits, observer.note, skip_bad, scorer.check)
     prompts = reader.to_learn_from(data, rows[data])
     found = Setup(config, model, tokenizer, sum(limits), scorer, prompts)
-    if eval_data and algorithm.inputs.completions:
-        found.held_out_rows = reader.to_measure(eval_data, rows[eval_data])
-    if eval_data and rewards:
-        has_loss = bool(found.held_out_rows)
-        found.held_out = reader.to_complete(eval_data, rows[eval_data], has_loss=has_loss)
-    if config.eval_data and not (found.held_out or found.held_out_rows):
-        raise DataError(
-            f"data set '{eval_data}' cannot be evaluated on: it lacks columns that "
-            f"{algorithm.name} learns from, and no reward is set to score completions with"
-        )
-    _check_tokens(found)
+    for name, source in sets.items():
+        _hold_out(found, reader, name, source, rows[source])
+    check_tokens(model, tokenizer, [*found.learnt, *found.completed], config)
     _try_rollouts(algorithm, found)
     if config.steps is None:
         steps = math.ceil(config.data_epochs * len(found.prompts) / config.prompts_per_step)
@@ -121,24 +128,50 @@ def set_up(
     return found
 
 
-def _check_tokens(found: Setup) -> None:
-    rows = (*found.prompts, *found.held_out, *found.held_out_rows)
+def _hold_out(found: Setup, reader: Reader, name: str, source: str, rows: Sequence[Row]) -> None:
+    """Read a held-out set, as far as the run can be evaluated on it."""
+    algorithm = reader.algorithm
+    measured = reader.to_measure(source, rows) if algorithm.inputs.completions else []
+    completed = []
+    if found.scorer.rewards:
+        completed = reader.to_complete(source, rows, has_loss=bool(measured))
+    if found.config.eval_data and not (completed or measured):
+        raise DataError(
+            f"data set '{source}' cannot be evaluated on: it lacks columns that "
+            f"{algorithm.name} learns from, and no reward is set to score completions with"
+        )
+    found.held_out |= {name: completed} if completed else {}
+    found.held_out_rows |= {name: measured} if measured else {}
+
+
+def longest(prompts: Iterable[Prompt]) -> int:
+    """Tokens of the longest prompt."""
+    return max(len(prompt.ids) for prompt in prompts)
+
+
+def check_tokens(
+    model: str,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: Iterable[Prompt],
+    config: RuntimeOptions,
+) -> None:
+    """Refuse a tokenizer that has tokens that the model does not know; raises ModelError."""
     texts = (ids for row in rows for ids in (row.ids, *(c.ids for c in row.completions.values())))
-    known = load_config(found.model, trust_remote_code=found.config.trust_remote_code)
-    ends = Tokens(found.tokenizer).ends
-    check_vocabulary(found.model, known, chain(ends, chain.from_iterable(texts)))
+    known = load_config(model, trust_remote_code=config.trust_remote_code)
+    check_vocabulary(model, known, chain(Tokens(tokenizer).ends, chain.from_iterable(texts)))
 
 
 def _try_rollouts(algorithm: Algorithm, found: Setup) -> None:
     """Have the plugins refuse rows that hold their completions now, not when a step draws them."""
     if algorithm.inputs.sampler or algorithm.inputs.scorer:
         return
-    for rows in filter(None, (found.prompts, found.held_out_rows)):
+    for rows in (found.prompts, *found.held_out_rows.values()):
         algorithm.rollout(rows, SyntheticSampler(), SyntheticScorer(), {})
 
 
-def _prompt_limit(model: str, config: RunConfig) -> int:
-    context = context_length(load_config(model, trust_remote_code=config.trust_remote_code))
+def prompt_limit(model: str, config: DataOptions, *, trusted: bool) -> int:
+    """Tokens that a prompt may have, so that there is room for its completion."""
+    context = context_length(load_config(model, trust_remote_code=trusted))
     prompt, completion = config.max_prompt_length, config.max_completion_length
     if context is not None and completion >= context:
         raise ConfigError(
@@ -153,10 +186,8 @@ def check_engines(config: RunConfig, runtime: Runtime) -> None:
     Raises:
         AnypoError: A package is missing, or the sampler cannot sample so.
     """
-    entry, sampler = sampler_of(config)
-    with entry.answerable():
-        for request in (_request(config), _to_evaluate(config, _request(config))):
-            sampler.check(request, runtime)
+    request = _request(config)
+    check_sampler(config, [request, _to_evaluate(config, request)], runtime)
     if config.lora_rank is not None:
         check_installed("peft", "lora_rank")
     if config.quantize is not None:
@@ -187,46 +218,35 @@ def make_trainer(algorithm: Algorithm, found: Setup, distributed: Distributed) -
         replica = Replica(model, CPU if outside else runtime.device)
     with distributed.world.agreed():
         policy = replica.model if replica else model
-        engine = _start_engine(algorithm, found, policy, distributed, request)
+        drawn = [*(found.prompts if algorithm.inputs.sampler else ()), *found.completed]
+        lengths = {
+            "max_length": found.max_length,
+            "longest": longest(drawn) if drawn else None,
+        }
+        engine = start_engine(config, policy, request, runtime, distributed.world, **lengths)
     sampler = PolicySampler(engine, request, distributed.world)
     learner = Learner(algorithm, model, config, distributed, found.longest, replica)
     if config.precompute_reference:
         with sensible_threads(model):
-            known = [*found.prompts, *found.held_out_rows]
-            learner.frozen["ref_logprobs"] = ensure_precomputed(learner, known)
-    evaluations: list[Evaluation] = []
-    if prompts := found.held_out:
-        text: Any = partial(found.tokenizer.decode, skip_special_tokens=False)
-        to_evaluate = replace(_to_evaluate(config, request), decode=text)
-        drawn = PolicySampler(engine, to_evaluate, distributed.world)
-        scorer = found.scorer.reading_to(config.eval_stop)
-        evaluations.append(partial(sampled_score, prompts, drawn, scorer))
-    if prompts := found.held_out_rows:
-        evaluations.append(partial(held_out_loss, prompts, learner, sampler, found.scorer))
+            learner.frozen["ref_logprobs"] = ensure_precomputed(learner, found.learnt)
     stream = PromptStream(found.prompts, config.seed)
+    evaluations = _evaluations(found, learner, sampler)
     return Trainer(learner, sampler, found.scorer, stream, evaluations, config)
 
 
-def _start_engine(
-    algorithm: Algorithm,
-    found: Setup,
-    model: PreTrainedModel,
-    distributed: Distributed,
-    request: SamplingRequest,
-) -> Engine | None:
-    """What samples for this process, if one engine does not serve them all."""
-    entry, plugin = sampler_of(found.config)
-    if plugin.outside and not distributed.world.is_first:
-        return None
-    runtime = distributed.runtime
-    with sensible_threads(model), entry.answerable():
-        engine = plugin.start(model, runtime, found.max_length)
-        if not isinstance(engine, Engine):
-            raise PluginError(f"{entry} started {engine!r:.60}, which is no anypo.Engine")
-        if plugin.draws and (algorithm.inputs.sampler or found.held_out):
-            longest = max(len(prompt.ids) for prompt in (*found.prompts, *found.held_out))
-            check_agreement(engine, model, request, runtime, longest)
-    return engine
+def _evaluations(found: Setup, learner: Learner, sampler: PolicySampler) -> list[Evaluation]:
+    """Of every held-out set, what the policy says to it, and what it says of its completions."""
+    config, evaluations = found.config, list[Evaluation]()
+    text: Any = partial(found.tokenizer.decode, skip_special_tokens=False)
+    request = replace(_to_evaluate(config, sampler.request), decode=text)
+    drawn = PolicySampler(sampler.engine, request, sampler.world)
+    scorer = found.scorer.reading_to(config.eval_stop)
+    for name, prompts in found.held_out.items():
+        how = prompts, drawn, scorer, config.eval_samples, name
+        evaluations.append(partial(sampled_score, *how))
+    for name, rows in found.held_out_rows.items():
+        evaluations.append(partial(held_out_loss, rows, learner, sampler, found.scorer, name))
+    return evaluations
 
 
 def _load_policy(algorithm: Algorithm, found: Setup, runtime: Runtime) -> PreTrainedModel:

@@ -8,7 +8,7 @@ Rule = tuple[str, bool, str]  # options, whether they mean nothing, and why: the
 
 NOBODY = ", so nothing would read it"
 NOT_HELD_OUT = "there are no held-out prompts"
-DRAWN_TO_EVALUATE = "eval_temperature eval_top_p eval_top_k eval_stop"
+DRAWN_TO_EVALUATE = "eval_samples eval_temperature eval_top_p eval_top_k eval_stop"
 
 
 def refuse_unread(config: RunConfig, algorithm: Algorithm) -> None:
@@ -83,4 +83,4 @@ def _by(algorithm: Algorithm, run: RunConfig) -> tuple[Rule, ...]:
 
 
 def _evaluates(run: RunConfig) -> bool:
-    return run.data is None or run.eval_data is not None
+    return run.data is None or bool(run.eval_data)
