@@ -24,10 +24,24 @@ def text_of(completion: Any) -> str:
     return "".join(message["content"] for message in completion)
 
 
+def telling(answer_of: Callable[[str], str]) -> Callable[[Any], RewardFunction]:
+    """Have a reward function tell the answers that it finds in texts, so that they can be voted on.
+
+    Two completions with the same answer must have the same score.
+    """
+
+    def tells(function: Any) -> Any:
+        function.answer_of = lambda completion: answer_of(text_of(completion))
+        return function
+
+    return tells
+
+
 def exact(argument: str) -> RewardFunction:
     """1 where the last <answer>…</answer> (the whole text if none) equals the column `answer`."""
     _refuse_argument("exact", argument)
 
+    @telling(answers.tagged)
     def exact(completions: list[Any], answer: list[Any], **_: Any) -> list[float | None]:
         return [
             None
@@ -88,6 +102,7 @@ def math(argument: str) -> RewardFunction:
                 raise
             return 0.0
 
+    @telling(answers.spelt)
     def math(completions: list[Any], answer: list[Any], **_: Any) -> list[float | None]:
         return [judged(text_of(c), right) for c, right in zip(completions, answer, strict=True)]
 

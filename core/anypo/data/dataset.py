@@ -21,7 +21,7 @@ from anypo.hooks.rollout import Inputs
 class Reader:
     """Reads the rows of data sets for an algorithm. All its methods raise DataError."""
 
-    algorithm: Algorithm
+    algorithm: Algorithm | None  # None: prompts are only completed
     tokenizer: PreTrainedTokenizerBase
     max_prompt_length: int  # tokens
     max_completion_length: int  # tokens
@@ -31,6 +31,7 @@ class Reader:
 
     def to_learn_from(self, name: str, rows: Sequence[Row]) -> list[Prompt]:
         """Prompts with all that the rollout reads."""
+        assert self.algorithm is not None, "who learns does so by an algorithm"
         inputs = self.algorithm.inputs
         rows = converted(rows, inputs.wanted)
         there = usual_columns(rows)
@@ -47,6 +48,7 @@ class Reader:
 
     def to_measure(self, name: str, rows: Sequence[Row]) -> list[Prompt]:
         """What `to_learn_from` gives, to measure the loss on; none, if the data set lacks it."""
+        assert self.algorithm is not None, "what is measured is its loss"
         wanted = self.algorithm.inputs.wanted
         has_all = {"prompt", *wanted} <= columns_in_reach(usual_columns(rows), wanted)
         return self.to_learn_from(name, rows) if has_all else []
@@ -75,7 +77,7 @@ class Reader:
             inputs,
             self.max_prompt_length,
             self.max_completion_length,
-            scored=not self.algorithm.generates,
+            scored=self.algorithm is not None and not self.algorithm.generates,
             skip_bad=self.skip_bad,
             check=check,
         )

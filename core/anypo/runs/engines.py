@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from transformers import PreTrainedModel
 
 from anypo.errors import PluginError
+from anypo.hooks.batch import Prompt
 from anypo.hooks.runtime import Runtime
 from anypo.hooks.sampler import Engine, SamplingRequest
 from anypo.models.load import sensible_threads
 from anypo.runs.options import sampler_of
 from anypo.sampling.agreement import check_agreement
 from anypo.sampling.options import SamplingOptions
-from anypo.support.world import World
+from anypo.training.distributed import Distributed
 
 
 def check_sampler(
@@ -28,11 +29,9 @@ def start_engine(
     config: SamplingOptions,
     model: PreTrainedModel,
     request: SamplingRequest,
-    runtime: Runtime,
-    world: World,
-    *,
+    distributed: Distributed,
     max_length: int,
-    longest: int | None,
+    prompts: Sequence[Prompt],
 ) -> Engine | None:
     """What samples for this process, if one engine does not serve them all.
 
@@ -40,21 +39,21 @@ def start_engine(
         config: Names the sampler, and has its options.
         model: What it samples from.
         request: As it will be made, but for the prompts.
-        runtime: Where the model runs.
-        world: The processes.
+        distributed: Where the model runs, and in how many processes.
         max_length: Tokens of the longest prompt and completion.
-        longest: Tokens of the longest prompt that will be completed; None if there is none.
+        prompts: Those that will be completed.
 
     Raises:
         PluginError, SamplerError: It cannot be started, or means another model.
     """
     entry, plugin = sampler_of(config)
-    if plugin.outside and not world.is_first:
+    if plugin.outside and not distributed.world.is_first:
         return None
     with sensible_threads(model), entry.answerable():
-        engine = plugin.start(model, runtime, max_length)
+        engine = plugin.start(model, distributed.runtime, max_length)
         if not isinstance(engine, Engine):
             raise PluginError(f"{entry} started {engine!r:.60}, which is no anypo.Engine")
-        if plugin.draws and longest is not None:
-            check_agreement(engine, model, request, runtime, longest)
+        if plugin.draws and prompts:
+            longest = max(len(prompt.ids) for prompt in prompts)
+            check_agreement(engine, model, request, distributed.runtime, longest)
     return engine

@@ -16,7 +16,7 @@ from anypo.data.dataset import Reader
 from anypo.data.formats import Row
 from anypo.data.load import load_rows
 from anypo.data.named import named_sets
-from anypo.data.options import DataOptions
+from anypo.data.options import RowOptions
 from anypo.data.stream import PromptStream
 from anypo.data.tokens import Tokens
 from anypo.errors import ConfigError, DataError
@@ -36,7 +36,7 @@ from anypo.models.load import (
     load_tokenizer,
     sensible_threads,
 )
-from anypo.models.options import RuntimeOptions
+from anypo.models.options import MachineOptions
 from anypo.models.precision import shrink_frozen, stored_as
 from anypo.models.rope import rotate_as_at
 from anypo.rewards.load import load_reward
@@ -73,7 +73,8 @@ class Setup:
     @property
     def longest(self) -> int:
         """Tokens of the longest prompt and completion that may come."""
-        return longest(self.learnt) + self.config.max_completion_length
+        longest = max(len(prompt.ids) for prompt in self.learnt)
+        return longest + self.config.max_completion_length
 
     @property
     def learnt(self) -> list[Prompt]:
@@ -119,7 +120,7 @@ def set_up(
     prompts = reader.to_learn_from(data, rows[data])
     found = Setup(config, model, tokenizer, sum(limits), scorer, prompts)
     for name, source in sets.items():
-        _hold_out(found, reader, name, source, rows[source])
+        _hold_out(found, algorithm, reader, name, source, rows[source])
     check_tokens(model, tokenizer, [*found.learnt, *found.completed], config)
     _try_rollouts(algorithm, found)
     if config.steps is None:
@@ -128,9 +129,10 @@ def set_up(
     return found
 
 
-def _hold_out(found: Setup, reader: Reader, name: str, source: str, rows: Sequence[Row]) -> None:
+def _hold_out(
+    found: Setup, algorithm: Algorithm, reader: Reader, name: str, source: str, rows: Sequence[Row]
+) -> None:
     """Read a held-out set, as far as the run can be evaluated on it."""
-    algorithm = reader.algorithm
     measured = reader.to_measure(source, rows) if algorithm.inputs.completions else []
     completed = []
     if found.scorer.rewards:
@@ -144,16 +146,11 @@ def _hold_out(found: Setup, reader: Reader, name: str, source: str, rows: Sequen
     found.held_out_rows |= {name: measured} if measured else {}
 
 
-def longest(prompts: Iterable[Prompt]) -> int:
-    """Tokens of the longest prompt."""
-    return max(len(prompt.ids) for prompt in prompts)
-
-
 def check_tokens(
     model: str,
     tokenizer: PreTrainedTokenizerBase,
     rows: Iterable[Prompt],
-    config: RuntimeOptions,
+    config: MachineOptions,
 ) -> None:
     """Refuse a tokenizer that has tokens that the model does not know; raises ModelError."""
     texts = (ids for row in rows for ids in (row.ids, *(c.ids for c in row.completions.values())))
@@ -169,7 +166,7 @@ def _try_rollouts(algorithm: Algorithm, found: Setup) -> None:
         algorithm.rollout(rows, SyntheticSampler(), SyntheticScorer(), {})
 
 
-def prompt_limit(model: str, config: DataOptions, *, trusted: bool) -> int:
+def prompt_limit(model: str, config: RowOptions, *, trusted: bool) -> int:
     """Tokens that a prompt may have, so that there is room for its completion."""
     context = context_length(load_config(model, trust_remote_code=trusted))
     prompt, completion = config.max_prompt_length, config.max_completion_length
@@ -219,11 +216,7 @@ def make_trainer(algorithm: Algorithm, found: Setup, distributed: Distributed) -
     with distributed.world.agreed():
         policy = replica.model if replica else model
         drawn = [*(found.prompts if algorithm.inputs.sampler else ()), *found.completed]
-        lengths = {
-            "max_length": found.max_length,
-            "longest": longest(drawn) if drawn else None,
-        }
-        engine = start_engine(config, policy, request, runtime, distributed.world, **lengths)
+        engine = start_engine(config, policy, request, distributed, found.max_length, drawn)
     sampler = PolicySampler(engine, request, distributed.world)
     learner = Learner(algorithm, model, config, distributed, found.longest, replica)
     if config.precompute_reference:

@@ -38,6 +38,12 @@ def choose_task(config: RunConfig) -> ChosenTask | None:
     return ChosenTask(entry.shortest_name, plugin, owns_model)
 
 
+def task_of(model: str, *, trusted: bool) -> ChosenTask | None:
+    """The task from whose model a directory comes; None if it comes from none, or is elsewhere."""
+    mark = _mark_of(model, trusted)
+    return None if mark is None else ChosenTask(mark, load_task(mark)[1], owns_model=True)
+
+
 def ensure_task(task: ChosenTask | None, progress: Progress) -> Path:
     """The folder of a task, with what `Task.make` writes; made now unless the cache holds it whole.
 
