@@ -30,7 +30,7 @@ MODEL = Parameter(
         str, typer.Argument(metavar="MODEL", help="Directory, hub name or run directory.")
     ],
 )
-OWN: dict[str, dict[str, tuple[Any, str, str]]] = {  # options that one command alone has: type, default, and what they are for
+OWN: dict[str, dict[str, tuple[Any, str, str]]] = {  # of one command alone: type, default, what for
     "eval": {"json": (bool, "False", "Print JSON, whose keys stay the same.")},
     "sample": {
         "output": (str, "", "File to write, a row of JSON each."),

@@ -11,7 +11,8 @@ from typing import Any, Literal, NamedTuple, get_args
 from anypo.data.formats import CONVERSATIONS
 from anypo.errors import ConfigError
 from anypo.hooks.batch import Sample
-from anypo.runs.judging import Said, judging
+from anypo.runs.judge import Said
+from anypo.runs.judging import judging
 from anypo.runs.lines import Lines
 from anypo.runs.observer import Observer
 from anypo.support.saving import write_on_first

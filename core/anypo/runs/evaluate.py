@@ -12,7 +12,8 @@ from typing import Any
 
 from anypo.rewards.answers import Answers, answers, teller
 from anypo.runs.estimates import Estimate, best_of, majority, over_prompts, sizes
-from anypo.runs.judging import Judge, Said, judging
+from anypo.runs.judge import Judge, Said
+from anypo.runs.judging import judging
 from anypo.runs.observer import Observer
 
 SCORE = "score"  # what the reward is called, the weighted sum of all

@@ -1,14 +1,13 @@
-"""Have a model complete the prompts of data sets, and score what it says, without training it."""
+"""Find, check and load what it takes to judge a model; nothing is trained."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from anypo.data.dataset import Reader
@@ -16,8 +15,6 @@ from anypo.data.load import load_rows
 from anypo.data.named import named_sets
 from anypo.data.tokens import Tokens
 from anypo.errors import ConfigError
-from anypo.functional.groups import rows_by_group
-from anypo.hooks.batch import Prompt, Sample
 from anypo.hooks.runtime import Runtime
 from anypo.hooks.sampler import SamplingRequest
 from anypo.hooks.task import ChosenTask
@@ -35,6 +32,7 @@ from anypo.models.rope import rotate_as_at
 from anypo.rewards.load import load_reward
 from anypo.rewards.scorer import Rewards
 from anypo.runs.engines import check_sampler, start_engine
+from anypo.runs.judge import Judge
 from anypo.runs.judging_options import JudgingConfig
 from anypo.runs.memory import memory_advised
 from anypo.runs.observer import Observer
@@ -45,50 +43,6 @@ from anypo.runs.unread import refuse, unread_by_sampler
 from anypo.sampling.sampler import PolicySampler
 from anypo.support.world import World
 from anypo.training.distributed import Distributed
-
-AT_ONCE = 256  # prompts; their completions are scored, and can be kept, before others are drawn
-
-
-@dataclass(frozen=True)
-class Said:
-    """What a model says to a prompt."""
-
-    set: str  # the name of the data set; nothing where only one is named
-    prompt: Prompt
-    samples: list[Sample]  # scored
-    completions: list[Any]  # the same as rewards see them: texts, or lists of messages
-
-
-@dataclass
-class Judge:
-    """Who completes prompts, and who scores what is said."""
-
-    config: JudgingConfig
-    scorer: Rewards
-    sets: dict[str, list[Prompt]]
-    sampler: PolicySampler
-    observer: Observer
-
-    @property
-    def world(self) -> World:
-        """The processes, which all hold the same."""
-        return self.sampler.world
-
-    def said(self) -> Iterator[Said]:
-        """To every prompt, set by set."""
-        done, total = 0, sum(map(len, self.sets.values()))
-        for name, prompts in self.sets.items():
-            for start in range(0, len(prompts), AT_ONCE):
-                some = prompts[start : start + AT_ONCE]
-                with memory_advised(self.config):
-                    samples = self.sampler.sample(some, self.config.samples)
-                    samples = self.scorer(some, samples)
-                seen = self.scorer.seen(some, samples)
-                done += len(some)
-                self.observer.completed(done, total)
-                groups = rows_by_group(torch.tensor([sample.group for sample in samples]))
-                for prompt, rows in zip(some, groups, strict=True):
-                    yield Said(name, prompt, [samples[i] for i in rows], [seen[i] for i in rows])
 
 
 @contextmanager

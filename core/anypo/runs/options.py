@@ -100,16 +100,19 @@ def sampler_of(config: SamplingOptions) -> tuple[registry.Entry, SamplerPlugin]:
 
 def make_config(options: Mapping[str, Any]) -> RunConfig:
     """The run configuration of some options. Raises like `checked`."""
-    config: RunConfig = checked(options, RunConfig, IN_A_FILE)
+    config: RunConfig = checked(options, RunConfig, "run option", IN_A_FILE)
     return config
 
 
-def checked(options: Mapping[str, Any], base: type[Options], advice: str = "") -> Any:
+def checked(
+    options: Mapping[str, Any], base: type[Options], what: str = "option", advice: str = ""
+) -> Any:
     """Some options of a class, among them those of the sampler that they name.
 
     Args:
         options: By name.
         base: That has a field `sampler`.
+        what: They are called.
         advice: On one that is unknown.
 
     Raises:
@@ -122,7 +125,8 @@ def checked(options: Mapping[str, Any], base: type[Options], advice: str = "") -
     for name in sorted(options.keys() - known.model_fields.keys()):
         if name.startswith(tuple(others)):
             raise ConfigError(f"{name} is set, but the sampler is {sampler}: nothing would read it")
-        raise ConfigError(f"there is no option '{name}'{nearest(name, known.model_fields)}{advice}")
+        near = nearest(name, known.model_fields)
+        raise ConfigError(f"there is no {what} '{name}'{near}{advice}")
     try:
         return known(**options)
     except ValidationError as error:
