@@ -119,15 +119,11 @@ def _sample(model: str, own: dict[str, Any], **options: Any) -> None:
 
 
 def _told(found: Collected, output: str) -> list[str]:
-    counted = {
-        "prompts without a completion that is better than another": found.alike,
-        "prompts without a completion of that reward": found.too_low,
-        "completions with nothing in them": found.empty,
-    }
-    lines = [f"left out: {number} {what}" for what, number in counted.items() if number]
-    if found.truncated:
-        lines.append(
-            f"{found.truncated} completions were cut at max_completion_length; who imitates them "
-            "learns to end there"
-        )
-    return [*lines, f"wrote {found.rows} rows from {found.prompts} prompts to {output}"]
+    counted = [
+        (found.alike, "left out {} prompts: no completion is better than another"),
+        (found.too_low, "left out {} prompts: no completion has that reward"),
+        (found.empty, "left out {} completions: there is nothing in them"),
+        (found.truncated, "cut {} at max_completion_length: who imitates them learns to end there"),
+    ]
+    lines = [text.format(number) for number, text in counted if number]
+    return [*lines, f"wrote {found.rows} rows of {found.prompts} prompts to {output}"]

@@ -48,8 +48,8 @@ def test_what_is_written_is_told_with_what_is_left_out(given, capsys):
     assert main(["sample", *given, "--output", "x.jsonl", "--pairs"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines == [
-        "left out: 4 prompts without a completion that is better than another",
-        "wrote 0 rows from 4 prompts to x.jsonl",
+        "left out 4 prompts: no completion is better than another",
+        "wrote 0 rows of 4 prompts to x.jsonl",
     ]
 
 
