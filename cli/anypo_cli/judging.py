@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
+from pydantic.fields import FieldInfo
 from rich.console import Console
 from rich.table import Table
 from transformers.utils.logging import disable_progress_bar
@@ -55,24 +56,20 @@ def judging_command(name: str, text: str, args: Sequence[str]) -> Any:
             perform(model, own, observer=display, **told)
 
     parameters = [
-        option_of(n, kind, x, default, "Result") for n, (kind, default, x) in OWN[name].items()
+        option_of(option, kind, about, default, "Result")
+        for option, (kind, default, about) in OWN[name].items()
     ]
     for panel, names in panels(config).items():
-        fields = {option: config.model_fields[option] for option in names}
-        parameters += [
-            option_of(
-                n,
-                f.annotation,
-                f.description or "",
-                shown(f.get_default(call_default_factory=True)),
-                panel,
-            )
-            for n, f in fields.items()
-        ]
+        parameters += [_option(option, config.model_fields[option], panel) for option in names]
     sign(command, [MODEL, *parameters])
     app = typer.Typer(add_completion=False)
     app.command(name, help=text)(command)
     return typer.main.get_command(app)
+
+
+def _option(name: str, field: FieldInfo, panel: str) -> Parameter:
+    default = shown(field.get_default(call_default_factory=True))
+    return option_of(name, field.annotation, field.description or "", default, panel)
 
 
 def _evaluate(model: str, own: dict[str, Any], **options: Any) -> None:

@@ -59,6 +59,7 @@ def test_what_is_written_is_told_with_what_is_left_out(given, capsys):
         ("sample", [], "no file is named to write to: name one (--output)"),
         ("sample", ["--output", "x", "--pairs", "--best"], "--pairs and --best are both given"),
         ("sample", ["--output", "rows.jsonl"], "output 'rows.jsonl' exists already"),
+        ("sample", ["--output", "no/x"], "output 'no/x' cannot be written: there is no 'no'"),
         ("eval", ["--data", "rows.jsonl"], "of several data sets each needs a name"),
         ("eval", ["--vllm-url", "x"], "it comes with --sampler vllm"),
         ("eval", ["--sampler", "vllm", "--vllm-timeout", "3"], "vllm_timeout is set, but vllm_url"),

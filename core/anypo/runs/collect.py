@@ -72,6 +72,8 @@ def collect(
     file, found = Path(output), Collected()
     if file.exists():
         raise ConfigError(f"output '{file}' exists already: choose another, or delete it")
+    if not file.parent.is_dir():
+        raise ConfigError(f"output '{file}' cannot be written: there is no '{file.parent}'")
     given = {"data": data, "samples": samples, **options}
     given |= {"reward": reward} if reward else {}
     with judging(model, given, "train.jsonl", observer) as judge:

@@ -75,7 +75,10 @@ def judging(
     scorer = _scorer(config, load_tokenizer(path, trust_remote_code=trusted), distributed)
     skip_bad = config.bad_rows == "skip"
     reader = Reader(None, scorer.tokenizer, *limits, observer.note, skip_bad, scorer.check)
-    sets = {n: reader.to_complete(s, load_rows(s), has_loss=False) for n, s in sources.items()}
+    sets = {
+        name: reader.to_complete(source, load_rows(source), has_loss=False)[: config.limit]
+        for name, source in sources.items()
+    }
     prompts = list(chain(*sets.values()))
     check_tokens(path, scorer.tokenizer, prompts, config)
     scorer.prepare()

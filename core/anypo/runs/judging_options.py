@@ -20,6 +20,7 @@ class CompletionOptions(Options, panel="Data and sampling"):
         description="File, directory or hub name; NAME=… each where there are several. Else that "
         "of the task from which the model comes.",
     )
+    limit: int | None = Field(None, ge=1, description="Prompts of each data set, the first ones.")
     samples: int = Field(8, ge=1, description="Completions of each prompt.")
     top_p: float = Field(
         1.0, gt=0, le=1, description="Draw them from the likeliest tokens of this probability."

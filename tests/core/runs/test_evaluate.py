@@ -91,6 +91,11 @@ def test_it_is_judged_by_what_it_says_set_by_set(judged, model_dir, tmp_path):
     assert one.estimates["mean@4"] == (fmean(by_prompt[3]), None)
 
 
+def test_it_may_be_asked_the_first_prompts_alone(judged, model_dir):
+    found = evaluate(model_dir, samples=2, limit=2, **judged("early"))
+    assert [one.prompts for one in found] == [2, 1]
+
+
 def test_the_seed_decides_what_is_said(judged, model_dir):
     first, again, other = (
         evaluate(model_dir, samples=4, seed=seed, **judged("length")) for seed in (0, 0, 1)
