@@ -1,6 +1,6 @@
 """Run the chains of docs/pipelines.md, and keep what they print for its tables.
 
-python benchmarks/pipelines.py      # about five minutes
+python benchmarks/pipelines.py      # about a quarter of an hour
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import contextlib
 import io
 import os
 import re
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -17,21 +18,39 @@ from figures import keep
 from anypo_cli import main as anypo
 
 PAGE = Path(__file__).parents[1] / "docs" / "pipelines.md"
+TOLD = r"^(?:eval .+ -> .+|wrote .+|left out.+|(?:mean|pass|majority)@8 .+)$"
 
 
-def commands() -> list[list[str]]:
-    """The commands of the page that need nothing but the built-in task, without `anypo`."""
+def commands() -> list[str]:
+    """The commands of the page that need nothing but the built-in task."""
     blocks = re.findall(r"```sh\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    return [line.split()[1:] for block in blocks for line in block.splitlines()]
+    return [line for block in blocks for line in block.splitlines()]
 
 
-def printed(command: list[str]) -> list[str]:
-    """The lines that a run prints about its evaluations."""
+def obey(command: str, *more: str) -> list[str]:
+    """What a command of the page prints; of anypo's, with more arguments."""
+    name, *arguments = command.split()
+    if name == "anypo":
+        return printed([*arguments, *more])
+    subprocess.run(command, shell=True, check=True)
+    return []
+
+
+def printed(arguments: list[str]) -> list[str]:
+    """The lines that anypo prints about evaluations, and about what it writes."""
     told = io.StringIO()
     with contextlib.redirect_stdout(told):
-        if anypo(command):
-            raise SystemExit(f"failed: anypo {' '.join(command)}")
-    return re.findall(r"^eval .+ -> .+$", told.getvalue(), re.M)
+        if anypo(arguments):
+            raise SystemExit(f"failed: anypo {' '.join(arguments)}")
+    return [" ".join(line.split()) for line in re.findall(TOLD, told.getvalue(), re.M)]
+
+
+def label(command: str) -> str:
+    """What a command makes, or what it judges."""
+    name, *arguments = command.split()
+    if "--output" in arguments:
+        return Path(arguments[arguments.index("--output") + 1]).name
+    return f"eval {Path(arguments[1]).name}" if name == "anypo" else name
 
 
 def main() -> None:
@@ -39,7 +58,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         for position, command in enumerate(commands()):
-            row = {"position": position, "run": command[1], "prints": printed(command)}
+            row = {"position": position, "run": label(command), "prints": obey(command)}
             print(row, flush=True)
             keep("pipelines", row, "position")
 

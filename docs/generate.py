@@ -23,6 +23,7 @@ from anypo.runs.options import config_class, panels
 from anypo.runs.recipe import Recipe
 from anypo_cli.app import app
 from anypo_cli.commands import command_of
+from anypo_cli.late import Late
 from anypo_cli.options import COMMAND_OPTIONS, build_command
 
 ROOT = Path(__file__).parents[1]
@@ -86,7 +87,8 @@ def fields(owner: type[Batch | Prompt | Sample]) -> str:
 def commands() -> str:
     """Every command with its arguments and options."""
     group: Any = typer.main.get_command(app)
-    own = [command for name, command in group.commands.items() if name != "run"]
+    known = [command for name, command in group.commands.items() if name != "run"]
+    own = [command.whole() if isinstance(command, Late) else command for command in known]
     brought = [command_of(entry.name) for entry in registry.entries("command")]
     return "\n" + "".join(map(_command, [*own, *brought]))
 

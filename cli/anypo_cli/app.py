@@ -11,6 +11,7 @@ import typer
 from anypo.errors import AnypoError, told
 from anypo.hooks import registry
 from anypo_cli.commands import Commands
+from anypo_cli.late import Late
 from anypo_cli.previewing import PreviewGroup
 from anypo_cli.printing import say
 from anypo_cli.processes import DEBUG, is_first, tells_first
@@ -109,6 +110,16 @@ def new(
     from anypo_cli.creating import create_package
 
     create_package(name, directory)
+
+
+@app.command("eval", cls=Late)
+def eval_command() -> None:
+    """Judge a model by several completions of every prompt: mean@k, pass@k, majority@k."""
+
+
+@app.command("sample", cls=Late)
+def sample_command() -> None:
+    """Write what a model says, with scores, in the formats that algorithms learn from."""
 
 
 app.add_typer(

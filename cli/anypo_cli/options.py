@@ -150,7 +150,7 @@ def _run_options(config: type[RunConfig], recipe: Recipe, stack: Stack) -> list[
 
     def option(name: str, panel: str) -> Parameter:
         field = config.model_fields[name]
-        default = _shown(suited.get(name, field.get_default(call_default_factory=True)))
+        default = shown(suited.get(name, field.get_default(call_default_factory=True)))
         if name in on_task:
             default = f"{default or 'none'}; {task}: {on_task[name]}"
         return option_of(name, field.annotation, field.description or "", default, panel)
@@ -178,7 +178,7 @@ def _knob_option(knob: Knob, layers: Any) -> Parameter:
         layer.fields[knob.name].annotation for layer in layers if knob.name in layer.fields
     )
     return option_of(
-        knob.name, annotation, knob.description, _shown(knob.value), f"Knobs of {knob.declared_by}"
+        knob.name, annotation, knob.description, shown(knob.value), f"Knobs of {knob.declared_by}"
     )
 
 
@@ -200,7 +200,8 @@ def option_of(name: str, annotation: Any, text: str, default: str, panel: str) -
     )
 
 
-def _shown(default: Any) -> str:
+def shown(default: Any) -> str:
+    """A default as help shows it."""
     return "" if default in (None, []) else str(default)
 
 
@@ -209,9 +210,9 @@ def _plain(annotation: Any) -> Any:
     without_none = [part for part in get_args(annotation) if part is not type(None)]
     if type(None) in get_args(annotation) and len(without_none) == 1:
         return _plain(without_none[0])
-    if get_origin(annotation) is dict:
+    if get_origin(annotation) in (list, dict):
         return list[str]
-    simple = annotation in (bool, int, float, str, list[str])
+    simple = annotation in (bool, int, float, str)
     return annotation if simple or get_origin(annotation) is Literal else str
 
 

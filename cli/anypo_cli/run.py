@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from typer.core import TyperGroup
 
 from anypo.errors import ConfigError, PluginError
 from anypo.hooks import registry
-from anypo_cli.settings import look_up, pairs, value_of
+from anypo_cli.settings import look_up, pairs, value_of, values_of
 
 if TYPE_CHECKING:
     from anypo.runs.recipe import Recipe
@@ -34,7 +33,7 @@ class RunGroup(TyperGroup):
         """The command of the stack that the leading arguments name, made for this call."""
         names = _leading_names(args)
         rest = args[len(names) :]
-        if _values_of("--resume", rest):
+        if values_of("--resume", rest):
             return "--resume", self.going_on(names, rest), rest
         file, written = _file(rest)
         recipe = _told_before_options(names, rest, written)
@@ -75,7 +74,7 @@ def _file(args: Sequence[str]) -> tuple[str, Recipe]:
     """The file given with --config, and what it says; an empty recipe if there is none."""
     from anypo.runs.recipe import Recipe, read_recipe
 
-    files = _values_of("--config", args)
+    files = values_of("--config", args)
     return (files[-1], read_recipe(files[-1])) if files else ("", Recipe())
 
 
@@ -85,12 +84,12 @@ def _told_before_options(names: Sequence[str], args: Sequence[str], written: Rec
     algorithm = "+".join(names) or written.algorithm
     if not algorithm:
         raise ConfigError("name an algorithm first: anypo run NAME [OPTIONS]; see anypo list")
-    hooks = pairs("--hook", _values_of("--hook", args))
+    hooks = pairs("--hook", values_of("--hook", args))
     look_up(hooks.values())
-    given = pairs("--set", _values_of("--set", args))
+    given = pairs("--set", values_of("--set", args))
     options = dict(written.options)
     for option in ("sampler", "task"):  # which bring options and defaults of their own
-        if values := _values_of(f"--{option}", args):
+        if values := values_of(f"--{option}", args):
             options[option] = values[-1]
         elif option in given:
             options[option] = value_of(given[option])
@@ -98,9 +97,3 @@ def _told_before_options(names: Sequence[str], args: Sequence[str], written: Rec
             registry.find(options[option], option)
     hooks = {**written.hooks, **hooks}
     return replace(written, algorithm=algorithm, hooks=hooks, options=options)
-
-
-def _values_of(option: str, args: Sequence[str]) -> list[str]:
-    following = [after for at, after in pairwise(args) if at == option]
-    joined = [a.partition("=")[2] for a in args if a.startswith(f"{option}=")]
-    return following + joined

@@ -1,9 +1,10 @@
-"""Read `KEY=VALUE` from the command line."""
+"""Read settings from the command line."""
 
 from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any
 
 from anypo.errors import ConfigError
@@ -25,6 +26,13 @@ def pairs(option: str, arguments: Sequence[str]) -> dict[str, str]:
             raise ConfigError(f"{option} {key} is given twice")
         found[key.replace("-", "_")] = value
     return found
+
+
+def values_of(option: str, args: Sequence[str]) -> list[str]:
+    """What is given with an option, before anybody knows which options there are."""
+    following = [after for at, after in pairwise(args) if at == option]
+    joined = [a.partition("=")[2] for a in args if a.startswith(f"{option}=")]
+    return following + joined
 
 
 def look_up(stack: Iterable[str]) -> None:

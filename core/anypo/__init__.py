@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from anypo.models.forward import score_tokens
     from anypo.models.load import model_path, sensible_threads
     from anypo.models.weights import whole_weights
+    from anypo.runs.collect import Collected, collect
+    from anypo.runs.evaluate import Judgement, evaluate
     from anypo.runs.observer import Observer
     from anypo.runs.options import RunConfig
     from anypo.runs.reading import RunRecord, read_run
@@ -65,6 +67,8 @@ _PUBLIC = {
     "models.forward": "score_tokens",
     "models.load": "model_path sensible_threads",
     "models.weights": "whole_weights",
+    "runs.collect": "Collected collect",
+    "runs.evaluate": "Judgement evaluate",
     "runs.observer": "Observer",
     "runs.options": "RunConfig",
     "runs.reading": "RunRecord read_run",

@@ -96,6 +96,14 @@ def _marked(text: str) -> list[tuple[str | None, str]]:
     return [(kind, answer) for kind, answer in found if answer]
 
 
+def spelt(text: str) -> str:
+    """The final answer of a text, without blanks, currencies and LaTeX that only lays it out.
+
+    Answers that mean the same and are spelt otherwise, such as 0.5 and 1/2, stay different.
+    """
+    return _literal(final(text))
+
+
 def equal(answer: str, right: str) -> bool:
     """Whether a final answer says what the right one says, as a text, a number or a formula."""
     if _literal(answer) == _literal(right):

@@ -40,11 +40,25 @@ def marks_answer(completion: Any) -> bool:
     return answers.is_marked(text_of(completion))
 
 
+def telling(answer_of: Callable[[str], str]) -> Callable[[Any], RewardFunction]:
+    """Have a reward function tell the answers that it finds in texts, so that they can be voted on.
+
+    Two completions with the same answer must have the same score.
+    """
+
+    def tells(function: Any) -> Any:
+        function.answer_of = lambda completion: answer_of(text_of(completion))
+        return function
+
+    return tells
+
+
 def exact(argument: str) -> RewardFunction:
     """1 where the completion's final answer is, letter by letter, that of the column `answer`."""
     _refuse_argument("exact", argument)
 
     @finding(marks_answer)
+    @telling(answers.final)
     def exact(completions: list[Any], answer: list[Any], **_: Any) -> list[float | None]:
         return [
             None
@@ -111,6 +125,7 @@ def math(argument: str) -> RewardFunction:
             return 0.0
 
     @finding(marks_answer)
+    @telling(answers.spelt)
     def math(completions: list[Any], answer: list[Any], **_: Any) -> list[float | None]:
         return [judged(text_of(c), right) for c, right in zip(completions, answer, strict=True)]
 

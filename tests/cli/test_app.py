@@ -1,4 +1,5 @@
 import json
+import tomllib
 
 import pytest
 
@@ -63,6 +64,15 @@ def test_set_sets_options_and_knobs(own, tmp_path):
     config = (tmp_path / "run" / "config.toml").read_text()
     assert "clip_low = 0.1" in config
     assert "seed = 3" in config
+
+
+def test_an_option_that_is_a_list_is_repeated(own, tmp_path):
+    held_out = f"held={tmp_path / 'train.jsonl'}"
+    stops = ["--eval-stop", "one", "--eval-stop", "two", "--eval-data", held_out]
+    assert main(["run", "grpo", *own, *stops]) == 0
+    config = tomllib.loads((tmp_path / "run" / "config.toml").read_text())
+    assert config["eval_stop"] == ["one", "two"]
+    assert config["eval_data"] == [held_out]
 
 
 def test_help_shows_every_knob_with_its_default(capsys):

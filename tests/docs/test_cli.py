@@ -11,12 +11,14 @@ from anypo.hooks import registry
 from anypo.runs.options import RunConfig, panels
 from anypo_cli.app import app
 from anypo_cli.commands import command_of
+from anypo_cli.late import Late
 from anypo_tasks.addition.task import Addition
 
 PAGE = (Path(generate.__file__).with_name("cli.md")).read_text(encoding="utf-8")
 RUN = PAGE.partition("\n### `anypo run ")[2]
+OWN = typer.main.get_command(app).commands
 COMMANDS = {
-    **typer.main.get_command(app).commands,
+    **{n: command.whole() if isinstance(command, Late) else command for n, command in OWN.items()},
     **{entry.name: command_of(entry.name) for entry in registry.entries("command")},
 }
 

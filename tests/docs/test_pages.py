@@ -1,6 +1,6 @@
 """Every page of the documentation can be followed: its Python and its commands, top to bottom.
 
-A command `anypo run` stops before anything is loaded, unless its block stands below
+A command that needs a model stops before anything is loaded, unless its block stands below
 `<!-- slow -->`: then a slow test trains, and what is trained must have learned. A Python block
 below that mark is left to the slow test altogether. Of other commands, only `pip install FOLDER`
 means something here, for a folder with a plugin.
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from anypo import Collected
 from anypo.runs.recipe import Recipe, write_recipe
 from anypo_cli.app import main
 
@@ -67,6 +68,8 @@ class Reader:
             if not trains:  # all that can be known before anything is loaded is checked
                 patched.setattr("anypo.runs.run.train", begin)
                 patched.setattr("anypo_cli.options.launch", lambda *_: 0)
+                patched.setattr("anypo_cli.judging.evaluate", lambda *_, **__: [])
+                patched.setattr("anypo_cli.judging.collect", lambda *_, **__: Collected())
             assert main(arguments) == 0, f"{arguments}: {self.capsys.readouterr()}"
         if trains:
             ((before, after),) = LEARNED.findall(self.capsys.readouterr().out)

@@ -31,7 +31,7 @@ BESIDE = {"algorithm", "tokenizer", "note", "skip_bad", "check", "progress"}
 class Reader:
     """Reads the rows of data sets for an algorithm. All its methods raise DataError."""
 
-    algorithm: Algorithm
+    algorithm: Algorithm | None  # None: prompts are only completed
     tokenizer: PreTrainedTokenizerBase
     limits: Limits
     note: Callable[[str], None]  # told what is lost
@@ -41,11 +41,13 @@ class Reader:
 
     def to_learn_from(self, rows: Rows) -> PromptSet:
         """Prompts with all that the rollout reads."""
+        assert self.algorithm is not None, "who learns does so by an algorithm"
         inputs = self.algorithm.inputs
         return self._prompts(rows, inputs.wanted, inputs, self.check if inputs.scorer else accept)
 
     def to_measure(self, rows: Rows) -> Sequence[Prompt]:
         """What `to_learn_from` gives, to measure the loss on; none, if the data set lacks it."""
+        assert self.algorithm is not None, "what is measured is its loss"
         wanted = self.algorithm.inputs.wanted
         has_all = {"prompt", *wanted} <= {*columns_in_reach(rows.columns, wanted)}
         return self.to_learn_from(rows) if has_all else []
@@ -90,7 +92,7 @@ class Reader:
 
     @property
     def _scored(self) -> bool:
-        return not self.algorithm.generates
+        return self.algorithm is not None and not self.algorithm.generates
 
     def _read(
         self, rows: Rows, wanted: Collection[str], inputs: Inputs, tally: Tally
@@ -104,6 +106,7 @@ class Reader:
         return read_prompts(made, tokens, inputs, self.limits, tally)
 
     def _lack(self, name: str, there: Collection[str], missing: Sequence[str]) -> str:
+        assert self.algorithm is not None, "of prompts alone nothing else is asked"
         fitting = ", ".join(learning_from(there, self.algorithm))
         if missing != ["prompt"]:
             fitting = fitting or "only an algorithm that samples"

@@ -2,25 +2,19 @@
 
 import json
 from collections.abc import Iterable
-from pathlib import PurePath
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue, field_validator
 
+from anypo.data.named import Listed
 from anypo.support.options import Options
 
 OF_PYTHON = {"True": "true", "False": "false", "None": "null"}  # as texts, all would be true
 
 
-class DataOptions(Options, panel="Data and sampling"):
-    """What is learnt from, and how long it may be."""
+class RowOptions(Options, panel="Data and sampling"):
+    """How rows are read, and how long they may be."""
 
-    data: list[str] | None = Field(
-        None,
-        min_length=1,
-        description="File, directory or hub name; else the task's. Repeat it to learn from "
-        "several; =SHARE after all of them says how much is drawn from each.",
-    )
     bad_rows: Literal["error", "skip"] = Field(
         "error", description="What to do about rows that cannot be used."
     )
@@ -33,19 +27,22 @@ class DataOptions(Options, panel="Data and sampling"):
         None, description="KEY=VALUE for the chat template; repeat it."
     )
 
-    @field_validator("data", mode="before")
-    @classmethod
-    def _data_names(cls, value: Any) -> Any:
-        """One may be named by itself."""
-        given = [value] if isinstance(value, str | PurePath) else value
-        is_list = isinstance(given, list | tuple)
-        return [str(x) if isinstance(x, PurePath) else x for x in given] if is_list else given
-
     @field_validator("chat_template_kwargs", mode="before")
     @classmethod
     def _as_table(cls, value: Any) -> Any:
         """The command line gives them as texts."""
         return table(value) if isinstance(value, list) else value
+
+
+class DataOptions(RowOptions):
+    """What is learnt from."""
+
+    data: Annotated[list[str], Listed] | None = Field(
+        None,
+        min_length=1,
+        description="File, directory or hub name; else the task's. Repeat it to learn from "
+        "several; =SHARE after all of them says how much is drawn from each.",
+    )
 
 
 def table(pairs: Iterable[str]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pydantic import Field
 from anypo.support.options import Options
 
 
-class RuntimeOptions(Options, panel="Machine"):
+class MachineOptions(Options, panel="Machine"):
     """Where and how models are run."""
 
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where the models live.")
@@ -17,6 +17,13 @@ class RuntimeOptions(Options, panel="Machine"):
     weights: Literal["float32", "bfloat16"] = Field(
         "float32", description="All but adapters; bfloat16 rounds small steps away."
     )
+    token_budget: int = Field(16384, ge=1, description="Tokens at a time.")
+    trust_remote_code: bool = Field(False, description="Run code that comes with a model.")
+
+
+class RuntimeOptions(MachineOptions):
+    """The same, and in how many processes models are trained."""
+
     processes: int | None = Field(
         None,
         ge=1,
@@ -25,8 +32,6 @@ class RuntimeOptions(Options, panel="Machine"):
     sharding: Literal["none", "fsdp"] = Field(
         "none", description="What they share: the work alone, or weights and optimizer too (FSDP2)."
     )
-    token_budget: int = Field(16384, ge=1, description="Tokens at a time.")
-    trust_remote_code: bool = Field(False, description="Run code that comes with a model.")
 
 
 class AdapterOptions(Options, panel="Adapters"):

@@ -231,16 +231,22 @@ class Rewards:
                 steps[end] = reward.weight * value
         return step_columns(len(sample.completion_ids), list(steps.items()))
 
-    def _arguments(self, prompts: Sequence[Prompt], samples: Sequence[Sample]) -> dict[str, Any]:
-        asked = [prompts[sample.group] for sample in samples]
+    def seen(self, prompts: Sequence[Prompt], samples: Sequence[Sample]) -> list[Any]:
+        """Completions as functions are given them: texts, or lists of one message."""
         ids = [sample.completion_ids for sample in samples]
         decoded = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
         texts = [_before(self.stop, text) for text in decoded]
+        asked = [prompts[sample.group] for sample in samples]
+        return list(map(_of_its_kind, asked, texts))
+
+    def _arguments(self, prompts: Sequence[Prompt], samples: Sequence[Sample]) -> dict[str, Any]:
+        asked = [prompts[sample.group] for sample in samples]
+        ids = [sample.completion_ids for sample in samples]
         columns = {name for prompt in asked for name in prompt.columns}
         arguments = {
             **{name: [prompt.columns.get(name) for prompt in asked] for name in columns},
             "prompts": [prompt.content for prompt in asked],
-            "completions": list(map(_of_its_kind, asked, texts)),
+            "completions": self.seen(prompts, samples),
             "completion_ids": ids,
         }
         if any(TOKENS in signature(reward.function).parameters for reward in self.rewards):

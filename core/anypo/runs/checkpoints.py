@@ -40,7 +40,7 @@ class Best:
     @property
     def goodness(self) -> float:
         """Of losses, the lower ones are the better."""
-        return -self.value if "loss" in self.metric else self.value
+        return -self.value if "loss" in self.metric.split("/") else self.value
 
 
 class Checkpoints:

@@ -3,7 +3,7 @@
 config.toml         repeats the run
 plugins.lock.json   what it was made with: plugins, files, versions
 metrics.jsonl       one object per step
-samples.jsonl       some prompts, all completions of theirs, and scores
+samples.jsonl       some prompts, all completions of theirs, and scores; all of evaluations
 tracked.json        what trackers call the run, where there are some
 model/              an ordinary Hugging Face model directory, adapters merged into its weights
 model/adapter/      the adapters alone, where there are any
@@ -89,7 +89,7 @@ class RunDirectory:
         self.world.on_first(clean)
 
     def write(self, report: Report, tokenizer: PreTrainedTokenizerBase) -> None:
-        """Append a step to metrics.jsonl and, every few steps, rows to samples.jsonl.
+        """Append a step to metrics.jsonl and, of some steps and all evaluations, samples.jsonl.
 
         Raises:
             SaveError: They cannot be written now; they will be with the next step.

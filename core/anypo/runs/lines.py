@@ -18,7 +18,7 @@ class Lines:
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Have it written by the next `flush`."""
-        self.waiting += json.dumps(row, ensure_ascii=False).encode() + b"\n"
+        self.waiting += json.dumps(row, ensure_ascii=False, default=str).encode() + b"\n"
 
     def flush(self) -> None:
         """Write what is waiting.

@@ -33,6 +33,9 @@ class Observer:
     def started(self, steps: int) -> None:
         """Training begins."""
 
+    def completed(self, done: int, total: int) -> None:
+        """So many prompts are completed and scored, of all; nothing is trained."""
+
     def reported(self, report: Report) -> None:
         """A step is done; step 0 is the evaluation before the first.
 

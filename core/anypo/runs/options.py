@@ -13,9 +13,12 @@ from anypo.hooks.sampler import SamplerPlugin, load_sampler
 from anypo.hooks.task import ChosenTask
 from anypo.models.options import AdapterOptions, MemoryOptions, RuntimeOptions
 from anypo.rewards.options import RewardOptions
+from anypo.sampling.options import SamplingOptions
 from anypo.support.options import Options
 from anypo.support.validation import refusal
 from anypo.training.options import TrainerOptions
+
+IN_A_FILE = " (in a file, the knobs of the algorithm go under [knobs])"
 
 
 class RunOptions(Options, panel="Run"):
@@ -56,8 +59,8 @@ class RunConfig(
     """
 
 
-def config_class(sampler: str) -> type[RunConfig]:
-    """`RunConfig` with the options that a sampler brings along.
+def config_class(sampler: str, base: type[Options] = RunConfig) -> type[Any]:
+    """A class of options, such as those of a run, with those that a sampler brings along.
 
     Raises:
         PluginError: There is no such sampler, or it does not load.
@@ -68,15 +71,15 @@ def config_class(sampler: str) -> type[RunConfig]:
         for name, field in plugin.model_fields.items()
     }
     panel = {"panel": f"Sampler {sampler}"}
-    if taken := fields.keys() & RunConfig.model_fields.keys():
+    if taken := fields.keys() & {**RunConfig.model_fields, **base.model_fields}.keys():
         raise PluginError(f"{entry} has an option '{min(taken)}', which is one of every run")
     block = create_model("SamplerOptions", __base__=Options, __cls_kwargs__=panel, **fields)
-    bases: Any = (RunConfig, block)
-    config: type[RunConfig] = create_model("RunConfig", __base__=bases)
+    bases: Any = (base, block)
+    config: type[Any] = create_model(base.__name__, __base__=bases)
     return config
 
 
-def panels(config: type[RunConfig]) -> dict[str, list[str]]:
+def panels(config: type[Options]) -> dict[str, list[str]]:
     """The names of all options, by the block that they stand in."""
     found: dict[str, list[str]] = {}
     for block in config.__mro__:
@@ -86,7 +89,7 @@ def panels(config: type[RunConfig]) -> dict[str, list[str]]:
     return found
 
 
-def sampler_of(config: RunConfig) -> tuple[registry.Entry, SamplerPlugin]:
+def sampler_of(config: SamplingOptions) -> tuple[registry.Entry, SamplerPlugin]:
     """The sampler that the options ask for, with its own options."""
     entry, plugin = load_sampler(config.sampler)
     own = {name: getattr(config, entry.option_prefix + name) for name in plugin.model_fields}
@@ -97,22 +100,34 @@ def sampler_of(config: RunConfig) -> tuple[registry.Entry, SamplerPlugin]:
 
 
 def make_config(options: Mapping[str, Any]) -> RunConfig:
-    """The run configuration of some options.
+    """The run configuration of some options. Raises like `checked`."""
+    config: RunConfig = checked(options, RunConfig, "run option", IN_A_FILE)
+    return config
+
+
+def checked(
+    options: Mapping[str, Any], base: type[Options], what: str = "option", advice: str = ""
+) -> Any:
+    """Some options of a class, among them those of the sampler that they name.
+
+    Args:
+        options: By name.
+        base: That has a field `sampler`.
+        what: They are called.
+        advice: On one that is unknown.
 
     Raises:
         ConfigError: An option is unknown or out of range.
         PluginError: There is no such sampler.
     """
-    sampler = options.get("sampler", RunConfig.model_fields["sampler"].default)
-    known, own = config_class(sampler), registry.find(sampler, "sampler").option_prefix
+    sampler = options.get("sampler", base.model_fields["sampler"].default)
+    known, own = config_class(sampler, base), registry.find(sampler, "sampler").option_prefix
     others = {entry.option_prefix for entry in registry.entries("sampler")} - {own}
     for name in sorted(options.keys() - known.model_fields.keys()):
         if name.startswith(tuple(others)):
             raise ConfigError(f"{name} is set, but the sampler is {sampler}: nothing would read it")
-        raise ConfigError(
-            f"there is no run option '{name}'{nearest(name, known.model_fields)} "
-            "(in a file, the knobs of the algorithm go under [knobs])"
-        )
+        near = nearest(name, known.model_fields)
+        raise ConfigError(f"there is no {what} '{name}'{near}{advice}")
     try:
         return known(**options)
     except ValidationError as error:

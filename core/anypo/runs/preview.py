@@ -82,7 +82,7 @@ def previews(algorithm: Algorithm, config: RunConfig, observer: Observer) -> Ite
     algorithm, config, task = settled(algorithm, config, observer)
     model, parts, _ = sources(config, task, observer.warming_up)
     tokenizer = load_tokenizer(model, trust_remote_code=config.trust_remote_code)
-    limits = limits_of(model, config)
+    limits = limits_of(model, config, trusted=config.trust_remote_code)
     given = [load_reward(spec, timeout=config.reward_timeout) for spec in config.reward]
     rewards = Rewards(given, tokenizer, config.reward_timeout)
     reader = Reader(algorithm, tokenizer, limits, observer.note, progress=observer.preparing)

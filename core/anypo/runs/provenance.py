@@ -12,6 +12,7 @@ from typing import Any
 from anypo.composition.algorithm import Algorithm
 from anypo.composition.stack import Layer
 from anypo.data.mixture import parts_of
+from anypo.data.named import named_sets
 from anypo.hooks import registry
 from anypo.hooks.version import HOOK_API_VERSION
 from anypo.rewards.load import installed_reward
@@ -87,8 +88,9 @@ def _used(entry: registry.Entry) -> dict[str, Any]:
 
 def _inputs(config: RunConfig) -> Iterator[dict[str, Any]]:
     """The files and folders that options name."""
-    named = [("model", config.model), ("eval_data", config.eval_data)]
+    named = [("model", config.model)]
     named += [("data", part.name) for part in parts_of(config.data or [])]
+    named += [("eval_data", source) for source in named_sets(config.eval_data).values()]
     named += [("reward", spec) for spec in config.reward]
     for option, name in named:
         paths = Path(name or ""), Path((name or "").rpartition(":")[0])  # file.py:function

@@ -39,11 +39,14 @@ def row(
 
 
 def rows(report: Report, tokenizer: PreTrainedTokenizerBase) -> list[dict[str, Any]]:
-    """Every few steps, all completions of the first few prompts of the step."""
-    if report.step % SAMPLES_EVERY != 1:
-        return []
-    kept = _of_first_prompts(report.completions)
-    return [row(report.step, *each, tokenizer, phase="train") for each in kept]
+    """Every few steps, all completions of the first few prompts; those of held-out prompts."""
+    kept = _of_first_prompts(report.completions) if report.step % SAMPLES_EVERY == 1 else []
+    trained = [row(report.step, *each, tokenizer, phase="train") for each in kept]
+    return trained + [
+        row(report.step, found.prompts[s.group], s, tokenizer, phase="eval", set=found.title)
+        for found in report.evaluated
+        for s in found.samples
+    ]
 
 
 def extremes(report: Report, tokenizer: PreTrainedTokenizerBase) -> list[dict[str, Any]]:

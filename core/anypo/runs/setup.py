@@ -1,9 +1,10 @@
 """What a run works with: found and checked, and then put together."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import torch
@@ -12,17 +13,20 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from anypo.composition.algorithm import Algorithm
 from anypo.composition.synthetic import SyntheticSampler, SyntheticScorer
 from anypo.data.dataset import Reader
+from anypo.data.formats import Rows
 from anypo.data.found import PromptSet
 from anypo.data.load import load_rows
 from anypo.data.mixture import Mixture, Stream, parts_of, shares_of
+from anypo.data.named import named_sets
+from anypo.data.options import RowOptions
 from anypo.data.stream import PromptStream
 from anypo.data.tally import Limits
 from anypo.data.template_defaults import set_defaults
 from anypo.data.tokens import Tokens
-from anypo.errors import ConfigError, DataError, PluginError
+from anypo.errors import ConfigError, DataError
 from anypo.hooks.batch import Prompt
 from anypo.hooks.runtime import CPU, Runtime
-from anypo.hooks.sampler import Engine, SamplingRequest
+from anypo.hooks.sampler import SamplingRequest
 from anypo.hooks.task import ChosenTask
 from anypo.models.adapters import add_lora
 from anypo.models.checkpointing import checkpoint_activations
@@ -36,14 +40,15 @@ from anypo.models.load import (
     load_tokenizer,
     sensible_threads,
 )
+from anypo.models.options import MachineOptions
 from anypo.models.precision import shrink_frozen, stored_as
 from anypo.models.rope import rotate_as_at
 from anypo.rewards.load import load_reward
 from anypo.rewards.scorer import Rewards
+from anypo.runs.engines import check_sampler, start_engine
 from anypo.runs.observer import Observer
 from anypo.runs.options import RunConfig, sampler_of
 from anypo.runs.task import sources
-from anypo.sampling.agreement import check_agreement
 from anypo.sampling.sampler import PolicySampler
 from anypo.support.extras import check_installed
 from anypo.support.lazy import Joined
@@ -70,8 +75,8 @@ class Setup:
     scorer: Rewards
     sets: list[PromptSet]  # to learn from
     shares: list[float] | None = None  # of each in what is drawn; None: that of its size
-    held_out: Sequence[Prompt] = field(default_factory=list)  # to complete and score
-    held_out_rows: Sequence[Prompt] = field(default_factory=list)  # whose completions have a loss
+    held_out: dict[str, Sequence[Prompt]] = field(default_factory=dict)  # by set: to be completed
+    held_out_rows: dict[str, Sequence[Prompt]] = field(default_factory=dict)  # that have a loss
 
     @property
     def prompts(self) -> Sequence[Prompt]:
@@ -81,8 +86,17 @@ class Setup:
     @property
     def longest(self) -> int:
         """Tokens of the longest prompt and completion that may come."""
-        every = [*self.sets, *_sets(self.held_out_rows)]
-        return max(prompts.tally.longest for prompts in every) + self.config.max_completion_length
+        return longest_of(self.learnt) + self.config.max_completion_length
+
+    @property
+    def learnt(self) -> list[Sequence[Prompt]]:
+        """The sets that have a loss."""
+        return [*self.sets, *self.held_out_rows.values()]
+
+    @property
+    def completed(self) -> list[Sequence[Prompt]]:
+        """The sets that are held out to be completed."""
+        return [*self.held_out.values()]
 
 
 def set_up(
@@ -101,15 +115,16 @@ def set_up(
     if config.data is not None and algorithm.inputs.scorer and not config.reward:
         raise ConfigError("data are given but no reward: name one with reward (--reward)")
     rewards = [load_reward(spec, runtime, config.reward_timeout) for spec in config.reward]
-    named = [*(part.name for part in parts_of(config.data or [])), config.eval_data]
-    rows = {name: load_rows(name) for name in named if name}
-    model, parts, eval_data = sources(config, task, observer.warming_up, world)
-    new = {*(part.name for part in parts), eval_data} - rows.keys()
-    rows |= {name: load_rows(name) for name in new if name}
+    named = [part.name for part in parts_of(config.data or [])]
+    named += named_sets(config.eval_data).values()
+    rows = {name: load_rows(name) for name in named}
+    model, parts, held_out = sources(config, task, observer.warming_up, world)
+    new = {*(part.name for part in parts), *held_out.values()} - rows.keys()
+    rows |= {name: load_rows(name) for name in new}
     tokenizer = load_tokenizer(model, trust_remote_code=config.trust_remote_code)
     if config.chat_template_kwargs:
         set_defaults(tokenizer, config.chat_template_kwargs)
-    limits = limits_of(model, config)
+    limits = limits_of(model, config, trusted=config.trust_remote_code)
     patience = config.reward_timeout, world, config.reward_retries, observer.note
     scorer = Rewards(rewards, tokenizer, *patience)
     skip_bad = config.bad_rows == "skip"
@@ -118,18 +133,10 @@ def set_up(
     sets = [reader.to_learn_from(rows[part.name]) for part in parts]
     longest = limits.prompt + limits.completion
     found = Setup(config, model, tokenizer, longest, scorer, sets, shares_of(parts))
-    if eval_data and algorithm.inputs.completions:
-        found.held_out_rows = reader.to_measure(rows[eval_data])
-    if eval_data and rewards:
-        has_loss = bool(found.held_out_rows)
-        found.held_out = reader.to_complete(rows[eval_data], has_loss=has_loss)
-    if config.eval_data and not (found.held_out or found.held_out_rows):
-        raise DataError(
-            f"data set '{eval_data}' cannot be evaluated on: it lacks columns that "
-            f"{algorithm.name} learns from, and no reward is set to score completions with"
-        )
+    for name, source in held_out.items():
+        _hold_out(found, algorithm, reader, name, rows[source])
     _check_rendered(found)
-    _check_tokens(found)
+    check_tokens(model, tokenizer, [*found.learnt, *found.completed], config)
     _try_rollouts(algorithm, found)
     if config.steps is None:
         steps = math.ceil(config.data_epochs * len(found.prompts) / config.prompts_per_step)
@@ -137,8 +144,23 @@ def set_up(
     return found
 
 
+def _hold_out(found: Setup, algorithm: Algorithm, reader: Reader, name: str, rows: Rows) -> None:
+    """Read a held-out set, as far as the run can be evaluated on it."""
+    measured = reader.to_measure(rows) if algorithm.inputs.completions else []
+    completed: Sequence[Prompt] = []
+    if found.scorer.rewards:
+        completed = reader.to_complete(rows, has_loss=bool(measured))
+    if found.config.eval_data and not (completed or measured):
+        raise DataError(
+            f"data set '{rows.name}' cannot be evaluated on: it lacks columns that "
+            f"{algorithm.name} learns from, and no reward is set to score completions with"
+        )
+    found.held_out |= {name: completed} if completed else {}
+    found.held_out_rows |= {name: measured} if measured else {}
+
+
 def _check_rendered(found: Setup) -> None:
-    rows = (*found.prompts, *found.held_out, *found.held_out_rows)
+    rows = chain(*found.learnt, *found.completed)
     if found.config.chat_template_kwargs and all(isinstance(row.content, str) for row in rows):
         raise ConfigError(
             "chat_template_kwargs is set, but every prompt is a text, which no chat template "
@@ -146,35 +168,46 @@ def _check_rendered(found: Setup) -> None:
         )
 
 
-def _check_tokens(found: Setup) -> None:
-    every = [*found.sets, *_sets(found.held_out), *_sets(found.held_out_rows)]
-    known = load_config(found.model, trust_remote_code=found.config.trust_remote_code)
-    largest = {prompts.tally.largest for prompts in every}
-    check_vocabulary(found.model, known, largest | Tokens(found.tokenizer).ends)
+def check_tokens(
+    model: str,
+    tokenizer: PreTrainedTokenizerBase,
+    sets: Iterable[Sequence[Prompt]],
+    config: MachineOptions,
+) -> None:
+    """Refuse a tokenizer that has tokens that the model does not know; raises ModelError."""
+    known = load_config(model, trust_remote_code=config.trust_remote_code)
+    largest = {prompts.tally.largest for prompts in sets if isinstance(prompts, PromptSet)}
+    check_vocabulary(model, known, largest | Tokens(tokenizer).ends)
 
 
-def _sets(prompts: Sequence[Prompt]) -> list[PromptSet]:
-    """The data set, if there is one."""
-    return [prompts] if isinstance(prompts, PromptSet) else []
+def longest_of(sets: Iterable[Sequence[Prompt]]) -> int:
+    """Tokens of the longest prompt of some data sets."""
+    found = (prompts.tally.longest for prompts in sets if isinstance(prompts, PromptSet))
+    return max(found, default=0)
 
 
 def _try_rollouts(algorithm: Algorithm, found: Setup) -> None:
     """Have the plugins refuse rows that hold their completions now, not when a step draws them."""
     if algorithm.inputs.sampler or algorithm.inputs.scorer:
         return
-    for rows in filter(None, (found.prompts, found.held_out_rows)):
+    for rows in (found.prompts, *found.held_out_rows.values()):
         for at in range(0, len(rows), TRIED_AT_ONCE):
             some = rows[at : at + TRIED_AT_ONCE]
             algorithm.rollout(some, SyntheticSampler(), SyntheticScorer(), {}, rows)
 
 
-def limits_of(model: str, config: RunConfig) -> Limits:
+def limits_of(model: str, config: RowOptions, *, trusted: bool) -> Limits:
     """How long prompts and completions may be that a model reads.
+
+    Args:
+        model: Directory or hub name.
+        config: What is asked for.
+        trusted: Whether code that comes with the model may run.
 
     Raises:
         ConfigError: It attends to no more than the completions may have.
     """
-    context = context_length(load_config(model, trust_remote_code=config.trust_remote_code))
+    context = context_length(load_config(model, trust_remote_code=trusted))
     prompt, completion = config.max_prompt_length, config.max_completion_length
     if context is not None and completion >= context:
         raise ConfigError(
@@ -191,10 +224,8 @@ def check_engines(config: RunConfig, runtime: Runtime) -> None:
     Raises:
         AnypoError: A package is missing, or the sampler cannot sample so.
     """
-    entry, sampler = sampler_of(config)
-    with entry.answerable():
-        for request in (_request(config), _to_evaluate(config, _request(config))):
-            sampler.check(request, runtime)
+    request = _request(config)
+    check_sampler(config, [request, _to_evaluate(config, request)], runtime)
     if config.lora_rank is not None:
         check_installed("peft", "lora_rank")
     if config.quantize is not None:
@@ -225,49 +256,35 @@ def make_trainer(algorithm: Algorithm, found: Setup, distributed: Distributed) -
         replica = Replica(model, CPU if outside else runtime.device)
     with distributed.world.agreed():
         policy = replica.model if replica else model
-        engine = _start_engine(algorithm, found, policy, distributed, request)
+        drawn = [*(found.sets if algorithm.inputs.sampler else ()), *found.completed]
+        lengths = found.max_length, longest_of(drawn)
+        engine = start_engine(config, policy, request, distributed, *lengths)
     sampler = PolicySampler(engine, request, distributed.world)
     learner = Learner(algorithm, model, config, distributed, found.longest, replica)
     if config.precompute_reference:
         with sensible_threads(model):
-            known = [*found.prompts, *found.held_out_rows]
+            known = Joined(found.learnt)
             learner.frozen["ref_logprobs"] = ensure_precomputed(learner, known)
-    evaluations: list[Evaluation] = []
-    if prompts := found.held_out:
-        text: Any = partial(found.tokenizer.decode, skip_special_tokens=False)
-        to_evaluate = replace(_to_evaluate(config, request), decode=text)
-        drawn = PolicySampler(engine, to_evaluate, distributed.world)
-        scorer = found.scorer.reading_to(config.eval_stop)
-        evaluations.append(partial(sampled_score, prompts, drawn, scorer))
-    if prompts := found.held_out_rows:
-        evaluations.append(partial(held_out_loss, prompts, learner, sampler, found.scorer))
     stream: Stream = PromptStream(found.prompts, config.seed)
     if found.shares:
         stream = Mixture(found.sets, found.shares, config.seed)
+    evaluations = _evaluations(found, learner, sampler)
     return Trainer(learner, sampler, found.scorer, stream, evaluations, config)
 
 
-def _start_engine(
-    algorithm: Algorithm,
-    found: Setup,
-    model: PreTrainedModel,
-    distributed: Distributed,
-    request: SamplingRequest,
-) -> Engine | None:
-    """What samples for this process, if one engine does not serve them all."""
-    entry, plugin = sampler_of(found.config)
-    if plugin.outside and not distributed.world.is_first:
-        return None
-    runtime = distributed.runtime
-    with sensible_threads(model), entry.answerable():
-        engine = plugin.start(model, runtime, found.max_length)
-        if not isinstance(engine, Engine):
-            raise PluginError(f"{entry} started {engine!r:.60}, which is no anypo.Engine")
-        if plugin.draws and (algorithm.inputs.sampler or found.held_out):
-            every = [*found.sets, *_sets(found.held_out)]
-            longest = max(prompts.tally.longest for prompts in every)
-            check_agreement(engine, model, request, runtime, longest)
-    return engine
+def _evaluations(found: Setup, learner: Learner, sampler: PolicySampler) -> list[Evaluation]:
+    """Of every held-out set, what the policy says to it, and what it says of its completions."""
+    config, evaluations = found.config, list[Evaluation]()
+    text: Any = partial(found.tokenizer.decode, skip_special_tokens=False)
+    request = replace(_to_evaluate(config, sampler.request), decode=text)
+    drawn = PolicySampler(sampler.engine, request, sampler.world)
+    scorer = found.scorer.reading_to(config.eval_stop)
+    for name, prompts in found.held_out.items():
+        how = prompts, drawn, scorer, config.eval_samples, name
+        evaluations.append(partial(sampled_score, *how))
+    for name, rows in found.held_out_rows.items():
+        evaluations.append(partial(held_out_loss, rows, learner, sampler, found.scorer, name))
+    return evaluations
 
 
 def _load_policy(algorithm: Algorithm, found: Setup, runtime: Runtime) -> PreTrainedModel:

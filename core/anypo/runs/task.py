@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from anypo.data.mixture import Part, parts_of
+from anypo.data.named import named_sets
 from anypo.errors import PluginError, SaveError, one_line
 from anypo.hooks import registry
 from anypo.hooks.task import ChosenTask, Progress, load_task
@@ -42,20 +43,27 @@ def choose_task(config: RunConfig) -> ChosenTask | None:
 
 def sources(
     config: RunConfig, task: ChosenTask | None, progress: Progress, world: World = ALONE
-) -> tuple[str, list[Part], str | None]:
-    """The model of a run, its data and held-out data: those of its task where none are named.
+) -> tuple[str, list[Part], dict[str, str]]:
+    """The model of a run, its data and held-out sets by name: its task's where none are named.
 
     Raises:
         AnypoError: What is named makes no sense, or the task cannot be made.
     """
-    model, parts, eval_data = config.model, parts_of(config.data or []), config.eval_data
+    model, parts = config.model, parts_of(config.data or [])
+    held_out = named_sets(config.eval_data)
     if model is None or not parts:
         made = world.on_first(partial(ensure_task, task, progress))
         model = model or str(made / "model")
         if not parts:
             parts = [Part(str(made / "train.jsonl"))]
-            eval_data = eval_data or str(made / "held_out.jsonl")
-    return model, parts, eval_data
+            held_out = held_out or {"": str(made / "held_out.jsonl")}
+    return model, parts, held_out
+
+
+def task_of(model: str, *, trusted: bool) -> ChosenTask | None:
+    """The task from whose model a directory comes; None if it comes from none, or is elsewhere."""
+    mark = _mark_of(model, trusted)
+    return None if mark is None else ChosenTask(mark, load_task(mark)[1], owns_model=True)
 
 
 def ensure_task(task: ChosenTask | None, progress: Progress) -> Path:

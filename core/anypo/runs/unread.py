@@ -1,14 +1,17 @@
 """Which options mean nothing in a run, and why."""
 
+from collections.abc import Mapping
+
 from anypo.composition.algorithm import Algorithm
 from anypo.errors import ConfigError
 from anypo.runs.options import RunConfig, sampler_of
+from anypo.sampling.options import SamplingOptions
 
 Rule = tuple[str, bool, str]  # options, whether they mean nothing, and why: the last one counts
 
 NOBODY = ", so nothing would read it"
 NOT_HELD_OUT = "there are no held-out prompts"
-DRAWN_TO_EVALUATE = "eval_temperature eval_top_p eval_top_k eval_stop"
+DRAWN_TO_EVALUATE = "eval_samples eval_temperature eval_top_p eval_top_k eval_stop"
 
 
 def refuse_unread(config: RunConfig, algorithm: Algorithm) -> None:
@@ -17,23 +20,32 @@ def refuse_unread(config: RunConfig, algorithm: Algorithm) -> None:
     Raises:
         ConfigError: Naming the first one, and why it means nothing here.
     """
-    why = unread(config, algorithm)
-    for option in sorted(config.model_fields_set & why.keys()):
-        value = getattr(config, option)
-        if not (value is None or value is False or value == []):  # which ask for nothing
-            raise ConfigError(f"{option} is set, but {why[option]}")
+    refuse(config, unread(config, algorithm))
     if {"steps", "data_epochs"} <= config.model_fields_set:
         raise ConfigError("steps and data_epochs are both set; one of them says how long to train")
 
 
+def refuse(config: SamplingOptions, why: Mapping[str, str]) -> None:
+    """Refuse the first option that is set and means nothing; raises ConfigError."""
+    for option in sorted(config.model_fields_set & why.keys()):
+        value = getattr(config, option)
+        if not (value is None or value is False or value == []):  # which ask for nothing
+            raise ConfigError(f"{option} is set, but {why[option]}")
+
+
 def unread(config: RunConfig, algorithm: Algorithm) -> dict[str, str]:
     """The options that mean nothing in this run, and why; also when they are not set."""
-    entry, sampler = sampler_of(config)
-    with entry.answerable():
-        found = {entry.option_prefix + name: why for name, why in sampler.unread().items()}
+    found = unread_by_sampler(config)
     for options, is_unread, why in (*_beside_others(config), *_by(algorithm, config)):
         found |= dict.fromkeys(options.split(), why) if is_unread else {}
     return found
+
+
+def unread_by_sampler(config: SamplingOptions) -> dict[str, str]:
+    """The options of the sampler that mean nothing beside its others, and why."""
+    entry, sampler = sampler_of(config)
+    with entry.answerable():
+        return {entry.option_prefix + name: why for name, why in sampler.unread().items()}
 
 
 def _beside_others(run: RunConfig) -> tuple[Rule, ...]:
@@ -83,4 +95,4 @@ def _by(algorithm: Algorithm, run: RunConfig) -> tuple[Rule, ...]:
 
 
 def _evaluates(run: RunConfig) -> bool:
-    return run.data is None or run.eval_data is not None
+    return run.data is None or bool(run.eval_data)

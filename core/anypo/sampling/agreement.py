@@ -43,7 +43,8 @@ def check_agreement(
     ids = [[(ORDINARY + i) % vocabulary for i in range(length)] for length in lengths]
     prompts = [Prompt(prompt, "") for prompt in ids]
     limit = min(TOKENS, request.max_completion_length)
-    short = replace(request, prompts=prompts, n=2, max_completion_length=limit)
+    whole = replace(request, top_p=1.0, top_k=0, stop=())  # of a part, log-probs are others
+    short = replace(whole, prompts=prompts, n=2, max_completion_length=limit)
     devices = [runtime.device] if runtime.device.type == "cuda" else []
     with torch.random.fork_rng(devices), runtime.autocast():
         samples = engine.sample(short)

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from anypo.data.named import DataSets
 from anypo.data.options import DataOptions
 from anypo.models.options import CriticOptions
 from anypo.sampling.options import SamplingOptions
@@ -52,8 +53,11 @@ class ReferenceOptions(Options, panel="Reference model"):
 class EvaluationOptions(Options, panel="Rewards and evaluation"):
     """What is measured on held-out rows, and when."""
 
-    eval_data: str | None = Field(None, description="Held-out rows, like --data.")
+    eval_data: DataSets = Field(
+        [], description="Held-out rows, like --data; NAME=… each where there are several."
+    )
     eval_every: int = Field(50, ge=1, description="Steps between evaluations.")
+    eval_samples: int = Field(1, ge=1, description="Completions of each held-out prompt.")
     eval_temperature: float | None = Field(
         None, gt=0, description="Of held-out completions; else that of training."
     )

@@ -15,11 +15,12 @@ from anypo.hooks.batch import Batch, Prompt, Sample
 from anypo.hooks.rollout import Scorer
 from anypo.hooks.specs import NOTES, State
 from anypo.sampling.sampler import PolicySampler
+from anypo.training.evaluation import Evaluated
 from anypo.training.learner import Learner
 from anypo.training.metrics import Meter, sample_metrics, timed
 from anypo.training.options import TrainerOptions
 
-Evaluation = Callable[[], dict[str, float]]
+Evaluation = Callable[[], Evaluated]
 
 
 @dataclass
@@ -34,6 +35,7 @@ class Report:
     missing: int = 0  # prompts that the step lacks, because too many were dropped
     notes: Sequence[str] = ()  # what plugins want said
     extremes: Sequence[dict[str, Any]] = ()  # best and worst completion, as in samples.jsonl
+    evaluated: Sequence[Evaluated] = ()  # what held-out sets gave after the step
 
 
 @dataclass
@@ -52,14 +54,14 @@ class Trainer:
     def train(self) -> Iterator[Report]:
         """Train, one report per step; report 0 is the evaluation before, if there is one."""
         if self.evaluations and not self.done:
-            yield Report(0, self._evaluate(0))
+            yield self._evaluate(Report(0))
         steps = self.config.steps or 1
         for step in range(self.done + 1, steps + 1):
             report = self.step(step)
             notes = self.state.pop(NOTES, ())
             report.notes = [notes] if isinstance(notes, str) else notes
             if step % self.config.eval_every == 0 or step == steps:
-                report.metrics |= self._evaluate(step)
+                self._evaluate(report)
             self.done = step
             yield report
 
@@ -135,12 +137,14 @@ class Trainer:
             for first, second in zip(*hands, strict=True):
                 yield torch.tensor(sorted(first + second), device=batch.mask.device)
 
-    def _evaluate(self, step: int) -> dict[str, float]:
-        metrics: dict[str, float] = {}
+    def _evaluate(self, report: Report) -> Report:
+        """Add to a report what the held-out sets give."""
         for evaluate in self.evaluations:
-            self.learner.distributed.seed(self._derived_seed(step, purpose=2))
-            metrics |= {f"eval/{name}": value for name, value in evaluate().items()}
-        return metrics
+            self.learner.distributed.seed(self._derived_seed(report.step, purpose=2))
+            evaluated = evaluate()
+            report.evaluated = [*report.evaluated, evaluated]
+            report.metrics |= evaluated.named_metrics()
+        return report
 
     def _derived_seed(self, step: int, purpose: int) -> int:
         # Every phase draws from a stream of its own: evaluating more often changes no training.

@@ -16,6 +16,7 @@ from anypo.runs.checkpoints import Checkpoints
 from anypo.runs.directory import RunDirectory
 from anypo.runs.options import RunConfig
 from anypo.support import saving
+from anypo.training.evaluation import Evaluated
 from anypo.training.trainer import Report
 
 
@@ -106,7 +107,7 @@ def scores(monkeypatch, values):
     left = iter(values)
 
     def found(*_):
-        return {"score": next(left), "loss": 1.0}
+        return Evaluated({"score": next(left), "loss": 1.0})
 
     monkeypatch.setattr("anypo.runs.setup.sampled_score", found)
 
@@ -137,6 +138,19 @@ def test_the_best_survives_that_the_run_is_ended(setting, monkeypatch):
     folder = resume(options["output"], observer=watch)
     assert steps_kept(folder) == [1, 4]
     assert watch.notes[-1].startswith("best eval/score: 0.5 in step 1, ")
+
+
+def test_the_score_of_one_of_several_sets_says_what_is_best(setting, monkeypatch):
+    of_sets = {"glossary": iter([0.9, 0.1, 0.5, 0.4, 0.3]), "other": iter([0.0] * 5)}
+
+    def found(*how):
+        return Evaluated({"score": next(of_sets[how[-1]])}, how[-1])
+
+    monkeypatch.setattr("anypo.runs.setup.sampled_score", found)
+    sets = [f"{name}={setting['data']}" for name in of_sets]
+    best = {**BEST, "keep_best": "eval/glossary/score"}
+    folder = run("grpo", observer=Watch(), **{**setting, **best, "eval_data": sets})
+    assert steps_kept(folder) == [2]
 
 
 def test_of_a_loss_the_lowest_is_best(scheduled):

@@ -78,6 +78,21 @@ def test_a_run_leaves_its_metrics_samples_config_and_model(setting):
     assert AutoTokenizer.from_pretrained(folder / "model").chat_template
 
 
+def test_held_out_completions_are_written_down_set_by_set(setting):
+    sets = [f"{name}={setting['data']}" for name in ("easy", "hard")]
+    folder = run("grpo", **{**setting, "eval_data": sets, "eval_samples": 2, "eval_every": 2})
+    found = [row for row in rows(folder / "samples.jsonl") if row["phase"] == "eval"]
+    of_step = [(name, group) for name in ("easy", "hard") for group in (0, 0, 1, 1)]
+    assert [(row["set"], row["group"]) for row in found if row["step"] == 2] == of_step
+    assert {row["step"] for row in found} == {0, 2, 3}
+    metrics = rows(folder / "metrics.jsonl")
+    for step in (0, 2, 3):
+        scores = [row["reward"] for row in found if (row["step"], row["set"]) == (step, "hard")]
+        assert metrics[step]["eval/hard/score"] == pytest.approx(sum(scores) / 4, rel=1e-5)
+    assert found[0]["tokens"] <= setting["max_completion_length"]
+    assert found[0]["prompt"] == "ab"
+
+
 def test_the_model_learns_what_the_reward_asks_for(setting):
     folder = run("grpo", **{**setting, "steps": 14, "minibatches": 2, "learning_rate": 1e-2})
     metrics = rows(folder / "metrics.jsonl")

@@ -65,7 +65,7 @@ def test_rows_of_the_algorithms_own_format_are_read(gathered, notes):
     found = gathered("dpo", PAIR, {**PAIR, "prompt": "2="})
     assert [prompt.content for prompt in found.prompts] == ["1+1=", "2="]
     assert found.prompts[0].completions.keys() == {"chosen", "rejected"}
-    assert (found.held_out, found.held_out_rows, notes.notes) == ([], [], [])
+    assert (found.held_out, found.held_out_rows, notes.notes) == ({}, {}, [])
 
 
 TAKING = (
@@ -108,21 +108,21 @@ def test_what_is_cut_from_held_out_rows_is_told_of_too(gathered, notes):
 
 def test_held_out_rows_with_completions_have_a_loss(gathered):
     found = gathered("dpo", PAIR, held_out=[{**PAIR, "prompt": "2="}])
-    assert [prompt.content for prompt in found.held_out_rows] == ["2="]
-    assert found.held_out_rows[0].completions.keys() == {"chosen", "rejected"}
-    assert found.held_out == []
+    assert [prompt.content for prompt in found.held_out_rows[""]] == ["2="]
+    assert found.held_out_rows[""][0].completions.keys() == {"chosen", "rejected"}
+    assert found.held_out == {}
 
 
 def test_held_out_rows_with_completions_and_a_reward_are_completed_too(gathered):
     found = gathered("dpo", PAIR, held_out=[{**PAIR, "answer": "2"}], reward=["exact"])
-    assert len(found.held_out_rows) == len(found.held_out) == 1
-    assert found.held_out[0].completions == {}
+    assert len(found.held_out_rows[""]) == len(found.held_out[""]) == 1
+    assert found.held_out[""][0].completions == {}
 
 
 def test_held_out_rows_without_completions_are_completed_if_there_is_a_reward(gathered):
     found = gathered("dpo", PAIR, held_out=[ANSWERED], reward=["exact"])
-    assert [prompt.content for prompt in found.held_out] == ["1+1="]
-    assert found.held_out_rows == []
+    assert [prompt.content for prompt in found.held_out[""]] == ["1+1="]
+    assert found.held_out_rows == {}
 
 
 def test_held_out_rows_without_completions_or_a_reward_are_refused(gathered):
@@ -132,13 +132,42 @@ def test_held_out_rows_without_completions_or_a_reward_are_refused(gathered):
 
 def test_held_out_rows_of_an_algorithm_that_samples_are_prompts(gathered):
     found = gathered("grpo", ANSWERED, held_out=[PAIR], reward=["length"])
-    assert len(found.held_out) == 1
-    assert found.held_out_rows == []
+    assert len(found.held_out[""]) == 1
+    assert found.held_out_rows == {}
 
 
 def test_held_out_rows_without_a_prompt_cannot_be_completed(gathered):
     with pytest.raises(DataError, match=r"'.*held_out\.jsonl' has no column 'prompt', only text"):
         gathered("grpo", ANSWERED, held_out=[{"text": "a"}], reward=["length"])
+
+
+def test_several_held_out_sets_are_told_apart_by_their_names(gathered, write):
+    sets = [f"easy={write(ANSWERED, name='easy')}", f"hard={write(ANSWERED, ANSWERED, name='b')}"]
+    found = gathered("grpo", ANSWERED, eval_data=sets, reward=["exact"])
+    assert {name: len(prompts) for name, prompts in found.held_out.items()} == {
+        "easy": 1,
+        "hard": 2,
+    }
+
+
+def test_what_a_held_out_set_can_tell_is_looked_at_set_by_set(gathered, write):
+    sets = [f"pairs={write(PAIR, name='a')}", f"prompts={write(ANSWERED, name='b')}"]
+    with pytest.raises(DataError, match=r"'.*b\.jsonl' cannot be evaluated on: it lacks"):
+        gathered("dpo", PAIR, eval_data=sets)
+
+
+@pytest.mark.parametrize(
+    ("sets", "why"),
+    [
+        (["a=x.jsonl", "a=y.jsonl"], "'a' cannot be the name"),
+        (["x.jsonl", "y.jsonl"], "each needs a name: NAME=x.jsonl"),
+        (["a=x.jsonl", "dir/y=z.jsonl"], "each needs a name: NAME=dir/y=z.jsonl"),
+        (["score=x.jsonl"], "'score' cannot be the name"),
+    ],
+)
+def test_held_out_sets_that_cannot_be_told_apart_are_refused(sets, why):
+    with pytest.raises(ConfigError, match=why):
+        make_config({"eval_data": sets})
 
 
 CHAT = [{"role": "user", "content": "1+1"}, {"role": "assistant", "content": "2"}]
@@ -147,28 +176,28 @@ CHAT = [{"role": "user", "content": "1+1"}, {"role": "assistant", "content": "2"
 def test_held_out_conversations_are_completed_from_before_their_first_reply(gathered, notes):
     row = {"messages": CHAT, "answer": "2"}
     found = gathered("sft", row, held_out=[row], reward=["exact"])
-    assert found.held_out[0].content == CHAT[:1]
-    assert found.held_out[0].columns["answer"] == "2"
-    assert found.held_out[0].completions == {}
-    assert len(found.held_out_rows) == 1
+    assert found.held_out[""][0].content == CHAT[:1]
+    assert found.held_out[""][0].columns["answer"] == "2"
+    assert found.held_out[""][0].completions == {}
+    assert len(found.held_out_rows[""]) == 1
     assert notes.notes == []
 
 
 def test_held_out_conversations_are_completed_whoever_is_trained(gathered):
     row = {"messages": CHAT, "answer": "2"}
-    assert len(gathered("grpo", ANSWERED, held_out=[row], reward=["exact"]).held_out) == 1
+    assert len(gathered("grpo", ANSWERED, held_out=[row], reward=["exact"]).held_out[""]) == 1
 
 
 def test_a_prompt_beside_messages_is_the_one_to_complete(gathered):
     row = {"prompt": "1+1=", "messages": CHAT, "answer": "2"}
     found = gathered("grpo", ANSWERED, held_out=[row], reward=["exact"])
-    assert found.held_out[0].content == "1+1="
+    assert found.held_out[""][0].content == "1+1="
 
 
 def test_held_out_texts_have_a_loss_but_no_reward(gathered, notes):
     found = gathered("sft", {"text": "1+1=2"}, held_out=[{"text": "1+2=3"}], reward=["length"])
-    assert found.held_out == []
-    assert len(found.held_out_rows) == 1
+    assert found.held_out == {}
+    assert len(found.held_out_rows[""]) == 1
     (note,) = notes.notes
     assert "held_out.jsonl' has no column 'prompt', only text: its loss is measured, but no" in note
 
@@ -252,7 +281,7 @@ def test_bad_rows_are_skipped_where_that_is_asked_for(gathered, notes):
     found = gathered(
         "sft", EMPTY, LABELLED, held_out=[LABELLED, EMPTY], bad_rows="skip", prompts_per_step=1
     )
-    assert (len(found.prompts), len(found.held_out_rows), found.config.steps) == (1, 1, 1)
+    assert (len(found.prompts), len(found.held_out_rows[""]), found.config.steps) == (1, 1, 1)
     assert [note.partition(" of ")[0] for note in notes.notes] == ["row 1", "row 2"]
     assert all(note.endswith("'completion' is empty; left out") for note in notes.notes)
 

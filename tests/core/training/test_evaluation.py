@@ -1,5 +1,4 @@
 from dataclasses import replace
-from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -32,8 +31,12 @@ def held_out_loss(make_trainer, scripted, scorer):
 
     def held_out_loss(model, *plugins, **options):
         trainer = make_trainer(model, *plugins, **options)
-        measure = partial(evaluation.held_out_loss, HELD_OUT, trainer.learner)
-        return partial(measure, sampler=scripted, scorer=scorer), trainer
+
+        def measure(sampler=scripted, scorer=scorer):
+            found = evaluation.held_out_loss(HELD_OUT, trainer.learner, sampler, scorer)
+            return found.metrics
+
+        return measure, trainer
 
     return held_out_loss
 
@@ -45,19 +48,29 @@ def test_the_score_is_the_mean_reward_of_one_completion_to_every_prompt(scripted
     prompts = [Prompt([1], "a"), Prompt([2], "b"), Prompt([3], "c")]
     seen = []
     scripted.sample = lambda prompts, n, plain=scripted.sample: seen.append(n) or plain(prompts, n)
-    assert evaluation.sampled_score(prompts, scripted, scored(("mine", 2.0))) == {"score": 3.0}
+    assert evaluation.sampled_score(prompts, scripted, scored(("mine", 2.0))).metrics == {
+        "score": 3.0
+    }
     assert seen == [1]
+
+
+def test_of_several_completions_it_is_the_mean_of_all_and_they_are_given_back(scripted, scorer):
+    prompts = [Prompt([1], "a"), Prompt([2], "b")]
+    found = evaluation.sampled_score(prompts, scripted, scorer, n=3, name="hard")
+    assert found.metrics == {"score": 2.0}  # of lengths 1, 2 and 3
+    assert [s.group for s in found.samples] == [0, 0, 0, 1, 1, 1]
+    assert (found.prompts, found.title) == (prompts, "hard")
 
 
 def test_several_rewards_are_told_apart(scripted):
     scorer = scored(("right", 1.0), ("short", -0.5))
-    score = evaluation.sampled_score([Prompt([1], "a")], scripted, scorer)
+    score = evaluation.sampled_score([Prompt([1], "a")], scripted, scorer).metrics
     assert score == {"score": 0.5, "score/right": 1.0, "score/short": -0.5}
 
 
 def test_no_reward_hides_the_sum_of_all_by_its_name(scripted):
     scorer = scored(("score", 1.0), ("short", -0.5))
-    score = evaluation.sampled_score([Prompt([1], "a")], scripted, scorer)
+    score = evaluation.sampled_score([Prompt([1], "a")], scripted, scorer).metrics
     assert score["score"] == 0.5
 
 

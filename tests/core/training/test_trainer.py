@@ -6,6 +6,8 @@ import torch
 
 from anypo import Plugin, hookimpl
 from anypo import functional as F
+from anypo.training.evaluation import Evaluated
+from anypo.training.trainer import Report
 
 
 def metrics_of(trainer):
@@ -141,9 +143,11 @@ def test_an_uneven_number_of_rows_still_makes_every_update(model, make_trainer, 
 
 def test_what_is_measured_is_logged_as_an_evaluation(model, make_trainer):
     trainer = make_trainer(model, eval_every=1)
-    trainer.evaluations = [lambda: {"score": 1.0}, lambda: {"loss": 2.0, "a/b": 3.0}]
+    found = [Evaluated({"score": 1.0}), Evaluated({"loss": 2.0, "a/b": 3.0}, "hard")]
+    trainer.evaluations = [lambda: found[0], lambda: found[1]]
     reports = list(trainer.train())
-    assert reports[0].metrics == {"eval/score": 1.0, "eval/loss": 2.0, "eval/a/b": 3.0}
+    assert reports[0].metrics == {"eval/score": 1.0, "eval/hard/loss": 2.0, "eval/hard/a/b": 3.0}
+    assert reports[0].evaluated == found
     assert reports[1].metrics.items() >= reports[0].metrics.items()
 
 
@@ -156,11 +160,11 @@ def test_without_an_evaluation_there_is_no_report_before_the_first_step(model, m
 def test_an_evaluation_draws_from_a_stream_of_its_own(model, make_trainer):
     trainer = make_trainer(model)
     drawn = []
-    trainer.evaluations = [lambda: drawn.append(torch.rand(1).item()) or {}] * 2
-    trainer._evaluate(1)
-    torch.rand(5)
-    trainer._evaluate(1)
-    trainer._evaluate(2)
+    nothing = Evaluated({})
+    trainer.evaluations = [lambda: drawn.append(torch.rand(1).item()) or nothing] * 2
+    for step in (1, 1, 2):
+        trainer._evaluate(Report(step))
+        torch.rand(5)
     assert len(set(drawn)) == 2
     assert len(set(drawn[:4])) == 1
 

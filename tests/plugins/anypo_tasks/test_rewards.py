@@ -80,6 +80,20 @@ def test_regex_says_whether_its_pattern_is_there():
     assert (finds("abb"), finds([{"role": "assistant", "content": "a"}])) == (True, False)
 
 
+@pytest.mark.parametrize("name", ["exact", "math"])
+def test_the_answers_of_completions_are_told(name):
+    answer_of = getattr(rewards, name)("").answer_of
+    assert answer_of("2+4 <answer>46</answer> done") == "46"
+    assert answer_of([{"role": "assistant", "content": "<answer> 46 </answer>"}]) == "46"
+
+
+def test_of_math_the_answers_are_alike_but_for_what_lays_them_out():
+    answer_of = rewards.math("").answer_of
+    alike = [r"so \boxed{\dfrac{1}{2}}", "#### $\\frac12$.", "the answer is \\frac{1}{2}"]
+    assert len({answer_of(text) for text in alike}) == 1
+    assert answer_of("#### 0.5") != answer_of("#### 1/2")
+
+
 def test_exact_compares_row_by_row():
     scores = rewards.exact("")(completions=["1", "2", "3"], answer=["1", 2, "1"])
     assert scores == [1.0, 1.0, 0.0]
