@@ -72,7 +72,7 @@ def no_memory(*_, **__):
 
 ADVICE = r"out of memory; lower token_budget \(it is 16384\)"
 PLACES = {  # where it happens, and what is told of that
-    "anypo.runs.setup.check_agreement": f"^{ADVICE}",
+    "anypo.runs.engines.check_agreement": f"^{ADVICE}",
     "anypo.sampling.generate.TransformersEngine.sample": f"^{ADVICE}",
     "anypo.training.learner.Learner.update": f"^step 1: {ADVICE}",
 }
