@@ -4,8 +4,9 @@ The logits of a whole batch, [N, T, V], never exist: see `head`. And where it pa
 computed once for all of its completions: see `sharing`.
 """
 
-from functools import partial
-from typing import NamedTuple, cast
+from collections.abc import Callable
+from functools import cached_property, partial
+from typing import NamedTuple, TypeVar, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -18,10 +19,12 @@ from anypo.hooks.batch import Batch
 from anypo.models.critic import Critic
 from anypo.models.head import CHUNK, Head, Scores
 from anypo.models.layout import Layout, one_by_one, precision
-from anypo.models.logits import decoder_of, making_of, own_logits
+from anypo.models.logits import Making, decoder_of, making_of, own_logits
 from anypo.models.rope import stretching
 from anypo.models.router import recorded_balance
 from anypo.models.sharing import packed
+
+T = TypeVar("T")
 
 LARGE = 2**14  # tokens of a vocabulary, above which entropies cost more than they tell:
 EVERY = 16  # then that of one token of so many is measured
@@ -59,7 +62,14 @@ class TokenScorer(nn.Module):
         super().__init__()
         self.model, self.critic = model, critic
         self.temperature, self.learns_entropy = temperature, learns_entropy
-        self.making = making_of(model, temperature) if model.get_output_embeddings() else None
+
+    def asked(self, question: Callable[[PreTrainedModel], T]) -> T:
+        """What a question says of the model, which it may run even where weights are sharded."""
+        return question(self.model)
+
+    @cached_property
+    def _making(self) -> Making | None:
+        return making_of(self.model, self.temperature)
 
     def forward(
         self, batch: Batch, line: Int[Tensor, " N"] | None = None, *, balanced: bool = False
@@ -115,10 +125,10 @@ class TokenScorer(nn.Module):
         # bfloat16 logits are off by 5e-3 nats, more than the clip range of a sequence ratio.
         with torch.autocast(states.device.type, enabled=False):
             states = states.to(head.weight.dtype)
-            if self.making is None:
+            if self._making is None:
                 return _scores_by_the_model(self.model, states, tokens, self.temperature)
             weights = head.weight, getattr(head, "bias", None)
-            given = states, *weights, tokens, self.making, with_entropy
+            given = states, *weights, tokens, self._making, with_entropy
             scores: Scores = Head.apply(*given)  # type: ignore[no-untyped-call]
             return scores
 

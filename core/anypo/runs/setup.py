@@ -6,7 +6,6 @@ from functools import partial
 from itertools import chain
 from typing import Any
 
-import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from anypo.composition.algorithm import Algorithm
@@ -17,27 +16,24 @@ from anypo.data.stream import PromptStream
 from anypo.data.tokens import Tokens
 from anypo.errors import ConfigError, DataError, PluginError
 from anypo.hooks.batch import Prompt
-from anypo.hooks.runtime import CPU, Runtime
+from anypo.hooks.runtime import Runtime
 from anypo.hooks.sampler import Engine, SamplingRequest
 from anypo.hooks.task import ChosenTask
-from anypo.models.adapters import add_lora
-from anypo.models.checkpointing import checkpoint_activations
-from anypo.models.checks import check_head, check_vocabulary
+from anypo.models.checks import check_vocabulary
 from anypo.models.load import (
     agree,
     context_length,
     end_tokens,
     load_config,
-    load_model,
     load_tokenizer,
     sensible_threads,
 )
-from anypo.models.precision import shrink_frozen, stored_as
-from anypo.models.rope import rotate_as_at
+from anypo.models.precision import stored_as
 from anypo.rewards.load import load_reward
 from anypo.rewards.scorer import Rewards
 from anypo.runs.observer import Observer
 from anypo.runs.options import RunConfig, sampler_of
+from anypo.runs.policy import load_policy
 from anypo.runs.task import ensure_task
 from anypo.sampling.agreement import check_agreement
 from anypo.sampling.sampler import PolicySampler
@@ -48,7 +44,6 @@ from anypo.training.evaluation import held_out_loss, sampled_score
 from anypo.training.frozen import ensure_precomputed
 from anypo.training.learner import Learner
 from anypo.training.optimizer import optimizer_class
-from anypo.training.replica import Replica
 from anypo.training.trainer import Evaluation, Trainer
 
 
@@ -174,21 +169,21 @@ def check_engines(config: RunConfig, runtime: Runtime) -> None:
 
 def make_trainer(algorithm: Algorithm, found: Setup, distributed: Distributed) -> Trainer:
     """Load the weights, and put together who samples, scores, trains and evaluates."""
-    config, runtime = found.config, distributed.runtime
+    config = found.config
     found.scorer.prepare()
     distributed.seed(config.seed)
-    model = _load_policy(algorithm, found, runtime)
-    ends = end_tokens(model, found.tokenizer, Tokens(found.tokenizer).ends)
-    agree(model, found.tokenizer, ends)
+    world, samples = distributed.world, algorithm.inputs.sampler or bool(found.held_out)
+    all_sample = samples and not sampler_of(config)[1].outside
+    given = algorithm, found.model, found.max_length, config, distributed
+    model, replica = load_policy(*given, all_sample=all_sample)
+    whole = replica.model if replica else model
+    known, learnt = whole or model, Tokens(found.tokenizer).ends
+    ends = world.on_first(lambda: end_tokens(known, found.tokenizer, learnt))
+    agree(known, found.tokenizer, ends)
     request = _request(config, tuple(ends))
-    replica = None
-    if distributed.shards:
-        outside = sampler_of(config)[1].outside or not algorithm.inputs.sampler
-        replica = Replica(model, CPU if outside else runtime.device)
-    with distributed.world.agreed():
-        policy = replica.model if replica else model
-        engine = _start_engine(algorithm, found, policy, distributed, request)
-    sampler = PolicySampler(engine, request, distributed.world)
+    with world.agreed():
+        engine = _start_engine(algorithm, found, whole, distributed, request)
+    sampler = PolicySampler(engine, request, world)
     learner = Learner(algorithm, model, config, distributed, found.longest, replica)
     if config.precompute_reference:
         with sensible_threads(model):
@@ -198,7 +193,7 @@ def make_trainer(algorithm: Algorithm, found: Setup, distributed: Distributed) -
     if prompts := found.held_out:
         text: Any = partial(found.tokenizer.decode, skip_special_tokens=False)
         to_evaluate = replace(_to_evaluate(config, request), decode=text)
-        drawn = PolicySampler(engine, to_evaluate, distributed.world)
+        drawn = PolicySampler(engine, to_evaluate, world)
         scorer = found.scorer.reading_to(config.eval_stop)
         evaluations.append(partial(sampled_score, prompts, drawn, scorer))
     if prompts := found.held_out_rows:
@@ -210,13 +205,13 @@ def make_trainer(algorithm: Algorithm, found: Setup, distributed: Distributed) -
 def _start_engine(
     algorithm: Algorithm,
     found: Setup,
-    model: PreTrainedModel,
+    model: PreTrainedModel | None,
     distributed: Distributed,
     request: SamplingRequest,
 ) -> Engine | None:
-    """What samples for this process, if one engine does not serve them all."""
+    """What samples for this process from a whole model, if one engine does not serve them all."""
     entry, plugin = sampler_of(found.config)
-    if plugin.outside and not distributed.world.is_first:
+    if model is None or (plugin.outside and not distributed.world.is_first):
         return None
     runtime = distributed.runtime
     with sensible_threads(model), entry.answerable():
@@ -227,27 +222,6 @@ def _start_engine(
             longest = max(len(prompt.ids) for prompt in (*found.prompts, *found.held_out))
             check_agreement(engine, model, request, runtime, longest)
     return engine
-
-
-def _load_policy(algorithm: Algorithm, found: Setup, runtime: Runtime) -> PreTrainedModel:
-    """The model to be trained; what is frozen is made small before it goes to the device."""
-    config = found.config
-    stored = stored_as(config.weights, config.quantize, runtime)
-    model = load_model(
-        found.model,
-        scalar_head=not algorithm.generates,
-        trust_remote_code=config.trust_remote_code,
-        **stored,
-    )
-    if algorithm.generates:
-        rotate_as_at(model, found.max_length)
-    check_head(model, rounded=stored != {"dtype": torch.float32})
-    if config.lora_rank is not None:
-        add_lora(model, found.model, config)
-        shrink_frozen(model, runtime.dtype)
-    model.to(runtime.device)  # type: ignore[arg-type]
-    checkpoint_activations(model, config.gradient_checkpointing)
-    return model
 
 
 def _request(config: RunConfig, end_tokens: tuple[int, ...] = ()) -> SamplingRequest:

@@ -15,6 +15,7 @@ from anypo.testing.cases import roll_out
 from anypo.training.distributed import Distributed
 from anypo.training.learner import Learner
 from anypo.training.metrics import Meter
+from anypo.training.replica import Replica
 
 pytestmark = pytest.mark.skipif(
     not torch.distributed.is_gloo_available(), reason="processes on a CPU talk by gloo"
@@ -40,9 +41,22 @@ def write_steps(folder, model, judge, sharding):
             add_lora(policy, "base", config)
         if name == SPARE:
             policy.spare = torch.nn.Linear(2, 2)
-        found[name] = step(Learner(algorithm, policy, config, distributed, longest=64))
+        given = policy, None
+        if distributed.shards:
+            given = without_weights(policy), Replica(policy if distributed.world.is_first else None)
+        found[name] = step(Learner(algorithm, given[0], config, distributed, 64, given[1]))
     if distributed.world.is_first:
         torch.save(found, Path(folder, "steps.pt"))
+
+
+def without_weights(model):
+    """The same, on torch's `meta`."""
+    lacking = {}
+    for tensor in (*model.parameters(), *model.buffers()):
+        empty = tensor.detach().to("meta")
+        is_weight = isinstance(tensor, torch.nn.Parameter)
+        lacking[id(tensor)] = torch.nn.Parameter(empty, tensor.requires_grad) if is_weight else empty
+    return copy.deepcopy(model, lacking)
 
 
 def step(learner):
