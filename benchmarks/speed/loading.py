@@ -25,34 +25,38 @@ MODEL = {
 PROCESSES = 2
 
 
-def loading(algorithm: str) -> dict[str, Any]:
-    """What a random model takes, in GiB, and what each process takes at most while it is loaded."""
+def loading(*, all_sample: bool) -> dict[str, Any]:
+    """GiB that the processes take at most while a model of random weights is loaded and shared."""
     with TemporaryDirectory() as folder, ThreadPoolExecutor(PROCESSES) as pool:
         parameters = make_model(Path(folder), MODEL)
         store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-        given = [(rank, store.port, folder, algorithm) for rank in range(PROCESSES)]
-        peaks = list(pool.map(lambda each: apart("speed.loading:loaded", *each), given))
-    gib = {"model": parameters * 4 / 2**30, "first": peaks[0], "others": max(peaks[1:])}
-    return {name: round(value, 2) for name, value in gib.items()}
+        given = [(rank, store.port, folder, all_sample) for rank in range(PROCESSES)]
+        first, *others = pool.map(lambda each: apart("speed.loading:loaded", *each), given)
+    gib = {"model": parameters * 4 / 2**30, "first": first, "others": max(others)}
+    return {f"{name}, GiB": round(value, 2) for name, value in gib.items()}
 
 
-def loaded(rank: int, port: int, folder: str, algorithm: str) -> float:
+def loaded(rank: int, port: int, folder: str, all_sample: bool) -> float:
     """GiB that this process takes at most, beside what it takes before it loads the policy."""
     os.environ |= {"RANK": f"{rank}", "LOCAL_RANK": f"{rank}", "WORLD_SIZE": f"{PROCESSES}"}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": f"{port}"}
     os.environ["TORCHELASTIC_USE_AGENT_STORE"] = "True"
     from anypo import compose
+    from anypo.models.forward import TokenScorer
     from anypo.runs.options import RunConfig
     from anypo.runs.policy import load_policy
     from anypo.training.distributed import Distributed
-    from anypo.training.learner import Learner
+    from anypo.training.handout import Handout
 
     config = RunConfig(model=folder, sharding="fsdp", device="cpu")
-    distributed, composed = Distributed(config), compose(algorithm)
+    distributed = Distributed(config)
     before = _resident("VmRSS")
-    samples = composed.inputs.sampler
-    model, replica = load_policy(composed, folder, 64, config, distributed, all_sample=samples)
-    Learner(composed, model, config, distributed, 64, replica)
+    given = compose("grpo"), folder, 64, config, distributed
+    model, replica = load_policy(*given, all_sample=all_sample)
+    assert replica is not None
+    origins: dict[Any, Any] = {model: replica.model}
+    handout = Handout(distributed.world, distributed.runtime.device, origins)
+    distributed.shard(TokenScorer(model), handout)
     return _resident("VmHWM") - before
 
 

@@ -54,20 +54,22 @@ def test_a_run_of_two_processes_looks_like_one(anypo, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("does", "says", "status"),
+    ("does", "says", "status", "sharding"),
     [
-        ("raise ValueError('bad luck')", "reward 'score' raised ValueError: bad luck", 1),
-        ("os.kill(os.getpid(), signal.SIGKILL)", "another process of the run is gone", 137),
+        ("raise ValueError('bad luck')", "reward 'score' raised ValueError: bad luck", 1, "none"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", "another process of the run is gone", 137, "fsdp"),
     ],
 )
 def test_what_goes_wrong_in_one_process_ends_both_with_one_message(
-    anypo, tmp_path, does, says, status
+    anypo, tmp_path, does, says, status, sharding
 ):
     (tmp_path / "rewards.py").write_text(REWARD.format(does), encoding="utf-8")
-    arguments = ("--processes", "2", "--reward", "rewards.py:score")
+    arguments = ("--processes", "2", "--sharding", sharding, "--reward", "rewards.py:score")
     found, _, errors = anypo(*arguments, FAILS="1")
     assert (found, errors.count("error:")) == (status, 1)
     assert says in errors
+    assert "the model so far is in run/model" in errors
+    assert load_file(tmp_path / "run/model/model.safetensors")
     assert "Traceback" not in errors
 
 

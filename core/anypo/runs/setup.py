@@ -177,9 +177,9 @@ def make_trainer(algorithm: Algorithm, found: Setup, distributed: Distributed) -
     given = algorithm, found.model, found.max_length, config, distributed
     model, replica = load_policy(*given, all_sample=all_sample)
     whole = replica.model if replica else model
-    known, learnt = whole or model, Tokens(found.tokenizer).ends
-    ends = world.on_first(lambda: end_tokens(known, found.tokenizer, learnt))
-    agree(known, found.tokenizer, ends)
+    read, learnt = whole or model, Tokens(found.tokenizer).ends
+    ends = world.on_first(lambda: end_tokens(read, found.tokenizer, learnt))
+    agree(read, found.tokenizer, ends)
     request = _request(config, tuple(ends))
     with world.agreed():
         engine = _start_engine(algorithm, found, whole, distributed, request)

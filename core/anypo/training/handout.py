@@ -1,7 +1,6 @@
 """Weights that one process has, and all processes need, whole or in parts."""
 
-from collections.abc import Mapping
-from itertools import chain
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -53,6 +52,6 @@ class Handout:
         return nn.Parameter(whole, lack.requires_grad) if is_weight else whole
 
 
-def _named_tensors(module: nn.Module, *, recurse: bool = True) -> chain[tuple[str, Tensor]]:
-    every = {"recurse": recurse, "remove_duplicate": False}
-    return chain(module.named_parameters(**every), module.named_buffers(**every))
+def _named_tensors(module: nn.Module, *, recurse: bool = True) -> Iterator[tuple[str, Tensor]]:
+    yield from module.named_parameters(recurse=recurse, remove_duplicate=False)
+    yield from module.named_buffers(recurse=recurse, remove_duplicate=False)

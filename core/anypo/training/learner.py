@@ -123,6 +123,11 @@ class Learner:
         """The policy in one piece; all processes must ask."""
         return self.replica.refresh(self.model) if self.replica else self.model
 
+    def weights_move(self) -> None:
+        """Be told that those of the policy are about to change."""
+        if self.replica:
+            self.replica.is_stale = True
+
     def logprobs(self, batch: Batch) -> Float[Tensor, "N T"]:
         """What the policy says of a whole batch, without gradient."""
         return self._without_gradient(self.scorer, batch.to(self.runtime.device))[0]
@@ -165,6 +170,7 @@ class Learner:
             self._clip_gradients(self.critic, meter)
         if only_critic or norm == 0:  # without a gradient, momentum would move the weights
             self.model.zero_grad()
+        self.weights_move()
         self.optimizer.step()
         self.schedule.step()
         self.optimizer.zero_grad()

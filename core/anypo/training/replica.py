@@ -16,6 +16,7 @@ class Replica:
 
     def __init__(self, model: PreTrainedModel | None) -> None:
         self.model = model
+        self.is_stale = False  # whether the weights have moved on since
 
     @torch.no_grad()
     def refresh(self, sharded: Any) -> PreTrainedModel:
@@ -23,10 +24,13 @@ class Replica:
 
         Who has none gets the sharded policy.
         """
+        if not self.is_stale:
+            return self.model or sharded
         copied = dict(self.model.named_parameters()) if self.model else {}
         for name, weight in sharded.named_parameters():
             if weight.requires_grad:
                 whole = weight.full_tensor()  # from all to all
                 if name in copied:
                     copied[name].copy_(whole)
+        self.is_stale = False
         return self.model or sharded

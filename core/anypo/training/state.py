@@ -71,6 +71,7 @@ def load_state(trainer: Trainer, checkpoint: Path, tell: Tell) -> None:
     before, now = numbers["processes"], learner.distributed.world.size
     if before != now:
         tell(f"processes were {before} and are {now}: what is drawn at random will be other")
+    learner.weights_move()
     with _of_this_run(checkpoint):
         if not has_lora(learner.model):
             _load_policy(learner, checkpoint)
