@@ -5,7 +5,7 @@ computed once for all of its completions: see `sharing`.
 """
 
 from collections.abc import Callable
-from functools import cached_property, partial
+from functools import partial
 from typing import NamedTuple, TypeVar, cast
 
 import torch
@@ -62,14 +62,18 @@ class TokenScorer(nn.Module):
         super().__init__()
         self.model, self.critic = model, critic
         self.temperature, self.learns_entropy = temperature, learns_entropy
+        self.making: Making | None = None
+        if model.device.type != "meta":
+            self.find_making()
 
     def asked(self, question: Callable[[PreTrainedModel], T]) -> T:
         """What a question says of the model, which it may run even where weights are sharded."""
         return question(self.model)
 
-    @cached_property
-    def _making(self) -> Making | None:
-        return making_of(self.model, self.temperature)
+    def find_making(self) -> None:
+        """See how the model makes its logits, once it has weights."""
+        if self.model.get_output_embeddings() is not None:
+            self.making = self.asked(partial(making_of, temperature=self.temperature))
 
     def forward(
         self, batch: Batch, line: Int[Tensor, " N"] | None = None, *, balanced: bool = False
@@ -125,10 +129,10 @@ class TokenScorer(nn.Module):
         # bfloat16 logits are off by 5e-3 nats, more than the clip range of a sequence ratio.
         with torch.autocast(states.device.type, enabled=False):
             states = states.to(head.weight.dtype)
-            if self._making is None:
+            if self.making is None:
                 return _scores_by_the_model(self.model, states, tokens, self.temperature)
             weights = head.weight, getattr(head, "bias", None)
-            given = states, *weights, tokens, self._making, with_entropy
+            given = states, *weights, tokens, self.making, with_entropy
             scores: Scores = Head.apply(*given)  # type: ignore[no-untyped-call]
             return scores
 

@@ -95,6 +95,7 @@ class Distributed:
             handout.fill(module)
             fully_shard(module, mesh=mesh, reshard_after_forward=True)
         register_fsdp_forward_method(scorer, "asked")
+        scorer.find_making()
         return scorer
 
     def adding_up(self, scorer: Any, *, more: bool) -> AbstractContextManager[None]:
