@@ -14,8 +14,8 @@ def keep(page: str, row: Row, *key: str) -> None:
     """Keep a row in place of the one that agrees with it in the fields of the key."""
     file = FOLDER / f"{page}.json"
     rows: list[Row] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
-    others = [other for other in rows if any(other[field] != row[field] for field in key)]
-    ordered = sorted([*others, row], key=lambda row: [_sortable(row[field]) for field in key])
+    others = [other for other in rows if any(other.get(field) != row[field] for field in key)]
+    ordered = sorted([*others, row], key=lambda row: [_sortable(row.get(field)) for field in key])
     lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in ordered)
     file.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
 

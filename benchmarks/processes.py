@@ -1,11 +1,12 @@
 """Run algorithms in one process and in two, and keep what docs/scaling.md shows of it.
 
-    python benchmarks/processes.py                     # both parts: twenty minutes on two cores
+    python benchmarks/processes.py                     # all parts: twenty minutes on two cores
     python benchmarks/processes.py cost --rounds 3
 
 learning: the held-out score before and after; cost: the seconds of CPU time that a step takes, of
 all processes together, at the shape `mid` of docs/benchmarks.md. The start is left out: of two runs
-of different lengths, the difference counts.
+of different lengths, the difference counts. loading: the memory that two processes take while they
+load a model whose weights they share.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from typing import Any
 
 from figures import Row, keep
 from speed.apart import apart, machine
+from speed.loading import loading
 from speed.shapes import SHAPES
 
 LEARNING: list[tuple[str, int, dict[str, Any]]] = [  # algorithm, seed, options
@@ -97,7 +99,16 @@ def cost(rounds: int) -> Iterator[Row]:
         yield {**row, "rounds": rounds}
 
 
-PARTS = {"learning": learning, "cost": cost}
+def memory(_: int) -> Iterator[Row]:
+    """What loading takes, where the first process alone keeps a copy and where all sample."""
+    for all_sample in (False, True):
+        yield {
+            "copy": "every process" if all_sample else "the first",
+            **loading(all_sample=all_sample),
+        }
+
+
+PARTS = {"learning": learning, "cost": cost, "loading": memory}
 
 
 def main() -> None:
@@ -110,7 +121,7 @@ def main() -> None:
         for row in PARTS[part](options.rounds):
             row |= {"part": part, "machine": machine(), "date": time.strftime("%Y-%m-%d")}
             print(row, flush=True)
-            names = ("algorithm", "seed", "sharding", "processes")
+            names = ("algorithm", "seed", "sharding", "processes", "copy")
             keep("processes", row, "part", *(name for name in names if name in row))
 
 

@@ -181,6 +181,13 @@ def process_costs() -> str:
     return table(names, [[row[name] for name in names] for row in rows])
 
 
+def process_loading() -> str:
+    """The memory that processes take while they load a model."""
+    rows = [row for row in kept("processes") if row["part"] == "loading"]
+    names = ("copy", "model, GiB", "first, GiB", "others, GiB", "machine", "date")
+    return table(names, [[row[name] for name in names] for row in rows])
+
+
 def reliability() -> str:
     """How many kills there were, and what became of the runs."""
     head = ("processes", "kills", "while saving", "of them SIGTERM", "runs", "ended the same")

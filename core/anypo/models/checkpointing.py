@@ -17,7 +17,9 @@ from anypo.errors import ConfigError
 LARGE = 10**9  # parameters, from which on the activations are worth a second forward pass
 
 
-def checkpoint_activations(model: PreTrainedModel, asked: bool | None) -> None:
+def checkpoint_activations(
+    model: PreTrainedModel, asked: bool | None, device: torch.device
+) -> None:
     """Have the layers of a model keep their inputs alone, where it is asked for or worth it.
 
     It is worth it on a GPU, for a large model. transformers would do it in training mode only, in
@@ -26,7 +28,7 @@ def checkpoint_activations(model: PreTrainedModel, asked: bool | None) -> None:
     Raises:
         ConfigError: It is asked for, and transformers does not say what the layers are.
     """
-    worth_it = model.device.type == "cuda" and model.num_parameters() > LARGE
+    worth_it = device.type == "cuda" and model.num_parameters() > LARGE
     if not (worth_it if asked is None else asked):
         return
     layers = [layer for layer in model.modules() if isinstance(layer, GradientCheckpointingLayer)]

@@ -4,8 +4,9 @@ The logits of a whole batch, [N, T, V], never exist: see `head`. And where it pa
 computed once for all of its completions: see `sharing`.
 """
 
+from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple, cast
+from typing import NamedTuple, TypeVar, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -18,10 +19,12 @@ from anypo.hooks.batch import Batch
 from anypo.models.critic import Critic
 from anypo.models.head import KEPT, Head, Scores
 from anypo.models.layout import Layout, one_by_one, precision
-from anypo.models.logits import decoder_of, making_of, own_logits
+from anypo.models.logits import Making, decoder_of, making_of, own_logits
 from anypo.models.rope import stretching
 from anypo.models.router import recorded_balance
 from anypo.models.sharing import packed
+
+T = TypeVar("T")
 
 LARGE = 2**14  # tokens of a vocabulary, above which entropies cost more than they tell:
 EVERY = 16  # then that of one token of so many is measured
@@ -61,7 +64,18 @@ class TokenScorer(nn.Module):
         super().__init__()
         self.model, self.critic, self.by_parts = model, critic, by_parts
         self.temperature, self.learns_entropy = temperature, learns_entropy
-        self.making = making_of(model, temperature) if model.get_output_embeddings() else None
+        self.making: Making | None = None
+        if model.device.type != "meta":
+            self.find_making()
+
+    def asked(self, question: Callable[[PreTrainedModel], T]) -> T:
+        """What a question says of the model, which it may run even where weights are sharded."""
+        return question(self.model)
+
+    def find_making(self) -> None:
+        """See how the model makes its logits, once it has weights."""
+        if self.model.get_output_embeddings() is not None:
+            self.making = self.asked(partial(making_of, temperature=self.temperature))
 
     def forward(
         self, batch: Batch, line: Int[Tensor, " N"] | None = None, *, balanced: bool = False

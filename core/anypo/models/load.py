@@ -108,22 +108,51 @@ def load_config(path: str, *, trust_remote_code: bool = False) -> PreTrainedConf
 
 
 def load_model(
-    path: str, *, scalar_head: bool = False, trust_remote_code: bool = False, **stored: Any
+    path: str,
+    *,
+    scalar_head: bool = False,
+    trust_remote_code: bool = False,
+    empty: bool = False,
+    **stored: Any,
 ) -> PreTrainedModel:
     """The model of a directory or hub name, in float32 unless `stored` otherwise, without dropout.
 
     With `scalar_head` it scores a text instead of continuing it; a model that has no such head gets
-    a random one, on what it has.
+    a random one, on what it has. An `empty` one is made without its weights, on torch's `meta`.
 
     Raises:
         ModelError: There is no such model, its weights do not load, lack some or hold no numbers,
             or they are of the other kind.
     """
-    auto_class: Any = AutoModelForSequenceClassification if scalar_head else AutoModelForCausalLM
-    options: dict[str, Any] = {"dtype": torch.float32, **stored}
-    options |= {"num_labels": 1} if scalar_head else {}
-    options |= {"ignore_mismatched_sizes": True, "output_loading_info": True}
     known = load_config(path, trust_remote_code=trust_remote_code)
+    _check_kind(path, known, scalar_head)
+    new_head = scalar_head and not has_scalar_head(known)
+    if not scalar_head:
+        _check_generation(path)
+    auto_class: Any = AutoModelForSequenceClassification if scalar_head else AutoModelForCausalLM
+    options = {"dtype": torch.float32, **stored, "trust_remote_code": trust_remote_code}
+    model: PreTrainedModel
+    if empty:
+        if scalar_head:
+            known.num_labels = 1
+        with _errors_of("model", path), torch.device("meta"):
+            model = auto_class.from_config(known, **options)
+    else:
+        options |= {"num_labels": 1} if scalar_head else {}
+        options |= {"ignore_mismatched_sizes": True, "output_loading_info": True}
+        with _errors_of("model", path), _quiet():
+            model, found = auto_class.from_pretrained(path, **options)
+        check_loaded(model, path, found, new_head=new_head)
+        settle_quantized(model)
+    text = model.config.get_text_config()
+    if scalar_head and (text.pad_token_id is None or new_head):
+        tokenizer = load_tokenizer(path, trust_remote_code=trust_remote_code)
+        text.pad_token_id = _padding(text, tokenizer)
+    model.eval()  # log-probs must be the same whoever computes them: never with dropout
+    return model
+
+
+def _check_kind(path: str, known: PreTrainedConfig, scalar_head: bool) -> None:
     if not scalar_head and has_scalar_head(known):
         raise ModelError(f"model '{path}' scores texts, but one that continues them is needed here")
     if scalar_head and not _can_score(known):
@@ -131,21 +160,6 @@ def load_model(
             f"'{path}' cannot score texts: transformers has no such model of type "
             f"'{known.model_type}'"
         )
-    model: PreTrainedModel
-    if not scalar_head:
-        _check_generation(path)
-    with _errors_of("model", path), _quiet():
-        model, found = auto_class.from_pretrained(
-            path, trust_remote_code=trust_remote_code, **options
-        )
-    check_loaded(model, path, found, new_head=scalar_head and not has_scalar_head(known))
-    settle_quantized(model)
-    text = model.config.get_text_config()
-    if scalar_head and (text.pad_token_id is None or not has_scalar_head(known)):
-        tokenizer = load_tokenizer(path, trust_remote_code=trust_remote_code)
-        text.pad_token_id = _padding(text, tokenizer)
-    model.eval()  # log-probs must be the same whoever computes them: never with dropout
-    return model
 
 
 def _check_generation(path: str) -> None:

@@ -8,6 +8,7 @@ tracked.json        what trackers call the run, where there are some
 model/              an ordinary Hugging Face model directory, adapters merged into its weights
 model/adapter/      the adapters alone, where there are any
 checkpoints/        the same after some steps, with what it takes to go on from there
+.in-use             locked as long as a process runs it
 """
 
 import os
@@ -15,17 +16,19 @@ import tempfile
 import time
 from itertools import count
 from pathlib import Path
+from typing import Self
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from anypo.errors import ConfigError, SaveError
 from anypo.models.save import save_model
 from anypo.runs import samples
-from anypo.runs.layout import CHECKPOINTS, CONFIG, METRICS, MODEL, SAMPLES
+from anypo.runs.layout import CHECKPOINTS, CONFIG, HOLD, LOCK, METRICS, MODEL, SAMPLES
 from anypo.runs.lines import Lines
 from anypo.runs.provenance import Lock, write_lock
 from anypo.runs.recipe import Recipe, write_recipe
-from anypo.support.saving import sweep, whole_folder, write_on_first, writing
+from anypo.support.hold import Hold
+from anypo.support.saving import UNFINISHED, sweep, whole_folder, write_on_first, writing
 from anypo.support.world import World
 from anypo.training.trainer import Report
 
@@ -33,7 +36,8 @@ from anypo.training.trainer import Report
 class RunDirectory:
     """A directory for one run; if no path is given, a new one under `runs` that has its name.
 
-    It is made when the run begins, so not for a refused run.
+    It is made when the run begins, so not for a refused run. From then on, or from the start if the
+    run goes on, no other process can run it, until the block ends.
 
     Args:
         path: Of the directory.
@@ -42,7 +46,7 @@ class RunDirectory:
         goes_on: Whether it holds the run already.
 
     Raises:
-        ConfigError: It holds something else, or cannot be made.
+        ConfigError: It holds something else, cannot be made, or another process runs it.
     """
 
     def __init__(
@@ -51,8 +55,14 @@ class RunDirectory:
         self.world, self.is_named = world or World(), path is not None
         new = f"{name.replace(':', '.')}-{time.strftime('%Y%m%d-%H%M%S')}"
         self._be(Path(path or Path("runs", new)))
-        if not goes_on:
-            self.world.on_first(self._check)
+        self._hold = Hold()
+        self.world.on_first(self._take_again if goes_on else self._check)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._hold.release()
 
     def begin(self, recipe: Recipe, lock: Lock) -> None:
         """Make the directory and write down how to repeat the run, and what it is made with.
@@ -140,13 +150,12 @@ class RunDirectory:
         self.metrics, self.samples = Lines(path / METRICS), Lines(path / SAMPLES)
 
     def _check(self) -> None:
-        if self.is_named and (self.path / CONFIG).exists():
+        if self.is_named and _has_begun(self.path):
             raise ConfigError(
                 f"output directory '{self.path}' holds another run; choose a new one, or go on "
                 f"with that one (--resume {self.path})"
             )
-        holds = self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir()))
-        if self.is_named and holds:
+        if self.is_named and self.path.exists() and not _is_free(self.path):
             raise ConfigError(f"output '{self.path}' exists and is no empty directory")
         parent = next(folder for folder in (self.path, *self.path.parents) if folder.exists())
         if not parent.is_dir() or not os.access(parent, os.W_OK):
@@ -156,11 +165,22 @@ class RunDirectory:
         """Take the directory, if it has been named; else one that nobody has taken."""
         for number in count(1):
             path = self.path if number == 1 else self.path.with_name(f"{self.path.name}-{number}")
-            if _take(path):
+            if self._take(path) and not _has_begun(path):
                 return path
             if self.is_named:
                 raise ConfigError(f"output directory '{path}' holds another run")
         raise AssertionError
+
+    def _take(self, path: Path) -> bool:
+        with writing(path):
+            path.mkdir(parents=True, exist_ok=True)
+            return self._hold.take(path / HOLD)
+
+    def _take_again(self) -> None:
+        if not self._take(self.path):
+            raise ConfigError(
+                f"another process runs '{self.path}' now: it can go on when that one has ended"
+            )
 
 
 def _elsewhere() -> Path:
@@ -168,12 +188,14 @@ def _elsewhere() -> Path:
         return Path(tempfile.mkdtemp(prefix="anypo-"), MODEL)
 
 
-def _take(path: Path) -> bool:
-    """Make a directory this run's; not if another run was faster."""
-    with writing(path):
-        path.mkdir(parents=True, exist_ok=True)
-        try:
-            (path / CONFIG).touch(exist_ok=False)
-        except FileExistsError:
-            return False
-    return True
+def _has_begun(folder: Path) -> bool:
+    config = folder / CONFIG
+    return config.exists() and config.stat().st_size > 0
+
+
+def _is_free(folder: Path) -> bool:
+    """Whether a run can begin there: it is empty, or one was killed before it began."""
+    if not folder.is_dir():
+        return False
+    left = {path.name for path in folder.iterdir() if not path.name.startswith(UNFINISHED)}
+    return left <= {HOLD, LOCK, CONFIG}

@@ -26,7 +26,7 @@ def check_sampler(
 
 def start_engine(
     config: SamplingOptions,
-    model: PreTrainedModel,
+    model: PreTrainedModel | None,
     request: SamplingRequest,
     distributed: Distributed,
     max_length: int,
@@ -36,7 +36,7 @@ def start_engine(
 
     Args:
         config: Names the sampler, and has its options.
-        model: What it samples from.
+        model: What it samples from; None in a process that has none of its own.
         request: As it will be made, but for the prompts.
         distributed: Where the model runs, and in how many processes.
         max_length: Tokens of the longest prompt and completion.
@@ -46,7 +46,7 @@ def start_engine(
         PluginError, SamplerError: It cannot be started, or means another model.
     """
     entry, plugin = sampler_of(config)
-    if plugin.outside and not distributed.world.is_first:
+    if model is None or (plugin.outside and not distributed.world.is_first):
         return None
     with sensible_threads(model), entry.answerable():
         engine = plugin.start(model, distributed.runtime, max_length)

@@ -3,3 +3,4 @@
 CONFIG, LOCK = "config.toml", "plugins.lock.json"
 METRICS, SAMPLES = "metrics.jsonl", "samples.jsonl"
 MODEL, CHECKPOINTS = "model", "checkpoints"
+HOLD = ".in-use"  # locked as long as a process runs it

@@ -1,5 +1,6 @@
 """Run an algorithm: check everything that can be checked, load, train, write it down."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,13 @@ def train(
     algorithm: Algorithm, config: RunConfig, observer: Observer, *, goes_on: bool = False
 ) -> Path:
     """Train a model by a composed algorithm; see `run`. One that `goes_on` has a directory."""
+    with ExitStack() as stack:
+        return _train(algorithm, config, observer, stack, goes_on=goes_on)
+
+
+def _train(
+    algorithm: Algorithm, config: RunConfig, observer: Observer, stack: ExitStack, *, goes_on: bool
+) -> Path:
     algorithm, config, task = settled(algorithm, config, observer)
     distributed = Distributed(config)
     check_engines(config, distributed.runtime)
@@ -62,7 +70,8 @@ def train(
     observer = observer if world.is_first else Observer()
     with world.agreed():
         observer = Tracked(observer, load_trackers(config.track if world.is_first else []))
-    directory = RunDirectory(config.output, algorithm.named, world, goes_on=goes_on)
+    made = RunDirectory(config.output, algorithm.named, world, goes_on=goes_on)
+    directory = stack.enter_context(made)
     checkpoints = Checkpoints(directory, config, observer.note)
     checkpoint = checkpoints.newest() if goes_on else None
     setup = set_up(algorithm, config, task, distributed.runtime, observer, world)

@@ -155,7 +155,8 @@ class Session:
 
     def _saved_alone(self, error: BaseException) -> str:
         """The same where nobody knows what the other processes do: none is waited for."""
-        if self.trainer.learner.replica:  # of the weights, others have parts
+        replica = self.trainer.learner.replica
+        if replica and replica.is_stale:  # of the weights, others have parts
             return self._how
         if self.world.is_first:
             self.directory.world = ALONE

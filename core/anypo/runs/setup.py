@@ -7,8 +7,7 @@ from functools import partial
 from itertools import chain
 from typing import Any
 
-import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from anypo.composition.algorithm import Algorithm
 from anypo.composition.synthetic import SyntheticSampler, SyntheticScorer
@@ -25,29 +24,26 @@ from anypo.data.template_defaults import set_defaults
 from anypo.data.tokens import Tokens
 from anypo.errors import ConfigError, DataError
 from anypo.hooks.batch import Prompt
-from anypo.hooks.runtime import CPU, Runtime
+from anypo.hooks.runtime import Runtime
 from anypo.hooks.sampler import SamplingRequest
 from anypo.hooks.task import ChosenTask
-from anypo.models.adapters import add_lora
-from anypo.models.checkpointing import checkpoint_activations
-from anypo.models.checks import check_head, check_vocabulary
+from anypo.models.checks import check_vocabulary
 from anypo.models.load import (
     agree,
     context_length,
     end_tokens,
     load_config,
-    load_model,
     load_tokenizer,
     sensible_threads,
 )
 from anypo.models.options import MachineOptions
-from anypo.models.precision import shrink_frozen, stored_as
-from anypo.models.rope import rotate_as_at
+from anypo.models.precision import stored_as
 from anypo.rewards.load import load_reward
 from anypo.rewards.scorer import Rewards
 from anypo.runs.engines import check_sampler, start_engine
 from anypo.runs.observer import Observer
 from anypo.runs.options import RunConfig, sampler_of
+from anypo.runs.policy import load_policy
 from anypo.runs.task import sources
 from anypo.sampling.sampler import PolicySampler
 from anypo.support.extras import check_installed
@@ -58,7 +54,6 @@ from anypo.training.evaluation import held_out_loss, sampled_score
 from anypo.training.frozen import ensure_precomputed
 from anypo.training.learner import Learner
 from anypo.training.optimizer import optimizer_class
-from anypo.training.replica import Replica
 from anypo.training.trainer import Evaluation, Trainer
 
 TRIED_AT_ONCE = 1000  # rows of a rollout before the first step
@@ -243,23 +238,23 @@ def check_engines(config: RunConfig, runtime: Runtime) -> None:
 
 def make_trainer(algorithm: Algorithm, found: Setup, distributed: Distributed) -> Trainer:
     """Load the weights, and put together who samples, scores, trains and evaluates."""
-    config, runtime = found.config, distributed.runtime
+    config = found.config
     found.scorer.prepare()
     distributed.seed(config.seed)
-    model = _load_policy(algorithm, found, runtime)
-    ends = end_tokens(model, found.tokenizer, Tokens(found.tokenizer).ends)
-    agree(model, found.tokenizer, ends)
+    world, samples = distributed.world, algorithm.inputs.sampler or bool(found.held_out)
+    all_sample = samples and not sampler_of(config)[1].outside
+    given = algorithm, found.model, found.max_length, config, distributed
+    model, replica = load_policy(*given, all_sample=all_sample)
+    whole = replica.model if replica else model
+    read, learnt = whole or model, Tokens(found.tokenizer).ends
+    ends = world.on_first(lambda: end_tokens(read, found.tokenizer, learnt))
+    agree(read, found.tokenizer, ends)
     request = _request(config, tuple(ends))
-    replica = None
-    if distributed.shards:
-        outside = sampler_of(config)[1].outside or not algorithm.inputs.sampler
-        replica = Replica(model, CPU if outside else runtime.device)
-    with distributed.world.agreed():
-        policy = replica.model if replica else model
+    with world.agreed():
         drawn = [*(found.sets if algorithm.inputs.sampler else ()), *found.completed]
         lengths = found.max_length, longest_of(drawn)
-        engine = start_engine(config, policy, request, distributed, *lengths)
-    sampler = PolicySampler(engine, request, distributed.world)
+        engine = start_engine(config, whole, request, distributed, *lengths)
+    sampler = PolicySampler(engine, request, world)
     learner = Learner(algorithm, model, config, distributed, found.longest, replica)
     if config.precompute_reference:
         with sensible_threads(model):
@@ -285,27 +280,6 @@ def _evaluations(found: Setup, learner: Learner, sampler: PolicySampler) -> list
     for name, rows in found.held_out_rows.items():
         evaluations.append(partial(held_out_loss, rows, learner, sampler, found.scorer, name))
     return evaluations
-
-
-def _load_policy(algorithm: Algorithm, found: Setup, runtime: Runtime) -> PreTrainedModel:
-    """The model to be trained; what is frozen is made small before it goes to the device."""
-    config = found.config
-    stored = stored_as(config.weights, config.quantize, runtime)
-    model = load_model(
-        found.model,
-        scalar_head=not algorithm.generates,
-        trust_remote_code=config.trust_remote_code,
-        **stored,
-    )
-    if algorithm.generates:
-        rotate_as_at(model, found.max_length)
-    check_head(model, rounded=stored != {"dtype": torch.float32})
-    if config.lora_rank is not None:
-        add_lora(model, found.model, config)
-        shrink_frozen(model, runtime.dtype)
-    model.to(runtime.device)  # type: ignore[arg-type]
-    checkpoint_activations(model, config.gradient_checkpointing)
-    return model
 
 
 def _request(config: RunConfig, end_tokens: tuple[int, ...] = ()) -> SamplingRequest:

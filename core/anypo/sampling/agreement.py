@@ -50,7 +50,7 @@ def check_agreement(
         samples = engine.sample(short)
         if any(sample.logprobs is None for sample in samples):
             return
-        batch = collate(samples).to(runtime.device)
+        batch = collate(samples).to(model.device)
         logprobs = score_tokens(model, batch, temperature=request.temperature).logprobs
     gaps = (logprobs - batch.sampler_logprobs)[batch.mask].abs()
     gap = float(gaps.max() if runtime.dtype == torch.float32 else gaps.median())

@@ -19,6 +19,7 @@ from anypo.models.checks import leaves_weights_out
 from anypo.models.forward import TokenScorer
 from anypo.models.options import RuntimeOptions
 from anypo.support.world import World
+from anypo.training.handout import Handout
 
 PATIENCE = timedelta(minutes=30)  # that a process waits for another, which may be sampling
 
@@ -75,30 +76,27 @@ class Distributed:
         torch.manual_seed(seed)
 
     def prepare(self, scorer: TokenScorer) -> Any:
-        """What is trained, with its gradients added up over the processes."""
-        if self.shards:
-            self.shard(scorer)
-            return scorer
+        """What is trained whole in every process, with its gradients added up over them."""
         if self.world.size > 1:
             # To look for them in every pass takes time; not to, where there are some, is wrong.
             self.summing.find_unused_parameters = leaves_weights_out(scorer, self.runtime.device)
         return self.accelerator.prepare(scorer)
 
-    def shard(self, scorer: nn.Module) -> None:
-        """Leave to each process its part of the weights, if they are to be sharded: FSDP2."""
-        if not self.shards:
-            return
-        from torch.distributed.fsdp import fully_shard
+    def shard(self, scorer: TokenScorer, handout: Handout) -> TokenScorer:
+        """Leave to each process its part of the weights, which are handed out: FSDP2.
 
-        layers = {
-            name
-            for module in scorer.modules()
-            for name in getattr(module, "_no_split_modules", None) or ()
-        }
-        for module in scorer.modules():
-            if type(module).__name__ in layers:
-                fully_shard(module)
-        fully_shard(scorer)
+        Where they are computed with, and here, no more is whole than a layer at a time.
+        """
+        from torch.distributed.device_mesh import init_device_mesh
+        from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+
+        mesh = init_device_mesh(self.runtime.device.type, (self.world.size,))
+        for module in [*_layers_of(scorer), scorer]:
+            handout.fill(module)
+            fully_shard(module, mesh=mesh, reshard_after_forward=True)
+        register_fsdp_forward_method(scorer, "asked")
+        scorer.find_making()
+        return scorer
 
     def adding_up(self, scorer: Any, *, more: bool) -> AbstractContextManager[None]:
         """A forward and a backward pass, after which there are `more` before gradients are read."""
@@ -112,6 +110,16 @@ class Distributed:
         """Clip the gradients to a norm; what it was before."""
         found = nn.utils.clip_grad_norm_(parameters, norm)
         return float(found.full_tensor() if hasattr(found, "full_tensor") else found)
+
+
+def _layers_of(scorer: nn.Module) -> list[nn.Module]:
+    """Those that transformers says must stay in one piece."""
+    names = {
+        name
+        for module in scorer.modules()
+        for name in getattr(module, "_no_split_modules", None) or ()
+    }
+    return [module for module in scorer.modules() if type(module).__name__ in names]
 
 
 def _size_told() -> int:

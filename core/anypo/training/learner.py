@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -19,8 +20,10 @@ from anypo.models.critic import Critic
 from anypo.models.forward import TokenScorer, TokenScores
 from anypo.models.lines import MicroBatch, cut
 from anypo.models.load import frozen_copy
+from anypo.models.logits import decoder_of
 from anypo.models.router import router_coefficient
 from anypo.training.distributed import Distributed
+from anypo.training.handout import Handout
 from anypo.training.metrics import Meter
 from anypo.training.optimizer import make_optimizer, make_schedule
 from anypo.training.options import LearnerOptions
@@ -37,7 +40,7 @@ class Learner:
         config: The options of the run.
         distributed: Where it trains.
         longest: Tokens of the longest prompt and completion of the run.
-        replica: Of the policy, if its weights are to be sharded.
+        replica: Of the policy, if its weights are to be sharded; the policy has none yet.
     """
 
     def __init__(
@@ -59,24 +62,46 @@ class Learner:
             self.reference = model if has_lora(model) else frozen_copy(model, dtype)
         critic = None
         if "critic" in algorithm.requires:
-            critic = Critic(model, shares_body=config.critic == "shared")
-        self.router_coefficient = router_coefficient(model, config.router_loss)
+            shares_body = config.critic == "shared"
+            critic = Critic(model, shares_body=shares_body, device=self.runtime.device)
+        self.model, self.critic, self.replica = model, critic, replica
+        scorer = TokenScorer(
+            model,
+            critic,
+            temperature=config.temperature,
+            learns_entropy="entropy" in algorithm.requires,
+        )
+        self.scorer = self._prepared(scorer)
+        balance = partial(router_coefficient, asked=config.router_loss)
+        self.router_coefficient = scorer.asked(balance)
         self.sharing = None
         if algorithm.generates and not self.router_coefficient:  # whose loss is of all tokens
-            self.sharing = sharing_of(model, longest, self.runtime)
-        self.model, self.critic, self.replica = model, critic, replica
-        by_parts = self.sharing is not None and self.sharing.by_parts
-        scored = partial(TokenScorer, temperature=config.temperature, by_parts=by_parts)
-        scorer = scored(model, critic, learns_entropy="entropy" in algorithm.requires)
-        self.scorer = distributed.prepare(scorer)
+            sharing = partial(sharing_of, longest=longest, runtime=self.runtime)
+            self.sharing = scorer.asked(sharing)
+        scorer.by_parts = self.sharing is not None and self.sharing.by_parts
         self.optimizer = make_optimizer(config, model, critic)  # of weights that may be sharded now
         self.schedule = make_schedule(self.optimizer, config)
         if self.reference is not None:
             frozen = self.scorer
             if self.reference is not model:
-                frozen = scored(self.reference)
-                distributed.shard(frozen)
+                frozen = TokenScorer(
+                    self.reference, temperature=config.temperature, by_parts=scorer.by_parts
+                )
+                frozen = self._sharded(frozen) if replica else frozen
             self.frozen["ref_logprobs"] = partial(self._said_by, frozen)
+
+    def _prepared(self, scorer: TokenScorer) -> Any:
+        return self._sharded(scorer) if self.replica else self.distributed.prepare(scorer)
+
+    def _sharded(self, scorer: TokenScorer) -> TokenScorer:
+        """With weights of the copy, of which a critic has a body of its own."""
+        assert self.replica is not None
+        whole = self.replica.model
+        origins: dict[nn.Module, nn.Module | None] = {scorer.model: whole}
+        if scorer.critic is not None and scorer.critic.body is not None:
+            origins[scorer.critic.body] = decoder_of(whole) if whole else None
+        handout = Handout(self.world, self.runtime.device, origins)
+        return self.distributed.shard(scorer, handout)
 
     def prepare(self, samples: Sequence[Sample], state: State) -> Batch:
         """The batch of a whole rollout, with all that the models and the plugins say of it."""
@@ -105,6 +130,11 @@ class Learner:
     def whole(self) -> PreTrainedModel:
         """The policy in one piece; all processes must ask."""
         return self.replica.refresh(self.model) if self.replica else self.model
+
+    def weights_move(self) -> None:
+        """Be told that those of the policy are about to change."""
+        if self.replica:
+            self.replica.is_stale = True
 
     def logprobs(self, batch: Batch) -> Float[Tensor, "N T"]:
         """What the policy says of a whole batch, without gradient."""
@@ -148,6 +178,7 @@ class Learner:
             self._clip_gradients(self.critic, meter)
         if only_critic or norm == 0:  # without a gradient, momentum would move the weights
             self.model.zero_grad()
+        self.weights_move()
         self.optimizer.step()
         self.schedule.step()
         self.optimizer.zero_grad()
@@ -217,12 +248,14 @@ class Learner:
 
     def _clip_gradients(self, part: nn.Module, meter: Meter) -> float:
         norm = self.distributed.clip_gradients(part.parameters(), self.config.max_grad_norm)
-        if not math.isfinite(norm):
-            terms = {name: round(float(term), 4) for name, term in meter.terms.items()}
-            raise TrainingError(
+        if not math.isfinite(norm):  # in all processes: they have the same gradient
+            terms = {name: round(x, 4) for name, x in meter.losses(self.world).items()}
+            error = TrainingError(
                 f"the gradient is not finite: loss terms {terms}; lower learning_rate or look at "
                 "the rewards"
             )
+            error.of_all = True
+            raise error
         return norm
 
 

@@ -54,6 +54,10 @@ class Meter:
             self.count(f"mismatch/{name}", F.masked(value, mask).sum(), mask.sum())
         self.largest_mismatches.append(gap.abs().max())
 
+    def losses(self, world: World = ALONE) -> dict[str, float]:
+        """The losses of all processes, added up over the updates so far."""
+        return _added(world.gather(_read(self.terms)))
+
     def means(self, world: World = ALONE) -> dict[str, float]:
         """Losses per update, and means of the metrics, unless there is nothing to take one of.
 

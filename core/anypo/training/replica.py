@@ -1,6 +1,5 @@
 """A policy whose weights are sharded, in one piece."""
 
-import copy
 from typing import Any
 
 import torch
@@ -11,19 +10,27 @@ class Replica:
     """A whole copy, for whoever samples from the policy, sends its weights, or saves it.
 
     Args:
-        model: Before its weights are sharded.
-        device: Where the copy lives: where completions are drawn from it, else in main memory.
+        model: The copy: in every process if all sample from it; else in the first one alone, which
+            keeps it in main memory, and None in the others.
     """
 
-    def __init__(self, model: PreTrainedModel, device: torch.device) -> None:
-        self.model: PreTrainedModel = copy.deepcopy(model)
-        self.model.to(device)  # type: ignore[arg-type]
+    def __init__(self, model: PreTrainedModel | None) -> None:
+        self.model = model
+        self.is_stale = False  # whether the weights have moved on since
 
     @torch.no_grad()
     def refresh(self, sharded: Any) -> PreTrainedModel:
-        """The copy, with the weights of now; all processes must ask, since each has a part."""
-        pairs = zip(self.model.parameters(), sharded.parameters(), strict=True)
-        for mine, theirs in pairs:
-            if theirs.requires_grad:
-                mine.copy_(theirs.full_tensor())
-        return self.model
+        """The copy, with the weights of now; all processes must ask, since each has a part.
+
+        Who has none gets the sharded policy.
+        """
+        if not self.is_stale:
+            return self.model or sharded
+        copied = dict(self.model.named_parameters()) if self.model else {}
+        for name, weight in sharded.named_parameters():
+            if weight.requires_grad:
+                whole = weight.full_tensor()  # from all to all
+                if name in copied:
+                    copied[name].copy_(whole)
+        self.is_stale = False
+        return self.model or sharded

@@ -71,6 +71,7 @@ def load_state(trainer: Trainer, checkpoint: Path, tell: Tell) -> None:
     before, now = numbers["processes"], learner.distributed.world.size
     if before != now:
         tell(f"processes were {before} and are {now}: what is drawn at random will be other")
+    learner.weights_move()
     with _of_this_run(checkpoint):
         if not has_lora(learner.model):
             _load_policy(learner, checkpoint)
@@ -121,10 +122,16 @@ def _of_this_run(checkpoint: Path) -> Iterator[None]:
 @torch.no_grad()
 def _load_policy(learner: Learner, checkpoint: Path) -> None:
     trusted, scores = learner.runtime.trust_remote_code, not learner.algorithm.generates
-    model = load_model(str(checkpoint), scalar_head=scores, trust_remote_code=trusted)
-    saved = dict(model.named_parameters())
-    for name, weight in learner.model.named_parameters():
-        weight.copy_(_spread(saved[name], weight))
+    weights = dict(learner.model.named_parameters())
+    saved: dict[str, Tensor] = {}  # in the first process, if it hands them out
+    with learner.world.agreed():
+        if learner.replica is None or learner.world.is_first:
+            model = load_model(str(checkpoint), scalar_head=scores, trust_remote_code=trusted)
+            named = dict(model.named_parameters())
+            saved = {name: named[name].to(weight.dtype) for name, weight in weights.items()}
+    for name, weight in weights.items():
+        whole = saved.get(name, torch.empty(weight.shape, dtype=weight.dtype))
+        weight.copy_(_spread(whole, weight))
 
 
 @torch.no_grad()

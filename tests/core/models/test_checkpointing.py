@@ -7,7 +7,7 @@ from tiny_models import tiny_config, tiny_model
 
 from anypo import Prompt, Sample, collate
 from anypo.errors import ConfigError
-from anypo.hooks.runtime import Runtime
+from anypo.hooks.runtime import CPU, Runtime
 from anypo.hooks.sampler import SamplingRequest
 from anypo.models.adapters import add_lora
 from anypo.models.checkpointing import LARGE, checkpoint_activations
@@ -21,7 +21,7 @@ BATCH = collate([Sample([65 + i] * 20, [97 + i] * 12, i) for i in range(4)])
 
 def checkpointed(model):
     again = copy.deepcopy(model)
-    checkpoint_activations(again, True)
+    checkpoint_activations(again, True, CPU)
     return again
 
 
@@ -131,8 +131,8 @@ def test_sampling_goes_on_with_its_cache(model):
 def test_a_model_of_which_transformers_knows_no_layers_is_refused(tokenizer):
     model = tiny_model(tiny_config("ctrl", tokenizer))
     with pytest.raises(ConfigError, match=r"transformers cannot do it for CTRLLMHeadModel: leave"):
-        checkpoint_activations(model, True)
-    checkpoint_activations(model, None)
+        checkpoint_activations(model, True, CPU)
+    checkpoint_activations(model, None, CPU)
 
 
 @pytest.mark.parametrize(
@@ -147,8 +147,6 @@ def test_a_model_of_which_transformers_knows_no_layers_is_refused(tokenizer):
 )
 def test_large_models_on_a_gpu_do_it_unless_told_otherwise(model, device, size, asked, done):
     layer = model.model.layers[0]
-    stub = SimpleNamespace(
-        device=torch.device(device), num_parameters=lambda: size, modules=lambda: [layer]
-    )
-    checkpoint_activations(stub, asked)
+    stub = SimpleNamespace(num_parameters=lambda: size, modules=lambda: [layer])
+    checkpoint_activations(stub, asked, torch.device(device))
     assert ("forward" in vars(layer)) == done

@@ -294,3 +294,19 @@ def test_a_lack_of_memory_is_no_fault_of_the_model(model_dir, raising):
     raising(RuntimeError("DefaultCPUAllocator: can't allocate memory"))
     with pytest.raises(RuntimeError, match="allocate memory"):
         load_model(model_dir)
+
+
+@pytest.mark.parametrize("scores", [False, True])
+def test_an_empty_model_is_the_same_but_for_its_weights(model_dir, scores):
+    whole = load_model(model_dir, scalar_head=scores, dtype=torch.bfloat16)
+    empty = load_model(model_dir, scalar_head=scores, dtype=torch.bfloat16, empty=True)
+    assert type(empty) is type(whole)
+    assert empty.config.to_diff_dict() == whole.config.to_diff_dict()
+    for named in ("named_parameters", "named_buffers"):  # in which those that are tied are one
+        one, other = (
+            [(name, x.shape, x.dtype) for name, x in getattr(model, named)()]
+            for model in (empty, whole)
+        )
+        assert one == other
+    assert all(x.is_meta for x in (*empty.parameters(), *empty.buffers()))
+    assert not empty.training

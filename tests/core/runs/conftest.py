@@ -1,4 +1,8 @@
-"""A sampler of a third party."""
+"""A sampler of a third party, and another process that has a run directory."""
+
+import subprocess
+import sys
+from contextlib import contextmanager
 
 import pytest
 
@@ -26,3 +30,29 @@ def echo(install):
     """A sampler of a third party, with options."""
     others = {"anypo.samplers": {"echo": "echo_module:Echo"}}
     install("anypo-echo", {}, {"echo_module.py": ECHO}, others=others)
+
+
+HOLD = """
+import fcntl, sys
+
+with open(sys.argv[1] + "/.in-use", "w") as file:
+    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    print(flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def in_use():
+    """Has another process use a run directory in a block; an error if one does already."""
+
+    @contextmanager
+    def in_use(folder):
+        command = [sys.executable, "-S", "-c", HOLD, str(folder)]
+        pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        with subprocess.Popen(command, **pipes) as process:
+            if not process.stdout.readline():
+                raise BlockingIOError(process.stderr.read())
+            yield process
+
+    return in_use

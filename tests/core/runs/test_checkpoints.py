@@ -215,7 +215,7 @@ def test_a_run_that_cannot_even_begin_says_the_path(setting, monkeypatch):
     monkeypatch.setattr(saving, "to_disk", full)
     with pytest.raises(SaveError, match=r"run/plugins\.lock\.json' cannot be written: No space"):
         run("grpo", **setting)
-    monkeypatch.setattr(Path, "touch", full)
+    monkeypatch.setattr("anypo.support.hold.Hold.take", full)
     with pytest.raises(SaveError, match=r"other' cannot be written: No space left on device"):
         run("grpo", **{**setting, "output": setting["output"].replace("run", "other")})
 

@@ -1,5 +1,6 @@
 """A run that was ended goes on, and ends as if nothing had happened: bit for bit."""
 
+import errno
 import hashlib
 import json
 import os
@@ -249,6 +250,30 @@ def test_what_a_run_was_begun_with_is_not_changed(sampled, tmp_path):
         resume(tmp_path / "run")
 
 
+def test_a_run_that_another_process_runs_does_not_go_on(sampled, tmp_path, in_use):
+    def used():
+        with pytest.raises(BlockingIOError), in_use(tmp_path / "run"):
+            pass
+
+    run("grpo", **sampled, observer=Watch(1, used))
+    with in_use(tmp_path / "run") as process:
+        with pytest.raises(ConfigError, match=r"^another process runs .*run' now: it can go on"):
+            resume(tmp_path / "run", steps=5)
+        process.kill()  # which is enough to let it go
+        process.wait()
+        resume(tmp_path / "run", steps=5)
+
+
+def test_a_file_system_that_cannot_lock_bars_nobody(sampled, tmp_path, in_use, monkeypatch):
+    def unable(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.lockf", unable)
+    run("grpo", **sampled)
+    with in_use(tmp_path / "run"):
+        resume(tmp_path / "run", steps=5)
+
+
 def test_a_reward_data_and_a_model_that_changed_are_told(sampled, tmp_path, model_dir):
     shutil.copytree(model_dir, tmp_path / "model")
     interrupted("grpo", {**sampled, "model": str(tmp_path / "model")})
@@ -318,6 +343,7 @@ def test_a_second_interrupt_ends_at_once_and_leaves_nothing_half_written(
     assert not [note for note in notes if "step 2" in note]
     folder = tmp_path / "run"
     assert sorted(path.name for path in folder.iterdir()) == [
+        ".in-use",
         "checkpoints",
         "config.toml",
         "metrics.jsonl",

@@ -167,6 +167,28 @@ def test_a_directory_that_holds_another_run_is_refused(setting, tmp_path):
     refused(setting, ConfigError, "no empty directory", output=str(tmp_path / "mine"))
 
 
+def test_a_run_that_was_killed_before_it_began_bars_no_other(setting, tmp_path, monkeypatch):
+    def killed(*_):
+        raise SystemExit
+
+    with monkeypatch.context() as patched:
+        patched.setattr("anypo.runs.directory.write_recipe", killed)
+        with pytest.raises(SystemExit):
+            run("grpo", **setting)
+    left = {path.name for path in (tmp_path / "run").iterdir()}
+    assert left == {".in-use", "plugins.lock.json"}
+    (tmp_path / "run" / "config.toml").touch()  # as versions before did
+    run("grpo", **setting | {"steps": 1})
+    assert (tmp_path / "run" / "model").is_dir()
+
+
+def test_of_two_runs_that_begin_at_once_one_has_the_directory(setting, tmp_path, in_use):
+    (tmp_path / "run").mkdir()
+    with in_use(tmp_path / "run"), pytest.raises(ConfigError, match="holds another run"):
+        run("grpo", **setting)
+    run("grpo", **setting | {"steps": 1})
+
+
 def test_data_without_a_reward_are_refused(setting):
     refused(setting, ConfigError, "no reward", reward=[])
 

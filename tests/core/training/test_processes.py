@@ -1,6 +1,7 @@
 """A step is the same in one process and in several."""
 
 import copy
+import math
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from accelerate import debug_launcher
 from learning import built_in, whole
 
+from anypo.errors import TrainingError
 from anypo.models.adapters import add_lora
 from anypo.models.load import load_model
 from anypo.runs.options import RunConfig
@@ -15,6 +17,7 @@ from anypo.testing.cases import roll_out
 from anypo.training.distributed import Distributed
 from anypo.training.learner import Learner
 from anypo.training.metrics import Meter
+from anypo.training.replica import Replica
 
 pytestmark = pytest.mark.skipif(
     not torch.distributed.is_gloo_available(), reason="processes on a CPU talk by gloo"
@@ -22,27 +25,45 @@ pytestmark = pytest.mark.skipif(
 
 
 SPARE = "grpo, with weights that nothing reads"
-VARIANTS = {SPARE: {}, "ppo, shared": {"critic": "shared"}, "dpo, adapters": {"lora_rank": 2}}
+VARIANTS = {
+    SPARE: {},
+    "ppo, shared": {"critic": "shared"},
+    "ppo, adapters": {"lora_rank": 2},
+    "dpo, adapters": {"lora_rank": 2},
+}
 RUN = {"device": "cpu", "token_budget": 40, "max_grad_norm": 1e9}  # several micro-batches
 
 
-def write_steps(folder, model, judge, sharding):
+def write_steps(folder, algorithms, model, judge, sharding):
     """Write down the gradients and the metrics of a step of every algorithm."""
     torch.set_num_threads(1)
     distributed = Distributed(RunConfig(sharding=sharding, **RUN))
     found = {}
-    for name, options in ({name: {} for name in built_in()} | VARIANTS).items():
-        config = RunConfig(sharding=sharding, **RUN, **options)
-        algorithm = whole(name.partition(",")[0])
+    for name, algorithm in algorithms.items():
+        config = RunConfig(sharding=sharding, **RUN, **VARIANTS.get(name, {}))
         policy = copy.deepcopy(model if algorithm.generates else judge)
         if config.lora_rank:
             torch.manual_seed(0)
             add_lora(policy, "base", config)
         if name == SPARE:
             policy.spare = torch.nn.Linear(2, 2)
-        found[name] = step(Learner(algorithm, policy, config, distributed, longest=64))
+        given = policy, None
+        if distributed.shards:
+            given = without_weights(policy), Replica(policy if distributed.world.is_first else None)
+        learner = Learner(algorithm, given[0], config, distributed, 64, given[1])
+        found[name] = step(learner)
+    refusal = refused_step(learner)
     if distributed.world.is_first:
-        torch.save(found, Path(folder, "steps.pt"))
+        torch.save((found, refusal), Path(folder, "steps.pt"))
+
+
+def without_weights(model):
+    """The same, on torch's `meta`."""
+    lacking = {
+        **{id(x): torch.nn.Parameter(x.to("meta"), x.requires_grad) for x in model.parameters()},
+        **{id(x): x.to("meta") for x in model.buffers()},
+    }
+    return copy.deepcopy(model, lacking)
 
 
 def step(learner):
@@ -61,6 +82,15 @@ def step(learner):
     return gradients, meter.means(learner.world)
 
 
+def refused_step(learner):
+    """What is said of one whose gradient is not finite."""
+    learner.distributed.clip_gradients = lambda *_: math.inf
+    with pytest.raises(TrainingError, match="the gradient is not finite") as raised:
+        step(learner)
+    assert raised.value.of_all
+    return str(raised.value)
+
+
 def whole_gradient(weight):
     """Put together if it is sharded."""
     gradient = torch.zeros_like(weight) if weight.grad is None else weight.grad
@@ -76,6 +106,12 @@ def given(model, scorer_dir, monkeypatch):
 
 
 @pytest.fixture(scope="module")
+def algorithms():
+    """All of them, composed once: processes that are forked have them, too."""
+    return {name: whole(name.partition(",")[0]) for name in (*built_in(), *VARIANTS)}
+
+
+@pytest.fixture(scope="module")
 def alone():
     """What one process finds, once it has been asked for."""
     return {}
@@ -83,16 +119,20 @@ def alone():
 
 @pytest.mark.parametrize("sharding", ["none", "fsdp"])
 @pytest.mark.parametrize("processes", [2, 3])
-def test_every_algorithm_makes_the_same_step(processes, sharding, given, alone, tmp_path):
+def test_every_algorithm_makes_the_same_step(
+    processes, sharding, algorithms, given, alone, tmp_path
+):
     if not alone:
-        write_steps(tmp_path, *given, "none")
-        alone |= torch.load(tmp_path / "steps.pt")
-    debug_launcher(write_steps, (tmp_path, *given, sharding), num_processes=processes)
-    together = torch.load(tmp_path / "steps.pt")
-    assert together.keys() == alone.keys()
-    for name, (gradients, metrics) in alone.items():
+        write_steps(tmp_path, algorithms, *given, "none")
+        alone["found"] = torch.load(tmp_path / "steps.pt")
+    debug_launcher(write_steps, (tmp_path, algorithms, *given, sharding), num_processes=processes)
+    steps, refusal = alone["found"]
+    together, refusal_together = torch.load(tmp_path / "steps.pt")
+    assert together.keys() == steps.keys()
+    for name, (gradients, metrics) in steps.items():
         same(name, gradients, together[name][0])
         assert together[name][1] == pytest.approx(metrics, rel=3e-6, abs=1e-6), name
+    assert refusal_together == refusal
 
 
 def same(name, gradients, others):
