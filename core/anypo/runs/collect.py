@@ -69,11 +69,7 @@ def collect(
     """
     if keep not in get_args(Kept):
         raise ConfigError(f"keep is {keep!r:.60}, not one of {', '.join(get_args(Kept))}")
-    file, found = Path(output), Collected()
-    if file.exists():
-        raise ConfigError(f"output '{file}' exists already: choose another, or delete it")
-    if not file.parent.is_dir():
-        raise ConfigError(f"output '{file}' cannot be written: there is no '{file.parent}'")
+    file, found = _new_file(output), Collected()
     given = {"data": data, "samples": samples, **options}
     given |= {"reward": reward} if reward else {}
     with judging(model, given, "train.jsonl", observer) as judge:
@@ -85,6 +81,15 @@ def collect(
             if judge.world.is_first:
                 lines.flush()
     return found
+
+
+def _new_file(output: str | Path) -> Path:
+    file = Path(output)
+    if file.exists():
+        raise ConfigError(f"output '{file}' exists already: choose another, or delete it")
+    if not file.parent.is_dir():
+        raise ConfigError(f"output '{file}' cannot be written: there is no '{file.parent}'")
+    return file
 
 
 class Scored(NamedTuple):
