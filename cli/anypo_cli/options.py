@@ -33,6 +33,7 @@ FILE_OPTIONS = {  # the type of each, what it is by default, and what it is for
     "trust_config": (bool, "False", "Run the code that the file names."),
     "set": (list[str], "", "KEY=VALUE: set any option or knob."),
     "hook": (list[str], "", "STAGE=NAME: take one stage from a plugin."),
+    "plan": (bool, "False", "Print what would happen, load no weights, and end."),
 }
 
 
@@ -82,13 +83,13 @@ def _execute(
 
     It varies the run of the file if the file is of another algorithm.
     """
-    file, is_trusted = given.pop("config"), given.pop("trust_config")
+    file, is_trusted, plans = (given.pop(name) for name in ("config", "trust_config", "plan"))
     given.pop("hook")  # read before the options were built, as the file was
     options, knobs = _told_apart(given, stack)
     if not is_trusted:
         refuse_code(file, {k: v for k, v in recipe.options.items() if k not in options})
     config = make_config({**recipe.options, **options})
-    if config.processes and config.processes > 1 and not is_launched():
+    if config.processes and config.processes > 1 and not (plans or is_launched()):
         raise typer.Exit(launch(config.processes, ["run", *arguments]))
     algorithm = assemble(stack, {**recipe.knobs, **knobs})
     notes: list[str] = []
@@ -99,6 +100,11 @@ def _execute(
     from anypo_cli.running import show_run
 
     notes += changes(file, algorithm, config) if file else []
+    if plans:
+        from anypo_cli.planning import show_plan
+
+        show_plan(algorithm, config, notes)
+        return
     show_run(partial(train, algorithm, config), notes)
 
 

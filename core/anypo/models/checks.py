@@ -110,7 +110,7 @@ def sharing_of(model: PreTrainedModel, longest: int, runtime: Runtime) -> Sharin
         return None
     if not gap < ROUNDING[dtype] * alone.abs().max():
         return None
-    return Sharing(*_operations(decoder), up_to=longest, line=together.inputs["input_ids"].numel())
+    return Sharing(*operations(decoder), up_to=longest, line=together.inputs["input_ids"].numel())
 
 
 def _row_and_others(longest: int, vocabulary: int) -> Batch:
@@ -122,7 +122,7 @@ def _row_and_others(longest: int, vocabulary: int) -> Batch:
     return collate([Sample(ids[:half], ids[start : start + own], 0) for start in starts])
 
 
-def _operations(decoder: nn.Module) -> tuple[float, float]:
+def operations(decoder: nn.Module) -> tuple[float, float]:
     """Of a token, and of the attention of one to another, about."""
     embeddings = {id(x.weight) for x in decoder.modules() if isinstance(x, nn.Embedding)}
     products = [x for x in decoder.parameters() if x.dim() > 1 and id(x) not in embeddings]

@@ -18,7 +18,7 @@ from anypo.hooks.batch import Batch
 from anypo.models.critic import Critic
 from anypo.models.head import CHUNK, Head, Scores
 from anypo.models.layout import Layout, one_by_one, precision
-from anypo.models.logits import decoder_of, making_of, own_logits
+from anypo.models.logits import Making, decoder_of, making_of, own_logits
 from anypo.models.rope import stretching
 from anypo.models.router import recorded_balance
 from anypo.models.sharing import packed
@@ -46,6 +46,7 @@ class TokenScorer(nn.Module):
         temperature: The one the tokens were sampled at.
         learns_entropy: Whether gradient shall flow through the entropy too. Else it is a figure to
             watch, and measured at a few tokens only where the vocabulary is large.
+        making: How the model makes its logits, where that is known; else it is looked at.
     """
 
     def __init__(
@@ -55,11 +56,14 @@ class TokenScorer(nn.Module):
         *,
         temperature: float = 1.0,
         learns_entropy: bool = False,
+        making: Making | None = None,
     ) -> None:
         super().__init__()
         self.model, self.critic = model, critic
         self.temperature, self.learns_entropy = temperature, learns_entropy
-        self.making = making_of(model, temperature) if model.get_output_embeddings() else None
+        self.making = making
+        if making is None and model.get_output_embeddings():
+            self.making = making_of(model, temperature)
 
     def forward(
         self, batch: Batch, line: Int[Tensor, " N"] | None = None, *, balanced: bool = False
@@ -105,7 +109,7 @@ class TokenScorer(nn.Module):
         logprobs, entropy = self._scores(states, tokens, everywhere)
         if not everywhere:
             entropy = torch.full_like(entropy, torch.nan)
-            some = columns % EVERY == 0
+            (some,) = (columns % EVERY == 0).nonzero(as_tuple=True)
             with torch.no_grad():
                 entropy[some] = self._scores(states[some], tokens[some], True)[1]
         return logprobs, entropy if self.learns_entropy else entropy.detach()

@@ -6,6 +6,7 @@ from typing import Any
 from anypo.composition.algorithm import Algorithm
 from anypo.composition.compose import compose, suited_to
 from anypo.errors import ConfigError
+from anypo.hooks.task import ChosenTask
 from anypo.models.load import model_path, sensible_threads
 from anypo.runs import notes
 from anypo.runs.checkpoints import Checkpoints
@@ -53,14 +54,7 @@ def train(
     algorithm: Algorithm, config: RunConfig, observer: Observer, *, goes_on: bool = False
 ) -> Path:
     """Train a model by a composed algorithm; see `run`. One that `goes_on` has a directory."""
-    if config.model is not None:
-        path = model_path(config.model, observer.note)
-        config = config.model_copy(update={"model": path})
-    task = choose_task(config)
-    if task and task.owns_model:
-        algorithm = suited_to(task, algorithm)
-    refuse_unread(config, algorithm)
-    config = resolve(config, algorithm, task)
+    algorithm, config, task = settled(algorithm, config, observer)
     distributed = Distributed(config)
     check_engines(config, distributed.runtime)
     world = distributed.world
@@ -82,6 +76,24 @@ def train(
             directory.begin(recipe, lock)
         Session(trainer, setup, directory, checkpoints, observer).run()
     return directory.path
+
+
+def settled(
+    algorithm: Algorithm, config: RunConfig, observer: Observer
+) -> tuple[Algorithm, RunConfig, ChosenTask | None]:
+    """What suits the model and the task, where the user does not say otherwise.
+
+    Raises:
+        AnypoError: There is no such model or task, or an option means nothing.
+    """
+    if config.model is not None:
+        path = model_path(config.model, observer.note)
+        config = config.model_copy(update={"model": path})
+    task = choose_task(config)
+    if task and task.owns_model:
+        algorithm = suited_to(task, algorithm)
+    refuse_unread(config, algorithm)
+    return algorithm, resolve(config, algorithm, task), task
 
 
 def _recipe(algorithm: Algorithm, config: RunConfig) -> Recipe:
