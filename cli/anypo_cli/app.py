@@ -110,6 +110,31 @@ def new(
     create_package(name, directory)
 
 
+@app.command()
+def chat(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="Run directory, model directory or hub name.")
+    ],
+    compare: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Show another one's answers beside.")
+    ] = None,
+    system: Annotated[str | None, typer.Option(help="What a conversation begins with.")] = None,
+    temperature: Annotated[
+        float, typer.Option(min=0, help="Of sampling; 0: always the likeliest token.")
+    ] = 1.0,
+    max_length: Annotated[int, typer.Option(min=1, help="Tokens of an answer, at most.")] = 512,
+    seed: Annotated[int | None, typer.Option(help="To have the same answers again.")] = None,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run code that comes with a model.")
+    ] = False,
+) -> None:
+    """Talk to the model of a run, or to any other; texts may come through a pipe."""
+    from anypo_cli.chatting import asking, chat
+
+    models = [model] if compare is None else [model, compare]
+    chat(models, system, asking(temperature, max_length, seed), trusted=trust_remote_code)
+
+
 app.add_typer(
     typer.Typer(),
     name="run",

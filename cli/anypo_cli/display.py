@@ -12,8 +12,10 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from anypo.runs.before_after import held_out_of
 from anypo.runs.observer import Observer
 from anypo.training.trainer import Report
+from anypo_cli.epilogue import changes, next_steps
 from anypo_cli.printing import plain
 from anypo_cli.processes import is_first
 
@@ -78,11 +80,17 @@ class PlainDisplay(Observer):
 
     def finished(self, folder: Path) -> None:
         """Say what came out of it."""
+        held_out = held_out_of(folder)
+        for line in changes(held_out):
+            self._print(line)
         for name in _headlines(self.first):
-            self._print(
-                f"{name.replace('/', ' ')} {self.first[name]:.3f} -> {self.latest[name]:.3f}"
-            )
+            error = held_out.errors().get(_set_of(name))
+            off = "" if error is None else f" ± {error:.3f}"
+            change = f"{self.first[name]:.3f} -> {self.latest[name]:.3f}{off}"
+            self._print(f"{name.replace('/', ' ')} {change}")
         self._print(f"run directory: {folder}")
+        for line in next_steps(folder):
+            self._print(line)
 
     def _print(self, line: str) -> None:
         self.console.print(plain(line), soft_wrap=True)
@@ -147,6 +155,12 @@ def _headlines(metrics: dict[str, float]) -> list[str]:
     scores = [name for name in metrics if name.startswith("eval/score")]
     others = [name for name in metrics if name in ("eval/rewards/accuracies", "eval/loss")]
     return scores or sorted(others, reverse=True)[:1]
+
+
+def _set_of(metric: str) -> str:
+    """The held-out set whose score a metric is; of its parts, none."""
+    first, *name, last = metric.split("/")
+    return "/".join(name) or first if last == "score" else ""
 
 
 def make_display() -> PlainDisplay:

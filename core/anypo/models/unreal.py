@@ -83,30 +83,50 @@ def stored_bytes(
     return sum(w.numel() * FOUR_BITS if key in quantized else w.nbytes for key, w in kept)
 
 
+class Reserve:
+    """Blocks of main memory that stand for tensors elsewhere: taken, and never touched.
+
+    An allocator cannot fill all holes again, which may cost half as much as what is alive. What it
+    makes of the blocks of a run, it is asked itself.
+
+    Args:
+        device: Where the tensors would be; if not in main memory, nothing is taken.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._works, self._before = device.type == "cpu", heap_size()
+        self._blocks: dict[int, Tensor] = {}
+        self.most = 0  # bytes that the allocator had from the system, holes included
+
+    def take(self, key: int, size: int) -> None:
+        """Take a block, if there is so much; if not, there will be no more."""
+        try:
+            if self._works:
+                self._blocks[key] = torch.empty(size, dtype=torch.uint8, device="cpu")
+                self.most = max(self.most, heap_size() - self._before)
+        except RuntimeError:
+            self._works = False
+            self._blocks.clear()
+
+    def give_back(self, key: int) -> None:
+        """Give it back."""
+        self._blocks.pop(key, None)
+
+
 class Alive(TorchDispatchMode):
     """Counts the bytes of unreal tensors that are made in the block: those alive, and at most.
 
-    In main memory the allocator cannot fill all holes again, which may cost as much as half of what
-    is alive. What it makes of the blocks it is asked itself: each is reserved, and never touched.
-
     Args:
         known: Whose weights do not count.
-        device: Where they would be.
+        reserve: Is to take as much.
     """
 
-    def __init__(self, known: nn.Module, device: torch.device) -> None:
+    def __init__(self, known: nn.Module, reserve: Reserve) -> None:
         super().__init__()
         self.now = self.most = 0
+        self.reserve = reserve
         weights = (*known.parameters(), *known.buffers())
         self._storages = {weight.untyped_storage()._cdata for weight in weights}
-        self._blocks: dict[int, Tensor] = {}
-        self._reserves, self._before = device.type == "cpu", heap_size()
-        self._heap = 0
-
-    @property
-    def holes(self) -> int:
-        """Bytes that the allocator takes beside, at most."""
-        return max(0, self._heap - self.most)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Look at what an operation makes."""
@@ -124,18 +144,9 @@ class Alive(TorchDispatchMode):
             weakref.finalize(storage, self._forget, key, size).atexit = False
             self.now += size
             self.most = max(self.most, self.now)
-            self._reserve(key, size)
-
-    def _reserve(self, key: int, size: int) -> None:
-        try:
-            if self._reserves:
-                self._blocks[key] = torch.empty(size, dtype=torch.uint8, device="cpu")
-                self._heap = max(self._heap, heap_size() - self._before)
-        except RuntimeError:  # there is not so much: then only what is alive is counted
-            self._reserves = False
-            self._blocks.clear()
+            self.reserve.take(key, size)
 
     def _forget(self, key: int, size: int) -> None:
         self._storages.discard(key)
-        self._blocks.pop(key, None)
+        self.reserve.give_back(key)
         self.now -= size

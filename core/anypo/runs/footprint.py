@@ -15,7 +15,7 @@ from anypo.models.critic import Critic
 from anypo.models.load import frozen_copy
 from anypo.models.precision import shrink_frozen
 from anypo.models.router import router_coefficient
-from anypo.models.unreal import pretend, stored_bytes, unreal_model
+from anypo.models.unreal import Reserve, pretend, stored_bytes, unreal_model
 from anypo.rewards.model import ScoreOfModel
 from anypo.runs.options import RunConfig, sampler_of
 from anypo.runs.rehearsal import Rollout
@@ -86,6 +86,7 @@ class Counting:
         self.shared_by = self.processes if self.config.sharding == "fsdp" else 1
         self.models = models_of(algorithm, found, runtime)
         self.trained = [self.models.policy, self.models.critic]
+        self.reserve = Reserve(runtime.device)
 
     def always(self) -> Parts:
         """What stays from step to step."""
@@ -122,6 +123,7 @@ class Counting:
                 max(len(prompt.ids) for prompt in prompts),
                 request,
                 self.runtime,
+                self.reserve,
             )
             for count, prompts, request in kinds
         ]
@@ -144,6 +146,7 @@ class Counting:
             self.config,
             self.runtime,
             largest,
+            self.reserve,
             learns_entropy=entropy,
             accumulates=len(passes) > 1,
         )
@@ -155,7 +158,6 @@ class Counting:
             "logits of a chunk, and what else is computed": update.most
             - update.activations
             - gradients,
-            "holes that the allocator cannot fill": update.holes,
         }
 
     def passes(self) -> list[Pass]:

@@ -16,6 +16,7 @@ from anypo.runs.options import RunConfig
 from anypo.runs.rehearsal import Rollout, rehearse
 from anypo.runs.run import settled
 from anypo.runs.setup import Setup, check_engines, set_up
+from anypo.support.allocator import kept_memory
 from anypo.training.distributed import Distributed
 
 
@@ -38,8 +39,12 @@ class Plan:
     @property
     def most(self) -> float:
         """Bytes of memory in the phase that takes most."""
-        beside = max((sum(parts.values()) for parts in self.phases.values()), default=0.0)
-        return sum(self.always.values()) + beside
+        return sum(self.always.values()) + self.in_a_phase
+
+    @property
+    def in_a_phase(self) -> float:
+        """Of them, those that no other phase takes."""
+        return max((sum(parts.values()) for parts in self.phases.values()), default=0.0)
 
 
 def plan(algorithm: Algorithm, config: RunConfig, observer: Observer) -> Plan:
@@ -73,8 +78,12 @@ def plan(algorithm: Algorithm, config: RunConfig, observer: Observer) -> Plan:
     )
     if runtime.device.type == "cpu":  # elsewhere they have a memory of their own
         found.always["libraries and data"] = process
-    _count(found, "updating", counting.updating)
-    _count(found, "sampling", counting.sampling)
+    with kept_memory():  # as in a run
+        _count(found, "sampling", counting.sampling)
+        _count(found, "updating", counting.updating)
+    found.always["holes that the allocator cannot fill"] = max(
+        0.0, counting.reserve.most - found.in_a_phase
+    )
     return found
 
 

@@ -1,5 +1,6 @@
 """What sampling takes of the memory, found by passes without values."""
 
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -8,7 +9,7 @@ from transformers import PreTrainedModel
 from anypo.hooks.runtime import Runtime
 from anypo.hooks.sampler import SamplingRequest
 from anypo.models.logits import Making
-from anypo.models.unreal import Alive
+from anypo.models.unreal import Alive, Reserve
 from anypo.sampling.continuation import Continuation
 from anypo.sampling.draw import asked_for, draw
 
@@ -22,7 +23,12 @@ class Sampling(NamedTuple):
 
 
 def sampling_of(
-    model: PreTrainedModel, prompts: int, longest: int, request: SamplingRequest, runtime: Runtime
+    model: PreTrainedModel,
+    prompts: int,
+    longest: int,
+    request: SamplingRequest,
+    runtime: Runtime,
+    reserve: Reserve,
 ) -> Sampling:
     """What sampling from an unreal model with its cache takes.
 
@@ -32,12 +38,14 @@ def sampling_of(
         longest: Tokens of the longest prompt.
         request: How they are drawn.
         runtime: Where and how the model runs.
+        reserve: Is to take as much.
     """
+    step = partial(_a_step, model, request=request, runtime=runtime, reserve=reserve)
     limit = request.max_completion_length
     together = max(1, runtime.token_budget // (request.n * (longest + limit)))
     rows = min(prompts, together) * request.n
-    _, first = _a_step(model, min(prompts, together), longest, request, runtime)
-    cache, last = _a_step(model, rows, longest + limit - 1, request, runtime, known=True)
+    _, first = step(min(prompts, together), longest)
+    cache, last = step(rows, longest + limit - 1, known=True)
     return Sampling(rows, cache, max(first, last))
 
 
@@ -46,13 +54,14 @@ def _a_step(
     model: PreTrainedModel,
     rows: int,
     length: int,
+    *,
     request: SamplingRequest,
     runtime: Runtime,
-    *,
+    reserve: Reserve,
     known: bool = False,
 ) -> tuple[float, float]:
     """The cache, and what a token more takes at most, the reading of a text included or `known`."""
-    texts, alive = Continuation(model, [[0] * length] * rows, Making()), Alive(model, runtime.device)
+    texts, alive = Continuation(model, [[0] * length] * rows, Making()), Alive(model, reserve)
     with alive, runtime.autocast():
         logits = texts.logits()
         cache = alive.now - logits.untyped_storage().nbytes()
@@ -65,4 +74,4 @@ def _a_step(
             texts.select(groups)
             logits = logits[groups]
         draw(asked_for(logits, request), torch.zeros(len(logits), device=runtime.device))
-    return cache, alive.most + alive.holes
+    return cache, alive.most

@@ -16,8 +16,7 @@ from anypo.models.critic import Critic
 from anypo.models.forward import TokenScorer
 from anypo.models.lines import MicroBatch, Sharing, cut
 from anypo.models.logits import Making, decoder_of
-from anypo.models.unreal import Alive
-from anypo.support.allocator import kept_memory
+from anypo.models.unreal import Alive, Reserve
 from anypo.training.options import LearnerOptions
 
 
@@ -45,7 +44,6 @@ class Update(NamedTuple):
 
     activations: float  # what the forward pass keeps for the backward pass
     most: float  # with all that the latter takes, gradients included
-    holes: float  # between what is alive, that the allocator cannot fill
 
 
 def passes(
@@ -78,6 +76,7 @@ def update_of(
     config: LearnerOptions,
     runtime: Runtime,
     largest: Pass,
+    reserve: Reserve,
     *,
     learns_entropy: bool,
     accumulates: bool,
@@ -90,6 +89,7 @@ def update_of(
         config: Of the run.
         runtime: Where and how it runs.
         largest: The largest pass.
+        reserve: Is to take as much.
         learns_entropy: See `TokenScorer`.
         accumulates: Whether gradients of a pass before it are there.
     """
@@ -102,19 +102,18 @@ def update_of(
         making=making,
     )
     batch = _made_up(largest).to(runtime.device)
-    alive = Alive(scorer, runtime.device)
-    with kept_memory():  # as in a run
-        for _ in range(1 + accumulates):
-            alive.most = before = alive.now
-            with alive, runtime.autocast():
-                scores = scorer(batch)
-            activations = alive.now - before
-            with alive:
-                said = [x.sum() for x in (scores.logprobs, scores.values) if x is not None]
-                torch.stack(said).sum().backward()
-            del scores, said
+    alive = Alive(scorer, reserve)
+    for _ in range(1 + accumulates):
+        alive.most = before = alive.now
+        with alive, runtime.autocast():
+            scores = scorer(batch)
+        activations = alive.now - before
+        with alive:
+            said = [x.sum() for x in (scores.logprobs, scores.values) if x is not None]
+            torch.stack(said).sum().backward()
+        del scores, said
     mask = largest.mask(runtime.dtype)
-    return Update(activations + mask, alive.most + mask, alive.holes)
+    return Update(activations + mask, alive.most + mask)
 
 
 def _made_up(largest: Pass) -> Batch:
