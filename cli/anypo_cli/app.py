@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import platform
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -24,8 +26,24 @@ app = typer.Typer(
     epilog=f"{DEBUG}, anywhere, shows the traceback of an error. Environment variables: "
     "ANYPO_DISABLE_PLUGINS=NAME,DISTRIBUTION:NAME,DISTRIBUTION:* leaves plugins out; "
     "ANYPO_TRACE_HOOKS=1 prints every hook call of a run, 2 those of the check before it too.",
-    add_completion=False,
 )
+
+
+def _show_versions(asked: bool) -> None:
+    if asked:
+        others = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers"))
+        print(f"anypo {version('anypo')} ({others}, Python {platform.python_version()})")
+        raise typer.Exit
+
+
+@app.callback()
+def of_all(
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_show_versions, help="Show versions."),
+    ] = False,
+) -> None:
+    """Options that go before every command."""
 
 
 @app.command("list")
@@ -133,6 +151,21 @@ def chat(
 
     models = [model] if compare is None else [model, compare]
     chat(models, system, asking(temperature, max_length, seed), trusted=trust_remote_code)
+
+
+@app.command()
+def push(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Run directory.")],
+    repository: Annotated[str, typer.Argument(metavar="REPO", help="On the hub, as USER/NAME.")],
+    private: Annotated[bool, typer.Option("--private", help="Make it one that few see.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Write the card, list the files, send nothing.")
+    ] = False,
+) -> None:
+    """Upload the model of a run to the hub, with a card that says how it was made."""
+    from anypo_cli.pushing import push
+
+    push(run, repository, private=private, dry_run=dry_run)
 
 
 app.add_typer(
