@@ -16,14 +16,14 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-
-from anypo import Observer, compose, run
-from anypo.runs.options import make_config
-from anypo.runs.plan import plan
 from figures import keep
 from speed.apart import apart, machine, peak_memory
 from speed.making import make_pairs
 from speed.shapes import Shape
+
+from anypo import Observer, compose, run
+from anypo.runs.options import make_config
+from anypo.runs.plan import plan
 
 STEPS = 3  # the optimizer has its state after the first
 

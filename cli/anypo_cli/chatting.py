@@ -125,9 +125,7 @@ def _questions() -> Iterator[str]:
             yield text
 
 
-def _show_one(
-    console: Console, sides: Sequence[Side], text: str, request: SamplingRequest
-) -> None:
+def _show_one(console: Console, sides: Sequence[Side], text: str, request: SamplingRequest) -> None:
     for piece in sides[0].reply(text, request):
         print(printable(piece), end="", flush=True)
     print()

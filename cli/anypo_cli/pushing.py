@@ -45,7 +45,9 @@ def push(run: str, repository: str, *, private: bool, dry_run: bool) -> None:
 
 def _files(model: Path) -> list[Path]:
     """What belongs to the model, and not to the state of a run that may go on from there."""
-    own = [path for path in model.rglob("*") if path.is_file() and path.name not in (MANIFEST, CARD)]
+    own = [
+        path for path in model.rglob("*") if path.is_file() and path.name not in (MANIFEST, CARD)
+    ]
     return [path for path in own if FOLDER not in path.relative_to(model).parts[:-1]]
 
 

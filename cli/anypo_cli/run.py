@@ -31,7 +31,7 @@ class RunGroup(TyperGroup):
         return super().parse_args(ctx, args or ["--help"])
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """The algorithms, for a shell that completes their names; `anypo list` says more of them."""
+        """The algorithms, for a shell to complete their names; `anypo list` says more of them."""
         return [e.shortest_name for e in registry.entries()] if ctx.resilient_parsing else []
 
     def get_command(self, ctx: Any, name: str) -> Any:

@@ -1,3 +1,4 @@
+import json
 from io import StringIO
 from pathlib import Path
 
@@ -51,3 +52,29 @@ def test_the_live_display_keeps_the_last_score_on_screen():
     text = display.console.file.getvalue()
     assert "step 1/1" in text
     assert "reward 0.500  eval 0.250" in text
+
+
+def test_a_score_has_the_error_that_the_samples_tell(tmp_path):
+    rows = [(step, group) for step in (0, 2) for group in (0, 1)]
+    lines = (
+        json.dumps(
+            {
+                "step": step,
+                "phase": "eval",
+                "set": "eval",
+                "group": group,
+                "prompt": "?",
+                "completion": "!",
+                "reward": float(group),
+            }
+        )
+        for step, group in rows
+    )
+    (tmp_path / "samples.jsonl").write_text("\n".join(lines))
+    display = PlainDisplay(Console(file=StringIO(), width=120))
+    display.remember({"eval/score": 0.25})
+    display.remember({"eval/score": 0.5})
+    display.finished(tmp_path)
+    text = display.console.file.getvalue()
+    assert "eval score 0.250 -> 0.500 ± 0.500" in text
+    assert text.count("held out: ?") == 2

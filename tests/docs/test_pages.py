@@ -1,6 +1,6 @@
 """Every page of the documentation can be followed: its Python and its commands, top to bottom.
 
-A command `anypo run` stops before anything is loaded, unless its block stands below
+Models are not talked to, pushed or planned. A command `anypo run` stops before anything is loaded, unless its block stands below
 `<!-- slow -->`: then a slow test trains, and what is trained must have learned. A Python block
 below that mark is left to the slow test altogether. Of other commands, only `pip install FOLDER`
 means something here, for a folder with a plugin.
@@ -53,6 +53,8 @@ class Reader:
         with self.monkeypatch.context() as patched:
             patched.setattr("anypo_vllm.serve.check_installed", lambda *_: None)
             patched.setattr("anypo_vllm.serve.os.execve", lambda *_: None)
+            for others in ("chatting.chat", "pushing.push", "planning.show_plan"):
+                patched.setattr(f"anypo_cli.{others}", lambda *_, **__: None)
             if not trains:  # all that can be known before anything is loaded is checked
                 patched.setattr("anypo.runs.run.train", lambda *_: Path("nowhere"))
                 patched.setattr("anypo_cli.options.launch", lambda *_: 0)

@@ -4,6 +4,7 @@ All that allocates goes through torch's fake tensors, which have shapes, types a
 choose kernels by them. So any architecture is counted as it is, and nothing is known of it here.
 """
 
+import logging
 import weakref
 from collections.abc import Iterable
 from typing import Any
@@ -43,6 +44,7 @@ def unreal_model(
 
 def pretend(modules: Iterable[nn.Module], device: torch.device) -> None:
     """Have modules on the device `meta` behave as if they were on another one."""
+    logging.getLogger(FakeTensor.__module__).setLevel(logging.CRITICAL)  # errors say enough
     mode = FakeTensorMode(allow_non_fake_inputs=True)  # they meet tensors that have values
     known: dict[int, tuple[Any, Any]] = {}  # with the originals, whose identities must stay theirs
 

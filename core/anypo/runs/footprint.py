@@ -2,8 +2,10 @@
 
 import math
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 
 import torch
+from torch import nn
 from transformers import PreTrainedModel
 
 from anypo.composition.algorithm import Algorithm
@@ -14,10 +16,9 @@ from anypo.models.checkpointing import checkpoint_activations
 from anypo.models.critic import Critic
 from anypo.models.load import frozen_copy
 from anypo.models.precision import shrink_frozen
-from anypo.models.router import router_coefficient
 from anypo.models.unreal import Reserve, pretend, stored_bytes, unreal_model
 from anypo.rewards.model import ScoreOfModel
-from anypo.runs.options import RunConfig, sampler_of
+from anypo.runs.options import sampler_of
 from anypo.runs.rehearsal import Rollout
 from anypo.runs.setup import Setup
 from anypo.sampling.continuation import can_pad
@@ -96,7 +97,7 @@ class Counting:
             "weights, frozen": stored_bytes(
                 [models.policy], trained=False, four_bits=self.config.quantize is not None
             ),
-            f"optimizer state ({self.config.optimizer})": self._remembered / self.shared_by,
+            f"optimizer state ({self.config.optimizer})": self.remembered / self.shared_by,
             "reference model": stored_bytes([models.reference], trained=False) / self.shared_by,
             "reward models": stored_bytes(judges, trained=False),
         }
@@ -140,7 +141,8 @@ class Counting:
         passes = self.passes()
         largest = max(passes, key=lambda one: one.tokens)
         entropy = "entropy" in self.algorithm.requires
-        update = update_of(
+        again = partial(
+            update_of,
             self.models.policy,
             self.models.critic,
             self.config,
@@ -150,6 +152,11 @@ class Counting:
             learns_entropy=entropy,
             accumulates=len(passes) > 1,
         )
+        again()
+        self._begin_optimizer()
+        for weight in self._weights:
+            weight.grad = None
+        update = again()
         kept = 0.0 if self.processes > self.shared_by else self._gradients * self.shared_by
         gradients = min(kept, update.most - update.activations)
         return {
@@ -160,19 +167,24 @@ class Counting:
             - gradients,
         }
 
+    def _begin_optimizer(self) -> None:
+        """Have its state lie where the first update has left room, as in a run."""
+        each = self._remembered_of_a_weight
+        for weight in self._weights:
+            self.reserve.take(id(weight), int(weight.numel() * each))
+
     def passes(self) -> list[Pass]:
         """What goes through the model one after the other for an update."""
         config, policy, budget = self.config, self.models.policy, self.runtime.token_budget
         sharing = None
-        if self.algorithm.generates and not router_coefficient(policy, config.router_loss):
-            longest = self.found.longest
-            sharing = sharing_assumed(policy, longest, budget) if can_pad(policy) else None
+        if self.algorithm.generates and can_pad(policy):
+            sharing = sharing_assumed(policy, self.found.longest, budget)
         share = config.minibatches * self.processes
         return passes(self.algorithm, self.rollout.samples, sharing, share, budget)
 
     def disk(self) -> Parts:
         """What is kept of the model that is trained, and of a state to go on from."""
-        state = self._remembered + stored_bytes([self.models.critic], trained=True)
+        state = self.remembered + stored_bytes([self.models.critic], trained=True)
         if has_lora(self.models.policy):
             state += stored_bytes([self.models.policy], trained=True)
         if self.config.ref_sync_every is not None:
@@ -184,11 +196,21 @@ class Counting:
         return stored_bytes(self.trained, trained=True) / self.shared_by
 
     @property
-    def _remembered(self) -> float:
-        """Of a weight that is trained; all have one type."""
-        trained = [w for part in self.trained if part for w in part.parameters() if w.requires_grad]
-        numbers = sum(w.numel() for w in {id(w): w for w in trained}.values())
-        return numbers * remembered_bytes(self.config, trained[0].dtype, self.runtime.device)
+    def _weights(self) -> list[nn.Parameter]:
+        """All that are trained."""
+        parts = [part for part in self.trained if part is not None]
+        held = {id(w): w for part in parts for w in part.parameters() if w.requires_grad}
+        return list(held.values())
+
+    @cached_property
+    def _remembered_of_a_weight(self) -> float:
+        """Bytes of optimizer state; all weights that are trained have one type."""
+        return remembered_bytes(self.config, self._weights[0].dtype, self.runtime.device)
+
+    @property
+    def remembered(self) -> float:
+        """Bytes of optimizer state."""
+        return self._remembered_of_a_weight * sum(weight.numel() for weight in self._weights)
 
     @property
     def _whole(self) -> float:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import psutil
 
 from anypo.composition.algorithm import Algorithm
-from anypo.hooks.requirements import REQUIREMENTS
+from anypo.errors import told
 from anypo.hooks.runtime import Runtime
 from anypo.runs import notes
 from anypo.runs.directory import RunDirectory
@@ -81,18 +81,17 @@ def plan(algorithm: Algorithm, config: RunConfig, observer: Observer) -> Plan:
     with kept_memory():  # as in a run
         _count(found, "sampling", counting.sampling)
         _count(found, "updating", counting.updating)
-    found.always["holes that the allocator cannot fill"] = max(
-        0.0, counting.reserve.most - found.in_a_phase
-    )
+    filled = found.in_a_phase + counting.remembered
+    found.always["holes that the allocator cannot fill"] = max(0, counting.reserve.most - filled)
     return found
 
 
 def _count(found: Plan, phase: str, parts: Callable[[], Parts]) -> None:
-    """Where a model looks at the values of its tensors, there is nothing to count."""
+    """Count a phase, if the model does what does not depend on the values of its tensors."""
     try:
         found.phases[phase] = parts()
     except (RuntimeError, NotImplementedError) as error:
-        found.uncounted.append(f"{phase}: {type(error).__name__}")
+        found.uncounted.append(f"{phase}, which no pass without values tells ({told(error)})")
 
 
 def _in_one_process(config: RunConfig) -> RunConfig:

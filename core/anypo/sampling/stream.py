@@ -55,13 +55,15 @@ class Speaker:
         Raises:
             DataError: It is neither a text nor a conversation that fits the chat template.
         """
-        drawn, told = list[int](), ""
+        drawn, text, told = list[int](), "", ""
         for token in self._draw(self.tokens.prompt(prompt), request):
             drawn.append(token)
             text = self.tokenizer.decode(drawn, skip_special_tokens=True)
             if not text.endswith(UNFINISHED):
                 yield text[len(told) :]
                 told = text
+        if text != told:
+            yield text[len(told) :]
 
     def _draw(self, prompt: list[int], request: SamplingRequest) -> Iterator[int]:
         texts = Continuation(self.model, [prompt], self.making, remembers=self.remembers)

@@ -47,7 +47,11 @@ class Update(NamedTuple):
 
 
 def passes(
-    algorithm: Algorithm, samples: Sequence[Sample], sharing: Sharing | None, share: int, budget: int
+    algorithm: Algorithm,
+    samples: Sequence[Sample],
+    sharing: Sharing | None,
+    share: int,
+    budget: int,
 ) -> list[Pass]:
     """How the rows of one update of one process go through the model.
 
