@@ -23,7 +23,7 @@ from anypo.models.load import (
     model_path,
     sensible_threads,
 )
-from anypo.models.options import RuntimeOptions
+from anypo.runs.options import make_config
 from anypo.sampling.stream import Speaker
 from anypo.training.distributed import Distributed
 from anypo_cli.printing import plain, say
@@ -90,7 +90,7 @@ def _side(path: str, system: str | None, *, trusted: bool) -> Side:
     folder = model_path(path, lambda text: say(f"note: {text}"))
     if has_scalar_head(load_config(folder, trust_remote_code=trusted)):
         raise ModelError(f"'{path}' scores texts: it says nothing; name it as a --reward")
-    runtime = Distributed(RuntimeOptions(trust_remote_code=trusted)).runtime
+    runtime = Distributed(make_config({"trust_remote_code": trusted})).runtime
     tokenizer = load_tokenizer(folder, trust_remote_code=trusted)
     if system and not tokenizer.chat_template:
         raise ModelError(f"'{path}' has no chat template, so nothing would read --system")

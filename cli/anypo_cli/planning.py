@@ -58,7 +58,8 @@ def _facts(found: Plan) -> Iterator[tuple[str, str]]:
     needs = [REQUIREMENTS[name].about for name in sorted(found.algorithm.requires)]
     yield "algorithm", " + ".join(layer.name for layer in found.algorithm.layers)
     yield "needs", ", ".join(["the policy", *needs])
-    yield "model", f"{setup.model}: {_count(found.parameters)}, {_count(found.trained)} trained"
+    trained = "all" if found.trained == found.parameters else _count(found.trained)
+    yield "model", f"{setup.model}: {_count(found.parameters)} parameters, {trained} trained"
     yield "data", f"{len(setup.prompts):,} prompts, the longest of {longest} tokens"
     if held_out := setup.held_out or setup.held_out_rows:
         yield "held out", f"{len(held_out):,} rows, every {config.eval_every} steps"
@@ -72,7 +73,7 @@ def _facts(found: Plan) -> Iterator[tuple[str, str]]:
 
 
 def _count(parameters: int) -> str:
-    return f"{parameters / 1e9:.2f} B parameters" if parameters >= 1e8 else f"{parameters:,}"
+    return f"{parameters / 1e9:.2f} B" if parameters >= 1e8 else f"{parameters:,}"
 
 
 def _times(number: int, what: str) -> str:

@@ -1,9 +1,9 @@
 """Every page of the documentation can be followed: its Python and its commands, top to bottom.
 
-Models are not talked to, pushed or planned. A command `anypo run` stops before anything is loaded, unless its block stands below
+A command `anypo run` stops before anything is loaded, unless its block stands below
 `<!-- slow -->`: then a slow test trains, and what is trained must have learned. A Python block
-below that mark is left to the slow test altogether. Of other commands, only `pip install FOLDER`
-means something here, for a folder with a plugin.
+below that mark is left to the slow test altogether. No model is planned, talked to or pushed. Of
+other commands, only `pip install FOLDER` means something here, for a folder with a plugin.
 """
 
 import re

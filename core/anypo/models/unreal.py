@@ -124,7 +124,7 @@ class Alive(TorchDispatchMode):
     """
 
     def __init__(self, known: nn.Module, reserve: Reserve) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.now = self.most = 0
         self.reserve = reserve
         weights = (*known.parameters(), *known.buffers())

@@ -43,8 +43,12 @@ class Models:
 def models_of(algorithm: Algorithm, found: Setup, runtime: Runtime) -> Models:
     """The models that a run loads and makes."""
     config, requires = found.config, algorithm.requires
-    kind = {"scalar_head": not algorithm.generates, "dtype": getattr(torch, config.weights)}
-    policy = unreal_model(found.model, trust_remote_code=runtime.trust_remote_code, **kind)
+    policy = unreal_model(
+        found.model,
+        scalar_head=not algorithm.generates,
+        trust_remote_code=runtime.trust_remote_code,
+        dtype=getattr(torch, config.weights),
+    )
     judges = [r.function for r in found.scorer.rewards if isinstance(r.function, ScoreOfModel)]
     models = Models(policy, rewards=[_judge(judge, runtime) for judge in judges])
     with torch.device("meta"):
@@ -62,8 +66,10 @@ def models_of(algorithm: Algorithm, found: Setup, runtime: Runtime) -> Models:
 
 
 def _judge(reward: ScoreOfModel, runtime: Runtime) -> PreTrainedModel:
-    kind = {"scalar_head": True, "dtype": torch.float32}
-    model = unreal_model(reward.path, trust_remote_code=runtime.trust_remote_code, **kind)
+    trusted = runtime.trust_remote_code
+    model = unreal_model(
+        reward.path, scalar_head=True, trust_remote_code=trusted, dtype=torch.float32
+    )
     shrink_frozen(model.requires_grad_(False), runtime.dtype)
     return model
 
@@ -113,8 +119,11 @@ class Counting:
             return {}
         found, rollout, limit = self.found, self.rollout, self.config.max_completion_length
         training = SamplingRequest(n=rollout.each, max_completion_length=limit)
-        config = {"top_p": self.config.eval_top_p, "top_k": self.config.eval_top_k}
-        evaluating = SamplingRequest(max_completion_length=limit, **config)
+        evaluating = SamplingRequest(
+            max_completion_length=limit,
+            top_p=self.config.eval_top_p,
+            top_k=self.config.eval_top_k,
+        )
         kinds = [(rollout.prompts, found.prompts, training)] if rollout.drawn else []
         kinds += [(len(found.held_out), found.held_out, evaluating)] if found.held_out else []
         drawn = [

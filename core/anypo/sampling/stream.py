@@ -1,7 +1,7 @@
 """One completion, told as it is drawn."""
 
 from collections.abc import Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -56,9 +56,10 @@ class Speaker:
             DataError: It is neither a text nor a conversation that fits the chat template.
         """
         drawn, text, told = list[int](), "", ""
+        decode: Any = partial(self.tokenizer.decode, skip_special_tokens=True)
         for token in self._draw(self.tokens.prompt(prompt), request):
             drawn.append(token)
-            text = self.tokenizer.decode(drawn, skip_special_tokens=True)
+            text = decode(drawn)
             if not text.endswith(UNFINISHED):
                 yield text[len(told) :]
                 told = text
