@@ -26,6 +26,7 @@ RUNS = [  # what is run, and the package that it needs
     (["processes.py"], "anypo"),
     (["kills.py"], "anypo"),
     (["data.py"], "anypo"),
+    (["plan.py"], "peft"),
     (["against_trl.py"], "trl"),
     (["rollouts.py", "--shape", "small", "--prompts", "8", "--tokens", "64"], "vllm"),
 ]

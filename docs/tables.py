@@ -188,6 +188,12 @@ def process_loading() -> str:
     return table(names, [[row[name] for name in names] for row in rows])
 
 
+def plan() -> str:
+    """How close the memory that is planned comes to that which is taken."""
+    rows = _measured("plan")
+    return _table_of_measured(list(rows[0] if rows else ()), [list(row.values()) for row in rows])
+
+
 def reliability() -> str:
     """How many kills there were, and what became of the runs."""
     head = ("processes", "kills", "while saving", "of them SIGTERM", "runs", "ended the same")

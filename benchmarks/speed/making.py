@@ -51,3 +51,13 @@ def make_prompts(file: Path, tokens: int) -> None:
     """Write prompts of as many tokens, which are bytes."""
     texts = (f"{number:02}: {TEXT * tokens}"[:tokens] for number in range(PROMPTS))
     file.write_text("".join(json.dumps({"prompt": text}) + "\n" for text in texts))
+
+
+def make_pairs(file: Path, prompt_tokens: int, tokens: int) -> None:
+    """Write prompts with two completions of as many tokens, which are bytes."""
+    texts = [f"{number:02}: {TEXT * tokens}" for number in range(PROMPTS)]
+    rows = (
+        {"prompt": text[:prompt_tokens], "chosen": text[:tokens], "rejected": text[-tokens:]}
+        for text in texts
+    )
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))

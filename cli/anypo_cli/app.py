@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import platform
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -26,8 +28,24 @@ app = typer.Typer(
     epilog=f"{DEBUG}, anywhere, shows the traceback of an error. Environment variables: "
     "ANYPO_DISABLE_PLUGINS=NAME,DISTRIBUTION:NAME,DISTRIBUTION:* leaves plugins out; "
     "ANYPO_TRACE_HOOKS=1 prints every hook call of a run, 2 those of the check before it too.",
-    add_completion=False,
 )
+
+
+def _show_versions(asked: bool) -> None:
+    if asked:
+        others = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers"))
+        print(f"anypo {version('anypo')} ({others}, Python {platform.python_version()})")
+        raise typer.Exit
+
+
+@app.callback()
+def of_all(
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_show_versions, help="Show versions."),
+    ] = False,
+) -> None:
+    """Options that go before every command."""
 
 
 @app.command("list")
@@ -120,6 +138,46 @@ def eval_command() -> None:
 @app.command("sample", cls=Late)
 def sample_command() -> None:
     """Write what a model says, with scores, in the formats that algorithms learn from."""
+
+
+@app.command()
+def chat(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="Run directory, model directory or hub name.")
+    ],
+    compare: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Show another one's answers beside.")
+    ] = None,
+    system: Annotated[str | None, typer.Option(help="What a conversation begins with.")] = None,
+    temperature: Annotated[
+        float, typer.Option(min=0, help="Of sampling; 0: always the likeliest token.")
+    ] = 1.0,
+    max_length: Annotated[int, typer.Option(min=1, help="Tokens of an answer, at most.")] = 512,
+    seed: Annotated[int | None, typer.Option(help="To have the same answers again.")] = None,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run code that comes with a model.")
+    ] = False,
+) -> None:
+    """Talk to the model of a run, or to any other; texts may come through a pipe."""
+    from anypo_cli.chatting import asking, chat
+
+    models = [model] if compare is None else [model, compare]
+    chat(models, system, asking(temperature, max_length, seed), trusted=trust_remote_code)
+
+
+@app.command()
+def push(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Run directory.")],
+    repository: Annotated[str, typer.Argument(metavar="REPO", help="On the hub, as USER/NAME.")],
+    private: Annotated[bool, typer.Option("--private", help="Make it one that few see.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Write the card, list the files, send nothing.")
+    ] = False,
+) -> None:
+    """Upload the model of a run to the hub, with a card that says how it was made."""
+    from anypo_cli.pushing import push
+
+    push(run, repository, private=private, dry_run=dry_run)
 
 
 app.add_typer(

@@ -7,9 +7,11 @@ from types import TracebackType
 
 from rich.console import Console
 
+from anypo.runs.before_after import held_out_of
 from anypo.runs.observer import Observer
 from anypo.training.trainer import Report
-from anypo_cli.figures import headlines
+from anypo_cli.epilogue import changes, next_steps
+from anypo_cli.figures import headlines, set_of
 from anypo_cli.printing import plain
 
 
@@ -46,9 +48,17 @@ class Display(Observer):
 
     def finished(self, folder: Path) -> None:
         """Say what came out of it."""
+        held_out = held_out_of(folder)
+        for line in changes(held_out):
+            self.say(line)
         for name in headlines(self.first):
-            self.say(f"{name.replace('/', ' ')} {self.first[name]:.3f} -> {self.latest[name]:.3f}")
+            error = held_out.errors().get(set_of(name))
+            off = "" if error is None else f" ± {error:.3f}"
+            change = f"{self.first[name]:.3f} -> {self.latest[name]:.3f}{off}"
+            self.say(f"{name.replace('/', ' ')} {change}")
         self.say(f"run directory: {folder}")
+        for line in next_steps(folder):
+            self.say(line)
 
     def say(self, text: str) -> None:
         """Print it, as it is."""

@@ -41,3 +41,9 @@ def headlines(metrics: Collection[str]) -> list[str]:
     scores = [name for name in metrics if name.startswith("eval/") and "score" in name.split("/")]
     others = [name for name in metrics if name in ("eval/rewards/accuracies", "eval/loss")]
     return scores or sorted(others, reverse=True)[:1]
+
+
+def set_of(metric: str) -> str:
+    """The held-out set whose score a metric is; of its parts, none."""
+    first, *name, last = metric.split("/")
+    return "/".join(name) or first if last == "score" else ""

@@ -37,6 +37,7 @@ COMMAND_OPTIONS = {  # the type of each, what it is by default, and what it is f
     "set": (list[str], "", "KEY=VALUE: set any option or knob."),
     "hook": (list[str], "", "STAGE=NAME: take one stage from a plugin."),
     "log_every": (int, "", LOG_EVERY),
+    "plan": (bool, "False", "Print what would happen, load no weights, and end."),
 }
 
 
@@ -76,9 +77,11 @@ def build_command(
 
     def command(**given: Any) -> None:
         of_act = {option.name: given.pop(option.name) for option in extra}
-        log_every = given.pop("log_every")
+        of_run = {name: given.pop(name) for name in ("log_every", "plan")}
+        if act and of_run["plan"]:
+            raise ConfigError("--plan is of anypo run, which this is not: leave it out")
         told = _told(recipe, stack, given, varies=not same)
-        (act or partial(_run, arguments, log_every))(*told, **of_act)
+        (act or partial(_run, arguments, **of_run))(*told, **of_act)
 
     parameters = [*extra, *(_knob_option(knob, stack.layers) for knob in knobs.values())]
     parameters += _run_options(config, recipe, stack)
@@ -113,16 +116,23 @@ def _told(
 
 def _run(
     arguments: Sequence[str],
-    log_every: int | None,
     algorithm: Algorithm,
     config: RunConfig,
     notes: list[str],
+    *,
+    log_every: int | None,
+    plan: bool,
 ) -> None:
-    if config.processes and config.processes > 1 and not is_launched():
+    if config.processes and config.processes > 1 and not (plan or is_launched()):
         raise typer.Exit(launch(config.processes, ["run", *arguments]))
     from anypo.runs.run import train
     from anypo_cli.running import show_run
 
+    if plan:
+        from anypo_cli.planning import show_plan
+
+        show_plan(algorithm, config, notes)
+        return
     show_run(partial(train, algorithm, config), notes, log_every)
 
 

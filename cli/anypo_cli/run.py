@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from anypo.errors import ConfigError, PluginError
 from anypo.hooks import registry
@@ -28,6 +28,14 @@ class RunGroup(TyperGroup):
             ctx._protected_args, ctx.args = args[:1], args[1:]
             return list(ctx.args)
         return super().parse_args(ctx, args or ["--help"])
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The algorithms, for a shell to complete their names; `anypo list` says more of them."""
+        return [e.shortest_name for e in registry.entries()] if ctx.resilient_parsing else []
+
+    def get_command(self, ctx: Any, name: str) -> Any:
+        """A command to complete the name of."""
+        return TyperCommand(name) if ctx.resilient_parsing else None
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str, Any, list[str]]:
         """The command of the stack that the leading arguments name, made for this call."""

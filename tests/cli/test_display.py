@@ -1,4 +1,5 @@
 import io
+import json
 from io import StringIO
 from pathlib import Path
 
@@ -194,3 +195,29 @@ def test_what_an_output_cannot_print_does_not_end_the_run(monkeypatch):
     monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written, "ascii", write_through=True))
     make_display().note("naïve ▁")
     assert b"note: na\\xefve \\u2581" in written.getvalue()
+
+
+def test_a_score_has_the_error_that_the_samples_tell(tmp_path):
+    rows = [(step, group) for step in (0, 2) for group in (0, 1)]
+    lines = (
+        json.dumps(
+            {
+                "step": step,
+                "phase": "eval",
+                "set": "eval",
+                "group": group,
+                "prompt": "?",
+                "completion": "!",
+                "reward": float(group),
+            }
+        )
+        for step, group in rows
+    )
+    (tmp_path / "samples.jsonl").write_text("\n".join(lines))
+    display = PlainLines(Console(file=StringIO(), width=120))
+    display.reported(Report(0, {"eval/score": 0.25}))
+    display.reported(Report(2, {"eval/score": 0.5}))
+    display.finished(tmp_path)
+    text = display.console.file.getvalue()
+    assert "eval score 0.250 -> 0.500 ± 0.500" in text
+    assert text.count("held out: ?") == 2

@@ -2,8 +2,8 @@
 
 A command that needs a model stops before anything is loaded, unless its block stands below
 `<!-- slow -->`: then a slow test trains, and what is trained must have learned. A Python block
-below that mark is left to the slow test altogether. Of other commands, only `pip install FOLDER`
-means something here, for a folder with a plugin.
+below that mark is left to the slow test altogether. No model is planned, talked to or pushed. Of
+other commands, only `pip install FOLDER` means something here, for a folder with a plugin.
 """
 
 import re
@@ -65,6 +65,8 @@ class Reader:
         with self.monkeypatch.context() as patched:
             patched.setattr("anypo_vllm.serve.check_installed", lambda *_: None)
             patched.setattr("anypo_vllm.serve.os.execve", lambda *_: None)
+            for others in ("chatting.chat", "pushing.push", "planning.show_plan"):
+                patched.setattr(f"anypo_cli.{others}", lambda *_, **__: None)
             if not trains:  # all that can be known before anything is loaded is checked
                 patched.setattr("anypo.runs.run.train", begin)
                 patched.setattr("anypo_cli.options.launch", lambda *_: 0)

@@ -104,7 +104,7 @@ def sharing_of(model: PreTrainedModel, longest: int, runtime: Runtime) -> Sharin
             together = packed(batch, line, precision(model), by_parts=by_parts)
             if _says_the_same(decoder, batch, together, ROUNDING[dtype]):
                 tokens = together.inputs["input_ids"].numel()
-                return Sharing(*_operations(decoder), longest, tokens, by_parts)
+                return Sharing(*operations(decoder), longest, tokens, by_parts)
     return None
 
 
@@ -129,7 +129,7 @@ def _row_and_others(longest: int, vocabulary: int) -> Batch:
     return collate([Sample(ids[:half], ids[start : start + own], 0) for start in starts])
 
 
-def _operations(decoder: nn.Module) -> tuple[float, float]:
+def operations(decoder: nn.Module) -> tuple[float, float]:
     """Of a token, and of the attention of one to another, about."""
     embeddings = {id(x.weight) for x in decoder.modules() if isinstance(x, nn.Embedding)}
     products = [x for x in decoder.parameters() if x.dim() > 1 and id(x) not in embeddings]

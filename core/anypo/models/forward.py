@@ -50,6 +50,7 @@ class TokenScorer(nn.Module):
         learns_entropy: Whether gradient shall flow through the entropy too. Else it is a figure to
             watch, and measured at a few tokens only where the vocabulary is large.
         by_parts: How packed rows attend; see `sharing.packed`.
+        making: How the model makes its logits, where that is known; else it is looked at.
     """
 
     def __init__(
@@ -60,12 +61,13 @@ class TokenScorer(nn.Module):
         temperature: float = 1.0,
         learns_entropy: bool = False,
         by_parts: bool = False,
+        making: Making | None = None,
     ) -> None:
         super().__init__()
         self.model, self.critic, self.by_parts = model, critic, by_parts
         self.temperature, self.learns_entropy = temperature, learns_entropy
-        self.making: Making | None = None
-        if model.device.type != "meta":
+        self.making = making
+        if making is None and model.device.type != "meta":
             self.find_making()
 
     def asked(self, question: Callable[[PreTrainedModel], T]) -> T:
@@ -121,7 +123,7 @@ class TokenScorer(nn.Module):
         logprobs, entropy = self._scores(states, tokens, everywhere)
         if not everywhere:
             entropy = torch.full_like(entropy, torch.nan)
-            some = columns % EVERY == 0
+            (some,) = (columns % EVERY == 0).nonzero(as_tuple=True)
             with torch.no_grad():
                 entropy[some] = self._scores(states[some], tokens[some], True)[1]
         return logprobs, entropy if self.learns_entropy else entropy.detach()

@@ -15,6 +15,27 @@ KEPT = {TRIM_THRESHOLD: 2**31 - 1, MMAP_THRESHOLD: 32 * 2**20}  # bytes, the mos
 USUAL = {TRIM_THRESHOLD: 64 * 2**20, MMAP_THRESHOLD: 32 * 2**20}  # where it goes by itself
 
 
+class _Heap(ctypes.Structure):
+    """`struct mallinfo2` of malloc.h: bytes from the system, as one heap and as blocks apart."""
+
+    _fields_ = (
+        ("arena", ctypes.c_size_t),
+        ("unused", ctypes.c_size_t * 3),
+        ("hblkhd", ctypes.c_size_t),
+        ("others", ctypes.c_size_t * 5),
+    )
+
+
+def heap_size() -> int:
+    """Bytes that the allocator has from the system, holes included; 0 if it does not say."""
+    libc: Any = ctypes.CDLL(None) if sys.platform == "linux" else None
+    if not hasattr(libc, "mallinfo2"):
+        return 0
+    libc.mallinfo2.restype = _Heap
+    told = libc.mallinfo2()
+    return int(told.arena + told.hblkhd)
+
+
 @contextmanager
 def kept_memory() -> Iterator[None]:
     """Keep memory that is freed in the block; whatever is not glibc goes on as it always does."""

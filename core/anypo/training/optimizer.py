@@ -17,6 +17,7 @@ from anypo.support.extras import check_installed
 from anypo.training.options import LearnerOptions, OptimizerOptions
 
 PLAIN = "adamw"  # torch's own
+SIDE = 512  # of a matrix as small as those of models hardly are
 
 
 def optimizer_class(options: OptimizerOptions) -> tuple[type[Optimizer], dict[str, Any]]:
@@ -45,6 +46,17 @@ def make_optimizer(
     if critic is not None:
         groups += _groups(critic, config.critic_learning_rate, config.weight_decay)
     return kind(groups, **arguments)
+
+
+def remembered_bytes(config: LearnerOptions, dtype: torch.dtype, device: torch.device) -> float:
+    """What the optimizer remembers of each weight, in bytes: it is asked to move a small matrix."""
+    weight = nn.Parameter(torch.zeros(SIDE, SIDE, dtype=dtype, device=device))
+    weight.grad = torch.ones_like(weight)
+    kind, arguments = optimizer_class(config)
+    optimizer = kind([{"params": [weight], "lr": config.learning_rate}], **arguments)
+    optimizer.step()
+    remembered = optimizer.state[weight].values()
+    return sum(x.nbytes for x in remembered if isinstance(x, Tensor)) / weight.numel()
 
 
 def make_schedule(optimizer: Optimizer, config: LearnerOptions) -> LambdaLR:

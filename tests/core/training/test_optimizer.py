@@ -7,7 +7,12 @@ from transformers import get_scheduler
 
 from anypo.errors import ConfigError
 from anypo.runs.options import RunConfig
-from anypo.training.optimizer import make_optimizer, make_schedule, optimizer_class
+from anypo.training.optimizer import (
+    make_optimizer,
+    make_schedule,
+    optimizer_class,
+    remembered_bytes,
+)
 
 
 @pytest.mark.parametrize(
@@ -107,3 +112,13 @@ def test_weight_decay_is_refused_where_there_is_none(monkeypatch):
     assert optimizer_class(RunConfig(optimizer="sgd")) == (Signs, {})
     refused = refusal(optimizer="sgd", weight_decay=0.1)
     assert refused == "weight_decay is set, but optimizer 'sgd' has none: leave it out"
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "size"),
+    [("adamw", "float32", 8), ("adamw", "bfloat16", 4), ("sgd", "float32", 0)],
+)
+def test_it_is_asked_what_it_remembers_of_a_weight(name, dtype, size):
+    config = RunConfig(optimizer=name)
+    found = remembered_bytes(config, getattr(torch, dtype), torch.device("cpu"))
+    assert found == pytest.approx(size, abs=0.01)
