@@ -40,7 +40,7 @@ def next_steps(folder: Path) -> Iterator[str]:
     run, model = (shlex.quote(str(path)) for path in (folder, folder / MODEL))
     recipe = read_recipe(str(folder / CONFIG))
     if has_scalar_head(load_config(str(folder / MODEL))):
-        yield f"score with it: anypo run grpo --reward {run}"
+        yield f"score with it: anypo run NAME --reward {run}"
     else:
         yield f"chat:     anypo chat {run}"
         yield f"evaluate: anypo eval {run}{_judged(recipe)}"

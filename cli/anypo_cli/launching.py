@@ -32,11 +32,7 @@ def launch(processes: int, arguments: Sequence[str]) -> int:
     They meet at a store in this process. Signals come to them through it alone, each once, so that
     they can write down what they have; those that outlive a failure by long are ended.
     """
-    if 0 < torch.cuda.device_count() < processes:
-        raise ConfigError(
-            f"{processes} processes are asked for, but this machine has "
-            f"{torch.cuda.device_count()} GPUs: start those of several machines with torchrun"
-        )
+    refuse_too_many(processes)
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     shown = [option for option in sys.argv if option == DEBUG]
     command = [sys.executable, "-m", "anypo_cli", *arguments, *shown]
@@ -50,6 +46,15 @@ def launch(processes: int, arguments: Sequence[str]) -> int:
         stack.callback(_end, started)
         stack.enter_context(_passing_on(started))
         return _first_status(started)
+
+
+def refuse_too_many(processes: int) -> None:
+    """Raise ConfigError if there are GPUs, but not one for each process."""
+    if 0 < torch.cuda.device_count() < processes:
+        raise ConfigError(
+            f"{processes} processes are asked for, but this machine has "
+            f"{torch.cuda.device_count()} GPUs: start those of several machines with torchrun"
+        )
 
 
 def _environment(rank: int, processes: int, port: int) -> dict[str, str]:

@@ -11,6 +11,7 @@ from rich.table import Table
 from anypo.hooks.requirements import REQUIREMENTS
 from anypo.runs.observer import Observer
 from anypo.runs.plan import Plan, plan
+from anypo_cli.launching import refuse_too_many
 from anypo_cli.printing import plain, say
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def show_plan(algorithm: Algorithm, config: RunConfig, notes: Sequence[str]) -> 
     Raises:
         AnypoError: It would be refused.
     """
+    refuse_too_many(config.processes or 1)
     observer = Notes()
     for note in notes:
         observer.note(note)

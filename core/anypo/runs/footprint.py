@@ -104,7 +104,8 @@ class Counting:
             "weights, trained": self._gradients,
             "weights, frozen": stored_bytes(
                 [models.policy], trained=False, four_bits=self.config.quantize is not None
-            ),
+            )
+            / self.shared_by,
             f"optimizer state ({self.config.optimizer})": self.remembered / self.shared_by,
             "reference model": stored_bytes([models.reference], trained=False) / self.shared_by,
             "reward models": stored_bytes(judges, trained=False),
