@@ -73,29 +73,20 @@ def _source(plugin: Any) -> str:
 
 
 def _formulas(explanation: Explanation) -> str:
-    rows = [
-        (
-            f"`{a.stage}`",
-            f"`{a.plugin}`{' (wraps)' * a.wraps}",
-            _literal(a.formula),
-            f"`{a.source}`",
-        )
-        for a in explanation.answers
-    ]
+    rows = []
+    for answer in explanation.answers:
+        who = f"`{answer.plugin}`{' (wraps)' * answer.wraps}"
+        rows.append((f"`{answer.stage}`", who, _literal(answer.formula), f"`{answer.source}`"))
     return "## Formulas\n" + table(("stage", "answered by", "formula", "code"), rows)
 
 
 def _knobs(explanation: Explanation) -> str:
-    rows = [
-        (
-            f"`--{knob.name.replace('_', '-')}`",
-            f"`{knob.value}`",
-            knob.origin,
-            _literal(knob.description)
-            + " (No active stage reads it.)" * (knob.name not in explanation.active_knobs),
-        )
-        for knob in explanation.knobs
-    ]
+    rows = []
+    for knob in explanation.knobs:
+        option = f"`--{knob.name.replace('_', '-')}`"
+        unread = "" if knob.name in explanation.active_knobs else " (no active stage reads it)"
+        told = _literal(knob.description) + unread
+        rows.append((option, f"`{knob.value}`", knob.origin, told))
     return "## Knobs\n" + table(("knob", "value", "origin", "what it is"), rows)
 
 
@@ -112,24 +103,24 @@ def _changes(explanation: Explanation) -> str:
 
 def _measured(algorithm: Algorithm) -> str:
     """What it learned on the built-in task, as `benchmarks/learning.py` found."""
-    rows = learned(algorithm.name)
     head = "## What it learns on the built-in task\n\n"
-    command = f"python benchmarks/learning.py {algorithm.name.rpartition('+')[2]}"
+    command = f"`python benchmarks/learning.py {algorithm.name.rpartition('+')[2]}`"
+    rows = learned(algorithm.name)
     if not rows:
-        return f"{head}Not run yet: `{command}`"
-    suits = algorithm.stack.preferred("task_options", TASK)
-    suits |= algorithm.stack.preferred("task_knobs", TASK)
-    with_them = ", ".join(f"`{name}` = {value}" for name, value in suits.items())
-    told = f"Held-out score before and after `anypo run {algorithm.name}`" + (
-        f", which has {with_them} there" if suits else ""
-    )
-    scores = table(
-        ("seed", "before", "after"),
-        [(row["seed"], *(f"{score:.3f}" for score in row["score"])) for row in rows],
-    )
+        return f"{head}Not run yet: {command}."
+    scores = [(row["seed"], *(f"{score:.3f}" for score in row["score"])) for row in rows]
     curves = {row["seed"]: row["curve"] for row in rows if "curve" in row}
     figure = f"<figure>{drawn(curves)}</figure>" if curves else "Its curve was not kept yet."
-    return f"{head}{told} (`{command}`).\n{scores}{figure}"
+    told = f"The held-out score before and after ({command}){_suits(algorithm)}.\n"
+    return head + told + table(("seed", "before", "after"), scores) + figure
+
+
+def _suits(algorithm: Algorithm) -> str:
+    """In which options and knobs it differs there."""
+    options = algorithm.stack.preferred("task_options", TASK)
+    settings = options | algorithm.stack.preferred("task_knobs", TASK)
+    listed = ", ".join(f"`{name}` = {value}" for name, value in settings.items())
+    return f", with {listed}" if listed else ""
 
 
 def _literal(text: str) -> str:

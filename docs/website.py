@@ -13,6 +13,7 @@ from typing import Any
 
 from algorithm_page import built_in, page_of
 from generate import ROOT, file
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files, InclusionLevel
 
 DOCS = ROOT / "docs"
@@ -21,6 +22,7 @@ SHOWN = (".md", ".png")  # what the site shows as it is
 CODE = (".py", ".toml", ".json")
 UNSEARCHED = "---\nsearch: {exclude: true}\n---\n"
 LINK = re.compile(r"(?<=\]\()([^)#\s:]+)")
+ELSEWHERE = re.compile(r'<(?:script|link|img|iframe)[^>]+(?:src|href)="((?:https?:)?//[^"]+)"')
 TABLE_ROW = re.compile(r"^\|.*$", re.MULTILINE)
 CODE_SPAN = re.compile(r"`[^`]+`")
 OF_AN_ALGORITHM = re.compile(r"\[`(\w+)`\]\(\.\./plugins/anypo_plugins/\w+\.py\)")
@@ -57,6 +59,12 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         return markdown
     markdown = OF_AN_ALGORITHM.sub(r"[`\1`](algorithms/\1.md)", markdown)
     return LINK.sub(lambda link: _on_site(name, link[1]), markdown)
+
+
+def on_post_page(output: str, page: Any, **_: Any) -> None:
+    """Refuse a page that a reader's browser would load something for from elsewhere."""
+    if found := ELSEWHERE.search(output):
+        raise PluginError(f"{page.file.src_uri} loads {found[1]}")
 
 
 def source_page(path: Path) -> str:
