@@ -18,7 +18,8 @@ from mkdocs.structure.files import File, Files, InclusionLevel
 
 DOCS = ROOT / "docs"
 START = "index.md"
-SHOWN = (".md", ".png")  # what the site shows as it is
+SHOWN = {".md": DOCS, ".png": DOCS / "pictures"}  # as it is; all else as a source
+SOURCES = "sources"
 CODE = (".py", ".toml", ".json")
 UNSEARCHED = "---\nsearch: {exclude: true}\n---\n"
 LINK = re.compile(r"(?<=\]\()([^)#\s:]+)")
@@ -37,18 +38,16 @@ def on_config(config: Any) -> None:
 def on_files(files: Files, config: Any) -> None:
     """Add the pages that are no files of the folder."""
     start = (ROOT / "README.md").read_text(encoding="utf-8")
+    texts = {START: start} | {f.src_uri: f.content_string for f in files.documentation_pages()}
+    linked = {path for name, text in texts.items() for path in _linked(name, text)}
+    sources = [path for path in sorted(linked) if _place(path).startswith(SOURCES)]
     added = {START: start} | {f"algorithms/{name}.md": page_of(name) for name in built_in()}
-    texts = {page.src_uri: page.content_string for page in files.documentation_pages()}
-    sources = {
-        target for name, text in {**texts, START: start}.items() for target in _sources(name, text)
-    }
     for name, text in added.items():
         files.append(File.generated(config, name, content=text))
-    for path in sorted(sources):
-        hidden = InclusionLevel.NOT_IN_NAV
-        files.append(
-            File.generated(config, _place(path), content=source_page(path), inclusion=hidden)
-        )
+    for path in sources:
+        page = File.generated(config, _place(path), content=source_page(path))
+        page.inclusion = InclusionLevel.NOT_IN_NAV
+        files.append(page)
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
@@ -69,11 +68,10 @@ def on_post_page(output: str, page: Any, **_: Any) -> None:
 
 def source_page(path: Path) -> str:
     """A file, or the code of a folder, as a page."""
-    inside = sorted(path.rglob("*")) if path.is_dir() else [path]
+    inside = (one for one in sorted(path.rglob("*")) if one.suffix in CODE)
     blocks = [
         f"\n## {one.name}\n{file(str(one.relative_to(ROOT)), language=one.suffix[1:])}"
-        for one in inside
-        if one.suffix in CODE
+        for one in (inside if path.is_dir() else [path])
     ]
     return f"{UNSEARCHED}\n# {path.relative_to(ROOT)}\n{''.join(blocks)}"
 
@@ -90,20 +88,20 @@ def _target(page: str, link: str) -> Path | None:
     return target if target.exists() else None
 
 
-def _sources(page: str, text: str) -> Iterator[Path]:
-    """What a page links to that the site does not show as it is."""
+def _linked(page: str, text: str) -> Iterator[Path]:
+    """The files and folders to which a page leads."""
     for link in LINK.findall(OF_AN_ALGORITHM.sub("", text)):
-        target = _target(page, link)
-        if target and target.suffix not in SHOWN:
+        if target := _target(page, link):
             yield target
 
 
 def _on_site(page: str, link: str) -> str:
     target = _target(page, link)
-    if target is None:
-        return link
-    return str(target.relative_to(DOCS)) if target.suffix in SHOWN else _place(target)
+    return _place(target) if target else link
 
 
 def _place(path: Path) -> str:
-    return f"sources/{path.relative_to(ROOT)}.md"
+    """Where the site has a file or a folder of the repository."""
+    if SHOWN.get(path.suffix) == path.parent:
+        return str(path.relative_to(DOCS))
+    return f"{SOURCES}/{path.relative_to(ROOT)}.md"
