@@ -39,12 +39,17 @@ def whole(name: str) -> Algorithm:
         return compose("grpo", name)
 
 
-def evaluations(steps: Sequence[dict[str, float]]) -> list[float]:
-    """The held-out scores of a run, or how often it ranked held-out pairs right."""
+def curve(steps: Sequence[dict[str, float]]) -> list[tuple[float, float]]:
+    """The held-out scores of a run by step, or how often it ranked held-out pairs right."""
     for headline in ("eval/score", "eval/rewards/accuracies"):
-        if found := [step[headline] for step in steps if headline in step]:
+        if found := [(step["step"], step[headline]) for step in steps if headline in step]:
             return found
     raise ValueError("the run was not evaluated")
+
+
+def evaluations(steps: Sequence[dict[str, float]]) -> list[float]:
+    """The scores of the curve alone."""
+    return [score for _, score in curve(steps)]
 
 
 def usual(steps: Sequence[dict[str, float]], metric: str) -> float:
@@ -59,13 +64,14 @@ def learned(name: str, seed: int, options: dict[str, Any]) -> Row:
         output = run(algorithm, seed=seed, output=str(Path(folder, "run")), **options)
         lines = (output / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     steps = [json.loads(line) for line in lines]
-    scores = evaluations(steps)
+    scores = [(step, round(score, 3)) for step, score in curve(steps)]
     lengths = [step["length/mean"] for step in steps if "length/mean" in step]
     return {
         "algorithm": algorithm.name,
         "options": options,
         "seed": seed,
-        "score": [round(scores[0], 3), round(scores[-1], 3)],
+        "score": [scores[0][1], scores[-1][1]],
+        "curve": scores,
         "tokens": [round(lengths[0], 1), round(lengths[-1], 1)],
         "mismatch": max(step.get("mismatch/max", 0.0) for step in steps),
         "rollout": usual(steps, "seconds/rollout"),

@@ -31,6 +31,11 @@ def learning() -> str:
     return table(head, rows)
 
 
+def learned(algorithm: str) -> list[dict[str, Any]]:
+    """What one algorithm learns on the built-in task, seed by seed."""
+    return [r for r in kept("learning") if r["algorithm"] == algorithm and not r["options"]]
+
+
 def samplers() -> str:
     """What GRPO learns with each sampler, from two seeds."""
     rows = []

@@ -14,10 +14,9 @@ SAME = "they answer every stage alike, with the same knobs"
 
 
 def show_difference(one: str, other: str) -> None:
-    """Print the stages, knobs and required models in which two stacks differ."""
-    pair = [compose(stack).explain() for stack in (one, other)]
+    """Print in what two stacks differ."""
+    rows = differences([compose(stack).explain() for stack in (one, other)])
     console = Console(highlight=False)
-    rows = [*_stage_rows(pair), *_knob_rows(pair), *_requirement_rows(pair)]
     if not rows:
         console.print(SAME)
         return
@@ -27,6 +26,11 @@ def show_difference(one: str, other: str) -> None:
     for row in rows:
         table.add_row(*map(plain, row))
     console.print(table)
+
+
+def differences(pair: list[Explanation]) -> list[tuple[str, str, str]]:
+    """The stages, knobs and required models in which two algorithms differ, and those of each."""
+    return [*_stage_rows(pair), *_knob_rows(pair), *_requirement_rows(pair)]
 
 
 def _stage_rows(pair: list[Explanation]) -> list[tuple[str, str, str]]:

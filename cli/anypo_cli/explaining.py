@@ -30,12 +30,17 @@ def show_explanation(
     console.print(plain(explanation.name, "bold"), "")
     for table in (_stack(explanation), _stages(explanation), _knobs(explanation)):
         console.print(table, "")
-    console.print(Text("learns from ", "bold") + plain(_inputs(explanation.inputs)))
-    needs = [REQUIREMENTS[name].about for name in sorted(explanation.requires)]
-    console.print(Text("requires ", "bold") + plain(", ".join(["the policy", *needs])))
+    console.print(Text("learns from ", "bold") + plain(learns_from(explanation.inputs)))
+    console.print(Text("requires ", "bold") + plain(needs(explanation)))
 
 
-def _inputs(inputs: Inputs) -> str:
+def needs(explanation: Explanation) -> str:
+    """The models and estimates that a run of it holds."""
+    others = [REQUIREMENTS[name].about for name in sorted(explanation.requires)]
+    return ", ".join(["the policy", *others])
+
+
+def learns_from(inputs: Inputs) -> str:
     """What a run of it must be given beside prompts."""
     columns = sorted(inputs.completions | inputs.columns)
     parts = ["completions of the policy"] * inputs.sampler

@@ -1,0 +1,128 @@
+"""The page of an algorithm: what its code says, and what it was measured to learn."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from typing import Any
+
+from curves import drawn
+from generate import ROOT, file, table
+from tables import learned
+
+from anypo import Algorithm, compose
+from anypo.composition.explain import Explanation, first_line
+from anypo.errors import PluginError
+from anypo.hooks import registry
+from anypo_cli.diffing import differences
+from anypo_cli.explaining import learns_from, needs
+
+TASK = "addition"
+
+
+def built_in() -> list[str]:
+    """The names of all algorithms that come with anypo."""
+    return [entry.name for entry in registry.entries() if entry.distribution == "anypo"]
+
+
+def overview() -> str:
+    """A line on every algorithm, with its source."""
+    rows = []
+    for name in built_in():
+        plugin = registry.find(name).load()
+        rows.append((f"[`{name}`](../{_path(plugin)})", first_line(plugin), _source(plugin)))
+    return table(("name", "what it is", "source"), rows)
+
+
+def page_of(name: str) -> str:
+    """All that is known of an algorithm; of a modifier, on top of grpo."""
+    plugin, algorithm = registry.find(name).load(), _whole(name)
+    explanation = algorithm.explain()
+    return "\n\n".join(
+        [
+            f"# {name}",
+            f"**{first_line(inspect.getmodule(plugin))}** {inspect.getdoc(plugin)}",
+            f"Source: {_source(plugin)}",
+            f"```sh\nanypo run {algorithm.name}\n```",
+            f"It learns from {learns_from(explanation.inputs)}, and holds {needs(explanation)}.",
+            _formulas(explanation),
+            _knobs(explanation),
+            _changes(explanation),
+            _measured(algorithm),
+            f"## Code\n{file(_path(plugin))}",
+        ]
+    )
+
+
+def _whole(name: str) -> Algorithm:
+    try:
+        return compose(name)
+    except PluginError:  # it is none by itself
+        return compose("grpo", name)
+
+
+def _path(plugin: Any) -> str:
+    return f"plugins/{plugin.__module__.replace('.', '/')}.py"
+
+
+def _source(plugin: Any) -> str:
+    """The papers that the docstring of a plugin's module names."""
+    text = ast.get_docstring(ast.parse((ROOT / _path(plugin)).read_text(encoding="utf-8")))
+    return " ".join(str(text).partition("Source: ")[2].split("\n\n")[0].split())
+
+
+def _formulas(explanation: Explanation) -> str:
+    rows = []
+    for answer in explanation.answers:
+        who = f"`{answer.plugin}`{' (wraps)' * answer.wraps}"
+        rows.append((f"`{answer.stage}`", who, _literal(answer.formula), f"`{answer.source}`"))
+    return "## Formulas\n" + table(("stage", "answered by", "formula", "code"), rows)
+
+
+def _knobs(explanation: Explanation) -> str:
+    rows = []
+    for knob in explanation.knobs:
+        option = f"`--{knob.name.replace('_', '-')}`"
+        unread = "" if knob.name in explanation.active_knobs else " (no active stage reads it)"
+        told = _literal(knob.description) + unread
+        rows.append((option, f"`{knob.value}`", knob.origin, told))
+    return "## Knobs\n" + table(("knob", "value", "origin", "what it is"), rows)
+
+
+def _changes(explanation: Explanation) -> str:
+    """In what it differs from the algorithm below it, if it stands on one."""
+    *below, own = (name for name, _ in explanation.stack)
+    base = next((name for name in reversed(below) if name in built_in()), None)
+    if base is None:
+        return ""
+    changes = differences([compose(base).explain(), explanation])
+    rows = [(f"`{what}`", *map(_literal, values)) for what, *values in changes]
+    return f"## What it changes of {base}\n" + table(("", f"`{base}`", f"`{own}`"), rows)
+
+
+def _measured(algorithm: Algorithm) -> str:
+    """What it learned on the built-in task, as `benchmarks/learning.py` found."""
+    head = "## What it learns on the built-in task\n\n"
+    command = f"`python benchmarks/learning.py {algorithm.name.rpartition('+')[2]}`"
+    rows = learned(algorithm.name)
+    if not rows:
+        return f"{head}Not run yet: {command}."
+    scores = [(row["seed"], *(f"{score:.3f}" for score in row["score"])) for row in rows]
+    curves = {row["seed"]: row["curve"] for row in rows if "curve" in row}
+    figure = f"<figure>{drawn(curves)}</figure>" if curves else "Its curve was not kept yet."
+    told = f"The held-out score before and after ({command}){_suits(algorithm)}.\n"
+    return head + told + table(("seed", "before", "after"), scores) + figure
+
+
+def _suits(algorithm: Algorithm) -> str:
+    """In which options and knobs it differs there."""
+    options = algorithm.stack.preferred("task_options", TASK)
+    settings = options | algorithm.stack.preferred("task_knobs", TASK)
+    listed = ", ".join(f"`{name}` = {value}" for name, value in settings.items())
+    return f", with {listed}" if listed else ""
+
+
+def _literal(text: str) -> str:
+    """A text in which nothing is markup."""
+    return re.sub(r"([\\`*_\[\]<>])", r"\\\1", text).replace("\n", "<br>")
