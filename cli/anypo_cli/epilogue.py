@@ -14,7 +14,6 @@ from anypo.runs.layout import CONFIG, MODEL
 from anypo.runs.recipe import Recipe, read_recipe
 
 SHOWN, WIDTH = 3, 72  # prompts, and characters of each text
-REPORT = "report.html"
 
 
 def changes(held_out: HeldOut) -> Iterator[str]:
@@ -32,9 +31,7 @@ def _told(change: Change) -> Iterator[str]:
 
 
 def next_steps(folder: Path) -> Iterator[str]:
-    """Where the report is, and the commands that go on from here."""
-    if (folder / REPORT).is_file():
-        yield f"report: {folder / REPORT}"
+    """The commands that go on from here."""
     if not (folder / MODEL).is_dir():
         return
     run, model = (shlex.quote(str(path)) for path in (folder, folder / MODEL))
@@ -51,11 +48,11 @@ def next_steps(folder: Path) -> Iterator[str]:
 
 
 def _judged(recipe: Recipe) -> str:
-    """The held-out data and the rewards of the run, where it had some."""
+    """The held-out data and the rewards of the run; a task has its own."""
     options = recipe.options
-    data = options.get("eval_data") or options.get("data") or "FILE"
-    data = data if isinstance(data, list) else [data]
-    rewards = options.get("reward") or ["NAME"]
+    if not options.keys() & {"data", "eval_data"}:
+        return ""
+    data, rewards = options.get("eval_data") or ["FILE"], options.get("reward") or ["NAME"]
     given = [("--data", name) for name in data] + [("--reward", name) for name in rewards]
     return "".join(f" {option} {shlex.quote(str(value))}" for option, value in given)
 

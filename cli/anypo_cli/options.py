@@ -217,6 +217,8 @@ def shown(default: Any) -> str:
 
 def _plain(annotation: Any) -> Any:
     """The type as the command line can read it; what it cannot, pydantic reads from the text."""
+    if get_origin(annotation) is Annotated:
+        return _plain(get_args(annotation)[0])
     without_none = [part for part in get_args(annotation) if part is not type(None)]
     if type(None) in get_args(annotation) and len(without_none) == 1:
         return _plain(without_none[0])

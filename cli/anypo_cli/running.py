@@ -43,9 +43,9 @@ def show_run(
             if stop.code:
                 raise
             raise TrainingError("something that the run called ended the process") from stop
-    display.finished(folder)
     if is_first():
         report(folder, display)
+    display.finished(folder)
 
 
 def make_display(log_every: int | None = None) -> Display:

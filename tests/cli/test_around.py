@@ -64,5 +64,6 @@ def test_a_plan_is_shown_and_nothing_is_left(model_dir, letters, tmp_path, capsy
 def test_a_plan_refuses_what_the_run_refuses(model_dir, tmp_path, capsys):
     (tmp_path / "empty.jsonl").write_text(json.dumps({"text": "?"}) + "\n")
     given = ["--model", model_dir, "--data", str(tmp_path / "empty.jsonl"), "--reward", "length"]
+    given += ["--max-completion-length", "8"]
     assert main(["run", "grpo", *given, "--plan"]) == 1
     assert "has no column 'prompt'" in capsys.readouterr().err

@@ -14,7 +14,7 @@ def ended(tmp_path, model_dir):
     folder.mkdir()
     (folder / "model").symlink_to(model_dir)
     (folder / "config.toml").write_text(
-        'algorithm = "grpo"\nsteps = 5\neval_data = "held out.jsonl"\nreward = ["exact"]\n'
+        'algorithm = "grpo"\nsteps = 5\neval_data = ["held out.jsonl"]\nreward = ["exact"]\n'
     )
     return folder
 
@@ -39,12 +39,6 @@ def test_a_model_that_scores_is_no_chat_partner(ended, model_dir, tmp_path):
     (ended / "model").symlink_to(tmp_path / "judge")
     told = commands(ended)
     assert not {"chat", "serve", "eval"} & told.keys()
-
-
-def test_a_report_is_told_where_there_is_one(ended):
-    assert not any(line.startswith("report") for line in next_steps(ended))
-    (ended / "report.html").touch()
-    assert f"report: {ended / 'report.html'}" in list(next_steps(ended))
 
 
 def test_a_run_without_a_model_leaves_nothing_to_do(tmp_path):

@@ -114,7 +114,7 @@ def test_knobs_of_any_type_are_written_down_and_read_again(letters, model_dir):
 def test_a_knob_that_cannot_be_written_down_is_refused_before_anything_is_loaded(
     letters, model_dir, monkeypatch
 ):
-    monkeypatch.setattr("anypo.runs.setup.load_model", None)
+    monkeypatch.setattr("anypo.runs.policy.load_model", None)
     options = {**letters, "model": model_dir, "steps": 1, "device": "cpu"}
     with pytest.raises(ConfigError, match=r"^'thing' is <object .*config\.toml cannot hold"):
         run(compose("rloo", Unwritable), **options)

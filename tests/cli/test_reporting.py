@@ -4,6 +4,7 @@ import pytest
 
 from anypo_cli.app import main
 
+EPILOGUE = "held out: ", "  before ", "  after ", "eval score "
 QUICK = ["--steps", "1", "--prompts-per-step", "2", "--device", "cpu"]
 SHOW = '''\
 from pathlib import Path
@@ -34,13 +35,14 @@ def reporter(install, monkeypatch):
 
 @pytest.fixture
 def ended(quick_cache, tmp_path, capsys):
-    """The last lines of a run, whose status is 0."""
+    """What a run, whose status is 0, says of its report."""
 
     def ended():
         assert main(["run", "grpo", *QUICK, "--output", str(tmp_path / "run")]) == 0
         captured = capsys.readouterr()
         assert captured.err == ""
-        return captured.out.partition("run directory: ")[2].splitlines()[1:]
+        lines = captured.out.partition("step 1/1")[2].partition("run directory: ")[0].splitlines()
+        return [line for line in lines[1:] if not line.startswith(EPILOGUE)]
 
     return ended
 

@@ -85,7 +85,7 @@ def test_paths_and_functions_may_be_given_as_such(quick):
     folder = run("rloo", **{**quick, **paths, "reward": score})
     assert folder == paths["output"]
     config = tomllib.loads((folder / "config.toml").read_text())
-    assert config["data"] == str(paths["data"])
+    assert config["data"] == [str(paths["data"])]
     (reward,) = config["reward"]
     assert reward == f"{__name__}:score"
     again = {**quick, "output": quick["output"] + "-again", "reward": config["reward"]}
@@ -113,7 +113,7 @@ def test_a_thread_in_which_rewards_cannot_be_timed_is_told_before_anything_is_lo
     quick, monkeypatch
 ):
     monkeypatch.setattr("anypo.runs.setup.load_tokenizer", None)
-    monkeypatch.setattr("anypo.runs.setup.load_model", None)
+    monkeypatch.setattr("anypo.runs.policy.load_model", None)
     errors = []
 
     def work():

@@ -160,7 +160,7 @@ def test_without_data_a_model_of_a_task_is_judged_on_what_the_task_holds_out(qui
         ({"sampels": 2}, ConfigError, "there is no option 'sampels'; did you mean 'samples'"),
         ({"samples": 0}, ConfigError, "samples = 0 is refused"),
         ({"vllm_url": "x"}, ConfigError, "vllm_url is set, but the sampler is transformers"),
-        ({"max_prompt_length": 1}, DataError, "the prompt has 2 tokens, the limit is 1"),
+        ({"max_prompt_length": 1}, DataError, "have more than 1 tokens, the shortest 2"),
     ],
 )
 def test_what_cannot_be_judged_is_refused(judged, model_dir, change, error, why):

@@ -43,7 +43,7 @@ def planned(options):
         return known[key]
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("anypo.runs.setup.load_model", refuse)
+        patched.setattr("anypo.runs.policy.load_model", refuse)
         yield planned
 
 

@@ -87,7 +87,7 @@ def test_values_of_the_chat_template_reach_all_prompts(gathered, taking, tokeniz
     asked = {"prompt": [{"role": "user", "content": "1"}], "answer": "2"}
     options = {"held_out": [asked], "reward": ["exact"], "model": taking}
     found = gathered("grpo", asked, **options, chat_template_kwargs={"thinks": False})
-    read = [tokenizer.decode(prompt.ids) for prompt in (*found.prompts, *found.held_out)]
+    read = [tokenizer.decode(prompt.ids) for prompt in (*found.prompts, *found.held_out[""])]
     assert read == ["1()\n", "1()\n"]
 
 

@@ -118,6 +118,7 @@ def test_a_server_that_is_not_there_ends_the_run_before_it_begins(model_dir, tmp
             reward=["length"],
             sampler="vllm",
             vllm_url=URL,
+            max_completion_length=8,
             output=str(tmp_path / "run"),
         )
     assert not (tmp_path / "run").exists()
