@@ -99,12 +99,26 @@ def sharing_of(model: PreTrainedModel, longest: int, runtime: Runtime) -> Sharin
     decoder, line = decoder_of(model), torch.zeros_like(batch.group)
     exact = all(weight.dtype == torch.float32 for weight in decoder.parameters())
     dtype = torch.float32 if exact else runtime.dtype
-    with replace(runtime, dtype=dtype).autocast():
-        for by_parts in (True, False):
-            together = packed(batch, line, precision(model), by_parts=by_parts)
-            if _says_the_same(decoder, batch, together, ROUNDING[dtype]):
-                tokens = together.inputs["input_ids"].numel()
-                return Sharing(*operations(decoder), longest, tokens, by_parts)
+    for by_parts in (True, False):
+        pack = partial(packed, batch, line, by_parts=by_parts)
+        try:
+            with replace(runtime, dtype=dtype).autocast():
+                together = pack(precision(model))
+                same = _says_the_same(decoder, batch, together, ROUNDING[dtype])
+            with runtime.autocast():  # in which a mask may be too large a number for it
+                pack(precision(model)).states(decoder)
+        except (
+            AttributeError,
+            IndexError,
+            NotImplementedError,
+            RuntimeError,
+            TypeError,
+            ValueError,
+        ):
+            continue
+        if same:
+            tokens = together.inputs["input_ids"].numel()
+            return Sharing(*operations(decoder), longest, tokens, by_parts)
     return None
 
 
@@ -112,11 +126,8 @@ def _says_the_same(decoder: nn.Module, batch: Batch, together: Layout, rounding:
     """Of the first and the last row, whether they are alone or together with others."""
     ends = torch.tensor([0, len(batch) - 1], device=batch.group.device)
     rows = one_by_one(batch.rows(ends), masked=False)
-    try:
-        alone, shared = rows.states(decoder)[rows.places], together.states(decoder)
-        gap = (alone - shared[together.places[ends]]).abs().max()
-    except (AttributeError, IndexError, NotImplementedError, RuntimeError, TypeError, ValueError):
-        return False
+    alone, shared = rows.states(decoder)[rows.places], together.states(decoder)
+    gap = (alone - shared[together.places[ends]]).abs().max()
     return bool(gap < rounding * alone.abs().max())
 
 

@@ -22,7 +22,7 @@ from anypo.models.layout import Layout, one_by_one, precision
 from anypo.models.logits import Making, decoder_of, making_of, own_logits
 from anypo.models.rope import stretching
 from anypo.models.router import recorded_balance
-from anypo.models.sharing import packed
+from anypo.models.sharing import packed, parts_pay
 
 T = TypeVar("T")
 
@@ -49,7 +49,7 @@ class TokenScorer(nn.Module):
         temperature: The one the tokens were sampled at.
         learns_entropy: Whether gradient shall flow through the entropy too. Else it is a figure to
             watch, and measured at a few tokens only where the vocabulary is large.
-        by_parts: How packed rows attend; see `sharing.packed`.
+        by_parts: Whether packed rows may attend apart; see `sharing.packed`.
         making: How the model makes its logits, where that is known; else it is looked at.
     """
 
@@ -113,7 +113,8 @@ class TokenScorer(nn.Module):
     def _layout(self, batch: Batch, line: Tensor | None, masked: bool) -> Layout:
         if line is None:
             return one_by_one(batch, masked=masked)
-        return packed(batch, line, precision(self.model), by_parts=self.by_parts)
+        by_parts = self.by_parts and parts_pay(batch, line)
+        return packed(batch, line, precision(self.model), by_parts=by_parts)
 
     def _apply_head(
         self, states: Float[Tensor, "M H"], tokens: Int[Tensor, " M"], columns: Int[Tensor, " M"]

@@ -45,7 +45,7 @@ class Head(torch.autograd.Function):
         for part, logits in _chunks(states, weight, bias, making, in_one_place=not few):
             ctx.kept += [(part, logits)] if few else []
             inside, columns = _within(part, tokens)
-            chosen += inside * logits.gather(-1, columns).squeeze(-1)
+            chosen = torch.where(inside, logits.gather(-1, columns).squeeze(-1), chosen)
             higher = torch.maximum(top, logits.amax(-1))
             gap, top = (top - higher).clamp_(min=NOTHING), higher
             shifted = (logits.clone() if few else logits).sub_(top[:, None])

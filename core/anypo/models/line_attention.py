@@ -63,8 +63,12 @@ def parts_of(
 
 
 def marked(parts: Parts) -> Float[Tensor, "1 1 1 1"]:
-    """What a decoder is given as its mask: it hands it on, as it does with ready-made ones."""
-    mask = torch.zeros((1, 1, 1, 1), dtype=parts.hidden.dtype, device=parts.hidden.device)
+    """What a decoder is given as its mask: it hands it on, as it does with ready-made ones.
+
+    Whoever takes it for a mask of scores gets NaN.
+    """
+    like = {"dtype": parts.hidden.dtype, "device": parts.hidden.device}
+    mask = torch.full((1, 1, 1, 1), torch.nan, **like)
     mask.parts = parts  # type: ignore[attr-defined]
     return mask
 

@@ -12,6 +12,7 @@ from anypo.hooks.batch import Batch
 from anypo.models.micro_batches import micro_batches
 
 WORTH = 1.05  # what packing and its mask cost beside
+COPIED = 64  # tokens that a token is compared with while its keys and values are copied
 
 
 class MicroBatch(NamedTuple):
@@ -39,9 +40,36 @@ class Sharing:
         # Without a mask, attention looks at nothing that comes later.
         if not lines.shared:
             return products + self.pair / 2 * sum(len(index) * n * n for index, n in longest)
-        if not self.by_parts:
-            return WORTH * (products + self.pair * sum(len(index) * n * n for index, n in longest))
-        return WORTH * (products + self.pair * sum(lines.pairs(index) for index, _ in longest))
+        pairs = sum(lines.parts_of(index).pairs(n, by_parts=self.by_parts) for index, n in longest)
+        return WORTH * (products + self.pair * pairs)
+
+
+class Shape(NamedTuple):
+    """Of lines that hold prompts and completions, padding included."""
+
+    lines: int
+    rows: int
+    prompt: int  # tokens of the longest
+    own: int  # tokens of the longest completion
+
+    def pairs(self, width: int, *, by_parts: bool) -> float:
+        """How many tokens attention compares with another, or what takes as long.
+
+        Args:
+            width: Tokens of a line.
+            by_parts: Whether prompts and completions may attend apart, which they do if it pays.
+        """
+        whole = self.lines * width**2
+        return min(whole, self._pairs_by_parts) if by_parts else whole
+
+    def parts_pay(self, width: int) -> bool:
+        """Whether a mask of the line would take longer."""
+        return self._pairs_by_parts < self.lines * width**2
+
+    @property
+    def _pairs_by_parts(self) -> float:
+        seen = self.rows * (self.prompt + self.own)
+        return self.lines * self.prompt**2 / 2 + self.own * seen + COPIED * seen
 
 
 class Text(NamedTuple):
@@ -73,11 +101,11 @@ class Lines:
         """Whether some rows share a line."""
         return any(len(rows) > 1 for rows in self.rows)
 
-    def pairs(self, index: Int[Tensor, " n"]) -> float:
-        """How often a token is compared with one of its prompt or of itself in some lines."""
+    def parts_of(self, index: Int[Tensor, " n"]) -> Shape:
+        """The shape of some lines."""
         texts = [self.texts[row] for line in index for row in self.rows[line]]
         prompt, own = max(len(text.prompt) for text in texts), max(text.own for text in texts)
-        return len(index) * prompt**2 / 2 + len(texts) * own * (prompt + own)
+        return Shape(len(index), len(texts), prompt, own)
 
     def parts(self) -> Iterator[Int[Tensor, " n"]]:
         """The lines of every micro-batch."""

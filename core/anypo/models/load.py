@@ -137,6 +137,7 @@ def load_model(
             known.num_labels = 1
         with _errors_of("model", path), torch.device("meta"):
             model = auto_class.from_config(known, **options)
+        model.to("meta")  # type: ignore[arg-type]  # what some functions of torch made elsewhere
     else:
         options |= {"num_labels": 1} if scalar_head else {}
         options |= {"ignore_mismatched_sizes": True, "output_loading_info": True}

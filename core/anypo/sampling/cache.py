@@ -28,21 +28,17 @@ class RoomyLayer(DynamicLayer):
         self.values = self._added("values", value_states, known)
         return self.keys, self.values
 
-    def reorder_cache(self, beam_idx: Tensor) -> None:
-        """Go on with the rows of these numbers."""
-        super().reorder_cache(beam_idx)  # type: ignore[arg-type]
-        self.rooms = {}
-
     def _added(
         self, name: str, new: Float[Tensor, "N h t d"], known: int
     ) -> Float[Tensor, "N h T d"]:
         after = known + new.shape[-2]
-        room = self.rooms.get(name)
-        if room is None or room.shape[-2] < after:
+        before, room = getattr(self, name), self.rooms.get(name)
+        is_there = room is not None and (not known or room.data_ptr() == before.data_ptr())
+        if room is None or not is_there or room.shape[-2] < after:
             *rows, _, size = new.shape
             room = new.new_empty(*rows, after + max(ROOM, after // 4), size)
             if known:
-                room[..., :known, :] = getattr(self, name)
+                room[..., :known, :] = before
             self.rooms[name] = room
         room[..., known:after, :] = new
         return room[..., :after, :]

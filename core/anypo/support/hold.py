@@ -7,6 +7,7 @@ from pathlib import Path
 class Hold:
     """Of an empty file that stands for it, by a lock of the operating system.
 
+    The lock falls when this process closes the file, whoever opened it again: nobody may read it.
     Where there are no such locks, as on some network file systems, whoever asks is given it.
     """
 

@@ -1,6 +1,7 @@
 """Devices, precision and processes. The only file that knows accelerate."""
 
 import os
+from collections import Counter
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
@@ -113,13 +114,24 @@ class Distributed:
 
 
 def _layers_of(scorer: nn.Module) -> list[nn.Module]:
-    """Those that transformers says must stay in one piece."""
+    """Those that transformers says must stay in one piece, and that share no weight with others."""
     names = {
         name
         for module in scorer.modules()
         for name in getattr(module, "_no_split_modules", None) or ()
     }
-    return [module for module in scorer.modules() if type(module).__name__ in names]
+    uses = _uses(scorer)
+    return [
+        module
+        for module in scorer.modules()
+        if type(module).__name__ in names
+        and all(uses[weight] == number for weight, number in _uses(module).items())
+    ]
+
+
+def _uses(module: nn.Module) -> Counter[nn.Parameter]:
+    """How often each weight is in a module."""
+    return Counter(weight for _, weight in module.named_parameters(remove_duplicate=False))
 
 
 def _size_told() -> int:

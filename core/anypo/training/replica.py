@@ -30,7 +30,7 @@ class Replica:
         for name, weight in sharded.named_parameters():
             if weight.requires_grad:
                 whole = weight.full_tensor()  # from all to all
-                if name in copied:
+                if self.model:
                     copied[name].copy_(whole)
         self.is_stale = False
         return self.model or sharded

@@ -6,9 +6,17 @@ from tiny_models import tiny_config, tiny_model
 
 from anypo.hooks.batch import Sample, collate
 from anypo.hooks.runtime import Runtime
+from anypo.models import lines
 from anypo.models.checks import sharing_of
 from anypo.models.critic import Critic
 from anypo.models.forward import TokenScorer
+from anypo.models.sharing import parts_pay
+
+
+@pytest.fixture(autouse=True)
+def _parts_pay(monkeypatch):
+    monkeypatch.setattr(lines, "COPIED", 0)  # else lines as short as these have masks
+
 
 NUMBERS = iter(range(1, 250))
 GROUPS = [(5, [3, 1, 4]), (2, [2, 0, 6]), (7, [3])]  # a prompt's length, and its completions'
@@ -101,3 +109,12 @@ def test_a_packed_pass_is_the_same_under_activation_checkpointing(model, by_part
         scorer(BATCH, line).logprobs.sum().backward()
         found.append([p.grad for p in scorer.parameters()])
     torch.testing.assert_close(*found)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "own", "rows", "pays"), [(4000, 4, 256, False), (1500, 500, 8, True)]
+)
+def test_parts_pay_where_completions_are_long_or_few(monkeypatch, prompt, own, rows, pays):
+    monkeypatch.undo()
+    batch = collate([Sample([1] * prompt, [2] * own, 0) for _ in range(rows)])
+    assert parts_pay(batch, torch.zeros(rows, dtype=torch.long)) is pays
