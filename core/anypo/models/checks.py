@@ -19,6 +19,8 @@ from anypo.models.logits import decoder_of, own_logits
 from anypo.models.sharing import packed
 
 ROUNDING = {torch.float32: 1e-4, torch.bfloat16: 2e-2}  # of the largest state
+# What models raise that cannot read a line of several rows.
+CANNOT = AttributeError, IndexError, NotImplementedError, RuntimeError, TypeError, ValueError
 LINE = 4  # times the longest row: no line of several is longer
 
 
@@ -107,14 +109,7 @@ def sharing_of(model: PreTrainedModel, longest: int, runtime: Runtime) -> Sharin
                 same = _says_the_same(decoder, batch, together, ROUNDING[dtype])
             with runtime.autocast():  # in which a mask may be too large a number for it
                 pack(precision(model)).states(decoder)
-        except (
-            AttributeError,
-            IndexError,
-            NotImplementedError,
-            RuntimeError,
-            TypeError,
-            ValueError,
-        ):
+        except CANNOT:
             continue
         if same:
             tokens = together.inputs["input_ids"].numel()

@@ -67,8 +67,7 @@ def marked(parts: Parts) -> Float[Tensor, "1 1 1 1"]:
 
     Whoever takes it for a mask of scores gets NaN.
     """
-    like = {"dtype": parts.hidden.dtype, "device": parts.hidden.device}
-    mask = torch.full((1, 1, 1, 1), torch.nan, **like)
+    mask = parts.hidden.new_full((1, 1, 1, 1), torch.nan)
     mask.parts = parts  # type: ignore[attr-defined]
     return mask
 

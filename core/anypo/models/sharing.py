@@ -49,7 +49,7 @@ def packed(
 
 
 def parts_pay(batch: Batch, line: Int[Tensor, " N"]) -> bool:
-    """Whether it takes less than a mask to have the prompts and completions of lines attend apart."""
+    """Whether it takes less than a mask that prompts and completions attend apart."""
     prompt, own = batch.prompt_lengths, batch.sequence_lengths - batch.prompt_lengths
     lines = int(line[-1]) + 1
     together = own.new_zeros(lines).index_add(0, line, own)
