@@ -38,8 +38,9 @@ def _checked_value(who: str, value: Any, row: int) -> Answer:
 
 def _is_number(value: Any) -> bool:
     try:
+        value = value.item() if hasattr(value, "item") else value  # of NumPy and torch
         return isinstance(value, Real) and math.isfinite(value)
-    except OverflowError:
+    except (OverflowError, RuntimeError, ValueError):
         return False
 
 

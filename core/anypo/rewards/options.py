@@ -28,6 +28,6 @@ class RewardOptions(Options, panel="Rewards and evaluation"):
     @classmethod
     def _names(cls, value: Any) -> Any:
         """A function is written down by its name."""
-        given = [value] if callable(value) else value
+        given = [value] if callable(value) or isinstance(value, str) else value
         is_list = isinstance(given, list | tuple)
         return [name_of(part) if callable(part) else part for part in given] if is_list else given

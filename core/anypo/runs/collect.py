@@ -75,11 +75,16 @@ def collect(
     with judging(model, given, "train.jsonl", observer) as judge:
         write_on_first(judge.world, file, file.touch)
         lines = Lines(file)
-        for said in judge.said():
-            for row in _rows(said, keep, -math.inf if min_reward is None else min_reward, found):
-                lines.add(row)
-            if judge.world.is_first:
-                lines.flush()
+        try:
+            for said in judge.said():
+                rows = _rows(said, keep, -math.inf if min_reward is None else min_reward, found)
+                for row in rows:
+                    lines.add(row)
+                if judge.world.is_first:
+                    lines.flush()
+        finally:
+            if judge.world.is_first and not file.stat().st_size:  # it would bar another try
+                file.unlink()
     return found
 
 

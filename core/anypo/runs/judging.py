@@ -12,7 +12,6 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from anypo.data.dataset import Reader
 from anypo.data.load import load_rows
 from anypo.data.named import named_sets
-from anypo.data.template_defaults import set_defaults
 from anypo.data.tokens import Tokens
 from anypo.errors import ConfigError
 from anypo.hooks.runtime import Runtime
@@ -22,7 +21,6 @@ from anypo.models.checks import check_head
 from anypo.models.load import (
     end_tokens,
     load_model,
-    load_tokenizer,
     model_path,
     sensible_threads,
 )
@@ -37,7 +35,7 @@ from anypo.runs.judging_options import JudgingConfig
 from anypo.runs.memory import memory_advised
 from anypo.runs.observer import Observer
 from anypo.runs.options import checked
-from anypo.runs.setup import check_tokens, limits_of, longest_of
+from anypo.runs.setup import check_rendered, check_tokens, limits_of, longest_of, tokenizer_of
 from anypo.runs.task import ensure_task, task_of
 from anypo.runs.unread import refuse, unread_by_sampler
 from anypo.sampling.sampler import PolicySampler
@@ -72,13 +70,12 @@ def judging(
     check_sampler(config, [_asked(config)], distributed.runtime)
     trusted = config.trust_remote_code
     limits = limits_of(path, config, trusted=trusted)
-    tokenizer = load_tokenizer(path, trust_remote_code=trusted)
-    if config.chat_template_kwargs:
-        set_defaults(tokenizer, config.chat_template_kwargs)
+    tokenizer = tokenizer_of(path, config, trusted=trusted)
     scorer = _scorer(config, tokenizer, distributed, observer)
     tell = observer.note, config.bad_rows == "skip", scorer.check, observer.preparing
     reader = Reader(None, tokenizer, limits, *tell)
     sets = {n: reader.to_complete(load_rows(s), has_loss=False) for n, s in sources.items()}
+    check_rendered(sets.values(), config)
     check_tokens(path, tokenizer, sets.values(), config)
     scorer.prepare()
     length, longest = limits.prompt + limits.completion, longest_of(sets.values())

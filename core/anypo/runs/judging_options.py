@@ -1,8 +1,8 @@
 """The options of what completes and scores prompts without training."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from anypo.data.named import DataSets
 from anypo.data.options import RowOptions
@@ -34,9 +34,3 @@ class CompletionOptions(Options, panel="Data and sampling"):
 
 class JudgingConfig(CompletionOptions, SamplingOptions, RowOptions, RewardOptions, MachineOptions):
     """How a model completes prompts, and what scores its completions."""
-
-    @field_validator("reward", mode="before")
-    @classmethod
-    def _one(cls, value: Any) -> Any:
-        """One may be named by itself."""
-        return [value] if isinstance(value, str) else value

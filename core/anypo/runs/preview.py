@@ -15,13 +15,12 @@ from anypo.data.mixture import shares_of
 from anypo.data.tally import Limits, lost
 from anypo.errors import DataError
 from anypo.hooks.batch import Prompt, Sample
-from anypo.models.load import load_tokenizer
 from anypo.rewards.load import load_reward
 from anypo.rewards.scorer import GIVEN, Rewards
 from anypo.runs.observer import Observer
 from anypo.runs.options import RunConfig
 from anypo.runs.run import settled
-from anypo.runs.setup import limits_of
+from anypo.runs.setup import limits_of, tokenizer_of
 from anypo.runs.task import sources
 
 
@@ -81,7 +80,7 @@ def previews(algorithm: Algorithm, config: RunConfig, observer: Observer) -> Ite
     """
     algorithm, config, task = settled(algorithm, config, observer)
     model, parts, _ = sources(config, task, observer.warming_up)
-    tokenizer = load_tokenizer(model, trust_remote_code=config.trust_remote_code)
+    tokenizer = tokenizer_of(model, config, trusted=config.trust_remote_code)
     limits = limits_of(model, config, trusted=config.trust_remote_code)
     given = [load_reward(spec, timeout=config.reward_timeout) for spec in config.reward]
     rewards = Rewards(given, tokenizer, config.reward_timeout)

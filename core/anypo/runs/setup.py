@@ -22,7 +22,7 @@ from anypo.data.stream import PromptStream
 from anypo.data.tally import Limits
 from anypo.data.template_defaults import set_defaults
 from anypo.data.tokens import Tokens
-from anypo.errors import ConfigError, DataError
+from anypo.errors import ConfigError, DataError, nearest
 from anypo.hooks.batch import Prompt
 from anypo.hooks.runtime import Runtime
 from anypo.hooks.sampler import SamplingRequest
@@ -116,9 +116,7 @@ def set_up(
     model, parts, held_out = sources(config, task, observer.warming_up, world)
     new = {*(part.name for part in parts), *held_out.values()} - rows.keys()
     rows |= {name: load_rows(name) for name in new}
-    tokenizer = load_tokenizer(model, trust_remote_code=config.trust_remote_code)
-    if config.chat_template_kwargs:
-        set_defaults(tokenizer, config.chat_template_kwargs)
+    tokenizer = tokenizer_of(model, config, trusted=config.trust_remote_code)
     limits = limits_of(model, config, trusted=config.trust_remote_code)
     patience = config.reward_timeout, world, config.reward_retries, observer.note
     scorer = Rewards(rewards, tokenizer, *patience)
@@ -130,8 +128,9 @@ def set_up(
     found = Setup(config, model, tokenizer, longest, scorer, sets, shares_of(parts))
     for name, source in held_out.items():
         _hold_out(found, algorithm, reader, name, rows[source])
-    _check_rendered(found)
+    check_rendered([*found.learnt, *found.completed], config)
     check_tokens(model, tokenizer, [*found.learnt, *found.completed], config)
+    _check_best(found)
     _try_rollouts(algorithm, found)
     if config.steps is None:
         steps = math.ceil(config.data_epochs * len(found.prompts) / config.prompts_per_step)
@@ -154,9 +153,20 @@ def _hold_out(found: Setup, algorithm: Algorithm, reader: Reader, name: str, row
     found.held_out_rows |= {name: measured} if measured else {}
 
 
-def _check_rendered(found: Setup) -> None:
-    rows = chain(*found.learnt, *found.completed)
-    if found.config.chat_template_kwargs and all(isinstance(row.content, str) for row in rows):
+def _check_best(found: Setup) -> None:
+    """Refuse to keep the best by a set that is not there; the metrics of a set show later."""
+    metric, names = found.config.keep_best or "", {*found.held_out, *found.held_out_rows}
+    first, _, rest = metric.removeprefix("eval/").partition("/")
+    if metric and "" not in names and not (rest and first in names):
+        known = [f"eval/{name}/score" for name in found.held_out] or sorted(names)
+        raise ConfigError(
+            f"keep_best names '{metric}', which is of no held-out set{nearest(metric, known)}"
+        )
+
+
+def check_rendered(sets: Iterable[Sequence[Prompt]], config: RowOptions) -> None:
+    """Refuse options of a chat template that renders nothing; raises ConfigError."""
+    if config.chat_template_kwargs and all(isinstance(row.content, str) for row in chain(*sets)):
         raise ConfigError(
             "chat_template_kwargs is set, but every prompt is a text, which no chat template "
             "renders: make it a list of messages"
@@ -189,6 +199,18 @@ def _try_rollouts(algorithm: Algorithm, found: Setup) -> None:
         for at in range(0, len(rows), TRIED_AT_ONCE):
             some = rows[at : at + TRIED_AT_ONCE]
             algorithm.rollout(some, SyntheticSampler(), SyntheticScorer(), {}, rows)
+
+
+def tokenizer_of(model: str, config: RowOptions, *, trusted: bool) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model, whose chat template is told what the options say.
+
+    Raises:
+        ModelError, ConfigError: There is none, or its template knows nothing of that.
+    """
+    tokenizer = load_tokenizer(model, trust_remote_code=trusted)
+    if config.chat_template_kwargs:
+        set_defaults(tokenizer, config.chat_template_kwargs)
+    return tokenizer
 
 
 def limits_of(model: str, config: RowOptions, *, trusted: bool) -> Limits:

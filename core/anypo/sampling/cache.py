@@ -22,7 +22,7 @@ class RoomyLayer(DynamicLayer):
         """The keys and values of all tokens, after these were added."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-            self.rooms: dict[str, Tensor] = {}
+            self.rooms: dict[str, tuple[Tensor, Tensor]] = {}  # and what is used of them
         known = self.get_seq_length()
         self.keys = self._added("keys", key_states, known)
         self.values = self._added("values", value_states, known)
@@ -32,16 +32,16 @@ class RoomyLayer(DynamicLayer):
         self, name: str, new: Float[Tensor, "N h t d"], known: int
     ) -> Float[Tensor, "N h T d"]:
         after = known + new.shape[-2]
-        before, room = getattr(self, name), self.rooms.get(name)
-        is_there = room is not None and (not known or room.data_ptr() == before.data_ptr())
-        if room is None or not is_there or room.shape[-2] < after:
+        before = getattr(self, name)
+        room, used = self.rooms.get(name, (None, None))
+        if room is None or used is not before or room.shape[-2] < after:
             *rows, _, size = new.shape
             room = new.new_empty(*rows, after + max(ROOM, after // 4), size)
             if known:
                 room[..., :known, :] = before
-            self.rooms[name] = room
         room[..., known:after, :] = new
-        return room[..., :after, :]
+        self.rooms[name] = room, room[..., :after, :]
+        return self.rooms[name][1]
 
 
 def new_cache(model: PreTrainedModel) -> DynamicCache:

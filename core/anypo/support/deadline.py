@@ -1,5 +1,6 @@
 """Interrupt code that takes too long, without a process of its own."""
 
+import math
 import os
 import signal
 import threading
@@ -35,6 +36,7 @@ class Alarm:
     def __init__(self, seconds: float) -> None:
         self.end = time.monotonic() + seconds
         self.over = False
+        self.raised = -math.inf  # when, the last time
         self.around: Any = None  # the handler of a deadline around this one
 
     def __call__(self, number: int, frame: Any) -> None:
@@ -44,7 +46,8 @@ class Alarm:
             self.around(number, frame)
         elif left > 0 and number == signal.SIGPROF:  # CPU time of several threads runs ahead
             signal.setitimer(signal.ITIMER_PROF, left)
-        elif not self.over:
+        elif not self.over and time.monotonic() - self.raised > AGAIN / 2:
+            self.raised = time.monotonic()  # the other signal must not interrupt what cleans up
             raise DeadlineError(self)
 
 

@@ -116,7 +116,7 @@ def test_pairs_that_mean_something_else_are_refused(pairs, said):
         ("eval_top_p", 1.5),
         ("eval_top_k", -1),
         ("save_every", 0),
-        ("reward", "exact"),
+        ("reward", 3),
         ("model", 3),
         ("learning_rate", float("inf")),
         ("temperature", float("inf")),
@@ -372,8 +372,8 @@ def test_a_plugin_that_prefers_what_does_not_exist_is_named(wish):
 
 
 def test_the_reward_of_a_task_is_a_list():
-    task = ChosenTask("odd", SimpleNamespace(reward="exact", options={}, knobs={}), owns_model=True)
-    with pytest.raises(PluginError, match="reward = 'exact' is refused"):
+    task = ChosenTask("odd", SimpleNamespace(reward=3, options={}, knobs={}), owns_model=True)
+    with pytest.raises(PluginError, match="reward = 3 is refused"):
         resolve(make_config({}), GRPO, task)
 
 

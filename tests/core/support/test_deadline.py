@@ -250,3 +250,20 @@ def test_code_that_ends_needs_no_last_resort():
     with last_resort(30, "never"), last_resort(0, "never"):
         done = True
     assert done
+
+
+def test_what_cleans_up_is_not_interrupted_by_the_other_signal():
+    cleaned = []
+
+    def work():
+        try:
+            while True:
+                pass
+        finally:
+            for number in (signal.SIGUSR2, signal.SIGPROF):
+                signal.raise_signal(number)
+            cleaned.append("up")
+
+    with pytest.raises(DeadlineError), deadline(0.05):
+        work()
+    assert cleaned == ["up"]
