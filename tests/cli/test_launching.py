@@ -121,7 +121,8 @@ def in_two_forks(arguments):
 
 
 def succeed(arguments):
-    os.environ["RANK"] = str(torch.distributed.get_rank())  # as launchers of users say it
+    # As launchers of users say it.
+    os.environ |= {"RANK": str(torch.distributed.get_rank()), "OMP_NUM_THREADS": "1"}
     assert main(arguments) == 0
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple, get_args
 from anypo.data.formats import CONVERSATIONS
 from anypo.errors import ConfigError
 from anypo.hooks.batch import Sample
-from anypo.runs.judge import Said
+from anypo.runs.judge import Judge, Said
 from anypo.runs.judging import judging
 from anypo.runs.lines import Lines
 from anypo.runs.observer import Observer
@@ -69,22 +69,25 @@ def collect(
     """
     if keep not in get_args(Kept):
         raise ConfigError(f"keep is {keep!r:.60}, not one of {', '.join(get_args(Kept))}")
-    file, found = _new_file(output), Collected()
-    given = {"data": data, "samples": samples, **options}
+    file, given = _new_file(output), {"data": data, "samples": samples, **options}
     given |= {"reward": reward} if reward else {}
     with judging(model, given, "train.jsonl", observer) as judge:
         write_on_first(judge.world, file, file.touch)
-        lines = Lines(file)
         try:
-            for said in judge.said():
-                rows = _rows(said, keep, -math.inf if min_reward is None else min_reward, found)
-                for row in rows:
-                    lines.add(row)
-                if judge.world.is_first:
-                    lines.flush()
+            return _written(judge, file, keep, -math.inf if min_reward is None else min_reward)
         finally:
             if judge.world.is_first and not file.stat().st_size:  # it would bar another try
                 file.unlink()
+
+
+def _written(judge: Judge, file: Path, keep: Kept, floor: float) -> Collected:
+    """Write rows as they are made; what became of the prompts."""
+    lines, found = Lines(file), Collected()
+    for said in judge.said():
+        for row in _rows(said, keep, floor, found):
+            lines.add(row)
+        if judge.world.is_first:
+            lines.flush()
     return found
 
 
