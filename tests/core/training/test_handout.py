@@ -4,9 +4,11 @@ import copy
 
 import pytest
 import torch
+from tiny_models import save, tiny_config, tiny_model
 
 from anypo.models.load import load_model
 from anypo.support.world import World
+from anypo.training.distributed import _layers_of
 from anypo.training.handout import Handout
 
 
@@ -36,3 +38,17 @@ def test_a_part_is_given_no_more_than_its_own_in_its_own_precision(both):
     for mine, theirs in zip(there, whole.model.layers[0].parameters(), strict=True):
         assert torch.equal(mine, theirs.to(torch.bfloat16))
         assert not mine.requires_grad
+
+
+def test_whatever_a_model_makes_itself_is_handed_out_too(tokenizer, tmp_path):
+    folder = save(tiny_model(tiny_config("diffllama", tokenizer)), tokenizer, tmp_path / "model")
+    empty = load_model(folder, empty=True)
+    assert all(weight.is_meta for weight in empty.parameters())
+
+
+def test_layers_that_share_a_weight_with_others_stay_with_them(tokenizer):
+    model = tiny_model(tiny_config("bert as a decoder", tokenizer))
+    layers = _layers_of(model)
+    assert layers
+    inside = {id(weight) for layer in layers for weight in layer.parameters()}
+    assert id(model.get_output_embeddings().weight) not in inside
