@@ -75,7 +75,7 @@ def chat(
     sides = [_side(path, system, trusted=trusted) for path in models]
     console = Console(highlight=False)
     _introduce(sides)
-    with sensible_threads(sides[0].speaker.model):
+    with sensible_threads(sides[0].speaker.engine.model):
         for text in _questions():
             show = _show_one if len(sides) == 1 else _show_both
             try:

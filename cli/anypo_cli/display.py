@@ -7,8 +7,10 @@ from types import TracebackType
 
 from rich.console import Console
 
-from anypo.runs.before_after import held_out_of
+from anypo.errors import AnypoError
+from anypo.runs.before_after import HeldOut, held_out_of
 from anypo.runs.observer import Observer
+from anypo.runs.reading import read_run
 from anypo.training.trainer import Report
 from anypo_cli.epilogue import changes, next_steps
 from anypo_cli.figures import headlines, set_of
@@ -48,7 +50,7 @@ class Display(Observer):
 
     def finished(self, folder: Path) -> None:
         """Say what came out of it."""
-        held_out = held_out_of(folder)
+        held_out = self._held_out(folder)
         for line in changes(held_out):
             self.say(line)
         for name in headlines(self.first):
@@ -59,6 +61,13 @@ class Display(Observer):
         self.say(f"run directory: {folder}")
         for line in next_steps(folder):
             self.say(line)
+
+    def _held_out(self, folder: Path) -> HeldOut:
+        try:
+            return held_out_of(read_run(folder).samples)
+        except AnypoError as error:  # the run is done all the same
+            self.note(str(error))
+            return HeldOut([], [])
 
     def say(self, text: str) -> None:
         """Print it, as it is."""

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from anypo.hooks.requirements import REQUIREMENTS
 from anypo.runs.observer import Observer
 from anypo.runs.plan import Plan, plan
+from anypo.runs.setup import longest_of
+from anypo_cli.explaining import needs
 from anypo_cli.launching import refuse_too_many
 from anypo_cli.printing import plain, say
 
@@ -54,12 +55,11 @@ def show_plan(algorithm: Algorithm, config: RunConfig, notes: Sequence[str]) -> 
 
 def _facts(found: Plan) -> Iterator[tuple[str, str]]:
     setup, config, rollout = found.setup, found.setup.config, found.rollout
-    longest = max(len(prompt.ids) for prompt in setup.prompts)
+    longest = longest_of(setup.sets)
     tokens = sum(len(s.prompt_ids) + len(s.completion_ids) for s in rollout.samples)
     updates = config.epochs * config.minibatches
-    needs = [REQUIREMENTS[name].about for name in sorted(found.algorithm.requires)]
     yield "algorithm", " + ".join(layer.name for layer in found.algorithm.layers)
-    yield "needs", ", ".join(["the policy", *needs])
+    yield "needs", needs(found.algorithm.explain())
     trained = "all" if found.trained == found.parameters else _count(found.trained)
     yield "model", f"{setup.model}: {_count(found.parameters)} parameters, {trained} trained"
     yield "data", f"{len(setup.prompts):,} prompts, the longest of {longest} tokens"

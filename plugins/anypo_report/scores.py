@@ -55,7 +55,7 @@ def headline(runs: Sequence[RunRecord]) -> str | None:
 
 def is_lower_better(metric: str) -> bool:
     """Whether lower values of a metric are the better ones, as of a loss."""
-    return "loss" in metric
+    return "loss" in metric.split("/")
 
 
 def scores_of(run: RunRecord, metric: str) -> list[Score]:

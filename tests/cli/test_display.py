@@ -213,7 +213,8 @@ def test_a_score_has_the_error_that_the_samples_tell(tmp_path):
         )
         for step, group in rows
     )
-    (tmp_path / "samples.jsonl").write_text("\n".join(lines))
+    (tmp_path / "config.toml").write_text('algorithm = "grpo"\n')
+    (tmp_path / "samples.jsonl").write_text("".join(f"{line}\n" for line in lines))
     display = PlainLines(Console(file=StringIO(), width=120))
     display.reported(Report(0, {"eval/score": 0.25}))
     display.reported(Report(2, {"eval/score": 0.5}))
@@ -221,3 +222,15 @@ def test_a_score_has_the_error_that_the_samples_tell(tmp_path):
     text = display.console.file.getvalue()
     assert "eval score 0.250 -> 0.500 ± 0.500" in text
     assert text.count("held out: ?") == 2
+
+
+def test_samples_that_cannot_be_read_are_told_of_and_end_nothing(tmp_path):
+    (tmp_path / "config.toml").write_text('algorithm = "grpo"\n')
+    (tmp_path / "samples.jsonl").write_text('{"step": 0,\n{"step": 2}\n')
+    display = plain_lines()
+    display.reported(Report(0, {"eval/score": 0.25}))
+    display.finished(tmp_path)
+    text = display.console.file.getvalue().replace("\n", " ")
+    assert "line 1, is damaged" in text
+    assert "eval score 0.250 -> 0.250" in text
+    assert f"run directory: {tmp_path}" in text

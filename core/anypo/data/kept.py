@@ -22,11 +22,11 @@ from filelock import FileLock
 
 from anypo.data.found import PromptSet
 from anypo.data.tally import Tally
-from anypo.errors import DataError, SaveError
+from anypo.errors import DataError
 from anypo.hooks.batch import Completion, Prompt
 from anypo.support.cache import cache_directory
 from anypo.support.lazy import Lazy
-from anypo.support.saving import manifest_of, whole_folder, writing
+from anypo.support.saving import is_whole, whole_folder, writing
 from anypo.support.world import ALONE
 
 PROMPTS, INDEX, TALLY = "prompts", "index.npy", "tally.json"
@@ -52,7 +52,7 @@ def kept(name: str, key: str, read: Read) -> PromptSet:
     """
     folder = cache_directory() / f"tokens-{key}"
     with FileLock(folder.with_suffix(".lock")):
-        if not _is_whole(folder):
+        if not is_whole(folder):
             with whole_folder(folder, ALONE) as made:
                 _write(made, read)
     told = json.loads((folder / TALLY).read_text(encoding="utf-8"))
@@ -98,13 +98,6 @@ class DataPickler(pickle.Pickler):
         if kind not in DATA:
             raise DataError(f"holds a {kind.__name__}, which cannot be kept: leave it out")
         return NotImplemented
-
-
-def _is_whole(folder: Path) -> bool:
-    try:
-        return bool(manifest_of(folder))
-    except SaveError:
-        return False
 
 
 def _write(folder: Path, read: Read) -> None:

@@ -14,32 +14,12 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedModel
+from transformers import PreTrainedModel
 
-from anypo.models.load import load_config
 from anypo.models.precision import cast_anyway
 from anypo.support.allocator import heap_size
 
 FOUR_BITS = (4 + 8 / 64 + 32 / (64 * 256)) / 8  # bytes of a weight: QLoRA, section 3
-
-
-def unreal_model(
-    path: str, *, scalar_head: bool = False, trust_remote_code: bool = False, dtype: torch.dtype
-) -> PreTrainedModel:
-    """A model as `load_model` gives it, but on the device `meta`: made of its configuration.
-
-    Raises:
-        ModelError: There is no such model.
-    """
-    auto_class: Any = AutoModelForSequenceClassification if scalar_head else AutoModelForCausalLM
-    config = load_config(path, trust_remote_code=trust_remote_code)
-    if scalar_head:
-        config.num_labels = 1
-        config.get_text_config().pad_token_id = 0
-    with torch.device("meta"):
-        made = auto_class.from_config(config, dtype=dtype, trust_remote_code=trust_remote_code)
-    model: PreTrainedModel = made.eval()
-    return model
 
 
 def pretend(modules: Iterable[nn.Module], device: torch.device) -> None:

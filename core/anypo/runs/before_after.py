@@ -1,14 +1,13 @@
 """What training made of held-out prompts: their completions before it and after it."""
 
-import json
-import math
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
-Row = dict[str, Any]  # of samples.jsonl
+from anypo.runs.estimates import over_prompts
+
+Row = dict[str, Any]  # of the samples of a run
 
 
 @dataclass(frozen=True)
@@ -42,16 +41,13 @@ class HeldOut:
                 groups = rewards.setdefault(row.get("set", "eval"), {})
                 groups.setdefault(row.get("group"), []).append(row["reward"])
         means = {name: list(map(fmean, groups.values())) for name, groups in rewards.items()}
-        return {
-            name: stdev(scores) / math.sqrt(len(scores))
-            for name, scores in means.items()
-            if len(scores) > 1
-        }
+        errors = {name: over_prompts(scores).error for name, scores in means.items()}
+        return {name: error for name, error in errors.items() if error is not None}
 
 
-def held_out_of(folder: Path) -> HeldOut:
-    """What the samples of a run say; nothing, where they hold no evaluation."""
-    rows = [row for row in _rows(folder / "samples.jsonl") if row.get("phase") == "eval"]
+def held_out_of(samples: Iterable[Row]) -> HeldOut:
+    """What the samples of a run say; nothing, where they hold no two evaluations."""
+    rows = [row for row in samples if row["phase"] == "eval"]
     steps = [row["step"] for row in rows]
     if not steps or min(steps) == max(steps):
         return HeldOut([], [])
@@ -62,9 +58,3 @@ def held_out_of(folder: Path) -> HeldOut:
 
 def _key(row: Row) -> tuple[Any, Any]:
     return row.get("set"), row.get("group")
-
-
-def _rows(file: Path) -> Iterator[Row]:
-    if file.is_file():
-        with file.open(encoding="utf-8") as lines:
-            yield from map(json.loads, lines)

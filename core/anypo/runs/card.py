@@ -1,6 +1,5 @@
 """The model card of a run: what it was trained from, on what, how, and what came of it."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,10 +7,8 @@ from typing import Any
 import tomli_w
 from huggingface_hub import ModelCardData
 
-from anypo.errors import ConfigError
 from anypo.models.load import has_scalar_head, load_config
-from anypo.runs.layout import CONFIG, LOCK
-from anypo.runs.recipe import Recipe, read_recipe
+from anypo.runs.reading import Metrics, RunRecord, read_run
 
 POINTS = 12  # of the curve
 HEADLINES = ("score", "loss", "accuracies")  # how held-out metrics end that are worth a column
@@ -23,44 +20,39 @@ def model_card(run: Path, model: Path) -> str:
     """The README.md of a model that a run trained. Of local paths it tells the last part alone.
 
     Raises:
-        ConfigError: The directory holds no run.
+        ConfigError, DataError: The directory holds no run, or a file of it is damaged.
     """
-    if not (run / CONFIG).is_file():
-        raise ConfigError(f"'{run}' holds no run: it has no {CONFIG}")
-    recipe = read_recipe(str(run / CONFIG))
-    parts = [_about(recipe), _curve(run), _repeated(recipe), _versions(run)]
+    found = read_run(run)
+    parts = [_about(found), _curve(found), _repeated(found), _versions(found)]
     scores = has_scalar_head(load_config(str(model)))
-    return "\n\n".join([_header(recipe, scores), *filter(None, parts)]) + "\n"
+    return "\n\n".join([_header(found, scores), *filter(None, parts)]) + "\n"
 
 
-def _header(recipe: Recipe, scores: bool) -> str:
-    base = recipe.options.get("model")
+def _header(run: RunRecord, scores: bool) -> str:
+    base = run.config.get("model")
     data = ModelCardData(
         base_model=base if base and not Path(base).exists() else None,
         library_name="transformers",
         pipeline_tag="text-classification" if scores else "text-generation",
-        tags=["anypo", *recipe.algorithm.split("+")],
+        tags=["anypo", *run.config["algorithm"].split("+")],
     )
     return f"---\n{data.to_yaml()}\n---"
 
 
-def _about(recipe: Recipe) -> str:
-    options = _without_paths(recipe.options)
-    base, data = options.get("model"), options.get("data")
-    start = f"`{base}`" if base else f"the model of the task `{recipe.options.get('task')}`"
-    on = f"`{data}`" if data else f"the task `{recipe.options.get('task')}`"
+def _about(run: RunRecord) -> str:
+    options = _without_paths(run.config)
+    base, data, name = options.get("model"), options.get("data"), options["algorithm"]
+    start = f"`{base}`" if base else f"the model of the task `{options.get('task')}`"
+    on = f"`{data}`" if data else f"the task `{options.get('task')}`"
     rewards = ", ".join(f"`{name}`" for name in options.get("reward", []))
     rewarded = f", rewarded by {rewards}" if rewards else ""
     steps = f"{options.get('steps')} steps of {options.get('prompts_per_step')} prompts"
-    return (
-        f"# {recipe.algorithm}\n\nTrained with anypo by `{recipe.algorithm}` from {start}, on {on}"
-        f"{rewarded}: {steps}."
-    )
+    return f"# {name}\n\nTrained with anypo by `{name}` from {start}, on {on}{rewarded}: {steps}."
 
 
-def _curve(run: Path) -> str:
+def _curve(run: RunRecord) -> str:
     """What was measured on held-out rows, thinned out evenly."""
-    rows = [row for row in _metrics(run / "metrics.jsonl") if len(row) > 1]
+    rows = [row for row in _worth_a_column(run.metrics) if len(row) > 1]
     if not rows:
         return ""
     kept = sorted({round(i * (len(rows) - 1) / max(1, POINTS - 1)) for i in range(POINTS)})
@@ -73,10 +65,9 @@ def _curve(run: Path) -> str:
     return f"## Held out\n\n{table}"
 
 
-def _metrics(file: Path) -> Iterator[dict[str, Any]]:
+def _worth_a_column(metrics: Metrics) -> Iterator[dict[str, Any]]:
     """The steps with what of them is worth a column."""
-    for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else ():
-        row = json.loads(line)
+    for row in metrics:
         yield {
             name: value
             for name, value in row.items()
@@ -84,21 +75,19 @@ def _metrics(file: Path) -> Iterator[dict[str, Any]]:
         }
 
 
-def _repeated(recipe: Recipe) -> str:
-    options = {k: v for k, v in _without_paths(recipe.options).items() if k not in HERE}
-    told = {"algorithm": recipe.algorithm, **options}
-    told |= {name: table for name in ("knobs", "hooks") if (table := getattr(recipe, name))}
+def _repeated(run: RunRecord) -> str:
+    config = _without_paths(run.config).items()
+    told = {name: value for name, value in config if name not in HERE and value != {}}
     return (
         "## Repeat it\n\nWith this as `config.toml`, and files of these names: "
         f"`anypo run --config config.toml`\n\n```toml\n{tomli_w.dumps(told).strip()}\n```"
     )
 
 
-def _versions(run: Path) -> str:
-    if not (run / LOCK).is_file():
+def _versions(run: RunRecord) -> str:
+    if not run.lock:
         return ""
-    lock = json.loads((run / LOCK).read_text(encoding="utf-8"))
-    told = ", ".join(f"{name} {version}" for name, version in lock["versions"].items())
+    told = ", ".join(f"{name} {version}" for name, version in run.lock["versions"].items())
     return f"## Versions\n\n{told}"
 
 

@@ -16,9 +16,9 @@ from anypo.hooks.sampler import SamplingRequest
 from anypo.models.adapters import add_lora, has_lora
 from anypo.models.checkpointing import checkpoint_activations
 from anypo.models.critic import Critic
-from anypo.models.load import frozen_copy
+from anypo.models.load import frozen_copy, load_model
 from anypo.models.precision import shrink_frozen
-from anypo.models.unreal import Reserve, pretend, stored_bytes, unreal_model
+from anypo.models.unreal import Reserve, pretend, stored_bytes
 from anypo.rewards.model import ScoreOfModel
 from anypo.runs.options import sampler_of
 from anypo.runs.rehearsal import Rollout
@@ -45,8 +45,9 @@ class Models:
 def models_of(algorithm: Algorithm, found: Setup, runtime: Runtime) -> Models:
     """The models that a run loads and makes."""
     config, requires = found.config, algorithm.requires
-    policy = unreal_model(
+    policy = load_model(
         found.model,
+        empty=True,
         scalar_head=not algorithm.generates,
         trust_remote_code=runtime.trust_remote_code,
         dtype=getattr(torch, config.weights),
@@ -69,9 +70,7 @@ def models_of(algorithm: Algorithm, found: Setup, runtime: Runtime) -> Models:
 
 def _judge(reward: ScoreOfModel, runtime: Runtime) -> PreTrainedModel:
     trusted = runtime.trust_remote_code
-    model = unreal_model(
-        reward.path, scalar_head=True, trust_remote_code=trusted, dtype=torch.float32
-    )
+    model = load_model(reward.path, scalar_head=True, trust_remote_code=trusted, empty=True)
     shrink_frozen(model.requires_grad_(False), runtime.dtype)
     return model
 

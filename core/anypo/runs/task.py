@@ -16,7 +16,7 @@ from anypo.hooks.task import ChosenTask, Progress, load_task
 from anypo.models.load import load_config
 from anypo.runs.options import RunConfig
 from anypo.support.cache import cache_directory
-from anypo.support.saving import manifest_of, whole_folder
+from anypo.support.saving import is_whole, whole_folder
 from anypo.support.world import ALONE, World
 
 FILES = ("model/config.json", "train.jsonl", "held_out.jsonl")
@@ -77,7 +77,7 @@ def ensure_task(task: ChosenTask | None, progress: Progress) -> Path:
     cache, entry = cache_directory(), registry.find(task.name, "task")
     with entry.answerable():
         folder = cache / f"{task.name.replace(':', '.')}-{task.plugin.fingerprint()}"
-    if _is_whole(folder):
+    if is_whole(folder):
         return folder
     if folder.is_symlink() or folder.is_file():
         folder.unlink()
@@ -88,16 +88,9 @@ def ensure_task(task: ChosenTask | None, progress: Progress) -> Path:
                 raise PluginError(f"{entry} is broken: it made no '{missing[0]}'")
             _mark(made / FILES[0], task.name)
     except SaveError:
-        if not _is_whole(folder):  # otherwise another run made the same meanwhile
+        if not is_whole(folder):  # otherwise another run made the same meanwhile
             raise
     return folder
-
-
-def _is_whole(folder: Path) -> bool:
-    try:
-        return bool(manifest_of(folder))
-    except SaveError:
-        return False
 
 
 @contextmanager

@@ -16,8 +16,7 @@ from anypo.models.logits import Making, decoder_of, logits_of
 from anypo.sampling.cache import RoomyLayer, new_cache
 
 ATTENTION = {RoomyLayer} | {  # layers of a cache that hold keys and values alone
-    getattr(cache_utils, name, DynamicCache)
-    for name in ("DynamicLayer", "DynamicSlidingWindowLayer", "DummyLayer")
+    getattr(cache_utils, name, DynamicCache) for name in ("DynamicSlidingWindowLayer", "DummyLayer")
 }
 ROUNDING = 0.02  # of logits, relative; of bfloat16 weights it is some 0.005
 EXACT = Runtime()

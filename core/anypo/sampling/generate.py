@@ -40,6 +40,10 @@ class TransformersEngine:
         """See `making_of`."""
         return making_of(self.model)
 
+    def begin(self, prompts: list[list[int]]) -> Continuation:
+        """Texts of token ids that are to grow."""
+        return Continuation(self.model, prompts, self.making, remembers=self.remembers)
+
     @torch.no_grad()
     def sample(self, request: SamplingRequest) -> list[Sample]:
         """See `Engine`."""
@@ -47,9 +51,9 @@ class TransformersEngine:
         samples = []
         for index in self._batches(request):
             prompts = [request.prompts[i].ids for i in index]
-            texts = Continuation(self.model, prompts, self.making, remembers=self.remembers)
             with self.runtime.autocast():
-                ids, logprobs = (part.tolist() for part in decode(texts, request))
+                drawn = decode(self.begin(prompts), request)
+            ids, logprobs = (part.tolist() for part in drawn)
             groups = index.repeat_interleave(request.n).tolist()
             samples += [request.sample(*row) for row in zip(groups, ids, logprobs, strict=True)]
         return sorted(samples, key=lambda sample: sample.group)

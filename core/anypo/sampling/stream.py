@@ -1,7 +1,7 @@
 """One completion, told as it is drawn."""
 
 from collections.abc import Iterator, Sequence
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,9 +11,8 @@ from anypo.data.tokens import Tokens
 from anypo.hooks.runtime import Runtime
 from anypo.hooks.sampler import SamplingRequest
 from anypo.models.load import end_tokens
-from anypo.models.logits import Making, making_of
-from anypo.sampling.continuation import Continuation, can_remember
 from anypo.sampling.draw import asked_for, draw
+from anypo.sampling.generate import TransformersEngine
 
 UNFINISHED = "\ufffd"  # what a tokenizer shows of a character whose last byte is still to come
 
@@ -30,7 +29,7 @@ class Speaker:
     def __init__(
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, runtime: Runtime
     ) -> None:
-        self.model, self.tokenizer, self.runtime = model, tokenizer, runtime
+        self.engine, self.tokenizer = TransformersEngine(model, runtime), tokenizer
         self.tokens = Tokens(tokenizer)
         self.ends = tuple(end_tokens(model, tokenizer, self.tokens.ends))
 
@@ -38,16 +37,6 @@ class Speaker:
     def converses(self) -> bool:
         """Whether it takes messages, and not only texts."""
         return bool(self.tokenizer.chat_template)
-
-    @cached_property
-    def making(self) -> Making | None:
-        """See `making_of`."""
-        return making_of(self.model)
-
-    @cached_property
-    def remembers(self) -> bool:
-        """See `can_remember`."""
-        return can_remember(self.model, self.runtime)
 
     def answer(self, prompt: str | Sequence[Any], request: SamplingRequest) -> Iterator[str]:
         """The completion of a prompt, piece by piece, without the token that ends it.
@@ -67,9 +56,9 @@ class Speaker:
             yield text[len(told) :]
 
     def _draw(self, prompt: list[int], request: SamplingRequest) -> Iterator[int]:
-        texts = Continuation(self.model, [prompt], self.making, remembers=self.remembers)
+        texts = self.engine.begin([prompt])
         for _ in range(request.max_completion_length):
-            with torch.no_grad(), self.runtime.autocast():
+            with torch.no_grad(), self.engine.runtime.autocast():
                 logits = asked_for(texts.logits(), request)
             token, _logprob = draw(logits, torch.rand(1, device=logits.device))
             if int(token) in self.ends:

@@ -121,6 +121,14 @@ def manifest_of(folder: Path) -> dict[str, Any]:
     return manifest
 
 
+def is_whole(folder: Path) -> bool:
+    """Whether it is there, and what was saved."""
+    try:
+        return bool(manifest_of(folder))
+    except SaveError:
+        return False
+
+
 def newest_whole(parent: Path, tell: Tell) -> Path | None:
     """The last folder, by its name, that is what was saved; what comes after it is told of."""
     for folder in sorted(parent.glob("[!.]*"), reverse=True):

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from anypo.models.load import load_model
-from anypo.models.unreal import Alive, Reserve, pretend, stored_bytes, unreal_model
+from anypo.models.unreal import Alive, Reserve, pretend, stored_bytes
 from anypo.support.allocator import heap_size
 
 CPU = torch.device("cpu")
@@ -10,7 +10,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def made(model_dir):
-    model = unreal_model(model_dir, dtype=torch.float32)
+    model = load_model(model_dir, empty=True)
     pretend([model], CPU)
     return model
 

@@ -75,6 +75,12 @@ def test_of_several_held_out_sets_the_metric_says_which(make_run, measured, held
     assert hard["final"]["error"] > 0
 
 
+def test_a_set_whose_name_holds_the_word_loss_is_scored_as_any(make_run, measured, told):
+    scores = [measured(s, **{"eval/glossary/score": v}) for s, v in enumerate((0.1, 0.9, 0.5))]
+    _, (one,) = told(make_run("one", scores))
+    assert one["best"]["value"] == 0.9
+
+
 def test_of_losses_the_lower_ones_are_the_better(make_run, measured, told):
     loss = [measured(step, **{"eval/loss": value}) for step, value in enumerate((3.0, 1.0, 2.0))]
     found, (one, two) = told(make_run("one", loss), make_run("two", [*loss[:2], measured(2)]))
