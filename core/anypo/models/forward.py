@@ -22,7 +22,7 @@ from anypo.models.layout import Layout, one_by_one, precision
 from anypo.models.logits import Making, decoder_of, making_of, own_logits
 from anypo.models.rope import stretching
 from anypo.models.router import recorded_balance
-from anypo.models.sharing import packed, parts_pay
+from anypo.models.sharing import packed
 
 T = TypeVar("T")
 
@@ -49,7 +49,6 @@ class TokenScorer(nn.Module):
         temperature: The one the tokens were sampled at.
         learns_entropy: Whether gradient shall flow through the entropy too. Else it is a figure to
             watch, and measured at a few tokens only where the vocabulary is large.
-        by_parts: Whether packed rows may attend apart; see `sharing.packed`.
         making: How the model makes its logits, where that is known; else it is looked at.
     """
 
@@ -60,11 +59,10 @@ class TokenScorer(nn.Module):
         *,
         temperature: float = 1.0,
         learns_entropy: bool = False,
-        by_parts: bool = False,
         making: Making | None = None,
     ) -> None:
         super().__init__()
-        self.model, self.critic, self.by_parts = model, critic, by_parts
+        self.model, self.critic = model, critic
         self.temperature, self.learns_entropy = temperature, learns_entropy
         self.making = making
         if making is None and model.device.type != "meta":
@@ -80,41 +78,45 @@ class TokenScorer(nn.Module):
             self.making = self.asked(partial(making_of, temperature=self.temperature))
 
     def forward(
-        self, batch: Batch, line: Int[Tensor, " N"] | None = None, *, balanced: bool = False
+        self,
+        batch: Batch,
+        line: Int[Tensor, " N"] | None = None,
+        *,
+        by_parts: bool = False,
+        balanced: bool = False,
     ) -> TokenScores:
         """Log-prob and entropy of every unmasked completion token, and its value.
 
         Args:
             batch: With `input_ids`, `prompt_lengths` and `sequence_lengths`.
             line: Which rows are packed together, if any are; see `sharing.packed`.
+            by_parts: Whether those attend apart; see `sharing.packed`.
             balanced: Whether to say how unequally the experts of a mixture are used; not of packed
                 rows, whose tokens are fewer.
         """
+        if line is None:
+            layout = partial(one_by_one, batch, masked=balanced)
+        else:
+            layout = partial(packed, batch, line, precision(self.model), by_parts=by_parts)
         if not balanced:
-            return self._scored(batch, line, masked=False)
+            return self._scored(batch, layout)
         with recorded_balance(self.model) as balance:
-            scores = self._scored(batch, line, masked=True)
+            scores = self._scored(batch, layout)
         return scores._replace(balance=balance[0])
 
-    def _scored(self, batch: Batch, line: Tensor | None, masked: bool) -> TokenScores:
+    def _scored(self, batch: Batch, layout: Callable[[], Layout]) -> TokenScores:
         if self.model.get_output_embeddings() is None:
             scores = text_scores(self.model, batch.input_ids, batch.sequence_lengths)
             return TokenScores(at_last_token(scores, batch.mask), None, None)
         rows, columns = batch.mask.nonzero(as_tuple=True)
         spread = partial(_spread, batch.mask.shape, (rows, columns))
         columns = columns + batch.prompt_lengths[rows]
-        layout = self._layout(batch, line, masked)
-        before = layout.places[rows, columns - 1]
-        states = layout.states(decoder_of(self.model))[before]
+        lines = layout()
+        before = lines.places[rows, columns - 1]
+        states = lines.states(decoder_of(self.model))[before]
         logprobs, entropy = self._apply_head(states, batch.input_ids[rows, columns], columns)
-        values = None if self.critic is None else spread(self.critic(layout, before, states))
+        values = None if self.critic is None else spread(self.critic(lines, before, states))
         return TokenScores(spread(logprobs), spread(entropy), values)
-
-    def _layout(self, batch: Batch, line: Tensor | None, masked: bool) -> Layout:
-        if line is None:
-            return one_by_one(batch, masked=masked)
-        by_parts = self.by_parts and parts_pay(batch, line)
-        return packed(batch, line, precision(self.model), by_parts=by_parts)
 
     def _apply_head(
         self, states: Float[Tensor, "M H"], tokens: Int[Tensor, " M"], columns: Int[Tensor, " M"]

@@ -20,6 +20,7 @@ class MicroBatch(NamedTuple):
 
     rows: Int[Tensor, " n"]
     line: Int[Tensor, " n"] | None  # the number of the line of each, if some share one
+    by_parts: bool = False  # whether prompts and completions of a line attend apart
     counts: bool = True  # not one that only keeps step with other processes
 
 
@@ -40,8 +41,12 @@ class Sharing:
         # Without a mask, attention looks at nothing that comes later.
         if not lines.shared:
             return products + self.pair / 2 * sum(len(index) * n * n for index, n in longest)
-        pairs = sum(lines.parts_of(index).pairs(n, by_parts=self.by_parts) for index, n in longest)
+        pairs = sum(lines.shape_of(index).pairs(n, by_parts=self.by_parts) for index, n in longest)
         return WORTH * (products + self.pair * pairs)
+
+    def parts_pay(self, lines: "Lines", index: Int[Tensor, " n"]) -> bool:
+        """Whether it takes less than a mask that the parts of some lines attend apart."""
+        return self.by_parts and lines.shape_of(index).parts_pay(int(lines.sizes[index].max()))
 
 
 class Shape(NamedTuple):
@@ -101,7 +106,7 @@ class Lines:
         """Whether some rows share a line."""
         return any(len(rows) > 1 for rows in self.rows)
 
-    def parts_of(self, index: Int[Tensor, " n"]) -> Shape:
+    def shape_of(self, index: Int[Tensor, " n"]) -> Shape:
         """The shape of some lines."""
         texts = [self.texts[row] for line in index for row in self.rows[line]]
         prompt, own = max(len(text.prompt) for text in texts), max(text.own for text in texts)
@@ -137,7 +142,10 @@ def cut(
     for index in lines.parts():
         pairs = [(row, number) for number, i in enumerate(index) for row in lines.rows[i]]
         rows, line = torch.tensor(pairs, device=batch.mask.device).unbind(-1)
-        yield MicroBatch(rows, line if lines.shared else None)
+        if sharing and lines.shared:
+            yield MicroBatch(rows, line, sharing.parts_pay(lines, index))
+        else:
+            yield MicroBatch(rows, None)
 
 
 def _texts(batch: Batch) -> list[Text]:

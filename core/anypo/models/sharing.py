@@ -11,7 +11,6 @@ from torch import Tensor
 from anypo.hooks.batch import Batch
 from anypo.models.layout import Layout
 from anypo.models.line_attention import marked, parts_of
-from anypo.models.lines import Shape
 
 
 def packed(
@@ -46,16 +45,6 @@ def packed(
         mask = _mask(lines(torch.where(columns < prompt, -1, row), -2), dtype)
     inputs = {"input_ids": ids, "position_ids": positions, "attention_mask": mask}
     return Layout(inputs, places)
-
-
-def parts_pay(batch: Batch, line: Int[Tensor, " N"]) -> bool:
-    """Whether it takes less than a mask that prompts and completions attend apart."""
-    prompt, own = batch.prompt_lengths, batch.sequence_lengths - batch.prompt_lengths
-    lines = int(line[-1]) + 1
-    together = own.new_zeros(lines).index_add(0, line, own)
-    width = int((together + prompt.new_zeros(lines).index_copy(0, line, prompt)).max())
-    shape = Shape(lines, len(batch), int(prompt.max()), int(own.max()))
-    return shape.parts_pay(width)
 
 
 def _mask(owner: Int[Tensor, "R W"], dtype: torch.dtype) -> Float[Tensor, "R 1 W W"]:

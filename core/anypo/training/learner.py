@@ -78,15 +78,12 @@ class Learner:
         if algorithm.generates and not self.router_coefficient:  # whose loss is of all tokens
             sharing = partial(sharing_of, longest=longest, runtime=self.runtime)
             self.sharing = scorer.asked(sharing)
-        scorer.by_parts = self.sharing is not None and self.sharing.by_parts
         self.optimizer = make_optimizer(config, model, critic)  # of weights that may be sharded now
         self.schedule = make_schedule(self.optimizer, config)
         if self.reference is not None:
             frozen = self.scorer
             if self.reference is not model:
-                frozen = TokenScorer(
-                    self.reference, temperature=config.temperature, by_parts=scorer.by_parts
-                )
+                frozen = TokenScorer(self.reference, temperature=config.temperature)
                 frozen = self._sharded(frozen) if replica else frozen
             self.frozen["ref_logprobs"] = partial(self._said_by, frozen)
 
@@ -195,7 +192,7 @@ class Learner:
         """The loss of a micro-batch of a weighed batch, of which so many tokens are learnt from."""
         part = batch.rows(micro_batch.rows)
         balanced = self.router_coefficient > 0
-        scores = self._score(self.scorer, part, micro_batch.line, balanced=balanced)
+        scores = self._score(self.scorer, part, micro_batch, balanced=balanced)
         if not micro_batch.counts:
             said = [
                 x.sum() for x in (scores.logprobs, scores.values, scores.balance) if x is not None
@@ -220,10 +217,12 @@ class Learner:
         return self.algorithm.units_that_learn(batch, without_advantage=balances)
 
     def _score(
-        self, scorer: TokenScorer, batch: Batch, line: Tensor | None, *, balanced: bool = False
+        self, scorer: TokenScorer, part: Batch, micro_batch: MicroBatch, *, balanced: bool = False
     ) -> TokenScores:
+        """Of the rows of a micro-batch."""
+        how = {"by_parts": micro_batch.by_parts, "balanced": balanced}
         with self.runtime.autocast():
-            scores: TokenScores = scorer(batch, line, balanced=balanced)
+            scores: TokenScores = scorer(part, micro_batch.line, **how)
             return scores
 
     @torch.no_grad()
@@ -233,12 +232,12 @@ class Learner:
         """Log-probs and values, without gradient, of all rows or of those of some units."""
         units = self.algorithm.units(batch) if units is None else units
         logprobs, values = torch.zeros((2, *batch.mask.shape), device=self.runtime.device)
-        for rows, line, counts in self._micro_batches(batch, units):
-            scores = self._score(scorer, batch.rows(rows), line)
-            if counts:
-                logprobs[rows] = scores.logprobs
-            if counts and scores.values is not None:
-                values[rows] = scores.values
+        for part in self._micro_batches(batch, units):
+            scores = self._score(scorer, batch.rows(part.rows), part)
+            if part.counts:
+                logprobs[part.rows] = scores.logprobs
+            if part.counts and scores.values is not None:
+                values[part.rows] = scores.values
         return self.world.sum_(logprobs), self.world.sum_(values)
 
     def _micro_batches(self, batch: Batch, units: Units) -> list[MicroBatch]:

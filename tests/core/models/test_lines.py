@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,7 +32,8 @@ def batch_of(*groups):
 def lines(batch, sharing, budget=10_000):
     """The rows of every line of every micro-batch, uncoupled."""
     found = []
-    for rows, line, _ in cut(batch, [[row] for row in range(len(batch))], budget, sharing):
+    for part in cut(batch, [[row] for row in range(len(batch))], budget, sharing):
+        rows, line = part.rows, part.line
         numbers = range(len(rows)) if line is None else line.tolist()
         of_part = {}
         for number, row in zip(numbers, rows.tolist(), strict=True):
@@ -53,6 +55,17 @@ def test_unless_a_completion_is_not_compared_with_the_others():
     batch = batch_of((600, [600] * 4))
     assert lines(batch, DEAR) == [[[0], [1], [2], [3]]]
     assert lines(batch, by_parts) == [[[0, 1, 2, 3]]]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "own", "rows", "pays"), [(4000, 4, 256, False), (1500, 500, 8, True)]
+)
+def test_parts_pay_where_completions_are_long_or_few(prompt, own, rows, pays):
+    batch, can = batch_of((prompt, [own] * rows)), replace(CHEAP, by_parts=True)
+    for sharing, expected in ((can, pays), (CHEAP, False)):
+        (part,) = cut(batch, [[row] for row in range(rows)], 10_000, sharing)
+        assert part.line.tolist() == [0] * rows
+        assert part.by_parts is expected
 
 
 def test_nor_where_the_model_cannot():

@@ -6,17 +6,9 @@ from tiny_models import tiny_config, tiny_model
 
 from anypo.hooks.batch import Sample, collate
 from anypo.hooks.runtime import Runtime
-from anypo.models import lines
 from anypo.models.checks import sharing_of
 from anypo.models.critic import Critic
 from anypo.models.forward import TokenScorer
-from anypo.models.sharing import parts_pay
-
-
-@pytest.fixture(autouse=True)
-def _parts_pay(monkeypatch):
-    monkeypatch.setattr(lines, "COPIED", 0)  # else lines as short as these have masks
-
 
 NUMBERS = iter(range(1, 250))
 GROUPS = [(5, [3, 1, 4]), (2, [2, 0, 6]), (7, [3])]  # a prompt's length, and its completions'
@@ -44,11 +36,11 @@ def test_packed_rows_have_the_scores_and_the_gradient_of_rows_alone(kind, by_par
     assert sharing.by_parts == (kind in BY_PARTS)
     if by_parts and kind not in BY_PARTS:
         pytest.skip("it attends to the line alone")
-    scorer = TokenScorer(model, Critic(model, shares_body=False), by_parts=by_parts)
+    scorer = TokenScorer(model, Critic(model, shares_body=False))
     torch.nn.init.normal_(scorer.critic.head.weight)
     found = []
     for line in (None, torch.tensor([0, 0, 0, 1, 1, 1, 2])):
-        scores = scorer(BATCH, line)
+        scores = scorer(BATCH, line, by_parts=by_parts)
         scorer.zero_grad()
         (scores.logprobs + scores.values).sum().backward()
         found.append((*scores[:3], [p.grad.clone() for p in scorer.parameters()]))
@@ -57,9 +49,10 @@ def test_packed_rows_have_the_scores_and_the_gradient_of_rows_alone(kind, by_par
 
 @pytest.mark.parametrize("by_parts", [True, False])
 def test_neither_the_order_nor_the_number_of_lines_matters(model, by_parts):
-    scorer, rows = TokenScorer(model, by_parts=by_parts), [1, 2, 0, 5, 3, 4, 6]
+    scorer, rows = TokenScorer(model), [1, 2, 0, 5, 3, 4, 6]
     alone = scorer(BATCH).logprobs
-    together = scorer(BATCH.rows(torch.tensor(rows)), torch.tensor([0, 0, 1, 2, 2, 3, 4]))
+    line = torch.tensor([0, 0, 1, 2, 2, 3, 4])
+    together = scorer(BATCH.rows(torch.tensor(rows)), line, by_parts=by_parts)
     torch.testing.assert_close(together.logprobs, alone[rows], rtol=1e-4, atol=1e-5)
 
 
@@ -102,19 +95,10 @@ def test_a_window_that_no_row_is_as_long_as_does_not_matter(tokenizer):
 def test_a_packed_pass_is_the_same_under_activation_checkpointing(model, by_parts):
     line, found = torch.tensor([0, 0, 0, 1, 1, 1, 2]), []
     for checkpoints in (False, True):
-        scorer = TokenScorer(copy.deepcopy(model), by_parts=by_parts)
+        scorer = TokenScorer(copy.deepcopy(model))
         if checkpoints:
             scorer.model.train()
             scorer.model.activation_checkpointing_enable({"use_reentrant": False})
-        scorer(BATCH, line).logprobs.sum().backward()
+        scorer(BATCH, line, by_parts=by_parts).logprobs.sum().backward()
         found.append([p.grad for p in scorer.parameters()])
     torch.testing.assert_close(*found)
-
-
-@pytest.mark.parametrize(
-    ("prompt", "own", "rows", "pays"), [(4000, 4, 256, False), (1500, 500, 8, True)]
-)
-def test_parts_pay_where_completions_are_long_or_few(monkeypatch, prompt, own, rows, pays):
-    monkeypatch.undo()
-    batch = collate([Sample([1] * prompt, [2] * own, 0) for _ in range(rows)])
-    assert parts_pay(batch, torch.zeros(rows, dtype=torch.long)) is pays
