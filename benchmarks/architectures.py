@@ -29,10 +29,11 @@ from anypo.composition.algorithm import Algorithm
 from anypo.errors import AnypoError, one_line
 from anypo.models.load import load_model
 from anypo.models.rope import rotate_as_at
+from anypo.runs.assembly import make_trainer
 from anypo.runs.directory import RunDirectory
 from anypo.runs.observer import Observer
 from anypo.runs.options import make_config
-from anypo.runs.setup import Setup, make_trainer, set_up
+from anypo.runs.setup import Setup, set_up
 from anypo.training.distributed import Distributed
 from anypo.training.trainer import Trainer
 from anypo_tasks.addition.model import build_tokenizer

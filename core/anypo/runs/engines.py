@@ -1,17 +1,21 @@
-"""What samples: checked before anything is loaded, and started."""
+"""What samples and what trains: checked before anything is loaded; and samplers started."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from transformers import PreTrainedModel
 
-from anypo.errors import PluginError
+from anypo.errors import ConfigError, PluginError
 from anypo.hooks.runtime import Runtime
 from anypo.hooks.sampler import Engine, SamplingRequest
 from anypo.models.load import sensible_threads
-from anypo.runs.options import sampler_of
+from anypo.models.precision import stored_as
+from anypo.runs.options import RunConfig, sampler_of
 from anypo.sampling.agreement import check_agreement
 from anypo.sampling.options import SamplingOptions
+from anypo.support.extras import check_installed
 from anypo.training.distributed import Distributed
+from anypo.training.optimizer import optimizer_class
 
 
 def check_sampler(
@@ -22,6 +26,29 @@ def check_sampler(
     with entry.answerable():
         for request in requests:
             sampler.check(request, runtime)
+
+
+def check_engines(config: RunConfig, runtime: Runtime) -> None:
+    """Refuse what cannot work before anything is loaded.
+
+    Raises:
+        AnypoError: A package is missing, or the sampler cannot sample so.
+    """
+    request = training_request(config)
+    check_sampler(config, [request, evaluation_request(config, request)], runtime)
+    if config.lora_rank is not None:
+        check_installed("peft", "lora_rank")
+    if config.quantize is not None:
+        check_installed("bitsandbytes", "quantize")
+    stored_as(config.weights, config.quantize, runtime)
+    kind, _ = optimizer_class(config)
+    if config.sharding == "fsdp" and not kind.__module__.startswith("torch.optim"):
+        raise ConfigError(
+            f"optimizer '{config.optimizer}' does not work on sharded weights: take one of torch, "
+            "such as adamw"
+        )
+    if config.sharding == "fsdp" and config.quantize:
+        raise ConfigError("weights of 4 bits cannot be sharded: leave quantize or sharding out")
 
 
 def start_engine(
@@ -55,3 +82,23 @@ def start_engine(
         if plugin.draws and longest:
             check_agreement(engine, model, request, distributed.runtime, longest)
     return engine
+
+
+def training_request(config: RunConfig, end_tokens: tuple[int, ...] = ()) -> SamplingRequest:
+    """Of all the distribution: of a part of it, log-probs are not those that training computes."""
+    return SamplingRequest(
+        end_tokens=end_tokens,
+        max_completion_length=config.max_completion_length,
+        temperature=config.temperature,
+    )
+
+
+def evaluation_request(config: RunConfig, request: SamplingRequest) -> SamplingRequest:
+    """The same for held-out prompts."""
+    return replace(
+        request,
+        temperature=config.eval_temperature or config.temperature,
+        top_p=config.eval_top_p,
+        top_k=config.eval_top_k,
+        stop=tuple(config.eval_stop),
+    )

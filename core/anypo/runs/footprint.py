@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 
 import torch
@@ -20,6 +20,7 @@ from anypo.models.load import frozen_copy, load_model
 from anypo.models.precision import shrink_frozen
 from anypo.models.unreal import Reserve, pretend, stored_bytes
 from anypo.rewards.model import ScoreOfModel
+from anypo.runs.engines import evaluation_request, training_request
 from anypo.runs.options import sampler_of
 from anypo.runs.rehearsal import Rollout
 from anypo.runs.setup import Setup, longest_of
@@ -119,14 +120,9 @@ class Counting:
         """What the policy itself takes to draw completions."""
         if not isinstance(sampler_of(self.config)[1], Transformers):
             return {}
-        found, rollout, limit = self.found, self.rollout, self.config.max_completion_length
-        training = SamplingRequest(n=rollout.each, max_completion_length=limit)
-        evaluating = SamplingRequest(
-            n=self.config.eval_samples,
-            max_completion_length=limit,
-            top_p=self.config.eval_top_p,
-            top_k=self.config.eval_top_k,
-        )
+        found, rollout = self.found, self.rollout
+        training = replace(training_request(self.config), n=rollout.each)
+        evaluating = replace(evaluation_request(self.config, training), n=self.config.eval_samples)
         kinds = list[tuple[int, list[Sequence[Prompt]], SamplingRequest]]()
         kinds += [(rollout.prompts, [*found.sets], training)] if rollout.drawn else []
         kinds += [(len(prompts), [prompts], evaluating) for prompts in found.completed]

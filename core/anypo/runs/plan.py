@@ -10,12 +10,13 @@ from anypo.errors import told
 from anypo.hooks.runtime import Runtime
 from anypo.runs import notes
 from anypo.runs.directory import RunDirectory
+from anypo.runs.engines import check_engines
 from anypo.runs.footprint import Counting, Parts
 from anypo.runs.observer import Observer
 from anypo.runs.options import RunConfig
 from anypo.runs.rehearsal import Rollout, rehearse
 from anypo.runs.run import settled
-from anypo.runs.setup import Setup, check_engines, set_up
+from anypo.runs.setup import Setup, set_up
 from anypo.support.allocator import kept_memory
 from anypo.training.distributed import Distributed
 

@@ -10,15 +10,17 @@ from anypo.errors import ConfigError
 from anypo.hooks.task import ChosenTask
 from anypo.models.load import model_path, sensible_threads
 from anypo.runs import notes
+from anypo.runs.assembly import make_trainer
 from anypo.runs.checkpoints import Checkpoints
 from anypo.runs.directory import RunDirectory
+from anypo.runs.engines import check_engines
 from anypo.runs.memory import memory_advised
 from anypo.runs.observer import Observer, ending
 from anypo.runs.options import RunConfig, make_config, panels, resolve
 from anypo.runs.provenance import describe
 from anypo.runs.recipe import Recipe, as_written
 from anypo.runs.session import Session
-from anypo.runs.setup import check_engines, make_trainer, set_up
+from anypo.runs.setup import set_up
 from anypo.runs.task import choose_task
 from anypo.runs.trackers import Tracked, load_trackers
 from anypo.runs.unread import refuse_unread, unread

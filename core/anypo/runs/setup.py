@@ -1,11 +1,9 @@
-"""What a run works with: found and checked, and then put together."""
+"""What a run works with: found and checked."""
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
@@ -15,46 +13,30 @@ from anypo.data.dataset import Reader
 from anypo.data.formats import Rows
 from anypo.data.found import PromptSet
 from anypo.data.load import load_rows
-from anypo.data.mixture import Mixture, Stream, parts_of, shares_of
+from anypo.data.mixture import parts_of, shares_of
 from anypo.data.named import named_sets
 from anypo.data.options import RowOptions
-from anypo.data.stream import PromptStream
 from anypo.data.tally import Limits
 from anypo.data.template_defaults import set_defaults
 from anypo.data.tokens import Tokens
 from anypo.errors import ConfigError, DataError, nearest
 from anypo.hooks.batch import Prompt
 from anypo.hooks.runtime import Runtime
-from anypo.hooks.sampler import SamplingRequest
 from anypo.hooks.task import ChosenTask
 from anypo.models.checks import check_vocabulary
 from anypo.models.load import (
-    agree,
     context_length,
-    end_tokens,
     load_config,
     load_tokenizer,
-    sensible_threads,
 )
 from anypo.models.options import MachineOptions
-from anypo.models.precision import stored_as
 from anypo.rewards.load import load_reward
 from anypo.rewards.scorer import Rewards
-from anypo.runs.engines import check_sampler, start_engine
 from anypo.runs.observer import Observer
-from anypo.runs.options import RunConfig, sampler_of
-from anypo.runs.policy import load_policy
+from anypo.runs.options import RunConfig
 from anypo.runs.task import sources
-from anypo.sampling.sampler import PolicySampler
-from anypo.support.extras import check_installed
 from anypo.support.lazy import Joined
 from anypo.support.world import ALONE, World
-from anypo.training.distributed import Distributed
-from anypo.training.evaluation import held_out_loss, sampled_score
-from anypo.training.frozen import ensure_precomputed
-from anypo.training.learner import Learner
-from anypo.training.optimizer import optimizer_class
-from anypo.training.trainer import Evaluation, Trainer
 
 TRIED_AT_ONCE = 1000  # rows of a rollout before the first step
 
@@ -233,91 +215,3 @@ def limits_of(model: str, config: RowOptions, *, trusted: bool) -> Limits:
         )
     prompt = prompt if context is None else min(prompt, context - completion)
     return Limits(prompt, completion, config.long_prompts)
-
-
-def check_engines(config: RunConfig, runtime: Runtime) -> None:
-    """Refuse what cannot work before anything is loaded.
-
-    Raises:
-        AnypoError: A package is missing, or the sampler cannot sample so.
-    """
-    request = _request(config)
-    check_sampler(config, [request, _to_evaluate(config, request)], runtime)
-    if config.lora_rank is not None:
-        check_installed("peft", "lora_rank")
-    if config.quantize is not None:
-        check_installed("bitsandbytes", "quantize")
-    stored_as(config.weights, config.quantize, runtime)
-    kind, _ = optimizer_class(config)
-    if config.sharding == "fsdp" and not kind.__module__.startswith("torch.optim"):
-        raise ConfigError(
-            f"optimizer '{config.optimizer}' does not work on sharded weights: take one of torch, "
-            "such as adamw"
-        )
-    if config.sharding == "fsdp" and config.quantize:
-        raise ConfigError("weights of 4 bits cannot be sharded: leave quantize or sharding out")
-
-
-def make_trainer(algorithm: Algorithm, found: Setup, distributed: Distributed) -> Trainer:
-    """Load the weights, and put together who samples, scores, trains and evaluates."""
-    config = found.config
-    found.scorer.prepare()
-    distributed.seed(config.seed)
-    world, samples = distributed.world, algorithm.inputs.sampler or bool(found.held_out)
-    all_sample = samples and not sampler_of(config)[1].outside
-    given = algorithm, found.model, found.max_length, config, distributed
-    model, replica = load_policy(*given, all_sample=all_sample)
-    whole = replica.model if replica else model
-    read, learnt = whole or model, Tokens(found.tokenizer).ends
-    ends = world.on_first(lambda: end_tokens(read, found.tokenizer, learnt))
-    agree(read, found.tokenizer, ends)
-    request = _request(config, tuple(ends))
-    with world.agreed():
-        drawn = [*(found.sets if algorithm.inputs.sampler else ()), *found.completed]
-        lengths = found.max_length, longest_of(drawn)
-        engine = start_engine(config, whole, request, distributed, *lengths)
-    sampler = PolicySampler(engine, request, world)
-    learner = Learner(algorithm, model, config, distributed, found.longest, replica)
-    if config.precompute_reference:
-        with sensible_threads(model):
-            known = Joined(found.learnt)
-            learner.frozen["ref_logprobs"] = ensure_precomputed(learner, known)
-    stream: Stream = PromptStream(found.prompts, config.seed)
-    if found.shares:
-        stream = Mixture(found.sets, found.shares, config.seed)
-    evaluations = _evaluations(found, learner, sampler)
-    return Trainer(learner, sampler, found.scorer, stream, evaluations, config)
-
-
-def _evaluations(found: Setup, learner: Learner, sampler: PolicySampler) -> list[Evaluation]:
-    """Of every held-out set, what the policy says to it, and what it says of its completions."""
-    config, evaluations = found.config, list[Evaluation]()
-    text: Any = partial(found.tokenizer.decode, skip_special_tokens=False)
-    request = replace(_to_evaluate(config, sampler.request), decode=text)
-    drawn = PolicySampler(sampler.engine, request, sampler.world)
-    scorer = found.scorer.reading_to(config.eval_stop)
-    for name, prompts in found.held_out.items():
-        how = prompts, drawn, scorer, config.eval_samples, name
-        evaluations.append(partial(sampled_score, *how))
-    for name, rows in found.held_out_rows.items():
-        evaluations.append(partial(held_out_loss, rows, learner, sampler, found.scorer, name))
-    return evaluations
-
-
-def _request(config: RunConfig, end_tokens: tuple[int, ...] = ()) -> SamplingRequest:
-    """Of all the distribution: of a part of it, log-probs are not those that training computes."""
-    return SamplingRequest(
-        end_tokens=end_tokens,
-        max_completion_length=config.max_completion_length,
-        temperature=config.temperature,
-    )
-
-
-def _to_evaluate(config: RunConfig, request: SamplingRequest) -> SamplingRequest:
-    return replace(
-        request,
-        temperature=config.eval_temperature or config.temperature,
-        top_p=config.eval_top_p,
-        top_k=config.eval_top_k,
-        stop=tuple(config.eval_stop),
-    )

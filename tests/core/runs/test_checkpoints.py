@@ -109,7 +109,7 @@ def scores(monkeypatch, values):
     def found(*_):
         return Evaluated({"score": next(left), "loss": 1.0})
 
-    monkeypatch.setattr("anypo.runs.setup.sampled_score", found)
+    monkeypatch.setattr("anypo.runs.assembly.sampled_score", found)
 
 
 BEST = {"eval_every": 1, "save_every": 100, "keep_checkpoints": 1, "keep_best": "eval/score"}
@@ -146,7 +146,7 @@ def test_the_score_of_one_of_several_sets_says_what_is_best(setting, monkeypatch
     def found(*how):
         return Evaluated({"score": next(of_sets[how[-1]])}, how[-1])
 
-    monkeypatch.setattr("anypo.runs.setup.sampled_score", found)
+    monkeypatch.setattr("anypo.runs.assembly.sampled_score", found)
     sets = [f"{name}={setting['data']}" for name in of_sets]
     best = {**BEST, "keep_best": "eval/glossary/score"}
     folder = run("grpo", observer=Watch(), **{**setting, **best, "eval_data": sets})

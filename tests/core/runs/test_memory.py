@@ -8,8 +8,8 @@ import anypo.models.checkpointing
 from anypo import compose, run
 from anypo.errors import ConfigError, TrainingError
 from anypo.hooks.runtime import Runtime
+from anypo.runs.engines import check_engines
 from anypo.runs.options import make_config
-from anypo.runs.setup import check_engines
 
 GRPO = compose("grpo", knobs={"group_size": 2})
 
