@@ -10,6 +10,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from anypo.errors import PluginError
 from anypo.hooks import registry
+from anypo_cli.interrupts import Interrupts
 from anypo_cli.printing import escaped, say
 from anypo_cli.processes import is_first
 from anypo_cli.summary import summary
@@ -34,7 +35,8 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """What the command gives; one that is interrupted says so."""
         try:
-            return super().invoke(ctx)
+            with Interrupts():
+                return super().invoke(ctx)
         except KeyboardInterrupt as error:
             if is_first():
                 say(str(error) or "interrupted")
