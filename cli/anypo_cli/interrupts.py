@@ -6,10 +6,8 @@ import signal
 import threading
 from types import FrameType
 
-DEAF = (
-    "<frozen importlib._bootstrap>",
-    "pydantic/_internal/_model_construction.py",
-)  # ends of files
+# How the names of files end whose functions, and what those call, lose an interrupt.
+DEAF = ("<frozen importlib._bootstrap>", "pydantic/_internal/_model_construction.py")
 PAUSE = 0.05  # seconds until it is looked again whether one of them runs
 
 
