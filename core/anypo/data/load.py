@@ -66,7 +66,7 @@ class TableRows:
     table: Any
 
     def __iter__(self) -> Iterator[Columns]:
-        return map(_without_fillers, self.table)
+        return map(without_fillers, self.table)
 
 
 def _opened(name: str) -> tuple[Iterable[Columns], list[Path]]:
@@ -121,7 +121,7 @@ def _check_none_is_left_out(name: str, folder: Path) -> None:
         )
 
 
-def _without_fillers(row: Columns) -> Columns:
+def without_fillers(row: Columns) -> Columns:
     """A row without the nulls that Arrow puts where an object lacks keys that others have.
 
     Only in what a chat template is given, which would render them: a null there is none of a user.

@@ -1,6 +1,7 @@
 """Several data sets, told apart by names."""
 
 import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
 from typing import Annotated, Any
 
@@ -30,9 +31,29 @@ def named_sets(specs: list[str]) -> dict[str, str]:
 
 
 def _listed(value: Any) -> Any:
-    """One as a list of one, paths as texts."""
-    given = value if isinstance(value, list | tuple) else [value]
-    return [str(x) if isinstance(x, PurePath) else x for x in given if x is not None]
+    """One as a list of one, paths as texts, and rows that are objects as the file of them."""
+    is_several = isinstance(value, list | tuple) and not _are_rows(value)
+    return [_source(given) for given in (value if is_several else [value]) if given is not None]
+
+
+def _source(given: Any) -> Any:
+    if isinstance(given, Mapping):
+        raise ValueError("a dictionary is no data set: give one of its values, such as its 'train'")
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+        return str(given) if isinstance(given, PurePath) else given
+    from anypo.data.given import written  # more than the command line needs to show its help
+
+    return written(given)
+
+
+def _are_rows(given: Sequence[Any]) -> bool:
+    return any(isinstance(one, Mapping) for one in given)
+
+
+def _with_names(value: Any) -> Any:
+    """A table of data sets as what the command line gives."""
+    is_table = isinstance(value, Mapping)
+    return [f"{n}={_source(given)}" for n, given in value.items()] if is_table else value
 
 
 def _checked(specs: list[str]) -> list[str]:
@@ -41,4 +62,4 @@ def _checked(specs: list[str]) -> list[str]:
 
 
 Listed = BeforeValidator(_listed)
-DataSets = Annotated[list[str], Listed, AfterValidator(_checked)]
+DataSets = Annotated[list[str], Listed, BeforeValidator(_with_names), AfterValidator(_checked)]

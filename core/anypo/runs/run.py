@@ -34,6 +34,7 @@ def run(algorithm: str | Algorithm, *, observer: Observer | None = None, **optio
         run("grpo", steps=20)
         run(compose("grpo", clip="cispo"), model="Qwen/Qwen3-0.6B", data="train.jsonl",
             reward=["reward.py:score"])
+        run("sft", model="Qwen/Qwen3-0.6B", data=[{"prompt": "2+2=", "completion": "4"}])
 
     Args:
         algorithm: What `compose` returned, or the name, class or instance of a plugin; names may be
