@@ -60,15 +60,16 @@ def show_preview(
 
 def _facts(preview: Preview) -> Iterator[Text]:
     """The figures of a data set."""
-    rows, tally, inputs = preview.rows, preview.found.tally, preview.algorithm.inputs
+    rows, tally, inputs = preview.rows, preview.found.tally, preview.inputs
     share = "" if preview.share is None else f", {preview.share:.1%} of all that is drawn"
     yield plain(rows.name, "bold")
     yield _fact("rows", f"{rows.total}, of columns {', '.join(rows.columns)}{share}")
-    read = ["prompt", *sorted(inputs.wanted)]
-    then = " and samples completions" if inputs.sampler else ""
-    yield _fact(
-        preview.algorithm.name, f"reads {', '.join(read)} of {len(preview.found)} prompts{then}"
-    )
+    read = f"reads {', '.join(['prompt', *sorted(inputs.wanted)])} of {len(preview.found)} prompts"
+    if preview.is_held_out:
+        yield _fact("held out", read + ("" if inputs.wanted else ", to be completed"))
+    else:
+        then = " and samples completions" if inputs.sampler else ""
+        yield _fact(preview.algorithm.name, read + then)
     for column, lengths in preview.lengths.items():
         if lengths:
             figures = f"{min(lengths)} to {max(lengths)} tokens, median {median(lengths):g}"
@@ -76,7 +77,7 @@ def _facts(preview: Preview) -> Iterator[Text]:
     yield _fact(
         "too long", f"{len(tally.too_long)} prompts of more than {preview.limits.prompt} tokens"
     )
-    if inputs.scorer:
+    if inputs.scorer or not inputs.wanted:
         yield _fact("rewards", _rewarded(preview))
     for note in preview.notes:
         yield _fact("note", note, "yellow")

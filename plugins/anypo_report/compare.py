@@ -28,6 +28,8 @@ from anypo_report.scores import (
 NONE = "-"
 INTERVAL = "±: 95 % interval over held-out prompts, of which samples.jsonl has the completions"
 
+NOT_HELD_OUT = "{} is of the prompts that each run learnt from, which may be others in each"
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -59,6 +61,8 @@ def compare(
         return
     console = Console(highlight=False)
     console.print(_table(comparison))
+    if not comparison.metric.startswith("eval/"):
+        console.print(Text(NOT_HELD_OUT.format(printable(comparison.metric))), soft_wrap=True)
     for line in _pairs(comparison):
         console.print(Text(line), soft_wrap=True)
     if any(standing.final.error for standing in comparison.standings.values()):

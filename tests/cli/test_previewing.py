@@ -124,6 +124,21 @@ def test_several_data_sets_are_shown_with_their_shares(preview, tmp_path, model_
     assert "legend" not in text
 
 
+def test_held_out_sets_are_shown_as_they_would_be_measured(preview, tmp_path):
+    (tmp_path / "asked.jsonl").write_text(json.dumps({"prompt": "2+2=", "answer": "4"}))
+    (tmp_path / "pairs.jsonl").write_text(json.dumps(PAIR))
+    sets = ["--eval-data", "a=asked.jsonl", "--eval-data", "b=pairs.jsonl"]
+    status, text = preview("dpo", PAIR, more=[*sets, "--reward", "exact"])
+    assert status == 0
+    assert re.findall(r"^(\S+)\n.*\n  (held out|dpo): (.*)$", text, re.M) == [
+        ("mine.jsonl", "dpo", "reads prompt, chosen, rejected of 1 prompts"),
+        ("asked.jsonl", "held out", "reads prompt of 1 prompts, to be completed"),
+        ("pairs.jsonl", "held out", "reads prompt, chosen, rejected of 1 prompts"),
+    ]
+    assert text.count("rewards: exact: given answer") == 1
+    assert re.search(r"prompt 2\+2= +\(4 tokens\)", text)
+
+
 def test_the_command_line_of_a_run_will_do(preview, letters, model_dir):
     more = ["--steps", "3", "--set", "learning_rate=0.1", "--output", "runs/x", "--processes", "2"]
     assert preview("grpo+dapo", {"prompt": "a"}, more=["--group-size", "4", *more])[0] == 0

@@ -1,18 +1,26 @@
 """What data sets hold for a text: a text, or messages whose content is text or parts of it."""
 
+import re
 from typing import Any
 
 from anypo.errors import DataError
+
+MESSAGES = re.compile(
+    r"""\s*\[\s*\{\s*["'](role|content)["']\s*:"""
+)  # as JSON or Python write them
 
 
 def as_texts(content: Any) -> Any:
     """A prompt or completion whose messages hold texts where they held parts of text.
 
     Raises:
-        DataError: A message holds a part of another kind, such as an image; or a text is broken.
+        DataError: A message holds a part of another kind, such as an image; or a text is broken, or
+            holds messages.
     """
     if isinstance(content, list):
         return [_as_text(message) for message in content]
+    if isinstance(content, str) and MESSAGES.match(content):
+        raise DataError(f"{content!r:.60} is a text that holds messages: give the list of them")
     return sound(content) if isinstance(content, str) else content
 
 

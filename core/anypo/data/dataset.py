@@ -47,15 +47,17 @@ class Reader:
 
     def to_measure(self, rows: Rows) -> Sequence[Prompt]:
         """What `to_learn_from` gives, to measure the loss on; none, if the data set lacks it."""
+        return self.to_learn_from(rows) if self.has_loss(rows) else []
+
+    def has_loss(self, rows: Rows) -> bool:
+        """Whether they have all that the algorithm learns from."""
         assert self.algorithm is not None, "what is measured is its loss"
         wanted = self.algorithm.inputs.wanted
-        has_all = {"prompt", *wanted} <= {*columns_in_reach(rows.columns, wanted)}
-        return self.to_learn_from(rows) if has_all else []
+        return {"prompt", *wanted} <= {*columns_in_reach(rows.columns, wanted)}
 
     def to_complete(self, rows: Rows, *, has_loss: bool) -> Sequence[Prompt]:
         """Prompts alone; none, if the rows have none but there is a loss to measure on them."""
-        in_conversation = "prompt" not in rows.columns and "messages" in rows.columns
-        wanted = ["completion"] if in_conversation else []
+        wanted = asked_in(rows)
         there = columns_in_reach(rows.columns, wanted)
         if "prompt" in there:
             return self._prompts(rows, wanted, Inputs(), self.check)
@@ -113,6 +115,12 @@ class Reader:
         advice = f"{fitting} would learn from it" if fitting else "rename the one that is meant"
         lack = f"data set '{name}' has no column '{missing[0]}', only {', '.join(there)}"
         return f"{lack}; {advice}"
+
+
+def asked_in(rows: Rows) -> list[str]:
+    """What is to be wanted so that the prompts of rows are there to be completed."""
+    in_conversation = "prompt" not in rows.columns and "messages" in rows.columns
+    return ["completion"] if in_conversation else []
 
 
 def _settled(inputs: Inputs) -> list[list[str]]:

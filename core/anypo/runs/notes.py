@@ -1,9 +1,11 @@
 """What is worth telling the user beside the figures of a run; each once."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from anypo.composition.algorithm import Algorithm
 from anypo.data.found import PromptSet
+from anypo.hooks.batch import Prompt
 from anypo.hooks.runtime import Runtime
 from anypo.rewards.scorer import GIVEN
 from anypo.runs.setup import Setup
@@ -34,6 +36,13 @@ def before(algorithm: Algorithm, setup: Setup) -> Iterator[str]:
         )
     if setup.shares:
         yield _drawn(setup.sets, setup.shares, (config.steps or 1) * config.prompts_per_step)
+    yield from _met_again(algorithm, setup)
+    if setup.tokenizer.chat_template:
+        for prompts in (x for x in setup.sets if isinstance(x[0].content, str)):
+            yield (
+                f"prompts of '{prompts.name}' are texts, which are read as they are; messages "
+                "would go through the chat template that the model has"
+            )
     columns = {column for prompts in setup.sets for column in prompts.tally.columns}
     if algorithm.inputs.scorer and (hidden := sorted(columns & GIVEN)):
         yield (
@@ -50,6 +59,24 @@ def _drawn(sets: Sequence[PromptSet], shares: Sequence[float], total: int) -> st
         for share, prompts in zip(shares, sets, strict=True)
     )
     return f"{total} prompts are drawn: {'; '.join(parts)}"
+
+
+def _met_again(algorithm: Algorithm, setup: Setup) -> Iterator[str]:
+    """Which prompts are learnt from oftener than others, or measured although they are learnt."""
+    learnt = Counter(map(_key, setup.prompts))
+    if algorithm.inputs.sampler and (repeated := len(setup.prompts) - len(learnt)):
+        yield f"{repeated} of {len(setup.prompts)} prompts to learn from repeat an earlier one"
+    for name, prompts in (setup.held_out | setup.held_out_rows).items():
+        if known := sum(_key(prompt) in learnt for prompt in prompts):
+            which = f" of '{name}'" if name else ""
+            yield (
+                f"{known} of {len(prompts)} held-out prompts{which} are learnt from, too: what is "
+                "measured on them is no measure of other prompts"
+            )
+
+
+def _key(prompt: Prompt) -> int:
+    return hash(tuple(prompt.ids))
 
 
 class StepNotes:

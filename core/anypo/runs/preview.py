@@ -7,7 +7,7 @@ from transformers import PreTrainedTokenizerBase
 
 from anypo.composition.algorithm import Algorithm
 from anypo.composition.synthetic import SyntheticSampler, SyntheticScorer
-from anypo.data.dataset import Reader
+from anypo.data.dataset import Reader, asked_in
 from anypo.data.formats import Rows
 from anypo.data.found import PromptSet, accept, usable
 from anypo.data.load import load_rows
@@ -15,6 +15,7 @@ from anypo.data.mixture import shares_of
 from anypo.data.tally import Limits, lost
 from anypo.errors import DataError
 from anypo.hooks.batch import Prompt, Sample
+from anypo.hooks.rollout import Inputs
 from anypo.rewards.load import load_reward
 from anypo.rewards.scorer import GIVEN, Rewards
 from anypo.runs.observer import Observer
@@ -26,16 +27,25 @@ from anypo.runs.task import sources
 
 @dataclass(frozen=True)
 class Preview:
-    """What would be read of a data set."""
+    """What would be read of a data set.
+
+    Attributes:
+        share: Of all that is drawn; None: that of its size, or nothing is learnt from it.
+        inputs: What is read of a row: without completions, prompts to be completed.
+        is_held_out: Whether it is measured on, and not learnt from.
+        refusal: Why a run would not begin with it; nothing if it would.
+    """
 
     algorithm: Algorithm
     tokenizer: PreTrainedTokenizerBase
     limits: Limits
     rewards: Rewards
     rows: Rows
-    share: float | None  # of all that is drawn; None: that of its size
+    share: float | None
+    inputs: Inputs
+    is_held_out: bool
     found: PromptSet
-    refusal: str  # why a run would not begin with it; nothing if it would
+    refusal: str
 
     @property
     def lengths(self) -> dict[str, list[int]]:
@@ -63,10 +73,10 @@ class Preview:
 
     def examples(self, number: int) -> Iterator[tuple[int, Prompt, list[Sample]]]:
         """The first rows: their number, prompt, and what the algorithm makes of them by itself."""
-        inputs = self.algorithm.inputs
+        is_learnt = self.inputs.completions and not (self.inputs.sampler or self.inputs.scorer)
         for place, prompt in enumerate(self.found[:number]):
             samples: list[Sample] = []
-            if not (inputs.sampler or inputs.scorer):
+            if is_learnt:
                 fake = SyntheticSampler(), SyntheticScorer()
                 samples = self.algorithm.rollout([prompt], *fake, {}, self.found)
             yield int(self.found.numbers[place]), prompt, samples
@@ -79,19 +89,24 @@ def previews(algorithm: Algorithm, config: RunConfig, observer: Observer) -> Ite
         AnypoError: There is no such model or data set, or it is of another format.
     """
     algorithm, config, task = settled(algorithm, config, observer)
-    model, parts, _ = sources(config, task, observer.warming_up)
+    model, parts, held_out = sources(config, task, observer.warming_up)
     tokenizer = tokenizer_of(model, config, trusted=config.trust_remote_code)
     limits = limits_of(model, config, trusted=config.trust_remote_code)
     given = [load_reward(spec, timeout=config.reward_timeout) for spec in config.reward]
     rewards = Rewards(given, tokenizer, config.reward_timeout)
     reader = Reader(algorithm, tokenizer, limits, observer.note, progress=observer.preparing)
-    check = rewards.check if algorithm.inputs.scorer and given else accept
     shares: Sequence[float | None] = shares_of(parts) or [None] * len(parts)
-    for part, share in zip(parts, shares, strict=True):
-        rows = load_rows(part.name)
-        found, refusal = reader.found(rows, algorithm.inputs.wanted, algorithm.inputs), ""
+    learnt = [(part.name, share, False) for part, share in zip(parts, shares, strict=True)]
+    for name, share, is_held_out in [*learnt, *((x, None, True) for x in held_out.values())]:
+        rows = load_rows(name)
+        inputs, wanted = algorithm.inputs, algorithm.inputs.wanted
+        if is_held_out and not (inputs.completions and reader.has_loss(rows)):
+            inputs, wanted = Inputs(), frozenset(asked_in(rows))
+        check = rewards.check if given and (inputs.scorer or not inputs.wanted) else accept
+        found, refusal = reader.found(rows, wanted, inputs), ""
         try:
             found = usable(found, limits, check, skip_bad=config.bad_rows == "skip")
         except DataError as error:
             refusal = str(error)
-        yield Preview(algorithm, tokenizer, limits, rewards, rows, share, found, refusal)
+        of = rows, share, inputs, is_held_out
+        yield Preview(algorithm, tokenizer, limits, rewards, *of, found, refusal)

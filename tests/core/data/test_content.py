@@ -62,3 +62,10 @@ def test_an_object_that_is_no_text_is_refused():
 def test_half_a_character_is_refused(content):
     with pytest.raises(DataError, match=r"^after 'a\\ud83d' half a character is missing$"):
         as_texts(content)
+
+
+@pytest.mark.parametrize("text", ['[{"role": "user", "content": "1"}]', "\n[ {'content': '1'}]"])
+def test_messages_that_are_written_as_a_text_are_no_text(text):
+    with pytest.raises(DataError, match="is a text that holds messages: give the list of them"):
+        as_texts(text)
+    assert as_texts(f"Read {text}") == f"Read {text}"

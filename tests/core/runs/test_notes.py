@@ -19,17 +19,19 @@ RUNTIME = Runtime(torch.device("cpu"))
 GRPO = compose("grpo")
 
 
-def told_before(algorithm, prompts, shares=None, **options):
+def told_before(algorithm, prompts, shares=None, held_out=(), template=None, **options):
     config = RunConfig(**{**QUIET, "prompts_per_step": 2, **options})
     tally = Tally()
     for prompt in prompts:
         tally.add(prompt)
     sets = [PromptSet("mine", prompts, range(len(prompts)), tally)] * (len(shares or [1]))
     setup = SimpleNamespace(config=config, prompts=prompts, sets=sets, shares=shares)
+    setup.tokenizer = SimpleNamespace(chat_template=template)
+    setup.held_out, setup.held_out_rows = dict(held_out), {}
     return list(before(algorithm, setup))
 
 
-PROMPTS = [Prompt([1], "a", {"answer": "b"})] * 3
+PROMPTS = [Prompt([token], "a", {"answer": "b"}) for token in range(3)]
 
 
 def test_of_an_ordinary_run_there_is_nothing_to_tell():
@@ -44,10 +46,29 @@ def test_that_a_step_repeats_prompts_is_told():
 
 @pytest.mark.parametrize("column", ["prompts", "completions", "completion_ids"])
 def test_a_column_that_no_reward_sees_is_told_where_there_are_rewards(column):
-    rows = [*PROMPTS, Prompt([1], "a", {column: "b"})]
+    rows = [*PROMPTS, Prompt([3], "a", {column: "b"})]
     (note,) = told_before(GRPO, rows)
     assert note.startswith(f"no reward sees column '{column}' of the data set")
     assert told_before(compose("sft"), rows, epochs=1) == []
+
+
+def test_that_prompts_are_learnt_several_times_is_told_of_those_that_are_sampled():
+    (note,) = told_before(GRPO, [*PROMPTS, *PROMPTS[:2]])
+    assert note == "2 of 5 prompts to learn from repeat an earlier one"
+    assert told_before(compose("sft"), [*PROMPTS, *PROMPTS[:2]], epochs=1) == []
+
+
+def test_that_held_out_prompts_are_learnt_is_told():
+    sets = {"": [Prompt([9], "b")], "hard": [Prompt([9], "b"), *PROMPTS[:2]]}
+    (note,) = told_before(GRPO, PROMPTS, held_out=sets)
+    assert note.startswith("2 of 3 held-out prompts of 'hard' are learnt from, too: what is measur")
+
+
+def test_that_no_chat_template_is_used_is_told_where_there_is_one():
+    (note,) = told_before(GRPO, PROMPTS, template="{{ messages }}")
+    assert note.startswith("prompts of 'mine' are texts, which are read as they are; messages woul")
+    messages = [replace(prompt, content=[{"role": "user"}]) for prompt in PROMPTS]
+    assert told_before(GRPO, messages, template="{{ messages }}") == []
 
 
 def test_how_much_of_a_mixture_each_data_set_gives_is_told():

@@ -110,6 +110,13 @@ def test_runs_without_held_out_completions_are_not_paired(scored, call):
     assert "95 %" not in output
 
 
+def test_that_runs_are_compared_by_what_they_learnt_from_is_told(make_run, measured, call):
+    rows = [measured(step, **{"reward/mean": 0.5}) for step in (1, 2)]
+    status, output, _ = call("compare", make_run("one", rows), make_run("two", rows))
+    assert status == 0
+    assert "reward/mean is of the prompts that each run learnt from, which may be" in output
+
+
 def test_what_cannot_be_compared_is_one_line(scored, make_run, measured, call, tmp_path):
     one, other = scored("one", [0.5] * 4), make_run("other", [{"step": 1, "a": 1}])
     nothing = make_run("nothing", [])
