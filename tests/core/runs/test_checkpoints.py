@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -19,16 +20,18 @@ from anypo.support import saving
 from anypo.training.evaluation import Evaluated
 from anypo.training.trainer import Report
 
+ORDINARY = re.compile("since step|prompts of|[0-9]+ of [0-9]+ held-out prompts")  # of these data
+
 
 class Watch(Observer):
-    """Remembers what it is told, but that completions are cut, and does something at every step."""
+    """Remembers what it is told beside the ordinary, and does something at every step."""
 
     def __init__(self, do=lambda step: None):
         self.notes, self.do = [], do
 
     def note(self, text):
         """See `Observer`."""
-        if not text.startswith("since step"):
+        if not ORDINARY.match(text):
             self.notes.append(text)
 
     def reported(self, report):

@@ -1,5 +1,6 @@
 import copy
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,8 @@ from anypo.runs.options import RunConfig
 from anypo.runs.recipe import read_recipe
 from anypo.sampling.generate import TransformersEngine
 from anypo_tasks.addition.task import Addition
+
+ORDINARY = re.compile("since step|prompts of|[0-9]+ of [0-9]+ held-out prompts")  # of these data
 
 TIMINGS = ("seconds/", "tokens_per_second")
 
@@ -225,14 +228,14 @@ def test_a_gpu_that_is_not_there_is_refused(setting):
 
 
 class Notes(Observer):
-    """Remembers what was said, but for what is told of any run that cuts all completions."""
+    """Remembers what was said beside the ordinary."""
 
     def __init__(self):
         self.notes = []
 
     def note(self, text):
         """See `Observer`."""
-        if not text.startswith("since step"):
+        if not ORDINARY.match(text):
             self.notes.append(text)
 
 
