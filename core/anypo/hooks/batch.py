@@ -63,6 +63,7 @@ class Sample:
     logprobs: list[float] | None = None  # the sampler's own, of the distribution sampled from
     truncated: bool = False  # whether it hit the length limit before an end-of-sequence token
     columns: dict[str, Any] = field(default_factory=dict)  # numbers, or a list of one per token
+    feedback: str = ""  # what was said of it in words
 
 
 def step_columns(length: int, steps: Sequence[tuple[int, float]]) -> dict[str, list[float]]:

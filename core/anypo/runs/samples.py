@@ -35,6 +35,7 @@ def row(
         "truncated": sample.truncated,
         "reward": sample.reward,
         "scores": {k: None if math.isnan(v) else v for k, v in sample.scores.items()},
+        **({"feedback": sample.feedback} if sample.feedback else {}),
     }
 
 
