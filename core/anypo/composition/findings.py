@@ -13,6 +13,8 @@ class Findings:
     inputs: Inputs = field(default_factory=Inputs)  # what the rollout makes its samples from
     prepare_requires: frozenset[str] = frozenset()  # what `advantage` or `weight` needs
     loss_requires: frozenset[str] = frozenset()  # what `ratio`, `clip` or a penalty needs
+    statistics: frozenset[str] = frozenset()  # what `distribution` returns, by name
+    old_statistics: bool = False  # whether some are read of the policy before the update
     active_knobs: frozenset[str] = frozenset()  # those that some active stage reads
     silent: frozenset[str] = frozenset()  # plugins without a penalty of their own in the end
     overridden: Mapping[str, frozenset[str]] = field(default_factory=dict)  # those of them whose
