@@ -17,8 +17,10 @@ from anypo.composition.calls import Calls
 from anypo.composition.explain import Explanation, explain
 from anypo.composition.findings import Findings
 from anypo.composition.knobs import Knob, build
+from anypo.composition.schedules import Schedule
 from anypo.composition.stack import Stack
 from anypo.composition.token_metrics import token_metrics
+from anypo.composition.tracing import trace_from
 from anypo.errors import PluginError
 from anypo.functional.groups import rows_by_group
 from anypo.hooks.batch import Batch, Prompt, Sample
@@ -52,24 +54,43 @@ class Algorithm:
         layers: The stack, bottom first.
         knobs: Every knob with its value and where the value comes from.
         findings: What a trial of it found; `inputs`, `requires` and others are parts of it.
+        share: Of the way from the first step to the last, for knobs that follow a schedule.
     """
 
     def __init__(
-        self, stack: Stack, knobs: Mapping[str, Knob], findings: Findings = UNTRIED
+        self,
+        stack: Stack,
+        knobs: Mapping[str, Knob],
+        findings: Findings = UNTRIED,
+        share: float = 0.0,
     ) -> None:
         self.stack, self.name, self.layers = stack, stack.name, stack.layers
-        self.knobs = dict(knobs)
+        self.knobs, self.share = dict(knobs), share
         self.findings = findings
         self.inputs, self.requires = findings.inputs, findings.requires
         self.prepare_requires = findings.prepare_requires
         self.loss_requires = findings.loss_requires
         self.active_knobs = findings.active_knobs
         left_out = {"regularizer": findings.overridden}
-        self.calls = Calls(self.name, self.layers, build(self.layers, knobs), left_out)
+        self.calls = Calls(self.name, self.layers, build(self.layers, knobs, share), left_out)
 
     def knowing(self, findings: Findings) -> "Algorithm":
         """The same stack and knobs, made anew with what a trial found."""
         return Algorithm(self.stack, self.knobs, findings)
+
+    def at(self, share: float) -> "Algorithm":
+        """The same after a share of the way: knobs that follow a schedule have other values."""
+        if not self.scheduled:
+            return self
+        later = Algorithm(self.stack, self.knobs, self.findings, share)
+        trace_from(1, later.manager)
+        return later
+
+    @property
+    def scheduled(self) -> dict[str, float]:
+        """The values of the knobs that follow a schedule."""
+        values = {knob.name: knob.value for knob in self.knobs.values()}
+        return {n: x.at(self.share) for n, x in values.items() if isinstance(x, Schedule)}
 
     def rollout(
         self,

@@ -1,7 +1,7 @@
 """What only a trial can tell of an algorithm."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from anypo.hooks.rollout import Inputs
 
@@ -25,3 +25,18 @@ class Findings:
     def requires(self) -> frozenset[str]:
         """All that the core must provide; see `REQUIREMENTS`."""
         return self.prepare_requires | self.loss_requires
+
+
+def together(found: Sequence[Findings]) -> Findings:
+    """What holds of an algorithm with several values of its knobs, one of which is first."""
+    first = found[0]
+    return replace(
+        first,
+        prepare_requires=frozenset().union(*(one.prepare_requires for one in found)),
+        loss_requires=frozenset().union(*(one.loss_requires for one in found)),
+        old_statistics=any(one.old_statistics for one in found),
+        active_knobs=frozenset().union(*(one.active_knobs for one in found)),
+        silent=frozenset.intersection(*(one.silent for one in found)),
+        overridden=first.overridden if all(one == first for one in found) else {},
+        only_advantages_count=all(one.only_advantages_count for one in found),
+    )

@@ -70,9 +70,13 @@ class Trainer:
         """One rollout and the updates made with it."""
         seconds: dict[str, float] = {}
         meter = Meter()
-        self.state |= {STEP: step, STEPS: self.config.steps or 1}
+        steps = self.config.steps or 1
+        self.state |= {STEP: step, STEPS: steps}
+        algorithm = self.learner.algorithm.at((step - 1) / max(1, steps - 1))
+        self.learner.algorithm = algorithm
         with timed(seconds, "rollout"):
             report = self._roll_out(step)
+        report.metrics |= {f"knob/{name}": x for name, x in algorithm.scheduled.items()}
         if not report.samples:  # all were dropped: there is nothing to learn from
             return report
         with timed(seconds, "annotate"):
