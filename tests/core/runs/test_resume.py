@@ -97,6 +97,7 @@ SAMPLED = {
     "ppo": {},
     "ppo+entropy": {"critic": "shared", "lora_rank": 2},
     "grpo+tis": {"ref_sync_every": 1, "ref_sync_alpha": 0.5, "optimizer": "adafactor"},
+    "minillm": {"teacher": "average", "teacher_decay": 0.5},
     "rloo": {"lora_rank": 2, "optimizer": "sgd", "schedule": "cosine"},
     "online_dpo": {"dtype": "bfloat16", "weights": "bfloat16", "optimizer": "adafactor"},
 }

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,7 @@ VARIANTS = {
     "ppo, shared": {"critic": "shared"},
     "ppo, adapters": {"lora_rank": 2},
     "dpo, adapters": {"lora_rank": 2},
+    "minillm, of itself": {"teacher": "policy"},
 }
 RUN = {"device": "cpu", "token_budget": 40, "max_grad_norm": 1e9}  # several micro-batches
 
@@ -40,7 +42,8 @@ def write_steps(folder, algorithms, model, judge, sharding):
     distributed = Distributed(RunConfig(sharding=sharding, **RUN))
     found = {}
     for name, algorithm in algorithms.items():
-        config = RunConfig(sharding=sharding, **RUN, **VARIANTS.get(name, {}))
+        teacher = {"teacher": "average"} if "teacher" in algorithm.requires else {}
+        config = RunConfig(sharding=sharding, **RUN, **{**teacher, **VARIANTS.get(name, {})})
         policy = copy.deepcopy(model if algorithm.generates else judge)
         if config.lora_rank:
             torch.manual_seed(0)
@@ -78,6 +81,8 @@ def step(learner):
     learner.optimizer.register_step_pre_hook(note)
     meter, state = Meter(), {}
     samples = roll_out(learner.algorithm, 3, state=state)
+    if "teacher" in learner.compared:  # which reads something else than the policy
+        samples = [replace(s, teacher_prompt_ids=[*s.prompt_ids, 7, 8]) for s in samples]
     learner.update(learner.prepare(samples, state), meter, state)
     return gradients, meter.means(learner.world)
 
