@@ -7,7 +7,7 @@ from pydantic import Field
 from anypo.data.named import DataSets
 from anypo.data.options import DataOptions
 from anypo.models.options import CriticOptions
-from anypo.sampling.options import SamplingOptions
+from anypo.sampling.options import ConversationOptions, SamplingOptions
 from anypo.support.options import Options
 
 
@@ -71,7 +71,13 @@ class EvaluationOptions(Options, panel="Rewards and evaluation"):
 
 
 class LearnerOptions(
-    DataOptions, SamplingOptions, StepOptions, OptimizerOptions, ReferenceOptions, CriticOptions
+    DataOptions,
+    SamplingOptions,
+    ConversationOptions,
+    StepOptions,
+    OptimizerOptions,
+    ReferenceOptions,
+    CriticOptions,
 ):
     """What a learner reads."""
 
