@@ -110,10 +110,10 @@ class Observations:
         arguments = {"mark": MARK}
         try:
             calling = _calling(messages[0], arguments)
-            text = self.template.rendered([*prompt, calling, *messages], options, **how)
+            text = self.template.rendered([*joined(prompt, [calling]), *messages], options, **how)
         except DataError:  # some templates want a text
             calling = _calling(messages[0], json.dumps(arguments))
-            text = self.template.rendered([*prompt, calling, *messages], options, **how)
+            text = self.template.rendered([*joined(prompt, [calling]), *messages], options, **how)
         return self._marked(text)
 
     def _marked(self, text: str) -> str:

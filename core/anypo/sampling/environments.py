@@ -90,13 +90,13 @@ class Environments:
 
     async def _begun(self, row: Mapping[str, Any]) -> tuple[Environment, list[Message]]:
         environment = self._made()
-        opening = await _value(environment.reset(copy.deepcopy(dict(row))))
+        opening = await self._value(environment.reset(copy.deepcopy(dict(row))))
         return environment, self._messages(opening or "")
 
     async def _answer(self, environment: Environment, reply: Reply) -> Answer:
         if reply.calls:
             return await self._called(environment, reply.calls)
-        turn = self._turn(await _value(environment.step(copy.deepcopy(reply.message))))
+        turn = self._turn(await self._value(environment.step(copy.deepcopy(reply.message))))
         messages = self._messages(turn.observation)
         if not (messages or turn.done):
             raise SamplerError(f"{self.chosen} says nothing to a reply, and is not done")
@@ -107,7 +107,7 @@ class Environments:
         answer, tools = Answer(), {tool.__name__: tool for tool in environment.tools}
         for call in calls:
             try:
-                result = await _value(_tool(tools, call)(**copy.deepcopy(call.arguments)))
+                result = await self._value(_tool(tools, call)(**copy.deepcopy(call.arguments)))
             except Exception as error:
                 said = str(error) if isinstance(error, _NoCallError) else told(error)
                 result, answer.failed = f"error: {said}", answer.failed + 1
@@ -119,6 +119,14 @@ class Environments:
             message |= {"tool_call_id": call.id} if call.id else {}
             answer.messages.append(message)
         return answer
+
+    async def _value(self, given: Any) -> Any:
+        if not isawaitable(given):
+            return given
+        if not self.awaits:
+            getattr(given, "close", lambda: None)()
+            raise SamplerError(f"{self.chosen} has to be waited for: write `async def`")
+        return await given
 
     def _turn(self, turn: Any) -> Turn:
         if not isinstance(turn, Turn):
@@ -177,17 +185,11 @@ def _text(result: Any) -> str:
         return str(result)
 
 
-async def _value(given: Any) -> Any:
-    return await given if isawaitable(given) else given
-
-
 def _at_once(work: Coroutine[Any, Any, T]) -> T:
-    """What comes of a coroutine that has nothing to wait for."""
+    """What comes of a coroutine that waits for nothing."""
     try:
         work.send(None)
     except StopIteration as end:
         found: T = end.value
         return found
-    finally:
-        work.close()
-    raise TypeError("it waits for something, but its functions are no `async def`")
+    raise AssertionError("what would have to be waited for is refused")

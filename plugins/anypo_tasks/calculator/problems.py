@@ -8,7 +8,7 @@ from typing import Any
 
 HELD_OUT = 500
 DEMONSTRATIONS = 5000
-CALLED = 0.25  # of the demonstrations; the others guess
+CALLED = 0.35  # of the demonstrations; the others guess
 FAILED = 0.15  # of the calls
 SLIP = 0.05  # how often what the tool says is copied wrongly
 ERRORS = (-100, -10, 10, 100)  # by how much a guess is off, at least

@@ -9,7 +9,7 @@ from anypo_tasks.addition import problems
 from anypo_tasks.retry.environment import said_of
 
 DEMONSTRATIONS = 5000
-TRIED = (75, 10, 15)  # percent of bare, terse and full tries
+TRIED = (60, 15, 25)  # percent of bare, terse and full tries
 
 Row = dict[str, Any]
 

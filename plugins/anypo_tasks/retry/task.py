@@ -20,7 +20,7 @@ class RetryTask:
     options: ClassVar = {
         "environment": "retry",
         "max_turns": 2,
-        "steps": 150,
+        "steps": 100,
         "minibatches": 2,
         "learning_rate": 5e-4,
         "max_completion_length": 40,
