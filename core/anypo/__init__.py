@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         printable,
     )
     from anypo.hooks.batch import Batch, Prompt, Sample, collate
+    from anypo.hooks.environment import Environment, Turn
     from anypo.hooks.plugin import Plugin
     from anypo.hooks.rollout import Sampler, Scorer, sample_groups
     from anypo.hooks.runtime import Runtime
@@ -57,6 +58,7 @@ _PUBLIC = {
     "errors": "AnypoError ConfigError DataError ModelError RewardError SamplerError StoppedError "
     "nearest one_line printable",
     "hooks.batch": "Batch Prompt Sample collate",
+    "hooks.environment": "Environment Turn",
     "hooks.plugin": "Plugin",
     "hooks.rollout": "Sampler Scorer sample_groups",
     "hooks.runtime": "Runtime",

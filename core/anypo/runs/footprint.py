@@ -131,6 +131,7 @@ class Counting:
         found, rollout = self.found, self.rollout
         training = replace(training_request(self.config), n=rollout.each)
         evaluating = replace(evaluation_request(self.config, training), n=self.config.eval_samples)
+        said = self.config.longest_sample - self.config.max_completion_length  # before the last
         kinds = list[tuple[int, list[Sequence[Prompt]], SamplingRequest]]()
         kinds += [(rollout.prompts, [*found.sets], training)] if rollout.drawn else []
         kinds += [(len(prompts), [prompts], evaluating) for prompts in found.completed]
@@ -138,7 +139,7 @@ class Counting:
             sampling_of(
                 self.models.policy,
                 math.ceil(count / self.processes),
-                longest_of(sets),
+                longest_of(sets) + said,
                 request,
                 self.runtime,
                 self.reserve,

@@ -43,6 +43,11 @@ def before(algorithm: Algorithm, setup: Setup) -> Iterator[str]:
                 f"prompts of '{prompts.name}' are texts, which are read as they are; messages "
                 "would go through the chat template that the model has"
             )
+    if setup.forgets:
+        yield (
+            "the chat template leaves out of earlier replies what was thought; in conversations "
+            "they stay as the policy wrote them, and so they should where the model is used"
+        )
     columns = {column for prompts in setup.sets for column in prompts.tally.columns}
     if algorithm.inputs.scorer and (hidden := sorted(columns & GIVEN)):
         yield (

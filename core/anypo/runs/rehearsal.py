@@ -45,7 +45,7 @@ def rehearse(algorithm: Algorithm, found: Setup) -> Rollout:
     """A step of the longest prompts, with rewards of 0 and 1 in turn."""
     count = found.config.prompts_per_step
     prompts = list(islice(cycle(sorted(found.prompts, key=_length, reverse=True)), count))
-    sampler = Rehearsal(found.config.max_completion_length)
+    sampler = Rehearsal(found.config.longest_sample)
     kept = algorithm.rollout(prompts, sampler, SyntheticScorer(), beginning(), found.prompts)
     samples = sorted(kept, key=lambda s: len(s.prompt_ids) + len(s.completion_ids), reverse=True)
     return Rollout(count, sampler.drawn, sampler.each, samples)

@@ -117,7 +117,7 @@ class Learner:
 
     def prepare(self, samples: Sequence[Sample], state: State) -> Batch:
         """The batch of a whole rollout, with all that the models and the plugins say of it."""
-        batch = collate(samples, max_completion_length=self.config.max_completion_length)
+        batch = collate(samples, max_completion_length=self.config.most_written)
         batch = batch.to(self.runtime.device)
         check_same(batch, self.world)
         said = {name: says(batch) for name, says in self.frozen.items()}

@@ -104,8 +104,9 @@ def sample_metrics(samples: Sequence[Sample]) -> dict[str, float]:
     return {
         **{f"reward/{name}": value for name, value in reward_metrics(samples).items()},
         **_spread(samples),
-        "length/mean": mean(len(sample.completion_ids) for sample in samples),
+        "length/mean": mean(sample.length for sample in samples),
         "length/truncated": mean(float(sample.truncated) for sample in samples),
+        **{name: mean(s.figures[name] for s in samples) for name in samples[0].figures},
     }
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from anypo.errors import DataError, RewardError
-from anypo.hooks.batch import Prompt, Sample
+from anypo.hooks.batch import Prompt, Sample, step_columns
 from anypo.rewards.load import Reward, load_reward
 from anypo.rewards.scorer import Rewards
 
@@ -88,8 +88,56 @@ def test_a_function_of_any_arguments_gets_everything(given, tokenizer):
         "prompts": ["p", "q"],
         "completions": ["one", "two"],
         "completion_ids": [s.completion_ids for s in answers(tokenizer, ["one", "two"])],
+        "completion_mask": [[True] * 4] * 2,
         "answer": [1, 2],
     }
+
+
+TALK = [
+    {"role": "assistant", "content": "3"},
+    {"role": "user", "content": "wrong"},
+    {"role": "assistant", "content": "2"},
+]
+HELD = Sample(
+    [1],
+    [2, 3, 4, 5],
+    group=0,
+    reward=0.5,
+    scores={"environment": 0.5},
+    score_weights={"environment": 1.0},
+    mask=[True, False, True, True],
+    columns=step_columns(4, [(0, 0.2), (3, 0.3)]),
+    messages=TALK,
+)
+
+
+def test_a_conversation_is_seen_whole_and_what_its_environment_gave_counts(tokenizer):
+    seen = []
+
+    def judge(completions, completion_mask):
+        seen.append((completions, completion_mask))
+        return [2.0]
+
+    scorer = Rewards([Reward("judge", judge, 0.25)], tokenizer, timeout=1)
+    prompts = [Prompt([1], [{"role": "user", "content": "1+1"}])]
+    (scored,) = scorer(prompts, [HELD])
+    assert seen == [([TALK], [[True, False, True, True]])]
+    assert (scored.reward, scored.scores) == (1.0, {"environment": 0.5, "judge": 2.0})
+    assert scored.score_weights == {"environment": 1.0, "judge": 0.25}
+    assert scored.columns == HELD.columns
+    assert scorer(prompts, [scored]) == [scored]
+    assert Rewards([], tokenizer, timeout=1)(prompts, [HELD]) == [HELD]
+
+
+def test_steps_of_functions_add_to_those_of_turns(tokenizer):
+    def steps(completions):
+        return [[(2, 1.0), (3, 1.0)]]
+
+    (scored,) = Rewards([Reward("steps", steps, 0.5)], tokenizer, timeout=1)(
+        [Prompt([1], [{"role": "user", "content": "1+1"}])], [HELD]
+    )
+    assert scored.columns["step_rewards"] == [0.2, 0.0, 0.5, 0.8]
+    assert scored.columns["step_ends"] == [1.0, 0.0, 1.0, 1.0]
 
 
 def test_a_function_gets_only_what_it_names(score):
