@@ -4,7 +4,8 @@ A reward function has TRL's signature: `f(prompts, completions, **columns) -> li
 the other columns of the data set as lists, and `completion_ids`. For conversations, prompts and
 completions are lists of messages. None means that it does not apply to the row. A list of (index
 of the last token, reward) pairs rewards the steps of a completion; its score is their sum. To find
-the tokens, a function may name an argument `completion_tokens`: each token as text.
+the tokens, a function may name an argument `completion_tokens`: each token as text. Words beside
+any of these are a `Judgement(score, feedback)`.
 """
 
 import copy
@@ -152,10 +153,10 @@ class Rewards:
 
         Raises:
             RewardError: A function raised, took too long, or did not return one finite number (or
-                None) per completion; or none of them applies to a row.
+                None) per completion, with words or without; or none of them applies to a row.
         """
         answers = self._answers(prompts, samples)
-        stepwise = any(isinstance(answer, list) for row in answers for answer in row)
+        stepwise = any(isinstance(answer.score, list) for row in answers for answer in row)
         rows = zip(samples, answers, strict=True)
         return [self._scored(sample, row, stepwise) for sample, row in rows]
 
@@ -205,7 +206,8 @@ class Rewards:
                 self.tell(f"reward '{name}' was asked again, {often}: {why}")
 
     def _scored(self, sample: Sample, answers: Sequence[Answer], stepwise: bool) -> Sample:
-        scores = [sum(r for _, r in a) if isinstance(a, list) else a for a in answers]
+        said = [answer.score for answer in answers]
+        scores = [sum(r for _, r in s) if isinstance(s, list) else s for s in said]
         applying = [(r, s) for r, s in zip(self.rewards, scores, strict=True) if not math.isnan(s)]
         if not applying:
             raise RewardError("every reward returned None for a completion: nothing scores it")
@@ -216,13 +218,14 @@ class Rewards:
             scores={r.name: score for r, score in zip(self.rewards, scores, strict=True)},
             score_weights={r.name: r.weight for r in self.rewards},
             columns=sample.columns | steps,
+            feedback="\n".join(filter(None, [sample.feedback, *(a.feedback for a in answers)])),
         )
 
     def _step_columns(self, sample: Sample, answers: Sequence[Answer]) -> dict[str, list[float]]:
         """The steps of all functions, weighted; no two may end at the same token."""
         steps: dict[int, float] = {}
         for reward, answer in zip(self.rewards, answers, strict=True):
-            for end, value in answer if isinstance(answer, list) else []:
+            for end, value in answer.score if isinstance(answer.score, list) else []:
                 if end in steps or not 0 <= end < len(sample.completion_ids):
                     raise RewardError(
                         f"reward '{reward.name}' ends a step at token {end} of a completion of "
