@@ -32,6 +32,7 @@ hookimpl = pluggy.HookimplMarker("anypo")
 
 State = dict[str, Any]  # what plugins remember from step to step
 NOTES = "notes"  # of the state: a list of sentences, each of which the user is told once
+DROPPED = "dropped"  # of the state: positions of prompts in whose place a step draws no others
 
 
 class Hooks(Protocol):
@@ -46,7 +47,11 @@ class Hooks(Protocol):
         state: State,
         data: Sequence[Prompt],
     ) -> list[Sample]:
-        """Where do the samples come from? In groups of one prompt each, with rewards if need be."""
+        """Where do the samples come from? In groups of one prompt each, with rewards if need be.
+
+        A step draws others in the place of prompts of which nothing is kept, but for those whose
+        positions in `prompts` stand in `state["dropped"]`: they are dropped for good.
+        """
 
     @hookspec(firstresult=True)
     def advantage(

@@ -36,7 +36,7 @@ TOKENS = "completion_tokens"
 GIVEN = {"prompts", "completions", "completion_ids", TOKENS}  # whatever columns are called so
 TRIED = 32  # combinations of blanks; what others do shows in a step
 NAMED = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
-OF_SUM = {"mean", "std"}  # what the metrics of their sum are called
+OF_SUM = {"mean", "std", "kept"}  # what the metrics of their sum are called
 
 
 class Rewards:
