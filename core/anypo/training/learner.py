@@ -16,13 +16,12 @@ from anypo.hooks.batch import Batch, Sample, collate
 from anypo.hooks.specs import State
 from anypo.models.adapters import has_lora, without_lora
 from anypo.models.checks import sharing_of
-from anypo.models.critic import Critic
 from anypo.models.forward import TokenScorer, TokenScores
 from anypo.models.lines import MicroBatch, cut
 from anypo.models.load import frozen_copy
-from anypo.models.logits import decoder_of
 from anypo.models.router import router_coefficient
 from anypo.training.distributed import Distributed
+from anypo.training.first_critic import first_critic
 from anypo.training.handout import Handout
 from anypo.training.metrics import Meter
 from anypo.training.optimizer import make_optimizer, make_schedule
@@ -60,10 +59,9 @@ class Learner:
         if "reference" in algorithm.requires and not config.precompute_reference:
             dtype = None if config.ref_sync_every else self.runtime.dtype
             self.reference = model if has_lora(model) else frozen_copy(model, dtype)
-        critic = None
+        critic, body = None, None
         if "critic" in algorithm.requires:
-            shares_body = config.critic == "shared"
-            critic = Critic(model, shares_body=shares_body, device=self.runtime.device)
+            critic, body = first_critic(model, config, distributed, replica)
         self.model, self.critic, self.replica = model, critic, replica
         scorer = TokenScorer(
             model,
@@ -71,7 +69,7 @@ class Learner:
             temperature=config.temperature,
             learns_entropy="entropy" in algorithm.requires,
         )
-        self.scorer = self._prepared(scorer)
+        self.scorer = self._prepared(scorer, body)
         balance = partial(router_coefficient, asked=config.router_loss)
         self.router_coefficient = scorer.asked(balance)
         self.sharing = None
@@ -87,16 +85,16 @@ class Learner:
                 frozen = self._sharded(frozen) if replica else frozen
             self.frozen["ref_logprobs"] = partial(self._said_by, frozen)
 
-    def _prepared(self, scorer: TokenScorer) -> Any:
-        return self._sharded(scorer) if self.replica else self.distributed.prepare(scorer)
+    def _prepared(self, scorer: TokenScorer, body: nn.Module | None) -> Any:
+        return self._sharded(scorer, body) if self.replica else self.distributed.prepare(scorer)
 
-    def _sharded(self, scorer: TokenScorer) -> TokenScorer:
-        """With weights of the copy, of which a critic has a body of its own."""
+    def _sharded(self, scorer: TokenScorer, body: nn.Module | None = None) -> TokenScorer:
+        """With weights of the copy, and of a body like the critic's own, if it has one."""
         assert self.replica is not None
         whole = self.replica.model
         origins: dict[nn.Module, nn.Module | None] = {scorer.model: whole}
         if scorer.critic is not None and scorer.critic.body is not None:
-            origins[scorer.critic.body] = decoder_of(whole) if whole else None
+            origins[scorer.critic.body] = body
         handout = Handout(self.world, self.runtime.device, origins)
         return self.distributed.shard(scorer, handout)
 
