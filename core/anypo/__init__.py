@@ -35,8 +35,9 @@ if TYPE_CHECKING:
     from anypo.models.forward import score_tokens
     from anypo.models.load import model_path, sensible_threads
     from anypo.models.weights import whole_weights
+    from anypo.rewards.answers import Judgement
     from anypo.runs.collect import Collected, collect
-    from anypo.runs.evaluate import Judgement, evaluate
+    from anypo.runs.evaluate import Assessment, evaluate
     from anypo.runs.observer import Observer
     from anypo.runs.options import RunConfig
     from anypo.runs.reading import RunRecord, read_run
@@ -69,8 +70,9 @@ _PUBLIC = {
     "models.forward": "score_tokens",
     "models.load": "model_path sensible_threads",
     "models.weights": "whole_weights",
+    "rewards.answers": "Judgement",
     "runs.collect": "Collected collect",
-    "runs.evaluate": "Judgement evaluate",
+    "runs.evaluate": "Assessment evaluate",
     "runs.observer": "Observer",
     "runs.options": "RunConfig",
     "runs.reading": "RunRecord read_run",

@@ -5,7 +5,8 @@ the other columns of the data set as lists, and `completion_ids` with a `complet
 says what of them the policy wrote. For conversations, prompts and completions are lists of
 messages. None means that it does not apply to the row. A list of (index of the last token, reward)
 pairs rewards the steps of a completion; its score is their sum. To find the tokens, a function may
-name an argument `completion_tokens`: each token as text.
+name an argument `completion_tokens`: each token as text. Words beside any of these are a
+`Judgement(score, feedback)`.
 """
 
 import copy
@@ -36,7 +37,7 @@ TOKENS, MASK = "completion_tokens", "completion_mask"
 GIVEN = {"prompts", "completions", "completion_ids", TOKENS, MASK}  # whatever columns are called so
 TRIED = 32  # combinations of blanks; what others do shows in a step
 NAMED = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
-OF_SUM = {"mean", "std"}  # what the metrics of their sum are called
+OF_SUM = {"mean", "std", "kept"}  # what the metrics of their sum are called
 
 
 class Rewards:
@@ -153,10 +154,10 @@ class Rewards:
 
         Raises:
             RewardError: A function raised, took too long, or did not return one finite number (or
-                None) per completion; or none of them applies to a row.
+                None) per completion, with words or without; or none of them applies to a row.
         """
         answers = self._answers(prompts, samples)
-        stepwise = any(isinstance(answer, list) for row in answers for answer in row)
+        stepwise = any(isinstance(answer.score, list) for row in answers for answer in row)
         rows = zip(samples, answers, strict=True)
         return [self._scored(sample, row, stepwise) for sample, row in rows]
 
@@ -207,7 +208,8 @@ class Rewards:
                 self.tell(f"reward '{name}' was asked again, {often}: {why}")
 
     def _scored(self, sample: Sample, answers: Sequence[Answer], stepwise: bool) -> Sample:
-        said = [sum(r for _, r in a) if isinstance(a, list) else a for a in answers]
+        told = [answer.score for answer in answers]
+        said = [sum(r for _, r in s) if isinstance(s, list) else s for s in told]
         names = [reward.name for reward in self.rewards]
         scores = sample.scores | dict(zip(names, said, strict=True))  # those of an environment stay
         weights = sample.score_weights | {r.name: r.weight for r in self.rewards}
@@ -221,6 +223,7 @@ class Rewards:
             scores=scores,
             score_weights=weights,
             columns=sample.columns | steps,
+            feedback="\n".join(filter(None, [sample.feedback, *(a.feedback for a in answers)])),
         )
 
     def _step_columns(self, sample: Sample, answers: Sequence[Answer]) -> dict[str, list[float]]:
@@ -231,7 +234,7 @@ class Rewards:
         steps: dict[int, float] = {}
         before = _steps_of(sample)
         for reward, answer in zip(self.rewards, answers, strict=True):
-            for end, value in answer if isinstance(answer, list) else []:
+            for end, value in answer.score if isinstance(answer.score, list) else []:
                 if end in steps or not 0 <= end < len(sample.completion_ids):
                     raise RewardError(
                         f"reward '{reward.name}' ends a step at token {end} of a completion of "

@@ -69,7 +69,9 @@ def models_of(algorithm: Algorithm, found: Setup, runtime: Runtime) -> Models:
         if "teacher" in requires and config.teacher == AVERAGE:
             models.teacher = frozen_copy(policy)
         if "critic" in requires:
-            models.critic = Critic(policy, shares_body=config.critic == "shared")
+            alone = config.critic_model is not None
+            shares = config.critic == "shared"
+            models.critic = Critic(policy, shares_body=shares, shares_frozen=not alone)
     there = (policy, models.reference, models.teacher, models.critic, *models.rewards)
     pretend([model for model in there if model is not None], runtime.device)
     checkpoint_activations(policy, config.gradient_checkpointing, runtime.device)
@@ -110,7 +112,9 @@ class Counting:
         parts = {
             "weights, trained": self._gradients,
             "weights, frozen": stored_bytes(
-                [models.policy], trained=False, four_bits=self.config.quantize is not None
+                [models.policy, models.critic],
+                trained=False,
+                four_bits=self.config.quantize is not None,
             )
             / self.shared_by,
             f"optimizer state ({self.config.optimizer})": self.remembered / self.shared_by,

@@ -101,7 +101,7 @@ class StepNotes:
     def _topics(self, report: Report) -> Iterator[tuple[str, str]]:
         config, step = self.config, report.step
         if report.missing:
-            kept = config.prompts_per_step - report.missing
+            kept = len({sample.group for sample in report.samples})
             learnt = "trained on those" if kept else "learnt nothing"
             yield (
                 "missing",

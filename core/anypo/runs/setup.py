@@ -32,6 +32,7 @@ from anypo.models.load import (
     load_tokenizer,
 )
 from anypo.models.options import MachineOptions
+from anypo.models.warm_start import check_critic_model
 from anypo.rewards.load import load_reward
 from anypo.rewards.scorer import Rewards
 from anypo.runs.observer import Observer
@@ -114,6 +115,9 @@ def set_up(
     new = {*(part.name for part in parts), *held_out.values()} - rows.keys()
     rows |= {name: load_rows(name) for name in new}
     tokenizer = tokenizer_of(model, config, trusted=config.trust_remote_code)
+    if config.critic_model is not None:
+        trusted = config.trust_remote_code
+        check_critic_model(config.critic_model, model, tokenizer, trusted=trusted)
     limits = limits_of(model, config, trusted=config.trust_remote_code)
     patience = config.reward_timeout, world, config.reward_retries, observer.note
     scorer = Rewards(rewards, tokenizer, *patience)

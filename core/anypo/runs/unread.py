@@ -69,6 +69,8 @@ def _beside_others(run: RunConfig) -> tuple[Rule, ...]:
             f"not environment{NOBODY}",
         ),
         ("lora_alpha lora_modules", not rank, f"not lora_rank{NOBODY}"),
+        ("critic_model", run.critic == "shared", "critic is shared: its body is the policy's own"),
+        ("critic_model", run.quantize is not None, "quantize bars other weights from its body"),
         ("quantize", not rank, "not lora_rank: what has four bits is trained by adapters alone"),
     )
 
@@ -85,7 +87,7 @@ def _by(algorithm: Algorithm, run: RunConfig) -> tuple[Rule, ...]:
         return f"{name} has no {what}{NOBODY}"
 
     reference = "reference ref_sync_every ref_sync_alpha precompute_reference"
-    critic = "critic critic_learning_rate critic_warmup_steps"
+    critic = "critic critic_model critic_learning_rate critic_warmup_steps"
     talk = "environment max_turns max_conversation_length environment_timeout"
     scored = f"sampler {talk} reward reward_timeout reward_retries {DRAWN_TO_EVALUATE}"
     return (

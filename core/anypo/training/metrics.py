@@ -110,6 +110,12 @@ def sample_metrics(samples: Sequence[Sample]) -> dict[str, float]:
     }
 
 
+def kept_metrics(samples: Sequence[Sample]) -> dict[str, float]:
+    """The mean reward of samples that are trained on, where they have rewards."""
+    rewards = [sample.reward for sample in samples if sample.reward is not None]
+    return {"reward/kept": mean(rewards)} if rewards else {}
+
+
 def _spread(samples: Sequence[Sample]) -> dict[str, float]:
     """How far rewards differ, and the share of groups of several in which they do not."""
     groups: dict[int, list[float]] = {}

@@ -6,7 +6,7 @@ from anypo.runs.options import make_config
 from anypo.runs.unread import refuse_unread, unread
 
 GRPO, SFT, SCORER = compose("grpo"), compose("sft"), compose("reward_model")
-CRITIC = {"critic", "critic_learning_rate", "critic_warmup_steps"}
+CRITIC = {"critic", "critic_model", "critic_learning_rate", "critic_warmup_steps"}
 REFERENCE = {"ref_sync_every", "ref_sync_alpha", "precompute_reference"}
 REWARDS = {"reward", "reward_timeout", "reward_retries"}
 DRAWN = {"eval_samples", "eval_temperature", "eval_top_p", "eval_top_k", "eval_stop"}
@@ -94,6 +94,18 @@ def test_what_an_option_would_need_is_said():
             "ref_sync_every moves the reference",
         ),
         (
+            compose("ppo"),
+            {"critic": "shared"},
+            "critic_model",
+            "critic is shared: its body is the policy's own",
+        ),
+        (
+            compose("ppo"),
+            {"lora_rank": 2, "quantize": "nf4"},
+            "critic_model",
+            "quantize bars other weights from its body",
+        ),
+        (
             SFT,
             {"data": "mine.jsonl"},
             "reward",
@@ -117,7 +129,7 @@ def test_an_option_that_means_nothing_is_refused_if_it_is_set(algorithm, options
     assert unread(unset, algorithm)[option] == why
     refuse_unread(unset, algorithm)
     value = {"reward": ["length"], "ref_sync_every": 2, "precompute_reference": True}
-    value |= {"environment": "retry"}
+    value |= {"environment": "retry", "critic_model": "judge"}
     value |= {"eval_stop": ["."], "eval_temperature": 0.5}
     given = make_config({**options, option: value.get(option, getattr(unset, option))})
     with pytest.raises(ConfigError) as refused:
