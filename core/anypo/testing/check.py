@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from anypo.testing import edges, gradients, invariances, runs, stages
+from anypo.testing import counting, direction, edges, gradients, invariances, runs, stages
 from anypo.testing.report import NotApplicable, Report, Result, result_of
 from anypo.testing.subject import Subject
 
@@ -24,6 +24,10 @@ _CHECKS: tuple[Check, ...] = (
     gradients.finite_differences,
     gradients.nothing_detached,
     gradients.policy_gradient,
+    direction.better_ones,
+    direction.towards_reference,
+    direction.way_back,
+    counting.denominators,
     invariances.padding_content,
     invariances.padding_width,
     invariances.row_order,
@@ -41,9 +45,10 @@ _CHECKS: tuple[Check, ...] = (
     runs.state_survives,
     runs.gpu,
 )
+_OF_BATCHES = [module.__name__ for module in (gradients, direction, counting, invariances)]
 _FIRST = _CHECKS[:4]  # what they find makes nonsense of the others
 _COMPARING = {
-    *(check for check in _CHECKS if check.__module__ in (gradients.__name__, invariances.__name__)),
+    *(check for check in _CHECKS if check.__module__ in _OF_BATCHES),
     edges.equal_rewards,
     runs.state_survives,
     runs.gpu,
