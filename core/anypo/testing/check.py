@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from anypo.testing import counting, direction, edges, gradients, invariances, runs, stages
+from anypo.testing import bases, counting, direction, edges, gradients, invariances, runs, stages
 from anypo.testing.report import NotApplicable, Report, Result, result_of
 from anypo.testing.subject import Subject
 
@@ -18,6 +18,8 @@ _CHECKS: tuple[Check, ...] = (
     stages.shapes_and_dtypes,
     stages.batch_untouched,
     stages.no_leak,
+    stages.knobs,
+    bases.other_bases,
     runs.determinism,
     edges.finite_float32,
     edges.finite_bfloat16,

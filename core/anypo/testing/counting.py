@@ -33,10 +33,10 @@ def denominators(subject: Subject) -> None:
     sizes = {len(unit) for unit in algorithm.units(case.batch)}
     if sizes - {1} and any(abs(total - size) < EXACT * size for size in sizes):
         raise Violation(
-            f"{who}: the weights add up to {total:.4g}, the number of rows that belong together, so "
-            "every pair counts once for each of its rows\nusual cause: the gain of a pair stands in "
-            "all of its rows, and the weights have the number of pairs for a denominator; "
-            "anypo.functional.group_completion_mean has that of rows, too"
+            f"{who}: the weights add up to {total:.4g}, the number of rows that belong together, "
+            "so every pair counts once for each of its rows\nusual cause: the gain of a pair "
+            "stands in all of its rows, and the weights have the number of pairs for a "
+            "denominator; anypo.functional.group_completion_mean has that of rows, too"
         )
 
 

@@ -35,10 +35,11 @@ def better_ones(subject: Subject) -> None:
     merit = sum(good.advantage - other.advantage for good, other in pairs)
     good, other = min(pairs, key=lambda pair: pair[0].logprob - pair[1].logprob)
     raise Violation(
-        f"{algorithm.blame('advantage' if merit < 0 else 'clip')}: a completion becomes less likely "
-        f"where it is the better one: its log-prob moves by {good.logprob:.4g} where it is {said[0]}, by "
-        f"{other.logprob:.4g} where it is {said[1]}\nusual cause: a flipped sign: an advantage is what "
-        "is better than expected, and `clip` returns a gain, to be maximised, and no loss"
+        f"{algorithm.blame('advantage' if merit < 0 else 'clip')}: a completion becomes less "
+        f"likely where it is the better one: its log-prob moves by {good.logprob:.4g} where it is "
+        f"{said[0]}, by {other.logprob:.4g} where it is {said[1]}\nusual cause: a flipped sign: an "
+        "advantage is what is better than expected, and `clip` returns a gain, to be maximised, "
+        "and no loss"
     )
 
 
@@ -106,7 +107,9 @@ def _lost(algorithm: Algorithm, case: Case, step: float) -> Iterator[Difference]
     """Tokens whose ratio has moved by a step against their advantage, and that stay there."""
     prepared, logprobs = algorithm.prepare(case.batch, {}), case.inputs["logprobs"]
     side = torch.where(prepared.mask, prepared.advantages, 0).sign()
-    change = algorithm.log_ratio(logprobs + 1e-3, prepared) - algorithm.log_ratio(logprobs, prepared)
+    change = algorithm.log_ratio(logprobs + 1e-3, prepared) - algorithm.log_ratio(
+        logprobs, prepared
+    )
     nats = torch.where(change > 0, step * 1e-3 / change, 0)  # a sum over tokens moves faster
 
     def learnt(way: int) -> Tensor:
