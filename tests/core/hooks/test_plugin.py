@@ -148,6 +148,7 @@ def test_a_wrapper_that_does_not_yield_is_refused_when_composed(base):
         use(base, advantage=no_generator)
 
 
+@pytest.mark.filterwarnings("ignore:Field name")  # pydantic's, which is easily missed
 @pytest.mark.parametrize("name", ["extends", "claims", "couples", "options", "hook_api"])
 def test_what_a_plugin_says_of_itself_becomes_no_knob_by_an_annotation(name):
     value = getattr(Plugin, name)
