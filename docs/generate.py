@@ -34,17 +34,27 @@ ARGUMENTS = {  # of the hooks, in words
     "scorer": "`scorer(prompts, samples)` returns the samples with `reward` and `scores`",
     "data": "all prompts of the data set, of which `prompts` are some",
     "state": "what plugins remember from step to step; saved with every checkpoint. Sentences in "
-    'the list `state["notes"]` are told to the user, each once',
+    'the list `state["notes"]` are told to the user, each once; `state["step"]`, from 1, of '
+    '`state["steps"]` is where the run is',
     "batch": "see [Batch](#batch)",
     "log_ratio": "what `ratio` returned",
     "advantages": "what `advantage` returned, one per token, or per row where the ratio is",
     "logprobs": "of the sampled tokens under the policy; gradient flows through them",
     "values": "the critic's estimates, where one is required; gradient flows through them",
     "entropy": "of the policy at every token, where it is required; gradient flows through it",
+    "token_statistics": "what `distribution` returned, by name; gradient flows through it",
+    "log_distribution": "of the policy, over all tokens that may come next; gradient may flow",
+    "teacher_log_distribution": "the same of the teacher; to name it requires one",
+}
+NOW = {  # as `weight` is given them
+    "logprobs": "of the sampled tokens under the policy as it is now, without gradient",
+    "entropy": "of the policy as it is now at every token, without gradient",
 }
 WHO = {
     "regularizer": "All plugins are asked. Of two penalties with one name, that of the plugin "
     "higher up counts. May be left out.",
+    "distribution": "All plugins are asked. Of two numbers with one name, those of the plugin "
+    "higher up count. May be left out.",
     "metrics": "All plugins are asked. Of two metrics with one name, that of the plugin higher up "
     "counts, and None deletes. May be left out.",
     "requires": "All plugins are asked, and all that they name is provided. May be left out.",
@@ -127,7 +137,8 @@ def _hook(name: str) -> str:
     function = getattr(Hooks, name)
     node = _parsed(function)
     arguments = [argument for argument in node.args.args if argument.arg != "self"]
-    rows = [(f"`{a.arg}`", _shapes(a.annotation), ARGUMENTS[a.arg]) for a in arguments]
+    words = ARGUMENTS | (NOW if name == "weight" else {})
+    rows = [(f"`{a.arg}`", _shapes(a.annotation), words[a.arg]) for a in arguments]
     rows.append(("returns", _shapes(node.returns), ""))
     signature = ", ".join(argument.arg for argument in arguments)
     who = WHO[name] if name in MERGED else TOPMOST
@@ -144,7 +155,7 @@ def _shapes(annotation: ast.expr) -> str:
     """A type as it is written, but tensors as their shapes."""
     text = re.sub(r"Float\[Tensor, ' ?([^']+)'\]", r"[\1]", ast.unparse(annotation))
     text = re.sub(r"(Bool|Int)\[Tensor, ' ?([^']+)'\]", lambda m: f"[{m[2]}] {m[1].lower()}", text)
-    text = re.sub(r"\[([A-Z]) ([A-Z1])\]", r"[\1, \2]", text)
+    text = re.sub(r"\[([A-Za-z]) ([A-Z1])\]", r"[\1, \2]", text)
     return f"`{text.replace(' | ', ' or ')}`"
 
 

@@ -187,12 +187,16 @@ def _knob_option(knob: Knob, layers: Any) -> Parameter:
     annotation = next(
         layer.fields[knob.name].annotation for layer in layers if knob.name in layer.fields
     )
-    return option_of(
-        knob.name, annotation, knob.description, shown(knob.value), f"Knobs of {knob.declared_by}"
-    )
+    panel, metavar = f"Knobs of {knob.declared_by}", None
+    if annotation in (int, float):  # or the text of a schedule, which the knob itself reads
+        annotation, metavar = str, f"<{annotation.__name__}>"
+    told = knob.description, shown(knob.value)
+    return option_of(knob.name, annotation, *told, panel, metavar=metavar)
 
 
-def option_of(name: str, annotation: Any, text: str, default: str, panel: str) -> Parameter:
+def option_of(
+    name: str, annotation: Any, text: str, default: str, panel: str, metavar: str | None = None
+) -> Parameter:
     """An option of the command line."""
     annotation = _plain(annotation)
     dashed = name.replace("_", "-")
@@ -200,7 +204,11 @@ def option_of(name: str, annotation: Any, text: str, default: str, panel: str) -
     flag = f"--{dashed}/--no-{dashed}" if may_be_on else f"--{dashed}"
     described = f"{text} [default: {default}]" if default else text
     option = typer.Option(
-        flag, help=escaped(described), rich_help_panel=escaped(panel), show_default=False
+        flag,
+        help=escaped(described),
+        rich_help_panel=escaped(panel),
+        show_default=False,
+        metavar=metavar,
     )
     return Parameter(
         name,

@@ -17,14 +17,16 @@ from anypo.composition.calls import Calls
 from anypo.composition.explain import Explanation, explain
 from anypo.composition.findings import Findings
 from anypo.composition.knobs import Knob, build
+from anypo.composition.schedules import Schedule
 from anypo.composition.stack import Stack
 from anypo.composition.token_metrics import token_metrics
+from anypo.composition.tracing import trace_from
 from anypo.errors import PluginError
 from anypo.functional.groups import rows_by_group
 from anypo.hooks.batch import Batch, Prompt, Sample
 from anypo.hooks.plugin import recorded_knobs
 from anypo.hooks.rollout import Sampler, Scorer
-from anypo.hooks.specs import State
+from anypo.hooks.specs import State, beginning
 
 Metrics = dict[str, tuple[Float[Tensor, ""], Float[Tensor, ""]]]  # (sum, count) pairs
 UNTRIED = Findings()
@@ -52,24 +54,43 @@ class Algorithm:
         layers: The stack, bottom first.
         knobs: Every knob with its value and where the value comes from.
         findings: What a trial of it found; `inputs`, `requires` and others are parts of it.
+        share: Of the way from the first step to the last, for knobs that follow a schedule.
     """
 
     def __init__(
-        self, stack: Stack, knobs: Mapping[str, Knob], findings: Findings = UNTRIED
+        self,
+        stack: Stack,
+        knobs: Mapping[str, Knob],
+        findings: Findings = UNTRIED,
+        share: float = 0.0,
     ) -> None:
         self.stack, self.name, self.layers = stack, stack.name, stack.layers
-        self.knobs = dict(knobs)
+        self.knobs, self.share = dict(knobs), share
         self.findings = findings
         self.inputs, self.requires = findings.inputs, findings.requires
         self.prepare_requires = findings.prepare_requires
         self.loss_requires = findings.loss_requires
         self.active_knobs = findings.active_knobs
         left_out = {"regularizer": findings.overridden}
-        self.calls = Calls(self.name, self.layers, build(self.layers, knobs), left_out)
+        self.calls = Calls(self.name, self.layers, build(self.layers, knobs, share), left_out)
 
     def knowing(self, findings: Findings) -> "Algorithm":
         """The same stack and knobs, made anew with what a trial found."""
         return Algorithm(self.stack, self.knobs, findings)
+
+    def at(self, share: float) -> "Algorithm":
+        """The same after a share of the way: knobs that follow a schedule have other values."""
+        if not self.scheduled:
+            return self
+        later = Algorithm(self.stack, self.knobs, self.findings, share)
+        trace_from(1, later.manager)
+        return later
+
+    @property
+    def scheduled(self) -> dict[str, float]:
+        """The values of the knobs that follow a schedule."""
+        values = {knob.name: knob.value for knob in self.knobs.values()}
+        return {n: x.at(self.share) for n, x in values.items() if isinstance(x, Schedule)}
 
     def rollout(
         self,
@@ -87,9 +108,10 @@ class Algorithm:
             raise PluginError(f"{who} returned {samples!r:.60}, no list of Sample")
         return samples
 
-    def prepare(self, batch: Batch, state: State | None = None) -> Batch:
+    def prepare(self, batch: Batch, state: State | None = None, **now: Tensor) -> Batch:
         """The batch of one optimizer step with its `advantages` and `weights`."""
-        return self.weigh(self.advantage(batch, {} if state is None else state))
+        state = beginning() if state is None else state
+        return self.weigh(self.advantage(batch, state), state, **now)
 
     def advantage(self, batch: Batch, state: State) -> Batch:
         """The rollout's whole batch, of all ranks, with `advantages` and what comes with them."""
@@ -104,9 +126,22 @@ class Algorithm:
             columns["advantages"] = columns["advantages"].unsqueeze(-1).expand(n, t)
         return batch.replace(**{name: x.detach() for name, x in columns.items()})
 
-    def weigh(self, batch: Batch) -> Batch:
-        """The whole batch of one optimizer step, of all ranks, with its `weights`."""
-        answer = self.calls("weight", batch=batch)
+    def weigh(
+        self,
+        batch: Batch,
+        state: State,
+        logprobs: Float[Tensor, "N T"] | None = None,
+        entropy: Float[Tensor, "N T"] | None = None,
+    ) -> Batch:
+        """The whole batch of one optimizer step, of all ranks, with its `weights`.
+
+        Args:
+            batch: With advantages.
+            state: What plugins remember.
+            logprobs: Of the policy now, where some `weight` asks for them; see `asks`.
+            entropy: The same.
+        """
+        answer = self.calls("weight", batch=batch, state=state, logprobs=logprobs, entropy=entropy)
         weights = answer if isinstance(answer, dict) else {"policy": answer}
         if "policy" not in weights:
             raise PluginError(f"{self.blame('weight')} returned a dict without 'policy'")
@@ -120,6 +155,7 @@ class Algorithm:
         batch: Batch,
         values: Float[Tensor, "N T"] | None = None,
         entropy: Float[Tensor, "N T"] | None = None,
+        token_statistics: Mapping[str, Float[Tensor, "N T"]] | None = None,
     ) -> Loss:
         """The loss of some rows of a prepared batch; the losses of all its rows add up.
 
@@ -128,16 +164,19 @@ class Algorithm:
             batch: Rows of what `prepare` returned.
             values: The critic's estimates, where one is required.
             entropy: Of the policy's distribution at every token, where it is required.
+            token_statistics: What `statistics` says of every token, where that is asked for.
         """
         logprobs = F.masked(logprobs, batch.mask)
         values = None if values is None else F.masked(values, batch.mask)
         entropy = None if entropy is None else self._guarded(F.masked(entropy, batch.mask))
+        said = {name: F.masked(x, batch.mask) for name, x in (token_statistics or {}).items()}
         log_ratio = self.log_ratio(logprobs, batch)
+        given = {"logprobs": logprobs, "token_statistics": said}
         advantages = _like(log_ratio, batch)
         gain = self._per_token_or_row(
-            "clip", batch, log_ratio=log_ratio, advantages=advantages, logprobs=logprobs
+            "clip", batch, log_ratio=log_ratio, advantages=advantages, **given
         )
-        penalties = self._penalties(batch, logprobs=logprobs, values=values, entropy=entropy)
+        penalties = self._penalties(batch, values=values, entropy=entropy, **given)
         terms = {"policy": -_weighted(gain, "policy", batch)}
         terms |= {name: _weighted(x, name, batch) for name, x in penalties.items()}
         if self.findings.only_advantages_count and penalties:
@@ -149,6 +188,21 @@ class Algorithm:
         metrics |= self._plugin_metrics(batch, logprobs=logprobs, log_ratio=log_ratio)
         total = torch.stack(list(terms.values())).sum()
         return Loss(total, {k: x.detach() for k, x in terms.items()}, metrics)
+
+    def statistics(
+        self,
+        log_distribution: Float[Tensor, "m V"],
+        teacher_log_distribution: Float[Tensor, "m V"] | None,
+    ) -> dict[str, Float[Tensor, " m"]]:
+        """What the plugins make of the distributions of some tokens, by name."""
+        found = self._merged(
+            "distribution",
+            log_distribution=log_distribution,
+            teacher_log_distribution=teacher_log_distribution,
+        )
+        for name, x in found.items():
+            self._expect("distribution", name, x, (len(log_distribution),))
+        return found
 
     def log_ratio(
         self, logprobs: Float[Tensor, "N T"], batch: Batch
@@ -164,6 +218,10 @@ class Algorithm:
     def answers(self, stage: str) -> list[pluggy.HookImpl]:
         """The hook implementations of a stage, in the order in which they are called."""
         return self.calls.answers(stage)
+
+    def asks(self, *stages: str) -> set[str]:
+        """The arguments that plugins name which answer some stages."""
+        return set().union(*map(self.calls.asks, stages))
 
     def blame(self, stage: str, *labels: str) -> str:
         """Who answers a stage, for an error message; of a merged one, those that are meant."""
@@ -222,13 +280,13 @@ class Algorithm:
         """The run options that suit it on a task."""
         return self.stack.preferred("task_options", task)
 
-    def _per_token_or_row(self, stage: str, batch: Batch, **arguments: Tensor) -> Tensor:
+    def _per_token_or_row(self, stage: str, batch: Batch, **arguments: Any) -> Tensor:
         answer = self.calls(stage, batch=batch, **arguments)
         n, t = batch.mask.shape
         self._expect(stage, "answer", answer, (n, t), (n, 1))
         return cast(Tensor, answer)
 
-    def _penalties(self, batch: Batch, **arguments: Tensor | None) -> dict[str, Tensor]:
+    def _penalties(self, batch: Batch, **arguments: Any) -> dict[str, Tensor]:
         penalties = self._merged("regularizer", batch=batch, **arguments)
         overridden = self.findings.overridden
         idle = [plugin for plugin, names in overridden.items() if names <= penalties.keys()]

@@ -86,6 +86,11 @@ class Calls:
         """The hook implementations of a stage, in the order in which they are called."""
         return list(reversed(getattr(self.manager.hook, stage).get_hookimpls()))
 
+    def asks(self, stage: str) -> set[str]:
+        """The arguments that some plugin names that is asked."""
+        impls = self._callers[stage].get_hookimpls()
+        return {name for impl in impls for name in impl.argnames}
+
     def blame(self, stage: str, *labels: str) -> str:
         """Who answers a stage, for an error message: the wrappers, then whom they wrap.
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from anypo.composition.algorithm import Algorithm
+from anypo.composition.findings import together
 from anypo.composition.knobs import resolve_knobs, suiting
 from anypo.composition.refusals import refuse_misfits
 from anypo.composition.stack import Stack, lay
@@ -12,6 +13,8 @@ from anypo.composition.trial import trial
 from anypo.errors import KnobError, PluginError, nearest
 from anypo.hooks.specs import STAGES
 from anypo.hooks.task import ChosenTask
+
+TRIED = (0.0, 0.5, 1.0)  # of the way, where knobs follow a schedule
 
 
 def compose(
@@ -75,7 +78,8 @@ def assemble(
     """The algorithm of a stack that is laid; see `compose`."""
     untried = Algorithm(stack, resolve_knobs(stack, settings, task))
     trace_from(2, untried.manager)
-    algorithm = untried.knowing(trial(untried))
+    shares = TRIED if untried.scheduled else TRIED[:1]
+    algorithm = untried.knowing(together([trial(untried.at(share)) for share in shares]))
     refuse_misfits(algorithm)
     trace_from(1, algorithm.manager)
     return algorithm

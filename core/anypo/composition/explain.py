@@ -56,11 +56,12 @@ class Explanation:
 
 def explain(calls: Calls, knobs: Mapping[str, Knob], findings: Findings) -> Explanation:
     """The explanation of an algorithm; see `Algorithm.explain`."""
-    active = {stage: _active(calls.answers(stage), stage, findings) for stage in STAGES}
+    shown = [*STAGES, "distribution"]
+    active = {stage: _active(calls.answers(stage), stage, findings) for stage in shown}
     return Explanation(
         name=calls.name,
         stack=tuple((layer.name, first_line(layer.source)) for layer in calls.layers.values()),
-        answers=tuple(_answer(calls, stage, x) for stage in STAGES for x in active[stage]),
+        answers=tuple(_answer(calls, stage, x) for stage in shown for x in active[stage]),
         knobs=tuple(knobs.values()),
         active_knobs=findings.active_knobs,
         requires=findings.requires,
@@ -75,7 +76,8 @@ def first_line(documented: Any) -> str:
 
 def _active(impls: list[pluggy.HookImpl], stage: str, findings: Findings) -> list[pluggy.HookImpl]:
     if stage in MERGED:
-        return [impl for impl in impls if impl.plugin_name not in findings.silent]
+        idle = findings.silent if stage == "regularizer" else ()
+        return [impl for impl in impls if impl.plugin_name not in idle]
     wrappers = [impl for impl in impls if impl.wrapper]
     return wrappers + [impl for impl in impls if not impl.wrapper][:1]
 

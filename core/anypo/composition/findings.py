@@ -1,7 +1,7 @@
 """What only a trial can tell of an algorithm."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from anypo.hooks.rollout import Inputs
 
@@ -13,6 +13,8 @@ class Findings:
     inputs: Inputs = field(default_factory=Inputs)  # what the rollout makes its samples from
     prepare_requires: frozenset[str] = frozenset()  # what `advantage` or `weight` needs
     loss_requires: frozenset[str] = frozenset()  # what `ratio`, `clip` or a penalty needs
+    statistics: frozenset[str] = frozenset()  # what `distribution` returns, by name
+    old_statistics: bool = False  # whether some are read of the policy before the update
     active_knobs: frozenset[str] = frozenset()  # those that some active stage reads
     silent: frozenset[str] = frozenset()  # plugins without a penalty of their own in the end
     overridden: Mapping[str, frozenset[str]] = field(default_factory=dict)  # those of them whose
@@ -23,3 +25,18 @@ class Findings:
     def requires(self) -> frozenset[str]:
         """All that the core must provide; see `REQUIREMENTS`."""
         return self.prepare_requires | self.loss_requires
+
+
+def together(found: Sequence[Findings]) -> Findings:
+    """What holds of an algorithm with several values of its knobs, one of which is first."""
+    first = found[0]
+    return replace(
+        first,
+        prepare_requires=frozenset().union(*(one.prepare_requires for one in found)),
+        loss_requires=frozenset().union(*(one.loss_requires for one in found)),
+        old_statistics=any(one.old_statistics for one in found),
+        active_knobs=frozenset().union(*(one.active_knobs for one in found)),
+        silent=frozenset.intersection(*(one.silent for one in found)),
+        overridden=first.overridden if all(one == first for one in found) else {},
+        only_advantages_count=all(one.only_advantages_count for one in found),
+    )

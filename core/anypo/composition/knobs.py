@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from anypo.composition.schedules import at, read_schedule
 from anypo.composition.stack import Layer, Stack
 from anypo.errors import KnobError, nearest
 from anypo.hooks.plugin import Place, placed
@@ -58,13 +59,15 @@ def suiting(stack: Stack, task: ChosenTask) -> dict[str, Any]:
     return {**task.plugin.knobs, **stack.preferred("task_knobs", task.name)}
 
 
-def build(layers: Sequence[Layer], knobs: Mapping[str, Knob]) -> list[object]:
+def build(layers: Sequence[Layer], knobs: Mapping[str, Knob], share: float) -> list[object]:
     """The plugins of a stack, bottom first, each with the values of its knobs and those below it.
+
+    Those that follow a schedule have the value of a share of the way.
 
     The bounds of a knob are those of the topmost plugin that declares some; one of which only a
     stage was taken keeps to its own.
     """
-    values = {knob.name: knob.value for knob in knobs.values()}
+    values = {knob.name: at(knob.value, share) for knob in knobs.values()}
     plugins, below = [], dict[str, Any]()
     for i, layer in enumerate(layers):
         above = [layer for layer in layers[i + 1 :] if layer.stage is None]
@@ -99,7 +102,9 @@ def _resolve(name: str, owners: Sequence[Layer], settings: Mapping[str, Any]) ->
 
 def _validated(layer: Layer, name: str, value: Any) -> Any:
     declared: Any = Annotated[layer.fields[name].annotation, layer.fields[name]]
+    check = TypeAdapter(declared).validate_python
+    is_number = layer.fields[name].annotation in (int, float)
     try:
-        return TypeAdapter(declared).validate_python(value)
+        return (read_schedule(value, check) if is_number else None) or check(value)
     except ValidationError as error:
         raise KnobError(f"{layer.name}: {refusal(error, name)}") from error

@@ -25,8 +25,10 @@ from anypo.hooks.batch import Batch, Sample, collate
 from anypo.hooks.plugin import recorded_knobs
 from anypo.hooks.requirements import REQUIRED_FOR, REQUIREMENTS
 from anypo.hooks.rollout import Inputs
-from anypo.hooks.specs import MERGED, STAGES
+from anypo.hooks.specs import MERGED, STAGES, beginning
 
+VOCABULARY = 11  # of made-up distributions
+STATISTIC = "token_statistics/"  # before the names of those, among leaves
 BY_LENGTH = "by_length"  # the claim that long sequences shall count for more
 
 
@@ -41,15 +43,23 @@ def trial(algorithm: Algorithm) -> Findings:
     with recorded_knobs() as knobs:
         samples, inputs = _try_rollout(algorithm)
         batch, reads = _spied(samples)
-        prepared = algorithm.prepare(batch, {})
+        statistics = _try_distribution(algorithm, batch)
+        batch = batch.replace(**{name: x.detach() for name, x in statistics.items()})
+        leaves = _leaves(batch, statistics)
+        now = {name: leaves[name].detach() for name in ("logprobs", "entropy")}
+        prepared = algorithm.prepare(batch, beginning(), **now)
         prepare_reads = set(reads)
         reads.clear()
-        found = _try_loss(algorithm, prepared, reads)
+        found = _try_loss(algorithm, prepared, reads, leaves)
         named = _required_by_hooks(algorithm)
+    if "teacher_log_distribution" in algorithm.asks("distribution"):
+        named.add("teacher")
     return Findings(
         inputs=inputs,
         prepare_requires=frozenset(_providers(prepare_reads) | named),
         loss_requires=frozenset(_providers(reads) | named),
+        statistics=frozenset(statistics),
+        old_statistics=not statistics.keys().isdisjoint(prepare_reads | reads),
         active_knobs=frozenset(knobs),
         **found,
     )
@@ -84,7 +94,7 @@ def _try_rollout(algorithm: Algorithm) -> tuple[list[Sample], Inputs]:
     sampler, scorer = SyntheticSampler(), SyntheticScorer()
     completions, columns = set[str](), set[str]()
     prompts = synthetic_prompts(2, columns, completions)
-    samples = algorithm.rollout(prompts, sampler, scorer, {})
+    samples = algorithm.rollout(prompts, sampler, scorer, beginning())
     if not samples:
         raise PluginError(f"{algorithm.blame('rollout')} kept none of the made-up samples")
     held = [(p.ids, held.ids) for p in prompts for held in p.completions.values()]
@@ -97,11 +107,43 @@ def _try_rollout(algorithm: Algorithm) -> tuple[list[Sample], Inputs]:
     )
 
 
-def _try_loss(algorithm: Algorithm, batch: Batch, reads: set[str]) -> dict[str, Any]:
-    """Check the loss of a batch that notes what is read of it; what is found of penalties."""
+def _try_distribution(algorithm: Algorithm, batch: Batch) -> dict[str, Tensor]:
+    """What the plugins make of made-up distributions, [N, T] each."""
+    random = torch.Generator().manual_seed(2)
+    sizes = int(batch.mask.sum()), VOCABULARY
+    both = (torch.randn(sizes, generator=random).log_softmax(-1) for _ in range(2))
+    found = algorithm.statistics(*both)
+    if taken := found.keys() & {*batch, *Batch.__annotations__}:
+        raise PluginError(
+            f"{algorithm.blame('distribution')} returns '{min(taken)}', which the batch has already"
+        )
+    zeros = torch.zeros(batch.mask.shape)
+    return {name: zeros.masked_scatter(batch.mask, x.detach()) for name, x in found.items()}
+
+
+def _leaves(batch: Batch, statistics: dict[str, Tensor]) -> dict[str, Tensor]:
+    """What gradient may flow through; names of statistics have `STATISTIC` before them."""
     random = torch.Generator().manual_seed(1)
-    names = ("logprobs", "values", "entropy")
-    leaves = {name: _random(batch, random).requires_grad_() for name in names}
+    leaves = {name: _random(batch, random) for name in ("logprobs", "values", "entropy")}
+    leaves |= {STATISTIC + name: x.clone() for name, x in statistics.items()}
+    return {name: leaf.requires_grad_() for name, leaf in leaves.items()}
+
+
+def _loss(algorithm: Algorithm, batch: Batch, leaves: dict[str, Tensor]) -> Loss:
+    return algorithm.loss(batch=batch, **_given(leaves))
+
+
+def _given(leaves: dict[str, Tensor]) -> dict[str, Any]:
+    """Leaves as a loss and the stages of one take them."""
+    own = {name: leaf for name, leaf in leaves.items() if not name.startswith(STATISTIC)}
+    said = {name.removeprefix(STATISTIC): leaves[name] for name in leaves.keys() - own.keys()}
+    return {**own, "token_statistics": said}
+
+
+def _try_loss(
+    algorithm: Algorithm, batch: Batch, reads: set[str], leaves: dict[str, Tensor]
+) -> dict[str, Any]:
+    """Check the loss of a batch that notes what is read of it; what is found of penalties."""
     parts = [
         (batch.rows(rows), {name: leaf[rows] for name, leaf in leaves.items()})
         for rows in _parts(algorithm, batch)
@@ -112,7 +154,7 @@ def _try_loss(algorithm: Algorithm, batch: Batch, reads: set[str]) -> dict[str, 
     reads.clear()  # what an overridden one read has no effect
     heard = algorithm.calls.leaving_out("regularizer", overridden)
     with heard, _answers_to("clip", algorithm) as gains:
-        losses = [algorithm.loss(batch=part, **given) for part, given in parts]
+        losses = [_loss(algorithm, *part) for part in parts]
     log_ratio = algorithm.log_ratio(leaves["logprobs"], batch)
     if log_ratio.shape[-1] == 1:
         _check_sequence_ratio(algorithm, batch)
@@ -136,14 +178,14 @@ def _try_loss(algorithm: Algorithm, batch: Batch, reads: set[str]) -> dict[str, 
 def _depends_on_entropy(algorithm: Algorithm, batch: Batch, leaves: dict[str, Tensor]) -> bool:
     """Whether the loss is another one where the entropy is, even if no gradient flows through."""
     others = {**leaves, "entropy": leaves["entropy"].flip(0)}
-    losses = [algorithm.loss(batch=batch, **given) for given in (leaves, others)]
+    losses = [_loss(algorithm, batch, given) for given in (leaves, others)]
     return not torch.equal(losses[0].total, losses[1].total)
 
 
 def _needs_advantages(algorithm: Algorithm, batch: Batch, leaves: dict[str, Tensor]) -> bool:
     """Whether nothing is learnt where there is no advantage, and no penalty may change that."""
     flat = batch.replace(advantages=torch.zeros_like(batch.advantages))
-    loss = algorithm.loss(batch=flat, **leaves)
+    loss = _loss(algorithm, flat, leaves)
     if loss.terms.keys() != {"policy"} or loss.total != 0 or not loss.total.requires_grad:
         return False
     found = torch.autograd.grad(loss.total, list(leaves.values()), allow_unused=True)
@@ -165,9 +207,10 @@ def _idle_regularizers(
     """The plugins that add no penalty, and those of them whose every penalty others replace."""
     with recorded_knobs():  # a record of its own, which is thrown away
         whole, leaves = parts[0]
-        algorithm.loss(batch=whole, **leaves)  # blames the plugin if an answer is wrong
+        _loss(algorithm, whole, leaves)  # blames the plugin if an answer is wrong
         answers = [
-            algorithm.calls.one_by_one("regularizer", batch=part, **given) for part, given in parts
+            algorithm.calls.one_by_one("regularizer", batch=part, **_given(leaves))
+            for part, leaves in parts
         ]
     said, heard = dict[str, set[str]](), set[str]()
     for penalties in answers:
@@ -270,7 +313,8 @@ def _check_gradient(
             raise PluginError(f"the loss of {algorithm.name} is {came} on a made-up batch")
         if loss.total.requires_grad:
             loss.total.backward()
-    if "clip/fraction" not in losses[0].metrics or leaves["logprobs"].grad is None:
+    taught = [x for name, x in leaves.items() if name == "logprobs" or name.startswith(STATISTIC)]
+    if "clip/fraction" not in losses[0].metrics or all(x.grad is None for x in taught):
         raise PluginError(
             f"{algorithm.blame(suspect)}: no gradient reaches the log-probs; is it detached?"
         )

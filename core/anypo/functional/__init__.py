@@ -6,7 +6,16 @@ float32 and float64, and never lets a masked position reach a result or a gradie
 
 from anypo.functional.advantages import split_advantages
 from anypo.functional.critics import at_last_token, clipped_value_loss, gae
-from anypo.functional.divergence import ESTIMATORS, Estimator, KLGradient, k1, k2, k3, kl_penalty
+from anypo.functional.divergence import (
+    ESTIMATORS,
+    Estimator,
+    KLGradient,
+    k1,
+    k2,
+    k3,
+    kl,
+    kl_penalty,
+)
 from anypo.functional.groups import (
     EQUAL_REWARDS,
     group_index,

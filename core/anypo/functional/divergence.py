@@ -1,4 +1,4 @@
-"""Estimates of the KL divergence from a reference."""
+"""The KL divergence of distributions, and estimates of it from sampled tokens."""
 
 from typing import Literal
 
@@ -9,6 +9,11 @@ from anypo.functional.ratios import LOG_RATIO_LIMIT, exp_ratio
 
 Estimator = Literal["k1", "k2", "k3"]
 KLGradient = Literal["naive", "ratio", "score", "k2"]
+
+
+def kl(p: Float[Tensor, "m V"], q: Float[Tensor, "m V"]) -> Float[Tensor, " m"]:
+    """KL(p || q) = sum_v p (log p - log q), of two log-distributions over the vocabulary."""
+    return (p.exp() * (p - q)).sum(-1)
 
 
 def k1(logprobs: Float[Tensor, "N T"], ref: Float[Tensor, "N T"]) -> Float[Tensor, "N T"]:

@@ -60,6 +60,7 @@ class Sample:
     scores: dict[str, float] = field(default_factory=dict)  # raw, by name of the reward function
     score_weights: dict[str, float] = field(default_factory=dict)  # of each in the reward
     mask: list[bool] | None = None  # which completion tokens the policy wrote; None: all
+    teacher_prompt_ids: list[int] | None = None  # what the teacher reads in place of the prompt
     logprobs: list[float] | None = None  # the sampler's own, of the distribution sampled from
     truncated: bool = False  # whether it hit the length limit before an end-of-sequence token
     columns: dict[str, Any] = field(default_factory=dict)  # numbers, or a list of one per token
@@ -77,6 +78,9 @@ def step_columns(length: int, steps: Sequence[tuple[int, float]]) -> dict[str, l
     for end, reward in steps:
         rewards[end], ends[end] = reward, 1.0
     return {"step_rewards": rewards, "step_ends": ends}
+
+
+SEQUENCES = ("input_ids", "prompt_lengths", "sequence_lengths")
 
 
 class MissingTensorError(AnypoError, AttributeError):
@@ -97,6 +101,8 @@ class Batch:
     old_logprobs: Float[Tensor, "N T"]  # under the policy that sampled, computed by the trainer
     sampler_logprobs: Float[Tensor, "N T"]  # the same, as the sampler reported them
     ref_logprobs: Float[Tensor, "N T"]  # under the frozen reference model
+    teacher_logprobs: Float[Tensor, "N T"]  # under the teacher, after the prompt that it reads
+    old_entropy: Float[Tensor, "N T"]  # of the policy's distribution before the update, in nats
     values: Float[Tensor, "N T"]  # the critic's estimates at rollout time, before each token
     advantages: Float[Tensor, "N T"]  # what the advantage stage made of it
     input_ids: Int[Tensor, "N L"]  # prompt and completion, padded on the right
@@ -159,6 +165,11 @@ class Batch:
         fields = {name: getattr(self, name) for name in kept}
         return type(self)(**{**fields, **self.tensors, **changes})
 
+    def taught(self) -> "Batch":
+        """The batch as the teacher reads it: with prompts of its own, where samples name some."""
+        own = {name: self.tensors.get(f"teacher_{name}", self.tensors[name]) for name in SEQUENCES}
+        return self.replace(**own)
+
     def rows(self, index: Int[Tensor, " n"]) -> "Batch":
         """The batch of the rows at `index`, every tensor sliced alike."""
         return self._each(lambda x: x[index])
@@ -190,13 +201,15 @@ def collate(samples: Sequence[Sample], *, max_completion_length: int | None = No
     """The batch of the given samples, one row each, in order."""
     first = samples[0]
     width = max(1, *(len(s.completion_ids) for s in samples))
-    sequences = [s.prompt_ids + s.completion_ids for s in samples]
-    lengths = [len(sequence) for sequence in sequences]
     extra: dict[str, Any] = {name: _column(samples, name, width) for name in first.columns}
     if any(s.reward is not None for s in samples):
         extra["rewards"] = torch.tensor([_reward(s) for s in samples])
     if all(s.logprobs is not None for s in samples):
         extra["sampler_logprobs"] = _padded([s.logprobs or [] for s in samples], width, 0.0)
+    extra |= _sequences([s.prompt_ids for s in samples], samples)
+    if any(s.teacher_prompt_ids is not None for s in samples):
+        prompts = [s.teacher_prompt_ids or s.prompt_ids for s in samples]
+        extra |= {f"teacher_{name}": x for name, x in _sequences(prompts, samples).items()}
     return Batch(
         mask=_padded([s.mask or [True] * len(s.completion_ids) for s in samples], width, False),
         max_completion_length=max_completion_length,
@@ -204,9 +217,6 @@ def collate(samples: Sequence[Sample], *, max_completion_length: int | None = No
         score_weights=first.score_weights,
         group=torch.tensor([s.group for s in samples]),
         truncated=torch.tensor([s.truncated for s in samples]),
-        input_ids=_padded(sequences, max(lengths), 0),
-        prompt_lengths=torch.tensor([len(s.prompt_ids) for s in samples]),
-        sequence_lengths=torch.tensor(lengths),
         **extra,
     )
 
@@ -215,6 +225,14 @@ def _reward(sample: Sample) -> float:
     if sample.reward is None:
         raise AnypoError("a sample came out of the rollout without a reward; call the scorer")
     return float(sample.reward)
+
+
+def _sequences(prompts: Sequence[list[int]], samples: Sequence[Sample]) -> dict[str, Tensor]:
+    """Prompts, each with the completion of a sample."""
+    rows = [prompt + s.completion_ids for prompt, s in zip(prompts, samples, strict=True)]
+    lengths = [len(row) for row in rows]
+    tensors = _padded(rows, max(lengths), 0), *map(torch.tensor, ([*map(len, prompts)], lengths))
+    return dict(zip(SEQUENCES, tensors, strict=True))
 
 
 def _padded(rows: Sequence[list[Any]], width: int, filler: Any) -> Tensor:

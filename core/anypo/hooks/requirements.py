@@ -16,10 +16,14 @@ class Requirement:
 REQUIREMENTS = {
     "old_logprobs": Requirement("log-probs of the policy that sampled", tensor="old_logprobs"),
     "reference": Requirement("a frozen reference model", "frozen model", "ref_logprobs"),
+    "teacher": Requirement(
+        "a teacher, which may read a prompt of its own", "frozen model", "teacher_logprobs"
+    ),
     "sampler_logprobs": Requirement(
         "log-probs as the sampler reports them", "sampler", "sampler_logprobs"
     ),
     "critic": Requirement("a critic", "critic", "values"),
+    "old_entropy": Requirement("the entropy before the update", tensor="old_entropy"),
     "entropy": Requirement("the entropy at every token, and its gradient"),
     "scalar_head": Requirement("a score of whole completions in place of log-probs"),
 }

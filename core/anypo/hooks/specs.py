@@ -7,7 +7,8 @@ wants. Shapes are those of `anypo.hooks.batch`.
 
 over the unmasked tokens, where `gain` is what `clip` returns, `penalty` what `regularizer` does.
 Plugins are blind to ranks and micro-batches: `advantage` and `weight` see the whole batch, and the
-loss only slices it and adds up. Gradient flows through `logprobs`, `values` and `entropy` alone.
+loss only slices it and adds up. Gradient flows through `logprobs`, `values`, `entropy` and
+`token_statistics` alone.
 
 The samples of a rollout are drawn by the sampler, or they are completions that the rows of a data
 set hold: `prompt.sample("chosen", …)`. What a rollout reads of a row, the data set must have.
@@ -30,8 +31,14 @@ from anypo.hooks.rollout import Sampler, Scorer
 hookspec = pluggy.HookspecMarker("anypo")
 hookimpl = pluggy.HookimplMarker("anypo")
 
-State = dict[str, Any]  # what plugins remember from step to step
+State = dict[str, Any]  # what plugins remember from step to step, and STEP and STEPS
+STEP, STEPS = "step", "steps"  # of the state: which step it is, from 1, and how many there will be
 NOTES = "notes"  # of the state: a list of sentences, each of which the user is told once
+
+
+def beginning(steps: int = 1) -> State:
+    """What plugins remember before the first of so many steps."""
+    return {STEP: 1, STEPS: steps}
 
 
 class Hooks(Protocol):
@@ -70,6 +77,7 @@ class Hooks(Protocol):
         advantages: Float[Tensor, "N T"] | Float[Tensor, "N 1"],
         logprobs: Float[Tensor, "N T"],
         batch: Batch,
+        token_statistics: dict[str, Float[Tensor, "N T"]],
     ) -> Float[Tensor, "N T"] | Float[Tensor, "N 1"]:
         """What is gained, and where does the gain stop growing? To be maximised."""
 
@@ -80,6 +88,7 @@ class Hooks(Protocol):
         values: Float[Tensor, "N T"] | None,
         entropy: Float[Tensor, "N T"] | None,
         batch: Batch,
+        token_statistics: dict[str, Float[Tensor, "N T"]],
     ) -> dict[str, Float[Tensor, "N T"] | Float[Tensor, "N 1"] | None] | None:
         """What else is paid for? Penalties by name; the topmost plugin wins, None deletes.
 
@@ -87,10 +96,31 @@ class Hooks(Protocol):
         """
 
     @hookspec(firstresult=True)
-    def weight(self, batch: Batch) -> Float[Tensor, "N T"] | dict[str, Float[Tensor, "N T"]]:
+    def weight(
+        self,
+        batch: Batch,
+        state: State,
+        logprobs: Float[Tensor, "N T"],
+        entropy: Float[Tensor, "N T"],
+    ) -> Float[Tensor, "N T"] | dict[str, Float[Tensor, "N T"]]:
         """How much does each token count? Weights, not a mean: the objective is a weighted sum.
 
         A dict gives terms of their own weights by name; `policy` is the gain's and the default.
+        The log-probs and entropies are those of the policy now, without gradient; to name one of
+        them costs one more forward pass for each optimizer step.
+        """
+
+    @hookspec
+    def distribution(
+        self,
+        log_distribution: Float[Tensor, "m V"],
+        teacher_log_distribution: Float[Tensor, "m V"],
+    ) -> dict[str, Float[Tensor, " m"]]:
+        """What of the whole distribution matters? Numbers per token, by name.
+
+        Called for some of the tokens at a time, so that there is never more of [N, T, V]. `clip`
+        and `regularizer` are given what comes of it as `token_statistics`, with gradient; in the
+        batch stand, under their names, those of the policy before the update.
         """
 
     @hookspec
@@ -115,5 +145,10 @@ class Hooks(Protocol):
 
 
 STAGES = ("rollout", "advantage", "ratio", "clip", "regularizer", "weight")
-HOOKS = (*STAGES, "metrics", "requires")
-MERGED = ("regularizer", "metrics", "requires")  # all are asked; elsewhere the topmost one answers
+HOOKS = (*STAGES, "distribution", "metrics", "requires")
+MERGED = (
+    "regularizer",
+    "distribution",
+    "metrics",
+    "requires",
+)  # all are asked; elsewhere the topmost one answers

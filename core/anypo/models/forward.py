@@ -4,14 +4,14 @@ The logits of a whole batch, [N, T, V], never exist: see `head`. And where it pa
 computed once for all of its completions: see `sharing`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import NamedTuple, TypeVar, cast
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
+from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
 from transformers import PreTrainedModel
 
 from anypo.functional import at_last_token
@@ -19,7 +19,7 @@ from anypo.hooks.batch import Batch
 from anypo.models.critic import Critic
 from anypo.models.head import KEPT, Head, Scores
 from anypo.models.layout import Layout, one_by_one, precision
-from anypo.models.logits import Making, decoder_of, making_of, own_logits
+from anypo.models.logits import Making, decoder_of, logits_of, making_of, own_logits
 from anypo.models.rope import stretching
 from anypo.models.router import recorded_balance
 from anypo.models.sharing import packed
@@ -30,6 +30,9 @@ LARGE = 2**14  # tokens of a vocabulary, above which entropies cost more than th
 EVERY = 16  # then that of one token of so many is measured
 
 
+Statistics = Callable[[Tensor, Tensor | None], dict[str, Tensor]]  # of log-distributions
+
+
 class TokenScores(NamedTuple):
     """What a model says of the sampled tokens; zeros where the mask is False."""
 
@@ -37,6 +40,21 @@ class TokenScores(NamedTuple):
     entropy: Float[Tensor, "N T"] | None  # nats, of the whole distribution; NaN: not measured
     values: Float[Tensor, "N T"] | None  # the critic's, where there is one
     balance: Float[Tensor, ""] | None = None  # the load-balancing loss of experts, if asked for
+    statistics: Mapping[str, Float[Tensor, "N T"]] = {}  # those that are asked for
+
+
+class Said(NamedTuple):
+    """What a model says before each of some tokens, of all that might follow."""
+
+    states: Float[Tensor, "M H"]
+    weight: Float[Tensor, "V H"]
+    bias: Float[Tensor, " V"] | None
+    making: Making
+
+    def log_distribution(self, some: slice) -> Float[Tensor, "m V"]:
+        """Before some of the tokens."""
+        products = nn.functional.linear(self.states[some], self.weight, self.bias)
+        return self.making.logits(products.float()).log_softmax(-1)
 
 
 class TokenScorer(nn.Module):
@@ -49,6 +67,9 @@ class TokenScorer(nn.Module):
         temperature: The one the tokens were sampled at.
         learns_entropy: Whether gradient shall flow through the entropy too. Else it is a figure to
             watch, and measured at a few tokens only where the vocabulary is large.
+        whole_entropy: Whether the entropy is wanted at every token.
+        statistics: What of whole distributions is wanted, the model's own and the teacher's, of
+            some tokens at a time.
         making: How the model makes its logits, where that is known; else it is looked at.
     """
 
@@ -59,11 +80,14 @@ class TokenScorer(nn.Module):
         *,
         temperature: float = 1.0,
         learns_entropy: bool = False,
+        whole_entropy: bool = False,
+        statistics: Statistics | None = None,
         making: Making | None = None,
     ) -> None:
         super().__init__()
         self.model, self.critic = model, critic
         self.temperature, self.learns_entropy = temperature, learns_entropy
+        self.whole_entropy, self.statistics = whole_entropy or learns_entropy, statistics
         self.making = making
         if making is None and model.device.type != "meta":
             self.find_making()
@@ -84,7 +108,10 @@ class TokenScorer(nn.Module):
         *,
         by_parts: bool = False,
         balanced: bool = False,
-    ) -> TokenScores:
+        measured: bool = False,
+        teacher: Said | None = None,
+        saying: bool = False,
+    ) -> TokenScores | Said:
         """Log-prob and entropy of every unmasked completion token, and its value.
 
         Args:
@@ -93,36 +120,84 @@ class TokenScorer(nn.Module):
             by_parts: Whether those attend apart; see `sharing.packed`.
             balanced: Whether to say how unequally the experts of a mixture are used; not of packed
                 rows, whose tokens are fewer.
+            measured: Whether statistics of the distributions are wanted.
+            teacher: What the teacher says before the same tokens.
+            saying: Whether what the model says of all tokens is wanted, and nothing else.
         """
         if line is None:
             layout = partial(one_by_one, batch, masked=balanced)
         else:
             layout = partial(packed, batch, line, precision(self.model), by_parts=by_parts)
+        if saying:
+            return self._said(batch, layout)
+        measure = partial(self._measure, teacher) if measured else None
         if not balanced:
-            return self._scored(batch, layout)
+            return self._scored(batch, layout, measure)
         with recorded_balance(self.model) as balance:
-            scores = self._scored(batch, layout)
+            scores = self._scored(batch, layout, measure)
         return scores._replace(balance=balance[0])
 
-    def _scored(self, batch: Batch, layout: Callable[[], Layout]) -> TokenScores:
+    def _said(self, batch: Batch, layout: Callable[[], Layout]) -> Said:
+        """What outlives this call, also where weights are gathered for it alone."""
+        head = self.model.get_output_embeddings()
+        assert self.making is not None, "refused where it is loaded"
+        *_, states = self._states(batch, layout)
+        bias = getattr(head, "bias", None)
+        kept = None if bias is None else bias.detach().clone()
+        return Said(states.to(head.weight.dtype), head.weight.detach().clone(), kept, self.making)
+
+    def _states(
+        self, batch: Batch, layout: Callable[[], Layout]
+    ) -> tuple[Layout, tuple[Tensor, Tensor], Tensor, Tensor]:
+        """The lines; the places of unmasked tokens; those of what stands before, and its states."""
+        rows, columns = batch.mask.nonzero(as_tuple=True)
+        lines = layout()
+        before = lines.places[rows, columns + batch.prompt_lengths[rows] - 1]
+        return lines, (rows, columns), before, lines.states(decoder_of(self.model))[before]
+
+    def _measure(
+        self, teacher: Said | None, states: Float[Tensor, "M H"]
+    ) -> dict[str, Float[Tensor, " M"]]:
+        """The statistics, for as many tokens at a time as fit the memory."""
+        assert self.statistics is not None, "asked only where there are some"
+        of_both = self.statistics
+
+        def measure(states: Tensor, some: slice) -> dict[str, Tensor]:
+            own = logits_of(self.model, states, self.making).float()
+            if self.making is None:
+                own = own / self.temperature
+            theirs = None if teacher is None else teacher.log_distribution(some)
+            return of_both(own.log_softmax(-1), theirs)
+
+        size = max(1, KEPT // self.model.get_output_embeddings().weight.shape[0])
+        slices = [slice(at, at + size) for at in range(0, max(1, len(states)), size)]
+        with set_checkpoint_early_stop(False):  # it would raise through what is a plugin's
+            parts = [checkpoint(measure, states[s], s, use_reentrant=False) for s in slices]
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    def _scored(
+        self,
+        batch: Batch,
+        layout: Callable[[], Layout],
+        measure: Callable[[Tensor], dict[str, Tensor]] | None,
+    ) -> TokenScores:
         if self.model.get_output_embeddings() is None:
             scores = text_scores(self.model, batch.input_ids, batch.sequence_lengths)
             return TokenScores(at_last_token(scores, batch.mask), None, None)
-        rows, columns = batch.mask.nonzero(as_tuple=True)
+        lines, (rows, columns), before, states = self._states(batch, layout)
         spread = partial(_spread, batch.mask.shape, (rows, columns))
         columns = columns + batch.prompt_lengths[rows]
-        lines = layout()
-        before = lines.places[rows, columns - 1]
-        states = lines.states(decoder_of(self.model))[before]
         logprobs, entropy = self._apply_head(states, batch.input_ids[rows, columns], columns)
         values = None if self.critic is None else spread(self.critic(lines, before, states))
-        return TokenScores(spread(logprobs), spread(entropy), values)
+        said = measure(states) if measure else {}
+        statistics = {name: spread(x) for name, x in said.items()}
+        return TokenScores(spread(logprobs), spread(entropy), values, statistics=statistics)
 
     def _apply_head(
         self, states: Float[Tensor, "M H"], tokens: Int[Tensor, " M"], columns: Int[Tensor, " M"]
     ) -> Scores:
         vocabulary = self.model.get_output_embeddings().weight.shape[0]
-        everywhere = self.learns_entropy or vocabulary <= LARGE
+        everywhere = self.whole_entropy or vocabulary <= LARGE
         logprobs, entropy = self._scores(states, tokens, everywhere)
         if not everywhere:
             entropy = torch.full_like(entropy, torch.nan)

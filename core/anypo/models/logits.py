@@ -20,12 +20,20 @@ class Making:
     temperature: float = 1.0
 
     def logits(self, products: Float[Tensor, "m V"]) -> Float[Tensor, "m V"]:
-        """What becomes of the products, in their place."""
+        """What becomes of the products, in their place unless gradient is to flow through them."""
+        if products.requires_grad:
+            return self._with_gradient(products)
         if self.scale != 1:
             products *= self.scale
         if self.cap is not None:
             products.div_(self.cap).tanh_().mul_(self.cap)
         return products.div_(self.temperature) if self.temperature != 1 else products
+
+    def _with_gradient(self, products: Float[Tensor, "m V"]) -> Float[Tensor, "m V"]:
+        logits = products * self.scale
+        if self.cap is not None:
+            logits = self.cap * torch.tanh(logits / self.cap)
+        return logits / self.temperature
 
     def slope(self, logits: Float[Tensor, "m V"]) -> Float[Tensor, "m V"] | float:
         """The derivative of logits by products, as a new tensor if it is not the same for all."""

@@ -11,7 +11,7 @@ from anypo.data.tokens import Tokens
 from anypo.models.load import agree, end_tokens, sensible_threads
 from anypo.runs.engines import evaluation_request, start_engine, training_request
 from anypo.runs.options import sampler_of
-from anypo.runs.policy import load_policy
+from anypo.runs.policy import load_others, load_policy
 from anypo.runs.setup import Setup, longest_of
 from anypo.sampling.sampler import PolicySampler
 from anypo.support.lazy import Joined
@@ -41,7 +41,8 @@ def make_trainer(algorithm: Algorithm, found: Setup, distributed: Distributed) -
         lengths = found.max_length, longest_of(drawn)
         engine = start_engine(config, whole, request, distributed, *lengths)
     sampler = PolicySampler(engine, request, world)
-    learner = Learner(algorithm, model, config, distributed, found.longest, replica)
+    others = load_others(algorithm, found, distributed)
+    learner = Learner(algorithm, model, config, distributed, found.longest, replica, others)
     if config.precompute_reference:
         with sensible_threads(model):
             known = Joined(found.learnt)

@@ -29,6 +29,7 @@ from anypo.sampling.footprint import sampling_of
 from anypo.sampling.transformers import Transformers
 from anypo.training.footprint import Pass, passes, sharing_assumed, update_of
 from anypo.training.optimizer import remembered_bytes
+from anypo.training.options import AVERAGE
 
 Parts = dict[str, float]  # bytes, by what they hold
 
@@ -39,6 +40,7 @@ class Models:
 
     policy: PreTrainedModel
     reference: PreTrainedModel | None = None
+    teacher: PreTrainedModel | None = None
     critic: Critic | None = None
     rewards: list[PreTrainedModel] = field(default_factory=list)
 
@@ -54,24 +56,29 @@ def models_of(algorithm: Algorithm, found: Setup, runtime: Runtime) -> Models:
         dtype=getattr(torch, config.weights),
     )
     judges = [r.function for r in found.scorer.rewards if isinstance(r.function, ScoreOfModel)]
-    models = Models(policy, rewards=[_judge(judge, runtime) for judge in judges])
+    scoring = [_frozen(judge.path, runtime, scalar_head=True) for judge in judges]
+    models = Models(policy, rewards=scoring)
+    for role, path in config.others.items():
+        setattr(models, role, _frozen(path, runtime))
     with torch.device("meta"):
         if config.lora_rank is not None:
             add_lora(policy, found.model, config)
             shrink_frozen(policy, runtime.dtype)
-        elif "reference" in requires and not config.precompute_reference:
+        elif "reference" in requires and not (config.precompute_reference or config.reference):
             models.reference = frozen_copy(policy, None if config.ref_sync_every else runtime.dtype)
+        if "teacher" in requires and config.teacher == AVERAGE:
+            models.teacher = frozen_copy(policy)
         if "critic" in requires:
             models.critic = Critic(policy, shares_body=config.critic == "shared")
-    there = (policy, models.reference, models.critic, *models.rewards)
+    there = (policy, models.reference, models.teacher, models.critic, *models.rewards)
     pretend([model for model in there if model is not None], runtime.device)
     checkpoint_activations(policy, config.gradient_checkpointing, runtime.device)
     return models
 
 
-def _judge(reward: ScoreOfModel, runtime: Runtime) -> PreTrainedModel:
+def _frozen(path: str, runtime: Runtime, *, scalar_head: bool = False) -> PreTrainedModel:
     trusted = runtime.trust_remote_code
-    model = load_model(reward.path, scalar_head=True, trust_remote_code=trusted, empty=True)
+    model = load_model(path, scalar_head=scalar_head, trust_remote_code=trusted, empty=True)
     shrink_frozen(model.requires_grad_(False), runtime.dtype)
     return model
 
@@ -108,6 +115,7 @@ class Counting:
             / self.shared_by,
             f"optimizer state ({self.config.optimizer})": self.remembered / self.shared_by,
             "reference model": stored_bytes([models.reference], trained=False) / self.shared_by,
+            "teacher": stored_bytes([models.teacher], trained=False) / self.shared_by,
             "reward models": stored_bytes(judges, trained=False),
         }
         if self.shared_by > 1:
@@ -196,8 +204,11 @@ class Counting:
         state = self.remembered + stored_bytes([self.models.critic], trained=True)
         if has_lora(self.models.policy):
             state += stored_bytes([self.models.policy], trained=True)
-        if self.config.ref_sync_every is not None:
-            state += stored_bytes([self.models.reference], trained=False)
+        for moves, model in (
+            (self.config.ref_sync_every is not None, self.models.reference),
+            (self.config.teacher == AVERAGE, self.models.teacher),
+        ):
+            state += stored_bytes([model], trained=False) if moves else 0
         return {"model": self._whole, "checkpoint": self._whole + state}
 
     @property

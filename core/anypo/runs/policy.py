@@ -16,7 +16,9 @@ from anypo.models.load import load_model
 from anypo.models.precision import shrink_frozen, stored_as
 from anypo.models.rope import rotate_as_at
 from anypo.runs.options import RunConfig
+from anypo.runs.setup import Setup
 from anypo.support.world import World
+from anypo.training.compared import Other, Others
 from anypo.training.distributed import Distributed
 from anypo.training.handout import Handout
 from anypo.training.replica import Replica
@@ -50,6 +52,38 @@ def load_policy(
         model.to(device)  # type: ignore[arg-type]
     checkpoint_activations(model, config.gradient_checkpointing, device)
     return model, replica
+
+
+def load_others(algorithm: Algorithm, found: Setup, distributed: Distributed) -> Others:
+    """The models that stand for the reference or the teacher, where the options name some.
+
+    Raises:
+        ModelError: There is none, or it reads other tokens than the policy.
+    """
+    config, runtime = found.config, distributed.runtime
+    others: dict[str, Other] = {}
+    for role, path in config.others.items():
+        load = partial(_load_other, algorithm, path, found.max_length, config, runtime)
+        if distributed.shards:
+            others[role] = Other(*_load_once(load, distributed, all_sample=False))
+        else:
+            others[role] = Other(load().to(runtime.device))  # type: ignore[arg-type]
+    return others
+
+
+def _load_other(
+    algorithm: Algorithm,
+    path: str,
+    max_length: int,
+    config: RunConfig,
+    runtime: Runtime,
+    **how: bool,
+) -> PreTrainedModel:
+    """One that is frozen, and small."""
+    whole = config.model_copy(update={"lora_rank": None, "quantize": None})
+    model = _load(algorithm, path, max_length, whole, runtime, **how)
+    shrink_frozen(model.requires_grad_(False), runtime.dtype)
+    return model
 
 
 def _load_once(

@@ -16,6 +16,7 @@ from anypo.data.tally import Limits, lost
 from anypo.errors import DataError
 from anypo.hooks.batch import Prompt, Sample
 from anypo.hooks.rollout import Inputs
+from anypo.hooks.specs import beginning
 from anypo.rewards.load import load_reward
 from anypo.rewards.scorer import GIVEN, Rewards
 from anypo.runs.observer import Observer
@@ -78,7 +79,7 @@ class Preview:
             samples: list[Sample] = []
             if is_learnt:
                 fake = SyntheticSampler(), SyntheticScorer()
-                samples = self.algorithm.rollout([prompt], *fake, {}, self.found)
+                samples = self.algorithm.rollout([prompt], *fake, beginning(), self.found)
             yield int(self.found.numbers[place]), prompt, samples
 
 

@@ -88,7 +88,7 @@ def _used(entry: registry.Entry) -> dict[str, Any]:
 
 def _inputs(config: RunConfig) -> Iterator[dict[str, Any]]:
     """The files and folders that options name."""
-    named = [("model", config.model)]
+    named = [("model", config.model), *config.others.items()]
     named += [("data", part.name) for part in parts_of(config.data or [])]
     named += [("eval_data", source) for source in named_sets(config.eval_data).values()]
     named += [("reward", spec) for spec in config.reward]

@@ -7,6 +7,7 @@ from itertools import cycle, islice
 from anypo.composition.algorithm import Algorithm
 from anypo.composition.synthetic import SyntheticScorer
 from anypo.hooks.batch import Prompt, Sample
+from anypo.hooks.specs import beginning
 from anypo.runs.setup import Setup
 
 
@@ -45,7 +46,7 @@ def rehearse(algorithm: Algorithm, found: Setup) -> Rollout:
     count = found.config.prompts_per_step
     prompts = list(islice(cycle(sorted(found.prompts, key=_length, reverse=True)), count))
     sampler = Rehearsal(found.config.max_completion_length)
-    kept = algorithm.rollout(prompts, sampler, SyntheticScorer(), {}, found.prompts)
+    kept = algorithm.rollout(prompts, sampler, SyntheticScorer(), beginning(), found.prompts)
     samples = sorted(kept, key=lambda s: len(s.prompt_ids) + len(s.completion_ids), reverse=True)
     return Rollout(count, sampler.drawn, sampler.each, samples)
 

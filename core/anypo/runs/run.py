@@ -104,9 +104,9 @@ def settled(
     Raises:
         AnypoError: The model or task is not there, or an option means nothing.
     """
-    if config.model is not None:
-        path = model_path(config.model, observer.note)
-        config = config.model_copy(update={"model": path})
+    named = {**({"model": config.model} if config.model else {}), **config.others}
+    paths = {role: model_path(name, observer.note) for role, name in named.items()}
+    config = config.model_copy(update=paths)
     task = choose_task(config)
     if task and task.owns_model:
         algorithm = suited_to(task, algorithm)

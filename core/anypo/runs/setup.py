@@ -19,9 +19,10 @@ from anypo.data.options import RowOptions
 from anypo.data.tally import Limits
 from anypo.data.template_defaults import set_defaults
 from anypo.data.tokens import Tokens
-from anypo.errors import ConfigError, DataError, nearest
+from anypo.errors import ConfigError, DataError, ModelError, nearest
 from anypo.hooks.batch import Prompt
 from anypo.hooks.runtime import Runtime
+from anypo.hooks.specs import beginning
 from anypo.hooks.task import ChosenTask
 from anypo.models.checks import check_vocabulary
 from anypo.models.load import (
@@ -37,6 +38,7 @@ from anypo.runs.options import RunConfig
 from anypo.runs.task import sources
 from anypo.support.lazy import Joined
 from anypo.support.world import ALONE, World
+from anypo.training.options import AVERAGE, POLICY
 
 TRIED_AT_ONCE = 1000  # rows of a rollout before the first step
 
@@ -91,6 +93,11 @@ def set_up(
     """
     if config.data is not None and algorithm.inputs.scorer and not config.reward:
         raise ConfigError("data are given but no reward: name one with reward (--reward)")
+    if "teacher" in algorithm.requires and config.teacher is None:
+        raise ConfigError(
+            f"{algorithm.name} needs a teacher: name a model with teacher (--teacher), or "
+            f"{POLICY} or {AVERAGE}"
+        )
     rewards = [load_reward(spec, runtime, config.reward_timeout) for spec in config.reward]
     named = [part.name for part in parts_of(config.data or [])]
     named += named_sets(config.eval_data).values()
@@ -110,6 +117,8 @@ def set_up(
     found = Setup(config, model, tokenizer, longest, scorer, sets, shares_of(parts))
     for name, source in held_out.items():
         _hold_out(found, algorithm, reader, name, rows[source])
+    for other in config.others.values():
+        _check_same_tokens(other, model, tokenizer, trusted=config.trust_remote_code)
     check_rendered([*found.learnt, *found.completed], config)
     check_tokens(model, tokenizer, [*found.learnt, *found.completed], config)
     _check_best(found)
@@ -133,6 +142,21 @@ def _hold_out(found: Setup, algorithm: Algorithm, reader: Reader, name: str, row
         )
     found.held_out |= {name: completed} if completed else {}
     found.held_out_rows |= {name: measured} if measured else {}
+
+
+def _check_same_tokens(
+    other: str, model: str, tokenizer: PreTrainedTokenizerBase, *, trusted: bool
+) -> None:
+    """Refuse a model that reads other tokens than the policy: it would score other texts."""
+    theirs = load_tokenizer(other, trust_remote_code=trusted).get_vocab()
+    ours = tokenizer.get_vocab()
+    differing = [token for token, number in ours.items() if theirs.get(token) != number]
+    if differing or theirs.keys() - ours.keys():
+        odd = min(differing or theirs.keys() - ours.keys())
+        raise ModelError(
+            f"model '{other}' has another tokenizer than '{model}': the token {odd!r} is number "
+            f"{theirs.get(odd)} there and {ours.get(odd)} here, so it cannot score these tokens"
+        )
 
 
 def _check_best(found: Setup) -> None:
@@ -180,7 +204,7 @@ def _try_rollouts(algorithm: Algorithm, found: Setup) -> None:
     for rows in (found.prompts, *found.held_out_rows.values()):
         for at in range(0, len(rows), TRIED_AT_ONCE):
             some = rows[at : at + TRIED_AT_ONCE]
-            algorithm.rollout(some, SyntheticSampler(), SyntheticScorer(), {}, rows)
+            algorithm.rollout(some, SyntheticSampler(), SyntheticScorer(), beginning(), rows)
 
 
 def tokenizer_of(model: str, config: RowOptions, *, trusted: bool) -> PreTrainedTokenizerBase:

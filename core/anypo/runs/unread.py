@@ -6,6 +6,7 @@ from anypo.composition.algorithm import Algorithm
 from anypo.errors import ConfigError
 from anypo.runs.options import RunConfig, sampler_of
 from anypo.sampling.options import SamplingOptions
+from anypo.training.options import AVERAGE
 
 Rule = tuple[str, bool, str]  # options, whether they mean nothing, and why: the last one counts
 
@@ -52,7 +53,11 @@ def _beside_others(run: RunConfig) -> tuple[Rule, ...]:
     """What other options leave without meaning."""
     moves, rank = run.ref_sync_every is not None, run.lora_rank is not None
     never = "with lora_rank the reference is the model without its adapter, which never moves"
+    averages = run.teacher == AVERAGE
     return (
+        ("teacher_decay", not averages, f"teacher is not {AVERAGE}{NOBODY}"),
+        ("ref_sync_every ref_sync_alpha", bool(run.reference), "reference names one that stays"),
+        ("precompute_reference", bool(run.reference), "reference names another model"),
         ("eval_every keep_best", not _evaluates(run), f"{NOT_HELD_OUT}: set eval_data"),
         ("task", bool(run.data and run.model), f"model and data are given{NOBODY}"),
         ("ref_sync_every", rank, never),
@@ -74,7 +79,7 @@ def _by(algorithm: Algorithm, run: RunConfig) -> tuple[Rule, ...]:
     def lacks(what: str) -> str:
         return f"{name} has no {what}{NOBODY}"
 
-    reference = "ref_sync_every ref_sync_alpha precompute_reference"
+    reference = "reference ref_sync_every ref_sync_alpha precompute_reference"
     critic = "critic critic_learning_rate critic_warmup_steps"
     scored = f"sampler reward reward_timeout reward_retries {DRAWN_TO_EVALUATE}"
     return (
@@ -87,6 +92,7 @@ def _by(algorithm: Algorithm, run: RunConfig) -> tuple[Rule, ...]:
         ("reward", not (inputs.scorer or _evaluates(run)), unrated),
         ("precompute_reference", not inputs.fixed, new_rows),
         (reference, "reference" not in requires, lacks("reference model")),
+        ("teacher teacher_decay", "teacher" not in requires, lacks("teacher")),
         (critic, "critic" not in requires, lacks("critic model")),
         ("max_rounds", not inputs.sampler, lacks("sampling in its rollout")),
         (scored, not algorithm.generates, lacks("completions to score")),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from anypo.hooks.batch import Prompt, Sample
 from anypo.hooks.rollout import Sampler, Scorer
+from anypo.hooks.specs import beginning
 from anypo.training.learner import Learner
 from anypo.training.metrics import Meter, reward_metrics
 
@@ -47,7 +48,7 @@ def held_out_loss(
     prompts: Sequence[Prompt], learner: Learner, sampler: Sampler, scorer: Scorer, name: str = ""
 ) -> Evaluated:
     """`loss` on the completions that held-out rows hold, its terms, and the metrics of training."""
-    samples = learner.algorithm.rollout(prompts, sampler, scorer, {})
-    meter = Meter()
-    learner.measure(learner.prepare(samples, {}), meter)
+    state, meter = beginning(learner.config.steps or 1), Meter()
+    samples = learner.algorithm.rollout(prompts, sampler, scorer, state)
+    learner.measure(learner.prepare(samples, state), meter, state)
     return Evaluated(meter.means(learner.world), name)

@@ -14,21 +14,24 @@ from anypo.composition.algorithm import Algorithm, Loss
 from anypo.errors import TrainingError
 from anypo.hooks.batch import Batch, Sample, collate
 from anypo.hooks.specs import State
-from anypo.models.adapters import has_lora, without_lora
+from anypo.models.adapters import without_lora
 from anypo.models.checks import sharing_of
 from anypo.models.critic import Critic
 from anypo.models.forward import TokenScorer, TokenScores
 from anypo.models.lines import MicroBatch, cut
-from anypo.models.load import frozen_copy
+from anypo.models.load import context_length
 from anypo.models.logits import decoder_of
 from anypo.models.router import router_coefficient
+from anypo.training.compared import NONE, Others, compared, follow
 from anypo.training.distributed import Distributed
 from anypo.training.handout import Handout
 from anypo.training.metrics import Meter
 from anypo.training.optimizer import make_optimizer, make_schedule
-from anypo.training.options import LearnerOptions
+from anypo.training.options import AVERAGE, LearnerOptions
 from anypo.training.replica import Replica
 from anypo.training.shares import Units, check_same, shared_out
+
+BEFORE = {"logprobs": "old_logprobs", "entropy": "old_entropy"}  # what a batch calls them
 
 
 class Learner:
@@ -41,6 +44,7 @@ class Learner:
         distributed: Where it trains.
         longest: Tokens of the longest prompt and completion of the run.
         replica: Of the policy, if its weights are to be sharded; the policy has none yet.
+        others: Models that stand for the reference or the teacher, if some do.
     """
 
     def __init__(
@@ -51,15 +55,13 @@ class Learner:
         distributed: Distributed,
         longest: int,
         replica: Replica | None = None,
+        others: Others = NONE,
     ) -> None:
         self.algorithm, self.config, self.distributed = algorithm, config, distributed
         self.runtime, self.world = distributed.runtime, distributed.world
         self.updates_per_rollout = config.epochs * config.minibatches
         self.frozen: dict[str, Callable[[Batch], Tensor]] = {}  # who says a tensor of the batch
-        self.reference = None
-        if "reference" in algorithm.requires and not config.precompute_reference:
-            dtype = None if config.ref_sync_every else self.runtime.dtype
-            self.reference = model if has_lora(model) else frozen_copy(model, dtype)
+        self.compared = compared(algorithm, model, config, self.runtime, others)
         critic = None
         if "critic" in algorithm.requires:
             shares_body = config.critic == "shared"
@@ -70,6 +72,8 @@ class Learner:
             critic,
             temperature=config.temperature,
             learns_entropy="entropy" in algorithm.requires,
+            whole_entropy=self._reads_entropy,
+            statistics=self._statistics if algorithm.findings.statistics else None,
         )
         self.scorer = self._prepared(scorer)
         balance = partial(router_coefficient, asked=config.router_loss)
@@ -80,20 +84,31 @@ class Learner:
             self.sharing = scorer.asked(sharing)
         self.optimizer = make_optimizer(config, model, critic)  # of weights that may be sharded now
         self.schedule = make_schedule(self.optimizer, config)
-        if self.reference is not None:
-            frozen = self.scorer
-            if self.reference is not model:
-                frozen = TokenScorer(self.reference, temperature=config.temperature)
-                frozen = self._sharded(frozen) if replica else frozen
-            self.frozen["ref_logprobs"] = partial(self._said_by, frozen)
+        if "reference" in self.compared:
+            self.frozen["ref_logprobs"] = partial(
+                self._said_by, self._scorer_of("reference", others)
+            )
+        if "teacher" in self.compared:
+            self.teacher = self._scorer_of("teacher", others)
+            self.frozen["teacher_logprobs"] = partial(self._taught_by, self.teacher)
 
     def _prepared(self, scorer: TokenScorer) -> Any:
-        return self._sharded(scorer) if self.replica else self.distributed.prepare(scorer)
+        if self.replica is None:
+            return self.distributed.prepare(scorer)
+        return self._sharded(scorer, self.replica)
 
-    def _sharded(self, scorer: TokenScorer) -> TokenScorer:
+    def _scorer_of(self, name: str, others: Others) -> Any:
+        """What scores by a model that the policy is compared with."""
+        model = self.compared[name]
+        if model is self.model:
+            return self.scorer
+        scorer = TokenScorer(model, temperature=self.config.temperature)
+        replica = others[name].replica if name in others else self.replica
+        return self._sharded(scorer, replica) if replica else scorer
+
+    def _sharded(self, scorer: TokenScorer, replica: Replica) -> TokenScorer:
         """With weights of the copy, of which a critic has a body of its own."""
-        assert self.replica is not None
-        whole = self.replica.model
+        whole = replica.model
         origins: dict[nn.Module, nn.Module | None] = {scorer.model: whole}
         if scorer.critic is not None and scorer.critic.body is not None:
             origins[scorer.critic.body] = decoder_of(whole) if whole else None
@@ -106,18 +121,37 @@ class Learner:
         batch = batch.to(self.runtime.device)
         check_same(batch, self.world)
         said = {name: says(batch) for name, says in self.frozen.items()}
-        old = self.updates_per_rollout > 1 and "old_logprobs" in self.algorithm.requires
-        soon = "old_logprobs" in self.algorithm.prepare_requires
-        if self.critic is not None or soon:
-            said["old_logprobs"], values = self._without_gradient(self.scorer, batch)
-            if self.critic is not None:
-                said["values"] = values
-        batch = self.algorithm.advantage(batch.replace(**said), state)
+        algorithm, findings = self.algorithm, self.algorithm.findings
+        old = self.updates_per_rollout > 1 and "old_logprobs" in algorithm.requires
+        soon = "old_logprobs" in algorithm.prepare_requires or "old_entropy" in algorithm.requires
+        if self.critic is not None or soon or findings.old_statistics:
+            found = self._without_gradient(self.scorer, batch, measured=findings.old_statistics)
+            said |= {BEFORE.get(name, name): x for name, x in found.items()}
+        batch = algorithm.advantage(batch.replace(**said), state)
         check_same(batch, self.world)
         if old and "old_logprobs" not in batch:  # only now is it known who learns something
             units = self._units(batch)
-            batch = batch.replace(old_logprobs=self._without_gradient(self.scorer, batch, units)[0])
+            found = self._without_gradient(self.scorer, batch, units)
+            batch = batch.replace(old_logprobs=found["logprobs"])
         return batch
+
+    def weigh(self, batch: Batch, state: State) -> Batch:
+        """The batch of an optimizer step with its weights, for which plugins may ask the policy."""
+        found = self._without_gradient(self.scorer, batch) if self._asked_now else {}
+        return self.algorithm.weigh(batch, state, **{name: found[name] for name in self._asked_now})
+
+    @property
+    def _asked_now(self) -> set[str]:
+        """What plugins want to know of the policy before every optimizer step."""
+        return self.algorithm.asks("weight") & {"logprobs", "entropy"}
+
+    @property
+    def _reads_entropy(self) -> bool:
+        """Whether plugins read the entropy, beside those that learn from it."""
+        return "old_entropy" in self.algorithm.requires or "entropy" in self._asked_now
+
+    def _statistics(self, own: Tensor, theirs: Tensor | None) -> dict[str, Tensor]:
+        return self.algorithm.statistics(own, theirs)
 
     @property
     def learning_rate(self) -> float:
@@ -135,28 +169,46 @@ class Learner:
 
     def logprobs(self, batch: Batch) -> Float[Tensor, "N T"]:
         """What the policy says of a whole batch, without gradient."""
-        return self._without_gradient(self.scorer, batch.to(self.runtime.device))[0]
+        return self._without_gradient(self.scorer, batch.to(self.runtime.device))["logprobs"]
 
     def _said_by(self, scorer: TokenScorer, batch: Batch) -> Float[Tensor, "N T"]:
         """The log-probs of a model without its adapters."""
         with without_lora(self.model):
-            return self._without_gradient(scorer, batch)[0]
+            return self._without_gradient(scorer, batch)["logprobs"]
+
+    def _taught_by(self, scorer: TokenScorer, batch: Batch) -> Float[Tensor, "N T"]:
+        """The log-probs of the teacher, after the prompts that it reads.
+
+        Raises:
+            TrainingError: It does not attend to so many tokens.
+        """
+        read = batch.taught()
+        longest = int(read.sequence_lengths.max())
+        context = context_length(self.compared["teacher"].config)
+        if context is not None and longest > context:
+            raise TrainingError(
+                f"what the teacher reads has {longest} tokens, but it attends to {context}: ask "
+                "for shorter completions, or have the rollout give it a shorter prompt"
+            )
+        return self._without_gradient(scorer, read)["logprobs"]
 
     @torch.no_grad()
-    def measure(self, batch: Batch, meter: Meter) -> None:
+    def measure(self, batch: Batch, meter: Meter, state: State) -> None:
         """Add the loss of a prepared batch to the meter, and learn nothing."""
-        weighed = self.algorithm.weigh(batch)
+        weighed = self.weigh(batch, state)
         units = self._units(weighed)
         for micro_batch in self._micro_batches(weighed, units):
             meter.add(self._loss(weighed, micro_batch, _tokens(weighed, units), meter))
 
-    def update(self, minibatch: Batch, meter: Meter, *, only_critic: bool = False) -> None:
+    def update(
+        self, minibatch: Batch, meter: Meter, state: State, *, only_critic: bool = False
+    ) -> None:
         """One optimizer step: the losses of the micro-batches add up to that of the minibatch.
 
         Raises:
             TrainingError: The gradient is not finite; no weight has changed.
         """
-        weighed = self.algorithm.weigh(minibatch)
+        weighed = self.weigh(minibatch, state)
         units = self._units(weighed)
         if self.world.is_first:
             rows = torch.tensor([sum(map(len, units)), len(weighed)], device=weighed.mask.device)
@@ -180,19 +232,28 @@ class Learner:
         self.schedule.step()
         self.optimizer.zero_grad()
 
-    @torch.no_grad()
-    def refresh_reference(self) -> None:
-        """Move the reference towards the policy, by the share that the configuration says."""
-        if self.reference is not None:
-            pairs = zip(self.reference.parameters(), self.model.parameters(), strict=True)
-            for reference, policy in pairs:
-                reference.lerp_(policy, self.config.ref_sync_alpha)
+    @property
+    def moving(self) -> dict[str, PreTrainedModel]:
+        """The models that follow the policy, by what they are required as."""
+        moves = {"reference": self.config.ref_sync_every is not None}
+        moves |= {"teacher": self.config.teacher == AVERAGE}
+        return {name: model for name, model in self.compared.items() if moves[name]}
+
+    def move_others(self, step: int) -> None:
+        """After a step, move what follows the policy, as the configuration says."""
+        every, moving = self.config.ref_sync_every, self.moving
+        if "reference" in moving and every and step % every == 0:
+            follow(moving["reference"], self.model, self.config.ref_sync_alpha)
+        if "teacher" in moving:
+            follow(moving["teacher"], self.model, 1 - self.config.teacher_decay)
 
     def _loss(self, batch: Batch, micro_batch: MicroBatch, tokens: Tensor, meter: Meter) -> Loss:
         """The loss of a micro-batch of a weighed batch, of which so many tokens are learnt from."""
         part = batch.rows(micro_batch.rows)
         balanced = self.router_coefficient > 0
-        scores = self._score(self.scorer, part, micro_batch, balanced=balanced)
+        measured = "token_statistics" in self.algorithm.asks("clip", "regularizer")
+        how = {"balanced": balanced, "measured": measured}
+        scores = self._score(self.scorer, part, micro_batch, **how)
         if not micro_batch.counts:
             said = [
                 x.sum() for x in (scores.logprobs, scores.values, scores.balance) if x is not None
@@ -205,7 +266,9 @@ class Learner:
         if "sampler_logprobs" in part and ("old_logprobs" in part or not meter.norms):
             ours = part.tensors.get("old_logprobs", logprobs)
             meter.compare(ours, part.sampler_logprobs, part.mask)
-        loss = self.algorithm.loss(scores.logprobs, part, scores.values, scores.entropy)
+        loss = self.algorithm.loss(
+            scores.logprobs, part, scores.values, scores.entropy, scores.statistics
+        )
         if scores.balance is not None:  # a mean over tokens, where all else is a sum
             share = self.router_coefficient * part.sequence_lengths.sum() / tokens
             loss = loss.plus("router", share * scores.balance)
@@ -217,32 +280,51 @@ class Learner:
         return self.algorithm.units_that_learn(batch, without_advantage=balances)
 
     def _score(
-        self, scorer: TokenScorer, part: Batch, micro_batch: MicroBatch, *, balanced: bool = False
+        self, scorer: TokenScorer, part: Batch, micro_batch: MicroBatch, **how: bool
     ) -> TokenScores:
         """Of the rows of a micro-batch."""
-        how = {"by_parts": micro_batch.by_parts, "balanced": balanced}
         with self.runtime.autocast():
-            scores: TokenScores = scorer(part, micro_batch.line, **how)
+            teacher = None
+            if how.get("measured") and "teacher" in self.compared:
+                with torch.no_grad():
+                    teacher = self.teacher(part.taught(), saying=True)
+            given = {"by_parts": micro_batch.by_parts, "teacher": teacher, **how}
+            scores: TokenScores = scorer(part, micro_batch.line, **given)
             return scores
 
     @torch.no_grad()
     def _without_gradient(
-        self, scorer: TokenScorer, batch: Batch, units: Units | None = None
-    ) -> tuple[Float[Tensor, "N T"], Float[Tensor, "N T"]]:
-        """Log-probs and values, without gradient, of all rows or of those of some units."""
+        self,
+        scorer: TokenScorer,
+        batch: Batch,
+        units: Units | None = None,
+        *,
+        measured: bool = False,
+    ) -> dict[str, Float[Tensor, "N T"]]:
+        """What a model says of all rows, or of those of some units, without gradient, by name.
+
+        That is `logprobs`; of the policy also `values` and `entropy` where somebody reads them, and
+        statistics, if they are to be measured.
+        """
         units = self.algorithm.units(batch) if units is None else units
-        logprobs, values = torch.zeros((2, *batch.mask.shape), device=self.runtime.device)
+        names = ["logprobs"]
+        if scorer is self.scorer:
+            names += ["values"] if self.critic is not None else []
+            names += ["entropy"] if self._reads_entropy else []
+            names += sorted(self.algorithm.findings.statistics) if measured else []
+        shape, device = batch.mask.shape, self.runtime.device
+        found = {name: torch.zeros(shape, device=device) for name in names}
         for part in self._micro_batches(batch, units):
-            scores = self._score(scorer, batch.rows(part.rows), part)
-            if part.counts:
-                logprobs[part.rows] = scores.logprobs
-            if part.counts and scores.values is not None:
-                values[part.rows] = scores.values
-        return self.world.sum_(logprobs), self.world.sum_(values)
+            scores = self._score(scorer, batch.rows(part.rows), part, measured=measured)
+            said = {**scores._asdict(), **scores.statistics}
+            for name in names if part.counts else ():
+                found[name][part.rows] = said[name]
+        return {name: self.world.sum_(x) for name, x in found.items()}
 
     def _micro_batches(self, batch: Batch, units: Units) -> list[MicroBatch]:
         """Those of this process."""
-        mine = partial(cut, batch, token_budget=self.runtime.token_budget, sharing=self.sharing)
+        sharing = None if "teacher_input_ids" in batch else self.sharing  # longer than was tried
+        mine = partial(cut, batch, token_budget=self.runtime.token_budget, sharing=sharing)
         return shared_out(batch, units, mine, self.world)
 
     def _clip_gradients(self, part: nn.Module, meter: Meter) -> float:

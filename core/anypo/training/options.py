@@ -10,6 +10,8 @@ from anypo.models.options import CriticOptions
 from anypo.sampling.options import SamplingOptions
 from anypo.support.options import Options
 
+POLICY, AVERAGE = OF_POLICY = ("policy", "average")  # teachers that are no other model
+
 
 class StepOptions(Options, panel="Steps"):
     """How long to train, and what a step is."""
@@ -45,9 +47,25 @@ class OptimizerOptions(Options, panel="Optimizer"):
 class ReferenceOptions(Options, panel="Reference model"):
     """The reference model, where the algorithm has one."""
 
+    reference: str | None = Field(
+        None, description="Directory or hub name; else the model before training."
+    )
     ref_sync_every: int | None = Field(None, ge=1, description="Steps between its updates.")
     ref_sync_alpha: float = Field(1.0, gt=0, le=1, description="Share of the policy in an update.")
     precompute_reference: bool = Field(False, description="Compute it once for a data set; cached.")
+
+
+class TeacherOptions(Options, panel="Teacher"):
+    """The teacher, where the algorithm has one."""
+
+    teacher: str | None = Field(
+        None,
+        description="Directory or hub name; policy: what is trained itself; average: the moving "
+        "average of its weights.",
+    )
+    teacher_decay: float = Field(
+        0.99, ge=0, lt=1, description="Share of the average that stays in a step."
+    )
 
 
 class EvaluationOptions(Options, panel="Rewards and evaluation"):
@@ -71,9 +89,21 @@ class EvaluationOptions(Options, panel="Rewards and evaluation"):
 
 
 class LearnerOptions(
-    DataOptions, SamplingOptions, StepOptions, OptimizerOptions, ReferenceOptions, CriticOptions
+    DataOptions,
+    SamplingOptions,
+    StepOptions,
+    OptimizerOptions,
+    ReferenceOptions,
+    TeacherOptions,
+    CriticOptions,
 ):
     """What a learner reads."""
+
+    @property
+    def others(self) -> dict[str, str]:
+        """The models that are named beside the policy, by what they are required as."""
+        named = {"reference": self.reference, "teacher": self.teacher}
+        return {role: name for role, name in named.items() if name and name not in OF_POLICY}
 
 
 class TrainerOptions(LearnerOptions, EvaluationOptions):

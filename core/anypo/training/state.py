@@ -105,9 +105,8 @@ def _weights_beside_policy(learner: Learner) -> dict[str, nn.Parameter]:
         for name, weight in _trained(learner).items()
         if has_lora(learner.model) or not name.startswith("policy.")
     }
-    if learner.reference is not None and learner.config.ref_sync_every is not None:
-        named = learner.reference.named_parameters()
-        found |= {f"reference.{name}": weight for name, weight in named}
+    for part, model in learner.moving.items():
+        found |= {f"{part}.{name}": weight for name, weight in model.named_parameters()}
     return found
 
 

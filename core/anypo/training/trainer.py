@@ -3,6 +3,7 @@
 Read `Trainer.step`: it is the flow of a step. Everything algorithmic is behind `Algorithm`.
 """
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,7 +14,7 @@ from torch import Tensor
 from anypo.data.mixture import Stream
 from anypo.hooks.batch import Batch, Prompt, Sample
 from anypo.hooks.rollout import Scorer
-from anypo.hooks.specs import NOTES, State
+from anypo.hooks.specs import NOTES, STEP, STEPS, State
 from anypo.sampling.sampler import PolicySampler
 from anypo.training.evaluation import Evaluated
 from anypo.training.learner import Learner
@@ -69,8 +70,13 @@ class Trainer:
         """One rollout and the updates made with it."""
         seconds: dict[str, float] = {}
         meter = Meter()
+        steps = self.config.steps or 1
+        self.state |= {STEP: step, STEPS: steps}
+        algorithm = self.learner.algorithm.at((step - 1) / max(1, steps - 1))
+        self.learner.algorithm = algorithm
         with timed(seconds, "rollout"):
             report = self._roll_out(step)
+        report.metrics |= {f"knob/{name}": x for name, x in algorithm.scheduled.items()}
         if not report.samples:  # all were dropped: there is nothing to learn from
             return report
         with timed(seconds, "annotate"):
@@ -79,12 +85,12 @@ class Trainer:
         with timed(seconds, "update"):
             only_critic = step <= self.config.critic_warmup_steps
             for index in self._minibatches(batch, step):
-                self.learner.update(batch.rows(index), meter, only_critic=only_critic)
+                rows = batch.rows(index)
+                self.learner.update(rows, meter, self.state, only_critic=only_critic)
         with timed(seconds, "sync"):
             if self.learner.algorithm.inputs.sampler or self.evaluations:
                 self.sampler.sync(self.learner.whole())
-            if self.config.ref_sync_every and step % self.config.ref_sync_every == 0:
-                self.learner.refresh_reference()
+            self.learner.move_others(step)
         report.metrics |= meter.means(self.learner.world) | seconds
         report.metrics["tokens_per_second"] = int(batch.lengths.sum()) / sum(seconds.values())
         return report
@@ -128,8 +134,9 @@ class Trainer:
 
         Rows with and without a weight are dealt apart, so that every step has its share of both.
         """
-        algorithm = self.learner.algorithm
-        counting, others = algorithm.units_by_weight(algorithm.weigh(batch))
+        state = copy.deepcopy(self.state)  # weights that are only looked at change nothing
+        weighed = self.learner.weigh(batch, state)
+        counting, others = self.learner.algorithm.units_by_weight(weighed)
         steps = max(1, min(self.config.minibatches, len(counting)))
         random = torch.Generator().manual_seed(self._derived_seed(step, purpose=1))
         for _ in range(self.config.epochs):

@@ -44,7 +44,7 @@ def test_a_call_is_one_line_of_who_answered_what_with_what(trace):
     assert clip.endswith("by dual_clip (wraps), grpo -> [2, 3] float32")
     assert "log_ratio=[2, 3] float32" in clip
     (penalties,) = (line for line in lines if line.startswith("hook regularizer("))
-    assert penalties.endswith("values=None, entropy=None) by grpo -> [{kl: [2, 3] float32}]")
+    assert penalties.endswith("token_statistics={}) by grpo -> [{kl: [2, 3] float32}]")
 
 
 def test_a_replaced_answer_is_not_among_who_answered(trace):

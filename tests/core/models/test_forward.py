@@ -45,7 +45,7 @@ def plain_logprobs(model, batch, row, temperature):
 def test_scores_equal_those_of_the_plain_forward(model, monkeypatch, temperature, width):
     in_chunks(monkeypatch, width)
     batch = made_batch()
-    logprobs, entropy, values, _ = score_tokens(model, batch, temperature=temperature)
+    logprobs, entropy, values, *_ = score_tokens(model, batch, temperature=temperature)
     assert values is None
     for row, length in enumerate(batch.lengths.tolist()):
         expected = plain_logprobs(model, batch, row, temperature)

@@ -107,9 +107,9 @@ def test_a_step_adds_the_losses_of_its_micro_batches_by_their_tokens(
     mixture, make_trainer, samples, budget
 ):
     learner = make_trainer(mixture, knobs={"kl_coef": 0}, token_budget=budget).learner
-    batch = learner.algorithm.weigh(learner.prepare(samples, {}))
+    batch = learner.algorithm.weigh(learner.prepare(samples, {}), {})
     meter = Meter()
-    learner.measure(batch, meter)
+    learner.measure(batch, meter, {})
     cut = learner._micro_batches(batch, learner.algorithm.units(batch))
     parts = [part.rows for part in cut]
     assert len(parts) == {10_000: 1, 40: 2, 1: 12}[budget]
@@ -131,7 +131,9 @@ def test_a_step_moves_the_router_by_it_alone_where_nothing_else_is_learnt(
         add_lora(mixture, "base", AdapterOptions(lora_rank=2, lora_modules=["q_proj", "v_proj"]))
     learner = make_trainer(mixture, knobs={"kl_coef": 0}).learner
     batch = learner.prepare(samples, {})
-    batch = learner.algorithm.weigh(batch.replace(advantages=torch.zeros_like(batch.advantages)))
+    batch = learner.algorithm.weigh(
+        batch.replace(advantages=torch.zeros_like(batch.advantages)), {}
+    )
     for part in learner._micro_batches(batch, learner._units(batch)):
         learner._loss(batch, part, batch.sequence_lengths.sum(), Meter()).total.backward()
     trained = {name: p for name, p in mixture.named_parameters() if p.requires_grad}
@@ -151,7 +153,7 @@ def test_training_balances_the_load(mixture, make_trainer, samples):
     batch = learner.prepare(samples, {})
     meters = [Meter() for _ in range(10)]
     for meter in meters:
-        learner.update(batch, meter)
+        learner.update(batch, meter, {})
     first, *_, last = [meter.means()["loss/router"] / 10 for meter in meters]
     assert 2 < last < 2 + 0.6 * (first - 2)  # two experts a token, were all equally busy
 
@@ -184,7 +186,7 @@ def test_a_model_that_scores_texts_is_balanced_too(make_trainer, samples):
         for i, s in enumerate(pairs)
     ]
     meter = Meter()
-    learner.measure(learner.prepare(pairs, {}), meter)
+    learner.measure(learner.prepare(pairs, {}), meter, {})
     assert meter.means()["loss/router"] > 0.001
 
 

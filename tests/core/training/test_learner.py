@@ -182,7 +182,7 @@ def test_measuring_learns_nothing(model, make_trainer, samples, weights):
     learner = make_trainer(model).learner
     before = weights(model)
     meter = Meter()
-    learner.measure(learner.prepare(samples, {}), meter)
+    learner.measure(learner.prepare(samples, {}), meter, {})
     assert "clip/fraction" not in meter.sums  # it takes a gradient
     assert torch.equal(weights(model), before)
     assert all(parameter.grad is None for parameter in model.parameters())
@@ -199,8 +199,8 @@ def test_what_is_measured_is_the_loss_that_would_be_trained_on(
     batch = batch.replace(
         advantages=2.0 * batch.mask, ref_logprobs=batch.ref_logprobs - torch.rand(batch.mask.shape)
     )
-    trainer.learner.measure(batch, measured)
-    trainer.learner.update(batch, trained)
+    trainer.learner.measure(batch, measured, {})
+    trainer.learner.update(batch, trained, {})
     assert measured.terms["policy"].item() == pytest.approx(-2)
     assert measured.terms["kl"] > 1e-3
     assert measured.terms.keys() == trained.terms.keys()
@@ -283,13 +283,13 @@ def test_a_gradient_that_is_not_finite_stops_before_the_weights_change(
 def test_the_reference_moves_towards_the_policy(model, alpha, share, make_trainer, weights, kept):
     options = {"ref_sync_every": 2, "ref_sync_alpha": alpha, "warmup_steps": 0, "steps": 4}
     trainer = make_trainer(model, **options)
-    start = weights(trainer.learner.reference)
+    start = weights(trainer.learner.compared["reference"])
     trainer.step(1)
-    assert torch.equal(weights(trainer.learner.reference), start)
+    assert torch.equal(weights(trainer.learner.compared["reference"]), start)
     trainer.step(2)
     expected = start + share * (weights(model) - start)
-    torch.testing.assert_close(weights(trainer.learner.reference), expected)
-    moved = weights(trainer.learner.reference)
+    torch.testing.assert_close(weights(trainer.learner.compared["reference"]), expected)
+    moved = weights(trainer.learner.compared["reference"])
     saved = {name: w for name, w in kept(trainer).items() if name.startswith("weights/")}
     assert sum(weight.numel() for weight in saved.values()) == len(moved)
     assert {name.split(".")[0] for name in saved} == {"weights/reference"}

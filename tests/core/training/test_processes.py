@@ -78,7 +78,7 @@ def step(learner):
     learner.optimizer.register_step_pre_hook(note)
     meter, state = Meter(), {}
     samples = roll_out(learner.algorithm, 3, state=state)
-    learner.update(learner.prepare(samples, state), meter)
+    learner.update(learner.prepare(samples, state), meter, state)
     return gradients, meter.means(learner.world)
 
 

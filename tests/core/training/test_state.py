@@ -62,7 +62,7 @@ def test_all_that_a_trainer_remembers_is_read_back(half_way, weights):
     trainer.state["mine"] = {"a": 1}
     save_state_again(trainer, folder)
     load_state(other, folder, pytest.fail)
-    assert (other.done, other.state) == (2, {"mine": {"a": 1}})
+    assert (other.done, other.state) == (2, {"mine": {"a": 1}, "step": 2, "steps": 6})
     assert other.prompts.drawn == trainer.prompts.drawn == 6
     assert torch.equal(weights(other.learner.model), weights(trainer.learner.model))
     ours, theirs = state_of(trainer), state_of(other)

@@ -121,7 +121,7 @@ def test_retained_only_is_as_if_the_rejected_rows_had_been_dropped(random_batch,
     algorithm = compose(base, "gfpo", knobs={"keep": 2, "retained_only": True})
     prepared = algorithm.prepare(batch)
     rows = prepared.mask.any(-1).nonzero().squeeze(-1)
-    alone = algorithm.weigh(prepared.rows(rows))
+    alone = algorithm.weigh(prepared.rows(rows), {})
     assert 0 < len(rows) < int(batch.mask.any(-1).sum())
     together = algorithm.loss(logprobs, prepared).total
     torch.testing.assert_close(algorithm.loss(logprobs[rows], alone).total, together)
