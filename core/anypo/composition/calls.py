@@ -1,5 +1,6 @@
 """Call the hooks of a stack, stage by stage. Nobody else touches pluggy."""
 
+import inspect
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -9,8 +10,9 @@ import pluggy
 
 from anypo.composition.blame import code_of, culprit
 from anypo.composition.stack import Layer
-from anypo.errors import PluginError, told
+from anypo.errors import PluginError, nearest, told
 from anypo.hooks.batch import MissingTensorError
+from anypo.hooks.plugin import hook_options
 from anypo.hooks.specs import HOOKS, MERGED, Hooks
 from anypo.support.foreign import foreign, place
 
@@ -40,7 +42,8 @@ class Calls:
             try:
                 self.manager.register(plugin, name=layer.label)
             except (pluggy.PluginValidationError, ValueError) as error:
-                raise PluginError(f"plugin {layer.title} does not fit: {error}") from error
+                why = _misfit(plugin) or error
+                raise PluginError(f"plugin {layer.title} does not fit: {why}") from error
         self._callers = {stage: self._caller(stage, left_out.get(stage, ())) for stage in HOOKS}
 
     def __call__(self, stage: str, **arguments: Any) -> Any:
@@ -122,3 +125,20 @@ class Calls:
         # A plugin of no distribution is used from Python, where the traceback shows the line.
         where = place(error, impl.function.__module__, code_of(impl)) if layer.owner else ""
         return PluginError(f"'{stage}' of plugin {layer.title} failed: {what}{where}")
+
+
+def _misfit(plugin: object) -> str:
+    """What pluggy refuses of a plugin's hooks, and what there is; nothing if it is something else.
+
+    pluggy itself does not say what there is.
+    """
+    hooks = {stage: getattr(plugin, stage, None) for stage in HOOKS}
+    for stage, hook in hooks.items():
+        if not callable(hook) or not (options := hook_options(hook)):
+            continue
+        given = inspect.signature(getattr(Hooks, stage)).parameters.keys() - {"self"}
+        for name in inspect.signature(hook).parameters.keys() - given:
+            return f"'{stage}' is given no '{name}'{nearest(name, given)}"
+        if options["wrapper"] and not inspect.isgeneratorfunction(hook):
+            return f"'{stage}' is a wrapper without `yield`, which gives the answer below it"
+    return ""

@@ -4,6 +4,8 @@ The trial finds wrong shapes, missing answers and dead gradients, and it sees wh
 read: which models the run needs, and which knobs have an effect.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -28,6 +30,7 @@ from anypo.hooks.specs import MERGED, STAGES, beginning
 
 VOCABULARY = 11  # of made-up distributions
 STATISTIC = "token_statistics/"  # before the names of those, among leaves
+BY_LENGTH = "by_length"  # the claim that long sequences shall count for more
 
 
 @torch.enable_grad()
@@ -150,11 +153,14 @@ def _try_loss(
         parts.append((batch.replace(rewards=torch.zeros(len(batch))), leaves))
     silent, overridden = _idle_regularizers(algorithm, parts)
     reads.clear()  # what an overridden one read has no effect
-    with algorithm.calls.leaving_out("regularizer", overridden):
+    heard = algorithm.calls.leaving_out("regularizer", overridden)
+    with heard, _answers_to("clip", algorithm) as gains:
         losses = [_loss(algorithm, *part) for part in parts]
     log_ratio = algorithm.log_ratio(leaves["logprobs"], batch)
     if log_ratio.shape[-1] == 1:
         _check_sequence_ratio(algorithm, batch)
+    elif any(gain.shape[-1] == 1 for gain in gains):
+        _check_shares(algorithm, batch, f"{algorithm.blame('clip')} gives one gain")
     _check_gradient(algorithm, losses, leaves, "clip" if log_ratio.requires_grad else "ratio")
     # Gradient flows through nothing else, so a term that reaches them is a term that needs them.
     reads |= {name for name in ("values", "entropy") if leaves[name].grad is not None}
@@ -258,15 +264,44 @@ def _check_sequence_ratio(algorithm: Algorithm, batch: Batch) -> None:
             f"{algorithm.blame('ratio')} gives one ratio per sequence, but "
             f"{algorithm.blame('advantage')} gives an advantage per token: use a ratio per token"
         )
+    _check_shares(algorithm, batch, f"{algorithm.blame('ratio')} gives one ratio")
+
+
+def _check_shares(algorithm: Algorithm, batch: Batch, what: str) -> None:
+    """What is one per row counts alike in all rows, unless `weight` claims that it shall not."""
+    if _claims(algorithm, "weight", BY_LENGTH):
+        return
     shares = batch.weights["policy"].sum(-1)
     if algorithm.couples_groups:  # a gain is a group's, and an empty row of it has no share
         shares = F.group_sum(shares, batch.group)
     shares = shares[shares > 0]
     if len(shares) and shares.max() > 1.001 * shares.min():
         raise PluginError(
-            f"{algorithm.blame('ratio')} gives one ratio per sequence, but "
-            f"{algorithm.blame('weight')} makes long sequences count for more: weigh rows alike"
+            f"{what} per sequence, but {algorithm.blame('weight')} makes long sequences count for "
+            f"more: weigh rows alike, or, if that is meant, claim it: claims = ('{BY_LENGTH}',)"
         )
+
+
+def _claims(algorithm: Algorithm, stage: str, claim: str) -> bool:
+    """Whether a plugin that has a part in a stage claims something."""
+    active = {answer.plugin for answer in algorithm.explain().answers if answer.stage == stage}
+    named = [layer.source for layer in algorithm.layers if layer.name in active]
+    return any(claim in getattr(source, "claims", ()) for source in named)
+
+
+@contextmanager
+def _answers_to(stage: str, algorithm: Algorithm) -> Iterator[list[Tensor]]:
+    """What is answered to a stage inside the block."""
+    answers: list[Tensor] = []
+
+    def note(outcome: Any, hook: str, *_: Any) -> None:
+        answers.extend([outcome.get_result()] if hook == stage else [])
+
+    undo = algorithm.manager.add_hookcall_monitoring(lambda *_: None, note)
+    try:
+        yield answers
+    finally:
+        undo()
 
 
 def _check_gradient(

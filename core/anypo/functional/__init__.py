@@ -4,6 +4,7 @@ Shapes are those of `anypo.hooks.batch`. Log-probs are in nats. Everything is ve
 float32 and float64, and never lets a masked position reach a result or a gradient.
 """
 
+from anypo.functional.advantages import split_advantages
 from anypo.functional.critics import at_last_token, clipped_value_loss, gae
 from anypo.functional.divergence import (
     ESTIMATORS,
@@ -18,13 +19,16 @@ from anypo.functional.divergence import (
 from anypo.functional.groups import (
     EQUAL_REWARDS,
     group_index,
+    group_max,
     group_mean,
+    group_softmax,
     group_spread,
     group_standardize,
     group_sum,
+    group_top_k,
 )
-from anypo.functional.masking import first_token, masked, masked_mean, whiten
-from anypo.functional.preference import log_odds, margin, mean_logprob
+from anypo.functional.masking import first_token, masked, masked_mean, row_mean, to_tokens, whiten
+from anypo.functional.preference import log_odds, margin, mean_logprob, pair_sum
 from anypo.functional.ratios import (
     LOG_RATIO_LIMIT,
     clipped_surrogate,

@@ -3,7 +3,7 @@
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 EQUAL_REWARDS = 1e-8  # a group whose rewards differ by less has nothing to say
@@ -34,12 +34,27 @@ def group_mean(x: Float[Tensor, " N"], group: Int[Tensor, " N"]) -> Float[Tensor
     return group_sum(x, group) / group_sum(torch.ones_like(x), group)
 
 
+def group_max(x: Float[Tensor, " N"], group: Int[Tensor, " N"]) -> Float[Tensor, " N"]:
+    """For each row, the largest `x` among the rows of its group."""
+    index = group_index(group)
+    return torch.zeros_like(x).scatter_reduce(0, index, x, "amax", include_self=False)[index]
+
+
 def group_spread(x: Float[Tensor, " N"], group: Int[Tensor, " N"]) -> Float[Tensor, " N"]:
     """For each row, max - min of `x` over the rows of its group."""
-    index = group_index(group)
-    top = torch.zeros_like(x).scatter_reduce(0, index, x, "amax", include_self=False)
-    bottom = torch.zeros_like(x).scatter_reduce(0, index, x, "amin", include_self=False)
-    return (top - bottom)[index]
+    return group_max(x, group) + group_max(-x, group)
+
+
+def group_softmax(x: Float[Tensor, " N"], group: Int[Tensor, " N"]) -> Float[Tensor, " N"]:
+    """exp(x_i) / sum_j exp(x_j), over the rows of a group."""
+    share = (x - group_max(x.detach(), group)).exp()
+    return share / group_sum(share, group)
+
+
+def group_top_k(x: Float[Tensor, " N"], group: Int[Tensor, " N"], k: int) -> Bool[Tensor, " N"]:
+    """Rows of which fewer than `k` others of the group have more; of equals all or none."""
+    has_more = (group.unsqueeze(-1) == group) & (x > x.unsqueeze(-1))
+    return has_more.sum(-1) < k
 
 
 def group_standardize(

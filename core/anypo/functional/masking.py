@@ -15,6 +15,16 @@ def masked_mean(x: Float[Tensor, "N T"], mask: Bool[Tensor, "N T"]) -> Float[Ten
     return masked(x, mask).sum() / mask.sum().clamp(min=1)
 
 
+def row_mean(x: Float[Tensor, "N T"], mask: Bool[Tensor, "N T"]) -> Float[Tensor, "N 1"]:
+    """Mean over the unmasked positions of each row; 0 for a row without any."""
+    return masked(x, mask).sum(-1, keepdim=True) / mask.sum(-1, keepdim=True).clamp(min=1)
+
+
+def to_tokens(x: Float[Tensor, " N"], mask: Bool[Tensor, "N T"]) -> Float[Tensor, "N T"]:
+    """What each row has, at all of its unmasked positions."""
+    return masked(x.unsqueeze(-1).expand(mask.shape), mask)
+
+
 def first_token(x: Float[Tensor, "N T"], mask: Bool[Tensor, "N T"]) -> Float[Tensor, "N 1"]:
     """`x` at each row's first unmasked position; in a row without any, at the first of all."""
     return x.gather(-1, mask.int().argmax(-1, keepdim=True))

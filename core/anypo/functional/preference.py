@@ -5,7 +5,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from anypo.functional.groups import group_sum
-from anypo.functional.masking import masked
+from anypo.functional.masking import row_mean
 
 CERTAIN = -1e-6  # a mean log-prob nearer to 0 than this has no finite log-odds in float32
 
@@ -20,13 +20,20 @@ def margin(
         preference: 1 for chosen, -1 for rejected rows.
         group: The two rows of a pair share a number.
     """
-    return group_sum((preference.to(x.dtype) * x).squeeze(-1), group).unsqueeze(-1)
+    return pair_sum(preference.to(x.dtype) * x, group)
+
+
+def pair_sum(x: Float[Tensor, "N 1"], group: Int[Tensor, " N"]) -> Float[Tensor, "N 1"]:
+    """x(chosen) + x(rejected), for both rows of a pair.
+
+    A row counts as half a pair. So a loss with a term for each row returns this from `clip`.
+    """
+    return group_sum(x.squeeze(-1), group).unsqueeze(-1)
 
 
 def mean_logprob(logprobs: Float[Tensor, "N T"], mask: Bool[Tensor, "N T"]) -> Float[Tensor, "N 1"]:
     """The mean log-prob of the tokens of a row; 0 for a row without any."""
-    total = masked(logprobs, mask).sum(-1, keepdim=True)
-    return total / mask.sum(-1, keepdim=True).clamp(min=1)
+    return row_mean(logprobs, mask)
 
 
 def log_odds(logprob: Float[Tensor, "N 1"]) -> Float[Tensor, "N 1"]:

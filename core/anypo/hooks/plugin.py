@@ -53,6 +53,8 @@ class Plugin(BaseModel):
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         super().__pydantic_init_subclass__(**kwargs)
+        for name in sorted(Plugin.__class_vars__ & cls.model_fields.keys()):
+            raise PluginError(f"{cls.__name__}.{name} became a knob: write {name}: ClassVar = …")
         check_hooks(cls)
 
     def __getattribute__(self, name: str) -> Any:

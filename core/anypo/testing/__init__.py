@@ -20,6 +20,8 @@ Hooks and answers
     `shapes_and_dtypes`     answers have the shapes of their stages, and are floating-point
     `batch_untouched`       no hook edits the batch or an argument in place
     `no_leak`               nothing in the batch carries gradient
+    `knobs`                 each is read somewhere
+    `other_bases`           a modifier goes on ratios per sequence, advantages per token, pairs …
     `determinism`           the same batch gives the same answers, bit by bit
 
 Gradient
@@ -28,6 +30,12 @@ Gradient
     `finite_differences`    it is the slope of the loss, what is detached being constant
     `nothing_detached`      nothing is, but for a stop-gradient that the plugin claims
     `policy_gradient`       at ratio 1 and without penalties it is -weight * advantage
+
+Direction and size
+    `better_ones`           a step makes what is rewarded, chosen, labelled good or shown likelier
+    `towards_reference`     what is paid for is the distance from a reference, not the nearness
+    `way_back`              no bound stops those that went against their advantage alone
+    `denominators`          more groups, or the rows of a pair, do not make a batch count for more
 
 What changes neither the loss nor the gradient
     `padding_content`, `padding_width`, `row_order`, `group_numbering`
@@ -50,6 +58,8 @@ A claim counts while the plugin answers the stage that the claim is about.
     reward_shift, reward_scale    see above; of the topmost plugin with a `rollout` or `advantage`
     stop_gradient                 a `.detach()` in `ratio`, `clip` or `regularizer` is meant
     own_gradient                  at ratio 1 the gradient shall be another than the policy gradient
+    by_length                     with one ratio or gain per row, longer rows shall count for more
+    random_choice                 what is drawn, with a seed of its own, hangs on rows and places
 
 A sampler is held to rules of its own, on a tiny model with random weights:
 

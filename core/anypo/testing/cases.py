@@ -92,6 +92,11 @@ class Case:
         """The case with some tensors of the batch replaced."""
         return replace(self, batch=self.batch.replace(**changes))
 
+    def agreeing(self) -> Case:
+        """The case in which all models say the same."""
+        same = self.inputs["logprobs"]
+        return self.with_batch(**dict.fromkeys(LOGPROBS, same))
+
     def to(self, place: torch.device | torch.dtype) -> Case:
         """The case on a device, or with its floating-point numbers in a precision."""
 

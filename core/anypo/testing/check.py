@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from anypo.testing import edges, gradients, invariances, runs, stages
+from anypo.testing import bases, counting, direction, edges, gradients, invariances, runs, stages
 from anypo.testing.report import NotApplicable, Report, Result, result_of
 from anypo.testing.subject import Subject
 
@@ -18,12 +18,18 @@ _CHECKS: tuple[Check, ...] = (
     stages.shapes_and_dtypes,
     stages.batch_untouched,
     stages.no_leak,
+    stages.knobs,
+    bases.other_bases,
     runs.determinism,
     edges.finite_float32,
     edges.finite_bfloat16,
     gradients.finite_differences,
     gradients.nothing_detached,
     gradients.policy_gradient,
+    direction.better_ones,
+    direction.towards_reference,
+    direction.way_back,
+    counting.denominators,
     invariances.padding_content,
     invariances.padding_width,
     invariances.row_order,
@@ -41,9 +47,10 @@ _CHECKS: tuple[Check, ...] = (
     runs.state_survives,
     runs.gpu,
 )
+_OF_BATCHES = [module.__name__ for module in (gradients, direction, counting, invariances)]
 _FIRST = _CHECKS[:4]  # what they find makes nonsense of the others
 _COMPARING = {
-    *(check for check in _CHECKS if check.__module__ in (gradients.__name__, invariances.__name__)),
+    *(check for check in _CHECKS if check.__module__ in _OF_BATCHES),
     edges.equal_rewards,
     runs.state_survives,
     runs.gpu,

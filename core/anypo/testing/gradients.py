@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from anypo.composition.algorithm import Algorithm
-from anypo.hooks.requirements import LOGPROBS
 from anypo.testing.cases import Case
 from anypo.testing.outcome import Difference, backward
 from anypo.testing.report import NotApplicable
@@ -62,7 +60,7 @@ def policy_gradient(subject: Subject) -> None:
     algorithm = subject.without_penalties
     for case in subject.cases:
         subject.refute(
-            _on_policy(case),
+            case.agreeing(),
             lambda case: _off_policy_gradient(algorithm, case),
             "at ratio 1 and without penalties",
             "the ratio is detached, advantages are changed or lose their sign, or the gain is not "
@@ -106,12 +104,6 @@ def _guilty(subject: Subject, case: Case, slope: Slope) -> str:
     (gradient,) = torch.autograd.grad(log_ratio.sum(), logprobs)
     off = float(gradient[slope.row, slope.token] - change)
     return "ratio" if abs(off) > CLOSE**0.5 else "clip"
-
-
-def _on_policy(case: Case) -> Case:
-    """The case in which all models say the same."""
-    same = case.inputs["logprobs"]
-    return replace(case, batch=case.batch.replace(**dict.fromkeys(LOGPROBS, same)))
 
 
 def _off_policy_gradient(algorithm: Algorithm, case: Case) -> Difference | None:

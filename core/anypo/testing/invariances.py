@@ -51,6 +51,7 @@ def padding_content(subject: Subject) -> None:
 
 def padding_width(subject: Subject) -> None:
     """How wide a batch is padded changes nothing: the longest row of others does not count."""
+    _refuse_random_choice(subject)
     _hold(
         subject,
         lambda case: Change(_widened(case), restore=_cropped(case)),
@@ -67,12 +68,14 @@ def row_order(subject: Subject) -> None:
         order = _shuffled(len(case))
         return Change(case.rows(order), restore=lambda x: x[_inverse(order)])
 
+    _refuse_random_choice(subject)
     _hold(
         subject,
         change,
         "with the rows in another order",
         "the rows of a group are taken to be adjacent, as in `rewards.view(-1, group_size)`; "
-        "compare `batch.group`, as anypo.functional.group_mean does",
+        "compare `batch.group`, as anypo.functional.group_mean does; or among equals the first is "
+        "taken, as by topk, sort or argmax: anypo.functional.group_top_k takes all or none",
     )
 
 
@@ -97,22 +100,20 @@ def micro_batch_split(subject: Subject) -> None:
     for what, parts in (("one by one", _singly), ("in two halves", _halves)):
 
         def change(case: Case, parts: Callable[..., Parts] = parts) -> Change:
-            return Change(case, parts(subject.algorithm.units(case.batch)))
+            return Change(case, parts(subject.units(case)))
 
         _hold(subject, change, f"with the loss taken {what}", cause)
 
 
 def rank_split(subject: Subject) -> None:
     """Shared out unevenly among ranks, gathered and padded anew, a batch comes to the same."""
+    _refuse_random_choice(subject)
 
     def change(case: Case) -> Change:
-        units = subject.algorithm.units(case.batch)
-        shards = [_share(units, rank) for rank in range(3)]
-        order = joined(shards)
-        ends = [sum(map(len, shards[: rank + 1])) for rank in range(3)]
-        parts = [range(end - len(s), end) for s, end in zip(shards, ends, strict=True) if s]
+        order = joined(_shares(subject.algorithm.units(case.batch)))
         crop = _cropped(case)
         gathered = _widened(case.rows(order))
+        parts = [part for part in _shares(subject.units(gathered)) if part]
         return Change(gathered, parts, lambda x: crop(x)[_inverse(order)])
 
     _hold(
@@ -131,6 +132,11 @@ def reward_shift(subject: Subject) -> None:
 def reward_scale(subject: Subject) -> None:
     """All rewards times a positive number teach the same, as the plugin claims."""
     _hold_for_rewards(subject, "reward_scale", lambda r: r * SCALE, f"times {SCALE:g}")
+
+
+def _refuse_random_choice(subject: Subject) -> None:
+    if subject.claims("random_choice"):
+        raise NotApplicable("the plugin claims 'random_choice': what is drawn hangs on the place")
 
 
 def _hold(
@@ -224,9 +230,10 @@ def _inverse(order: Sequence[int]) -> list[int]:
     return sorted(range(len(order)), key=order.__getitem__)
 
 
-def _share(units: Sequence[list[int]], rank: int) -> list[int]:
-    """The rows of one of three ranks, the first of which gets half of them."""
-    return [row for i, unit in enumerate(units) if (0, 1, 0, 2)[i % 4] == rank for row in unit]
+def _shares(units: Sequence[list[int]]) -> list[list[int]]:
+    """The rows of each of three ranks, the first of which gets half of them."""
+    of_rank = [units[::2], units[1::4], units[3::4]]
+    return [joined(some) for some in of_rank]
 
 
 def _singly(units: Sequence[list[int]]) -> Parts:

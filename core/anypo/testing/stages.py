@@ -15,6 +15,7 @@ from anypo.hooks.plugin import hook_options
 from anypo.hooks.specs import HOOKS, Hooks
 from anypo.testing.cases import roll_out
 from anypo.testing.outcome import evaluate
+from anypo.testing.reading import names_in
 from anypo.testing.report import Violation
 from anypo.testing.subject import Subject
 from anypo.testing.touch import Touch, touched
@@ -86,6 +87,17 @@ def no_leak(subject: Subject) -> None:
                 f"{touch.blamed} {touch.text}, and what is there now carries gradient\n"
                 "usual cause: a tensor made of the log-probs is kept in the batch; a stage that "
                 "needs it computes it again"
+            )
+
+
+def knobs(subject: Subject) -> None:
+    """Every knob that is declared is read by some code of the plugins."""
+    read = subject.algorithm.active_knobs | names_in(layer.source for layer in subject.stack.layers)
+    for layer in subject.stack.layers:
+        for name in layer.fields.keys() - read:
+            raise Violation(
+                f"nothing reads the knob '{name}' of '{layer.name}'\nusual cause: a constant "
+                f"stands where self.{name} was meant, or a knob below is called otherwise"
             )
 
 

@@ -7,11 +7,13 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
+import torch
+
 from anypo.composition.algorithm import Algorithm
 from anypo.composition.knobs import resolve_knobs
 from anypo.composition.refusals import refuse_misfits
 from anypo.composition.stack import Layer, Stack, lay, layer_of
-from anypo.composition.trial import trial
+from anypo.composition.trial import BY_LENGTH, trial
 from anypo.errors import AnypoError, PluginError, nearest
 from anypo.functional.groups import rows_by_group
 from anypo.hooks.specs import MERGED, STAGES
@@ -25,6 +27,8 @@ CLAIMS = {  # what a plugin may say of itself, and of which stages
     "reward_scale": ("rollout", "advantage"),
     "stop_gradient": ("ratio", "clip", "regularizer"),
     "own_gradient": ("ratio", "clip"),
+    BY_LENGTH: ("weight",),
+    "random_choice": ("rollout", "advantage", "weight"),
 }
 SHOWN = 6  # rows of a counterexample
 
@@ -35,25 +39,42 @@ class Subject:
     """The stack that is checked.
 
     Args:
-        plugins: Names, classes or instances, bottom first. What is no whole algorithm by itself
-            is put on a neutral base.
+        plugins: Names, classes or instances, bottom first.
         knobs: Values by name.
         claims: What is claimed, instead of what the plugins say of themselves; None: that.
+        base: What is put below what is no whole algorithm by itself.
     """
 
     def __init__(
-        self, plugins: Sequence[Any], knobs: Mapping[str, Any], claims: Sequence[str] | None
+        self,
+        plugins: Sequence[Any],
+        knobs: Mapping[str, Any],
+        claims: Sequence[str] | None,
+        base: type[NeutralBase] = NeutralBase,
     ) -> None:
-        self.plugins, self.knobs, self.given_claims = plugins, knobs, claims
+        self.plugins, self.knobs, self.given_claims, self.base = plugins, knobs, claims, base
+
+    def on(self, base: type[NeutralBase]) -> Subject:
+        """The same plugins on another base."""
+        return Subject(self.plugins, self.knobs, self.given_claims, base)
 
     @cached_property
     def stack(self) -> Stack:
         """The stack. Raises AnypoError if it cannot be laid."""
         stack = lay(self.plugins, {})
-        answered = {stage for layer in stack.layers for stage in layer.replaces()}
-        if set(STAGES) - set(MERGED) <= answered:
+        if set(STAGES) - set(MERGED) <= _replaced(stack.layers):
             return stack
-        return replace(stack, layers=(layer_of(NeutralBase), *stack.layers))
+        return replace(stack, layers=(layer_of(self.base), *stack.layers))
+
+    @cached_property
+    def replaced(self) -> set[str]:
+        """The stages that the plugins answer by themselves, whatever is below them."""
+        return _replaced([layer for layer in self.stack.layers if layer.source is not self.base])
+
+    @cached_property
+    def has_base(self) -> bool:
+        """Whether the plugins need something below them, and nobody said what."""
+        return self.stack.layers[0].source is self.base
 
     @cached_property
     def algorithm(self) -> Algorithm:
@@ -84,8 +105,7 @@ class Subject:
         """What the report calls it."""
         if self.misfit:
             return "+".join(p if isinstance(p, str) else _name(p) for p in self.plugins)
-        neutral = self.stack.layers[0].source is NeutralBase
-        return f"{self.algorithm.name}{' on a neutral base' * neutral}"
+        return f"{self.algorithm.name}{' on a neutral base' * self.has_base}"
 
     @cached_property
     def misfit(self) -> str:
@@ -184,6 +204,10 @@ class Subject:
             who = [layer for layer in layers if layer.name in active]
         return any(claim in _claims_of(layer) for layer in who)
 
+    def units(self, case: Case) -> list[list[int]]:
+        """Rows that no micro-batch may separate, in the groups that `advantage` made of them."""
+        return self.algorithm.units(self.algorithm.prepare(case.each(torch.clone).batch, {}))
+
     def refute(self, case: Case, fails: Fails, what: str, cause: str) -> None:
         """Raise a Violation with the fewest rows of a case that fail, if the case does."""
         if fails(case) is None:
@@ -191,6 +215,10 @@ class Subject:
         case, found = smallest(case, fails, self.algorithm.units(case.batch))
         who = f"{self.algorithm.blame(found.stage)}: " if found.stage else ""
         raise Violation(f"{what}: {who}{found.text}\n{described(case)}\nusual cause: {cause}")
+
+
+def _replaced(layers: Sequence[Layer]) -> set[str]:
+    return {stage for layer in layers for stage in layer.replaces()}
 
 
 def _claims_of(layer: Layer) -> Sequence[str]:

@@ -65,7 +65,7 @@ def test_an_argument_that_no_stage_has_names_the_distribution(lamprey):
     lamprey("bite = None\n", MODULE.replace("log_ratio, advantages", "log_ratios"))
     says = refusal("grpo", "lamprey")
     assert "plugin 'lamprey' of anypo-lamprey 0.3 does not fit" in says
-    assert "log_ratios" in says
+    assert says.endswith("'clip' is given no 'log_ratios'; did you mean 'log_ratio'?")
 
 
 def test_one_stage_of_a_plugin_is_blamed_like_the_whole(lamprey):

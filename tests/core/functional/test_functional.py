@@ -283,3 +283,71 @@ def test_gae_with_kl_in_the_reward(golden, f1):
 def test_gae_with_a_discount(golden, f1):
     rewards = [[0, 0, 0, 1.0], [0, 0, 0, 0], [0, 0, 0.2, 0]]
     check_gae(golden("gae.seed_gamma"), rewards, f1["values"], f1["mask"])
+
+
+# -- rows, tokens and groups ---------------------------------------------------------------------
+
+FEW = st.lists(st.tuples(st.integers(0, 3), st.integers(-9, 9)), min_size=1, max_size=20)
+
+
+def grouped(rows):
+    return torch.tensor([float(x) for _, x in rows]), torch.tensor([g for g, _ in rows])
+
+
+@given(FEW)
+def test_a_group_max_is_the_largest_of_the_rows_that_share_a_number(rows):
+    x, group = grouped(rows)
+    assert F.group_max(x, group).tolist() == [max(o for h, o in rows if h == g) for g, _ in rows]
+
+
+@given(FEW, st.floats(0.0, 1e4))
+def test_a_group_softmax_is_that_of_each_group_however_large_its_numbers(rows, shift):
+    x, group = grouped(rows)
+    shares = F.group_softmax(x + shift, group)
+    for name in group.unique():
+        expected = (x[group == name] + shift).softmax(0)
+        torch.testing.assert_close(shares[group == name], expected)
+
+
+@given(FEW, st.integers(1, 5), st.randoms())
+def test_the_top_k_are_the_same_in_any_order_and_equals_stay_together(rows, k, random):
+    x, group = grouped(rows)
+    kept = F.group_top_k(x, group, k)
+    order = random.sample(range(len(rows)), len(rows))
+    assert F.group_top_k(x[order], group[order], k).tolist() == kept[order].tolist()
+    for name in group.unique():
+        values = x[group == name]
+        edge = values.sort(descending=True).values[:k][-1]
+        assert kept[group == name].tolist() == (values >= edge).tolist()
+
+
+def test_a_group_softmax_has_the_gradient_of_a_softmax():
+    x, group = torch.randn(4, dtype=torch.float64, requires_grad=True), torch.tensor([0, 1, 0, 1])
+    assert torch.autograd.gradcheck(lambda x: F.group_softmax(x, group), x)
+
+
+@given(st.lists(st.lists(st.booleans(), min_size=3, max_size=3), min_size=1, max_size=5))
+def test_a_row_mean_is_over_unmasked_tokens_and_gets_back_to_them(rows):
+    mask = torch.tensor(rows)
+    x = torch.arange(mask.numel(), dtype=torch.float64).reshape(mask.shape)
+    x = torch.where(mask, x, torch.nan)
+    expected = [float(x[i][m].mean()) if m.any() else 0.0 for i, m in enumerate(mask)]
+    assert F.row_mean(x, mask).squeeze(-1).tolist() == expected
+    back = F.to_tokens(F.row_mean(x, mask).squeeze(-1), mask)
+    assert back.shape == mask.shape
+    assert F.row_mean(back, mask).squeeze(-1).tolist() == expected
+    assert not back[~mask].any()
+
+
+def test_advantages_are_split_whatever_an_answer_looks_like():
+    mask = torch.tensor([[True, True, False], [True, False, False]])
+    per_row, baseline = torch.tensor([2.0, -1.0]), torch.tensor([0.5, 0.5])
+    expected = [[2.0, 2.0, 0.0], [-1.0, 0.0, 0.0]]
+    per_token = torch.tensor([[2.0, 2.0, 7.0], [-1.0, 7.0, 7.0]])
+    for answer in (per_row, per_token, {"advantages": per_row}, {"advantages": per_token}):
+        advantages, others = F.split_advantages(answer, mask)
+        assert advantages.tolist() == expected
+        assert others == {}
+    answer = {"advantages": per_row, "baseline": baseline}
+    assert F.split_advantages(answer, mask)[1] == {"baseline": baseline}
+    assert set(answer) == {"advantages", "baseline"}  # what was given stays as it is

@@ -64,3 +64,8 @@ def test_a_mean_logprob_is_of_unmasked_tokens_only():
     logprobs = torch.tensor([[-1.0, torch.nan, -4.0], [5.0, 6.0, 7.0]])
     mask = torch.tensor([[True, False, True], [False, False, False]])
     assert F.mean_logprob(logprobs, mask).tolist() == [[-2.5], [0.0]]
+
+
+def test_both_rows_of_a_pair_get_the_sum_of_their_terms():
+    x = torch.tensor([[1.0], [10.0], [4.0], [30.0]])
+    assert F.pair_sum(x, torch.tensor([6, 2, 6, 2])).tolist() == [[5.0], [40.0], [5.0], [40.0]]
