@@ -7,27 +7,32 @@ from anypo.runs.unread import refuse_unread, unread
 
 GRPO, SFT, SCORER = compose("grpo"), compose("sft"), compose("reward_model")
 CRITIC = {"critic", "critic_model", "critic_learning_rate", "critic_warmup_steps"}
-REFERENCE = {"ref_sync_every", "ref_sync_alpha", "precompute_reference"}
+REFERENCE = {"reference", "ref_sync_every", "ref_sync_alpha", "precompute_reference"}
+TEACHER = {"teacher", "teacher_decay"}
 REWARDS = {"reward", "reward_timeout", "reward_retries"}
 DRAWN = {"eval_samples", "eval_temperature", "eval_top_p", "eval_top_k", "eval_stop"}
 TALK = {"max_turns", "max_conversation_length", "environment_timeout"}
 ADAPTERS = {"lora_alpha", "lora_modules"}
 GIVEN = {"model": "mine", "data": "mine.jsonl", "eval_data": "other.jsonl", "reward": ["length"]}
 NOT_DRAWN = "no held-out completion is scored: set reward and eval_data"
+OTHER = "reference names another model"
+NO_AVERAGE = "teacher is not average, so nothing would read it"
 OWN_ROWS = "grpo makes new rows in every step: its reference model has to see those"
 
 
 @pytest.mark.parametrize(
     ("algorithm", "options"),
     [
-        (GRPO, CRITIC),
-        (compose("hybrid_grpo"), REFERENCE),
-        (compose("dpo"), CRITIC | {"max_rounds"}),
-        (SFT, CRITIC | REFERENCE | {"max_rounds"}),
+        (GRPO, CRITIC | TEACHER),
+        (compose("opd"), CRITIC | REFERENCE),
+        (compose("hybrid_grpo"), REFERENCE | TEACHER),
+        (compose("dpo"), CRITIC | TEACHER | {"max_rounds"}),
+        (SFT, CRITIC | REFERENCE | TEACHER | {"max_rounds"}),
         (
             SCORER,
             CRITIC
             | REFERENCE
+            | TEACHER
             | REWARDS
             | DRAWN
             | TALK
@@ -49,6 +54,7 @@ def test_what_an_option_would_need_is_said():
     assert unread(make_config(GIVEN), SCORER) == {
         **dict.fromkeys(CRITIC, lacks("critic model")),
         **dict.fromkeys(REFERENCE, lacks("reference model")),
+        **dict.fromkeys(TEACHER, lacks("teacher")),
         **dict.fromkeys(
             REWARDS | DRAWN | TALK | {"sampler", "environment"}, lacks("completions to score")
         ),
@@ -72,6 +78,9 @@ def test_what_an_option_would_need_is_said():
             "environment",
             "sft samples nothing, and nor does a held-out score: set reward and eval_data",
         ),
+        (GRPO, {"reference": "mine"}, "ref_sync_every", "reference names one that stays"),
+        (compose("dpo"), {"reference": "mine"}, "precompute_reference", OTHER),
+        (compose("opd"), {"teacher": "mine"}, "teacher_decay", NO_AVERAGE),
         (GRPO, {"model": "mine"}, "ref_sync_alpha", "not ref_sync_every, so nothing would read it"),
         (
             GRPO,

@@ -107,7 +107,7 @@ def test_no_prompts_are_drawn_for_those_that_are_dropped_for_good(model, make_tr
     assert report.metrics["rollout/rounds"] == 1
     assert report.metrics["rollout/kept"] == pytest.approx(1 / 3)
     assert report.metrics["reward/mean"] == pytest.approx(2.5)
-    assert trainer.state == {}
+    assert trainer.state == {"step": 1, "steps": 2}
 
 
 def test_a_rollout_may_drop_some_for_good_and_some_for_now(model, make_trainer):
