@@ -16,12 +16,24 @@ class SyntheticSampler:
 
     def __init__(self) -> None:
         self.used = False
+        self.models = set[str]()  # that were asked for beside the policy
 
-    def sample(self, prompts: Sequence[Prompt], n: int) -> list[Sample]:
+    def sample(
+        self, prompts: Sequence[Prompt], n: int, *, model: str = "policy", **how: Any
+    ) -> list[Sample]:
         """See `anypo.hooks.rollout.Sampler`."""
         self.used = True
+        self.models |= {model} - {"policy"}
         rows = [(prompt, group, i) for group, prompt in enumerate(prompts) for i in range(n)]
         return [self._completion(prompt, group, self.length(group, i)) for prompt, group, i in rows]
+
+    def followed_by(self, prompt: Prompt, more: Any) -> Prompt:
+        """See `anypo.hooks.rollout.Sampler`."""
+        return replace(prompt, ids=[*prompt.ids, 7, 8])
+
+    def text(self, sample: Sample) -> str:
+        """See `anypo.hooks.rollout.Sampler`."""
+        return f"made up, of {len(sample.completion_ids)} tokens"
 
     def length(self, group: int, i: int) -> int:
         """Tokens of the i-th completion to a prompt."""

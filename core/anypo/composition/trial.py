@@ -42,7 +42,7 @@ def trial(algorithm: Algorithm) -> Findings:
     """
     _refuse_a_missing_answer(algorithm)
     with recorded_knobs() as knobs:
-        samples, inputs = _try_rollout(algorithm)
+        samples, inputs, models = _try_rollout(algorithm)
         batch, reads = _spied(samples)
         statistics = _try_distribution(algorithm, batch)
         batch = batch.replace(**{name: x.detach() for name, x in statistics.items()})
@@ -52,7 +52,7 @@ def trial(algorithm: Algorithm) -> Findings:
         prepare_reads = set(reads)
         reads.clear()
         found = _try_loss(algorithm, prepared, reads, leaves)
-        named = _required_by_hooks(algorithm)
+        named = _required_by_hooks(algorithm) | models
     if "teacher_log_distribution" in algorithm.asks("distribution"):
         named.add("teacher")
     return Findings(
@@ -90,8 +90,8 @@ def _required_by_hooks(algorithm: Algorithm) -> set[str]:
     return named
 
 
-def _try_rollout(algorithm: Algorithm) -> tuple[list[Sample], Inputs]:
-    """Samples of made-up prompts, and what the rollout makes them from."""
+def _try_rollout(algorithm: Algorithm) -> tuple[list[Sample], Inputs, set[str]]:
+    """Samples of made-up prompts, what the rollout makes them from, and models that draw some."""
     sampler, scorer = SyntheticSampler(), SyntheticScorer()
     completions, columns = set[str](), set[str]()
     prompts = synthetic_prompts(2, columns, completions)
@@ -99,13 +99,19 @@ def _try_rollout(algorithm: Algorithm) -> tuple[list[Sample], Inputs]:
     if not samples:
         raise PluginError(f"{algorithm.blame('rollout')} kept none of the made-up samples")
     held = [(p.ids, held.ids) for p in prompts for held in p.completions.values()]
-    return samples, Inputs(
+    if odd := sampler.models - {"reference", "teacher"}:
+        raise PluginError(
+            f"{algorithm.blame('rollout')} draws from '{min(odd)}': there is policy, reference and "
+            "teacher"
+        )
+    inputs = Inputs(
         sampler=sampler.used,
         scorer=scorer.used,
         completions=frozenset(completions),
         columns=frozenset(columns),
         fixed=not sampler.used and all((s.prompt_ids, s.completion_ids) in held for s in samples),
     )
+    return samples, inputs, sampler.models
 
 
 def _try_distribution(algorithm: Algorithm, batch: Batch) -> dict[str, Tensor]:

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
@@ -155,6 +156,22 @@ def template_options(row: Columns) -> Mapping[str, Any]:
     if further and not isinstance(further, dict):
         raise DataError(f"'chat_template_kwargs' is {further!r:.60}, not an object")
     return {**(further or {}), **({"tools": tools} if tools else {})}
+
+
+def followed_by(prompt: Prompt, more: str | Sequence[Any], tokens: Tokens) -> Prompt:
+    """See `anypo.Sampler`."""
+    content = prompt.content
+    if isinstance(content, str):
+        if not isinstance(more, str):
+            raise DataError("messages cannot follow a prompt that is a text")
+        content += more
+    elif isinstance(more, str):
+        content = [*content[:-1], {**content[-1], "content": content[-1]["content"] + more}]
+    else:
+        content = [*content, *more]
+    options = template_options({**prompt.columns, "prompt": content})
+    ids = tokens.prompt(content, options=options)
+    return replace(prompt, ids=ids, content=content, completions={})
 
 
 def _first_as_prompt(held: dict[str, Completion]) -> tuple[list[int], dict[str, Completion]]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from anypo.hooks.batch import Prompt, Sample
 
@@ -14,8 +14,48 @@ class Sampler(Protocol):
     def max_completion_length(self) -> int:
         """Tokens; a completion that reaches it without an end is truncated."""
 
-    def sample(self, prompts: Sequence[Prompt], n: int) -> list[Sample]:
-        """`n` completions of every prompt, prompt by prompt; `group` is the prompt's position."""
+    def sample(
+        self,
+        prompts: Sequence[Prompt],
+        n: int,
+        *,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        top_k: int | None = None,
+        greedy: bool = False,
+        model: str = "policy",
+    ) -> list[Sample]:
+        """`n` completions of every prompt, prompt by prompt; `group` is the prompt's position.
+
+        They are drawn as the run says, but for what is given. Their `logprobs` are those of the
+        distribution really drawn from.
+
+        Args:
+            prompts: To complete.
+            n: Completions of each.
+            temperature: Divides the logits.
+            top_p: Only the likeliest tokens of this share of the probability.
+            top_k: Only so many of the likeliest tokens.
+            greedy: The likeliest token each time.
+            model: `policy`, or a model that the algorithm requires, such as `reference`.
+
+        Raises:
+            SamplerError: The sampler cannot draw so.
+        """
+
+    def followed_by(self, prompt: Prompt, more: str | Sequence[dict[str, Any]]) -> Prompt:
+        """A prompt with something behind it, tokenised, and without the row's completions.
+
+        Args:
+            prompt: A text, or messages.
+            more: A text, with which the prompt's text or its last message goes on; or messages.
+
+        Raises:
+            DataError: Messages cannot follow a text, or are none.
+        """
+
+    def text(self, sample: Sample) -> str:
+        """What a completion says, without special tokens."""
 
 
 class Scorer(Protocol):

@@ -41,11 +41,12 @@ def make_trainer(algorithm: Algorithm, found: Setup, distributed: Distributed) -
         drawn = [*(found.sets if algorithm.inputs.sampler else ()), *found.completed]
         lengths = found.max_length, longest_of(drawn)
         engine = start_engine(config, whole, request, distributed, *lengths)
-    sampler = PolicySampler(engine, request, world)
+    sampler = PolicySampler(engine, request, world, Tokens(found.tokenizer))
     if found.talking:
         sampler = ConversationSampler(engine, request, found.talking, world)
     others = load_others(algorithm, found, distributed)
     learner = Learner(algorithm, model, config, distributed, found.longest, replica, others)
+    sampler.models = {name: partial(learner.lent, name) for name in learner.compared}
     if config.precompute_reference:
         with sensible_threads(model):
             known = Joined(found.learnt)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import cycle, islice
+from typing import Any
 
 from anypo.composition.algorithm import Algorithm
 from anypo.composition.kept import first_kept
@@ -20,7 +21,7 @@ class Rehearsal:
     drawn: int = 0  # completions
     each: int = 0  # of a prompt, at most
 
-    def sample(self, prompts: Sequence[Prompt], n: int) -> list[Sample]:
+    def sample(self, prompts: Sequence[Prompt], n: int, **how: Any) -> list[Sample]:
         """See `anypo.Sampler`."""
         self.drawn, self.each = self.drawn + n * len(prompts), max(self.each, n)
         tokens = [0] * self.max_completion_length
@@ -30,6 +31,14 @@ class Rehearsal:
             for group, prompt in enumerate(prompts)
             for _ in range(n)
         ]
+
+    def followed_by(self, prompt: Prompt, more: Any) -> Prompt:
+        """See `anypo.Sampler`; how many tokens that makes is not known here."""
+        return prompt
+
+    def text(self, sample: Sample) -> str:
+        """See `anypo.Sampler`."""
+        return ""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 from anypo.data.calls import Replies, Reply
 from anypo.data.observations import Observations
-from anypo.data.prompts import template_options
+from anypo.data.prompts import followed_by, template_options
 from anypo.data.tokens import Tokens
 from anypo.errors import DataError, SamplerError
 from anypo.hooks.batch import Prompt, Sample, step_columns
@@ -167,7 +167,7 @@ class ConversationSampler(PolicySampler):
         talking: Talking,
         world: World = ALONE,
     ) -> None:
-        super().__init__(engine, request, world)
+        super().__init__(engine, request, world, talking.tokens)
         self.talking = talking
 
     @property
@@ -205,15 +205,16 @@ class ConversationSampler(PolicySampler):
         """A prompt with the opening messages behind it."""
         if not opening:
             return prompt
-        content, limit = [*prompt.content, *opening], self.talking.longest_prompt
+        limit = self.talking.longest_prompt
         with _saying(self.talking.environments):
-            ids = self.talking.tokens.prompt(content, options=_options(prompt))
-        if len(ids) > limit:
+            opened = followed_by(prompt, opening, self.talking.tokens)
+        if len(opened.ids) > limit:
             raise SamplerError(
                 f"with the opening messages of {self.talking.environments.chosen}, a prompt has "
-                f"{len(ids)} tokens, more than {limit}: raise max_prompt_length, or shorten them"
+                f"{len(opened.ids)} tokens, more than {limit}: raise max_prompt_length, or shorten "
+                "them"
             )
-        return replace(prompt, ids=ids, content=content)
+        return opened
 
     def _reply(self, going: Sequence[Conversation]) -> None:
         """Have the policy reply in all conversations that go on."""

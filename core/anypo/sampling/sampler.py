@@ -1,17 +1,23 @@
 """What a rollout samples with: an engine, and what the run has to say of sampling."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
-from typing import Self
+from typing import Any, Self
 
 from transformers import PreTrainedModel
 
+from anypo.data.prompts import followed_by
+from anypo.data.tokens import Tokens
 from anypo.errors import SamplerError, told
 from anypo.hooks.batch import Prompt, Sample
 from anypo.hooks.sampler import Engine, SamplingRequest
 from anypo.support.foreign import foreign, place
 from anypo.support.world import ALONE, World, shares
+
+POLICY = "policy"  # what draws, unless another model is asked for
+Lent = Callable[[], AbstractContextManager[tuple[PreTrainedModel, PreTrainedModel]]]  # and policy
 
 
 class PolicySampler:
@@ -21,12 +27,18 @@ class PolicySampler:
         engine: None in a process that draws nothing itself, where one engine serves them all.
         request: All but the prompts.
         world: The processes, each of which draws its share and gets those of the others.
+        tokens: Makes tokens of what is put behind prompts.
     """
 
     def __init__(
-        self, engine: Engine | None, request: SamplingRequest, world: World = ALONE
+        self,
+        engine: Engine | None,
+        request: SamplingRequest,
+        world: World = ALONE,
+        tokens: Tokens | None = None,
     ) -> None:
-        self.engine, self.request, self.world = engine, request, world
+        self.engine, self.request, self.world, self.tokens = engine, request, world, tokens
+        self.models: Mapping[str, Lent] = {}  # that may draw in the policy's place
         self.drawing = [
             rank for rank, draws in enumerate(world.gather(engine is not None)) if draws
         ]
@@ -42,8 +54,47 @@ class PolicySampler:
         other.request = request
         return other
 
-    def sample(self, prompts: Sequence[Prompt], n: int) -> list[Sample]:
+    def followed_by(self, prompt: Prompt, more: str | Sequence[dict[str, Any]]) -> Prompt:
         """See `anypo.Sampler`."""
+        assert self.tokens is not None, "a run has a tokenizer"
+        return followed_by(prompt, more, self.tokens)
+
+    def text(self, sample: Sample) -> str:
+        """See `anypo.Sampler`."""
+        assert self.tokens is not None, "a run has a tokenizer"
+        decoded = self.tokens.tokenizer.decode(sample.completion_ids, skip_special_tokens=True)
+        return str(decoded)
+
+    def sample(
+        self,
+        prompts: Sequence[Prompt],
+        n: int,
+        *,
+        greedy: bool = False,
+        model: str = POLICY,
+        **how: float | int | None,
+    ) -> list[Sample]:
+        """See `anypo.Sampler`."""
+        changes: dict[str, Any] = {name: value for name, value in how.items() if value is not None}
+        changes |= {"top_k": 1} if greedy else {}
+        asking = self.asking(replace(self.request, **changes)) if changes else self
+        if model == POLICY:
+            return asking._shared(prompts, n)
+        with self._drawing_from(model):
+            return asking._shared(prompts, n)
+
+    @contextmanager
+    def _drawing_from(self, model: str) -> Iterator[None]:
+        """Inside the block, the engine has the weights of another model."""
+        with self.models[model]() as (lent, policy):
+            self.sync(lent)
+            try:
+                yield
+            finally:
+                self.sync(policy)
+
+    def _shared(self, prompts: Sequence[Prompt], n: int) -> list[Sample]:
+        """As `sample`, in all processes together."""
         if self.world.size == 1:
             return self._drawn(prompts, n)
         limits = [len(prompt.ids) + self.max_completion_length for prompt in prompts]

@@ -1,7 +1,8 @@
 """What is trained, what it is compared with, and how an optimizer step is made."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -11,10 +12,10 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from anypo.composition.algorithm import Algorithm, Loss
-from anypo.errors import TrainingError
+from anypo.errors import SamplerError, TrainingError
 from anypo.hooks.batch import Batch, Sample, collate
 from anypo.hooks.specs import State
-from anypo.models.adapters import without_lora
+from anypo.models.adapters import has_lora, without_lora
 from anypo.models.checks import sharing_of
 from anypo.models.forward import TokenScorer, TokenScores
 from anypo.models.lines import MicroBatch, cut
@@ -161,6 +162,18 @@ class Learner:
     def whole(self) -> PreTrainedModel:
         """The policy in one piece; all processes must ask."""
         return self.replica.refresh(self.model) if self.replica else self.model
+
+    @contextmanager
+    def lent(self, name: str) -> Iterator[tuple[PreTrainedModel, PreTrainedModel]]:
+        """A model that the policy is compared with, to draw from it, and the policy.
+
+        Raises:
+            SamplerError: It is not there as a model of its own, in one piece.
+        """
+        if self.replica or has_lora(self.compared[name]):
+            why = "its weights are sharded" if self.replica else "it is the policy without adapters"
+            raise SamplerError(f"nothing can be drawn from the {name}: {why}")
+        yield self.compared[name], self.model
 
     def weights_move(self) -> None:
         """Be told that those of the policy are about to change."""
