@@ -7,11 +7,11 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from anypo.composition.knobs import resolve_knobs
-from anypo.errors import ConfigError
 from anypo.rewards.load import names_code
 from anypo.runs.options import make_config
 from anypo.runs.recipe import as_written
 from anypo.runs.unread import unread
+from anypo_cli.settings import refuse_to_run
 
 if TYPE_CHECKING:
     from anypo.composition.algorithm import Algorithm
@@ -50,11 +50,7 @@ def refuse_code(file: str, options: Mapping[str, Any]) -> None:
     rewards = options.get("reward") or []
     named = [f"reward = {spec!r}" for spec in rewards if names_code(str(spec))]
     named += ["trust_remote_code"] * bool(options.get("trust_remote_code"))
-    if named:
-        raise ConfigError(
-            f"'{file}' names code to run ({named[0]}): read it, and if you trust it, add "
-            "--trust-config"
-        )
+    refuse_to_run(file, named)
 
 
 def fitting(

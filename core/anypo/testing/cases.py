@@ -16,7 +16,7 @@ from anypo.composition.synthetic import SyntheticSampler, SyntheticScorer, synth
 from anypo.functional.groups import rows_by_group
 from anypo.hooks.batch import Batch, Sample, collate
 from anypo.hooks.requirements import LOGPROBS
-from anypo.hooks.specs import State
+from anypo.hooks.specs import State, beginning
 
 WEIGHTS = {"one": 0.75, "two": 0.25}  # of the two made-up rewards; what both gain, so does the sum
 BUDGET = 8  # tokens a completion may have; the longest one has fewer
@@ -134,7 +134,7 @@ def roll_out(
         synthetic_prompts(prompts, set(), set()),
         sampler or SeededSampler(seed),
         scorer or SeededScorer(seed),
-        {} if state is None else state,
+        beginning() if state is None else state,
     )
 
 

@@ -92,20 +92,20 @@ def _refuse_uncomposed(subject: Subject) -> None:
 def _pull_of_penalties(subject: Subject, case: Case) -> Tensor:
     """Where a step along the gradient of the penalties leads, [N, T]."""
     with_them, without = (
-        _step(algorithm, case, algorithm.prepare(case.batch, {}))
+        _step(algorithm, case, algorithm.prepare(case.batch))
         for algorithm in (subject.algorithm, subject.without_penalties)
     )
     return with_them - without
 
 
 def _advantages(subject: Subject, case: Case) -> Tensor:
-    prepared = subject.algorithm.prepare(case.batch, {})
+    prepared = subject.algorithm.prepare(case.batch)
     return torch.where(prepared.mask, prepared.advantages, 0)
 
 
 def _lost(algorithm: Algorithm, case: Case, step: float) -> Iterator[Difference]:
     """Tokens whose ratio has moved by a step against their advantage, and that stay there."""
-    prepared, logprobs = algorithm.prepare(case.batch, {}), case.inputs["logprobs"]
+    prepared, logprobs = algorithm.prepare(case.batch), case.inputs["logprobs"]
     side = torch.where(prepared.mask, prepared.advantages, 0).sign()
     change = algorithm.log_ratio(logprobs + 1e-3, prepared) - algorithm.log_ratio(
         logprobs, prepared

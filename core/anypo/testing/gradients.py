@@ -92,7 +92,7 @@ def _guilty(subject: Subject, case: Case, slope: Slope) -> str:
     alike = [wrong_slope(algorithm, case, hold=hold) for hold in (True, False)]
     if slope.name != "logprobs" or alike == [None, None]:
         return "regularizer"
-    prepared = algorithm.prepare(case.batch, {})
+    prepared = algorithm.prepare(case.batch)
     logprobs = torch.where(prepared.mask, case.inputs["logprobs"], 0).requires_grad_()
     log_ratio = algorithm.log_ratio(logprobs, prepared)
     if not log_ratio.requires_grad:
@@ -108,7 +108,7 @@ def _guilty(subject: Subject, case: Case, slope: Slope) -> str:
 
 def _off_policy_gradient(algorithm: Algorithm, case: Case) -> Difference | None:
     """Where the gradient is not the policy gradient."""
-    prepared = algorithm.prepare(case.batch, {})
+    prepared = algorithm.prepare(case.batch)
     inputs = {**case.inputs, "logprobs": case.inputs["logprobs"].clone().requires_grad_()}
     loss = algorithm.loss(batch=prepared, **inputs)
     backward(algorithm, loss.total)

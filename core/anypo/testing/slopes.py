@@ -42,7 +42,7 @@ def wrong_slope(algorithm: Algorithm, case: Case, *, hold: bool) -> Slope | None
         case: In float64.
         hold: Whether what the loss detaches stays as it is while its inputs move.
     """
-    prepared = algorithm.prepare(case.batch, {})
+    prepared = algorithm.prepare(case.batch)
 
     def loss(inputs: dict[str, Tensor]) -> Loss:
         return algorithm.loss(batch=prepared, **inputs)

@@ -206,7 +206,7 @@ class Subject:
 
     def units(self, case: Case) -> list[list[int]]:
         """Rows that no micro-batch may separate, in the groups that `advantage` made of them."""
-        return self.algorithm.units(self.algorithm.prepare(case.each(torch.clone).batch, {}))
+        return self.algorithm.units(self.algorithm.prepare(case.each(torch.clone).batch))
 
     def refute(self, case: Case, fails: Fails, what: str, cause: str) -> None:
         """Raise a Violation with the fewest rows of a case that fail, if the case does."""

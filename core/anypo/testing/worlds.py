@@ -12,7 +12,7 @@ from anypo.composition.algorithm import Algorithm
 from anypo.composition.synthetic import SyntheticRow, SyntheticScorer
 from anypo.hooks.batch import Completion, Prompt, Sample
 from anypo.hooks.requirements import LOGPROBS
-from anypo.hooks.specs import State
+from anypo.hooks.specs import beginning
 from anypo.testing.cases import WEIGHTS, Case, SeededSampler, make_case
 from anypo.testing.outcome import backward
 
@@ -138,7 +138,7 @@ def _holding(algorithm: Algorithm, good: Callable[..., list[Completion]] | None)
 
 def _step(algorithm: Algorithm, prompts: Sequence[Prompt], judge: Judge) -> dict[Tokens, Rise]:
     """How a step along the gradient moves completions, all models agreeing before."""
-    state: State = {}
+    state = beginning()
     samples = algorithm.rollout(prompts, DistinctSampler(), judge, state)
     if not samples:
         return {}
