@@ -58,7 +58,7 @@ def list_command(
     ] = None,
     as_json: AsJSON = False,
 ) -> None:
-    """List what is installed: algorithms, samplers, rewards, tasks, observers, commands."""
+    """List all plugins: algorithms, samplers, rewards, tasks, environments, observers, commands."""
     from anypo_cli.listing import show_list
 
     show_list(kind, check=check, as_json=as_json)

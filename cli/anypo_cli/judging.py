@@ -15,7 +15,7 @@ from transformers.utils.logging import disable_progress_bar
 from anypo.errors import ConfigError
 from anypo.runs.collect import Collected, Kept, collect
 from anypo.runs.estimates import Estimate
-from anypo.runs.evaluate import Judgement, evaluate
+from anypo.runs.evaluate import Assessment, evaluate
 from anypo.runs.judging_options import JudgingConfig
 from anypo.runs.options import config_class, panels
 from anypo_cli.options import Parameter, option_of, shown, sign
@@ -77,14 +77,14 @@ def _evaluate(model: str, own: dict[str, Any], **options: Any) -> None:
     if not is_first():
         return
     if own["json"]:
-        print(json.dumps([judgement.as_dict() for judgement in found], indent=2))
+        print(json.dumps([assessment.as_dict() for assessment in found], indent=2))
     else:
         for score in dict.fromkeys(one.score for one in found):
             table = _table(score, [one for one in found if one.score == score])
             Console(highlight=False).print(table)
 
 
-def _table(score: str, found: Sequence[Judgement]) -> Table:
+def _table(score: str, found: Sequence[Assessment]) -> Table:
     """By a score: a column for every set."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in (score, *(one.set for one in found)):

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         printable,
     )
     from anypo.hooks.batch import Batch, Prompt, Sample, collate
+    from anypo.hooks.environment import Environment, Turn
     from anypo.hooks.plugin import Plugin
     from anypo.hooks.rollout import Sampler, Scorer, sample_groups
     from anypo.hooks.runtime import Runtime
@@ -34,8 +35,9 @@ if TYPE_CHECKING:
     from anypo.models.forward import score_tokens
     from anypo.models.load import model_path, sensible_threads
     from anypo.models.weights import whole_weights
+    from anypo.rewards.answers import Judgement
     from anypo.runs.collect import Collected, collect
-    from anypo.runs.evaluate import Judgement, evaluate
+    from anypo.runs.evaluate import Assessment, evaluate
     from anypo.runs.observer import Observer
     from anypo.runs.options import RunConfig
     from anypo.runs.reading import RunRecord, read_run
@@ -57,6 +59,7 @@ _PUBLIC = {
     "errors": "AnypoError ConfigError DataError ModelError RewardError SamplerError StoppedError "
     "nearest one_line printable",
     "hooks.batch": "Batch Prompt Sample collate",
+    "hooks.environment": "Environment Turn",
     "hooks.plugin": "Plugin",
     "hooks.rollout": "Sampler Scorer sample_groups",
     "hooks.runtime": "Runtime",
@@ -67,8 +70,9 @@ _PUBLIC = {
     "models.forward": "score_tokens",
     "models.load": "model_path sensible_threads",
     "models.weights": "whole_weights",
+    "rewards.answers": "Judgement",
     "runs.collect": "Collected collect",
-    "runs.evaluate": "Judgement evaluate",
+    "runs.evaluate": "Assessment evaluate",
     "runs.observer": "Observer",
     "runs.options": "RunConfig",
     "runs.reading": "RunRecord read_run",

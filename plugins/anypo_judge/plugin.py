@@ -11,10 +11,10 @@ from typing import Any
 
 import httpx2
 
-from anypo import RewardError, one_line, retried, together
+from anypo import Judgement, RewardError, one_line, retried, together
 from anypo_judge.settings import Settings, parsed
 from anypo_judge.template import DEFAULT, Template
-from anypo_judge.verdict import SCHEMA, reason, score
+from anypo_judge.verdict import SCHEMA, judgement, reason
 
 KEY = "JUDGE_API_KEY"  # the environment variable: options are written down
 CONNECT = 10.0  # seconds; how long an answer takes is for reward_timeout to limit
@@ -39,8 +39,8 @@ class Judge:
 
     async def __call__(
         self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Sequence[Any]
-    ) -> list[float]:
-        """The scores, from 0 to the highest.
+    ) -> list[Judgement]:
+        """The scores, from 0 to the highest, each with its reason.
 
         Raises:
             RewardError: The server cannot be reached, or gives no score.
@@ -52,10 +52,10 @@ class Judge:
             for i, (prompt, completion) in enumerate(zip(prompts, completions, strict=True))
         ]
         async with self._client() as client:
-            asking = [partial(self._score, client, request) for request in requests]
+            asking = [partial(self._judged, client, request) for request in requests]
             return await together(asking, self.settings.concurrency)
 
-    async def _score(self, client: httpx2.AsyncClient, request: str) -> float:
+    async def _judged(self, client: httpx2.AsyncClient, request: str) -> Judgement:
         body = {
             "model": self.settings.model,
             "messages": [{"role": "user", "content": request}],
@@ -64,7 +64,7 @@ class Judge:
         }
         try:
             content = await retried(partial(self._answer, client, body))
-            return score(content, self.settings.max)
+            return judgement(content, self.settings.max)
         except httpx2.HTTPStatusError as error:
             status, says = error.response.status_code, reason(error.response.content)
             why = f"; its key goes into the environment variable {KEY}" if status == 401 else ""

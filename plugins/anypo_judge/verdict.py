@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from anypo import RewardError, one_line
+from anypo import Judgement, RewardError, one_line
 
 
 class Verdict(BaseModel):
@@ -26,20 +26,20 @@ SCHEMA = {
 }
 
 
-def score(content: bytes, highest: float) -> float:
-    """The score in the answer of a server.
+def judgement(content: bytes, highest: float) -> Judgement:
+    """The score in the answer of a server, and the reason for it as feedback.
 
     Raises:
         RewardError: There is none; saying what there is instead.
     """
     text = _said(content)
     try:
-        found = Verdict.model_validate_json(text).score
+        found = Verdict.model_validate_json(text)
     except ValidationError as error:
         raise RewardError(f'no {{"reason": …, "score": …}}, but: {one_line(text)}') from error
-    if not 0 <= found <= highest:
+    if not 0 <= found.score <= highest:
         raise RewardError(f"a score that is not between 0 and {highest:g}: {one_line(text)}")
-    return found
+    return Judgement(found.score, found.reason)
 
 
 def _said(content: bytes) -> str:

@@ -58,7 +58,7 @@ class DAPO(Plugin):
 
 
 def _punished(sample, start, cache):
-    punishment = min(0.0, max(-1.0, (start - len(sample.completion_ids)) / cache))
+    punishment = min(0.0, max(-1.0, (start - sample.length) / cache))
     return replace(sample, reward=sample.reward + punishment)
 
 

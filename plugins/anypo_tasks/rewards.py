@@ -19,10 +19,20 @@ MATH_SECONDS = 5.0
 
 
 def text_of(completion: Any) -> str:
-    """The text of a completion: itself, or that of its messages."""
+    """The text of a completion: itself, or what its replies say."""
+    return "".join(_replies(completion))
+
+
+def last_of(completion: Any) -> str:
+    """The text of a completion that holds its answer: itself, or what its last reply says."""
+    return _replies(completion)[-1]
+
+
+def _replies(completion: Any) -> list[str]:
     if isinstance(completion, str):
-        return completion
-    return "".join(message["content"] for message in completion)
+        return [completion]
+    replies = [message for message in completion if message["role"] == "assistant"]
+    return [reply.get("content") or "" for reply in replies] or [""]
 
 
 def finding(finds: Callable[[Any], bool]) -> Callable[[RewardFunction], RewardFunction]:
@@ -37,7 +47,7 @@ def finding(finds: Callable[[Any], bool]) -> Callable[[RewardFunction], RewardFu
 
 def marks_answer(completion: Any) -> bool:
     """A final answer, as <answer>…</answer>, \\boxed{…}, #### … or "the answer is …"."""
-    return answers.is_marked(text_of(completion))
+    return answers.is_marked(last_of(completion))
 
 
 def telling(answer_of: Callable[[str], str]) -> Callable[[Any], RewardFunction]:
@@ -47,7 +57,7 @@ def telling(answer_of: Callable[[str], str]) -> Callable[[Any], RewardFunction]:
     """
 
     def tells(function: Any) -> Any:
-        function.answer_of = lambda completion: answer_of(text_of(completion))
+        function.answer_of = lambda completion: answer_of(last_of(completion))
         return function
 
     return tells
@@ -63,7 +73,7 @@ def exact(argument: str) -> RewardFunction:
         return [
             None
             if right is None
-            else float(answers.final(text_of(completion)) == answers.final(str(right)))
+            else float(answers.final(last_of(completion)) == answers.final(str(right)))
             for completion, right in zip(completions, answer, strict=True)
         ]
 
@@ -91,11 +101,14 @@ def regex(argument: str) -> RewardFunction:
 
 
 def length(argument: str) -> RewardFunction:
-    """Minus the completion's length in tokens; give it a small weight, as in `length=0.01`."""
+    """Minus the tokens that the policy wrote; give it a small weight, as in `length=0.01`."""
     _refuse_argument("length", argument)
 
-    def length(completion_ids: list[list[int]], **_: Any) -> list[float | None]:
-        return [-float(len(ids)) for ids in completion_ids]
+    def length(
+        completion_ids: list[list[int]], completion_mask: list[list[bool]] | None = None, **_: Any
+    ) -> list[float | None]:
+        written = completion_mask or [[True] * len(ids) for ids in completion_ids]
+        return [-float(sum(mask)) for mask in written]
 
     return length
 
@@ -127,7 +140,7 @@ def math(argument: str) -> RewardFunction:
     @finding(marks_answer)
     @telling(answers.spelt)
     def math(completions: list[Any], answer: list[Any], **_: Any) -> list[float | None]:
-        return [judged(text_of(c), right) for c, right in zip(completions, answer, strict=True)]
+        return [judged(last_of(c), right) for c, right in zip(completions, answer, strict=True)]
 
     return math
 

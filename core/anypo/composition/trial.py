@@ -14,6 +14,7 @@ from torch import Tensor
 from anypo import functional as F
 from anypo.composition.algorithm import Algorithm, Loss
 from anypo.composition.findings import Findings
+from anypo.composition.kept import first_kept
 from anypo.composition.synthetic import (
     LENGTHS,
     SyntheticSampler,
@@ -94,7 +95,7 @@ def _try_rollout(algorithm: Algorithm) -> tuple[list[Sample], Inputs]:
     sampler, scorer = SyntheticSampler(), SyntheticScorer()
     completions, columns = set[str](), set[str]()
     prompts = synthetic_prompts(2, columns, completions)
-    samples = algorithm.rollout(prompts, sampler, scorer, beginning())
+    samples = first_kept(algorithm, prompts, sampler, scorer, beginning())
     if not samples:
         raise PluginError(f"{algorithm.blame('rollout')} kept none of the made-up samples")
     held = [(p.ids, held.ids) for p in prompts for held in p.completions.values()]

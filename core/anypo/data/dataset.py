@@ -1,8 +1,9 @@
 """What an algorithm reads of data sets: prompts to learn from, to complete, and to measure."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
+from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
@@ -10,7 +11,7 @@ from anypo.composition.algorithm import Algorithm
 from anypo.composition.compose import compose
 from anypo.data.bad_rows import told
 from anypo.data.fingerprint import fingerprint
-from anypo.data.formats import Rows, columns_in_reach, converted, ways_to
+from anypo.data.formats import Row, Rows, columns_in_reach, converted, ways_to
 from anypo.data.found import Check, PromptSet, accept, usable
 from anypo.data.kept import kept
 from anypo.data.progress import Progress, silent, watch
@@ -38,6 +39,7 @@ class Reader:
     skip_bad: bool = False  # leave rows out that cannot be used, instead of raising
     check: Check = accept  # refuses rows that cannot be scored
     progress: Progress = silent  # told how many rows of how many are read
+    tools: Sequence[Any] = ()  # which the chat template is given with every conversation
 
     def to_learn_from(self, rows: Rows) -> PromptSet:
         """Prompts with all that the rollout reads."""
@@ -103,9 +105,16 @@ class Reader:
         if missing := sorted({"prompt", *inputs.wanted}.difference(there)):
             raise DataError(self._lack(rows.name, there, missing))
         watched = watch(rows, rows.total, partial(self.progress, f"tokenising {rows.name}"))
-        made = converted(watched, ways_to(wanted, rows.columns))
+        made = map(self._with_tools, converted(watched, ways_to(wanted, rows.columns)))
         tokens = Tokens(self.tokenizer, scored=self._scored)
         return read_prompts(made, tokens, inputs, self.limits, tally)
+
+    def _with_tools(self, row: Row) -> Row:
+        if not self.tools:
+            return row
+        if row.columns.get("tools"):
+            return replace(row, flaw="it names tools, but those of the environment are called")
+        return replace(row, columns={**row.columns, "tools": list(self.tools)})
 
     def _lack(self, name: str, there: Collection[str], missing: Sequence[str]) -> str:
         assert self.algorithm is not None, "of prompts alone nothing else is asked"

@@ -65,6 +65,13 @@ class Sample:
     truncated: bool = False  # whether it hit the length limit before an end-of-sequence token
     columns: dict[str, Any] = field(default_factory=dict)  # numbers, or a list of one per token
     feedback: str = ""  # what was said of it in words
+    messages: list[dict[str, Any]] | None = None  # of a conversation, up to the last reply
+    figures: dict[str, float] = field(default_factory=dict)  # whose means are metrics, by name
+
+    @property
+    def length(self) -> int:
+        """Tokens that the policy wrote."""
+        return len(self.completion_ids) if self.mask is None else sum(self.mask)
 
 
 def step_columns(length: int, steps: Sequence[tuple[int, float]]) -> dict[str, list[float]]:

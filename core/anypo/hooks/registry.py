@@ -29,6 +29,7 @@ KINDS = {  # of which there are several, and the entry points by which they are 
     "sampler": "anypo.samplers",
     "reward": "anypo.rewards",
     "task": "anypo.tasks",
+    "environment": "anypo.environments",
     "observer": "anypo.observers",
     "command": "anypo.commands",
 }

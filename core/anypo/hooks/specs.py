@@ -34,6 +34,7 @@ hookimpl = pluggy.HookimplMarker("anypo")
 State = dict[str, Any]  # what plugins remember from step to step, and STEP and STEPS
 STEP, STEPS = "step", "steps"  # of the state: which step it is, from 1, and how many there will be
 NOTES = "notes"  # of the state: a list of sentences, each of which the user is told once
+DROPPED = "dropped"  # of the state: positions of prompts in whose place a step draws no others
 
 
 def beginning(steps: int = 1) -> State:
@@ -53,7 +54,11 @@ class Hooks(Protocol):
         state: State,
         data: Sequence[Prompt],
     ) -> list[Sample]:
-        """Where do the samples come from? In groups of one prompt each, with rewards if need be."""
+        """Where do the samples come from? In groups of one prompt each, with rewards if need be.
+
+        A step draws others in the place of prompts of which nothing is kept, but for those whose
+        positions in `prompts` stand in `state["dropped"]`: they are dropped for good.
+        """
 
     @hookspec(firstresult=True)
     def advantage(

@@ -15,14 +15,21 @@ class Critic(nn.Module):
     """A decoder and a linear head without bias that starts at 0, so that no return is expected.
 
     With `shares_body` the decoder is the policy's own; else it is a copy to be trained, but for
-    what is frozen in the policy, which it shares. The head is on `device`, or where the policy is.
+    what is frozen in the policy, which it shares unless it is to get other weights there. The head
+    is on `device`, or where the policy is.
     """
 
     def __init__(
-        self, model: PreTrainedModel, *, shares_body: bool, device: torch.device | None = None
+        self,
+        model: PreTrainedModel,
+        *,
+        shares_body: bool,
+        shares_frozen: bool = True,
+        device: torch.device | None = None,
     ) -> None:
         super().__init__()
-        frozen = {id(weight): weight for weight in model.parameters() if not weight.requires_grad}
+        weights = model.parameters() if shares_frozen else ()
+        frozen = {id(weight): weight for weight in weights if not weight.requires_grad}
         self.body = None if shares_body else copy.deepcopy(decoder_of(model), frozen)
         state_size = model.get_output_embeddings().weight.shape[1]  # not always the hidden size
         self.head = nn.Linear(state_size, 1, bias=False, device=device or model.device)

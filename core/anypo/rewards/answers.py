@@ -1,29 +1,61 @@
 """What reward functions return, of which nothing is trusted."""
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
 from anypo.errors import RewardError
 
-Answer = float | list[tuple[int, float]]  # a score, or the rewards of steps
+PARTS = {"score", "feedback"}  # of a judgement that is written as a mapping
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a reward function may return for a completion: a score, and words beside it."""
+
+    score: Any  # what it may return without words: a number, None, or the rewards of steps
+    feedback: str = ""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a reward says of a completion, once it has been checked."""
+
+    score: float | list[tuple[int, float]]  # NaN where it does not apply; or the rewards of steps
+    feedback: str = ""
 
 
 def checked(name: str, answer: Any, rows: int) -> list[Answer]:
-    """What a reward says of each of so many completions; NaN where it does not apply.
+    """What a reward says of each of so many completions.
 
     Raises:
-        RewardError: It is not one finite number, None or list of steps per completion.
+        RewardError: It is not one finite number, None or list of steps per completion, alone or
+            with feedback.
     """
     values = answer.tolist() if hasattr(answer, "tolist") else answer
     if not isinstance(values, list | tuple):
         raise RewardError(f"reward '{name}' returned {answer!r:.60}, not a list of numbers")
     if len(values) != rows:
         raise RewardError(f"reward '{name}' returned {len(values)} numbers for {rows} completions")
-    return [_checked_value(f"reward '{name}'", value, i) for i, value in enumerate(values)]
+    return [_judged(f"reward '{name}'", value, i) for i, value in enumerate(values)]
 
 
-def _checked_value(who: str, value: Any, row: int) -> Answer:
+def _judged(who: str, value: Any, row: int) -> Answer:
+    if isinstance(value, Mapping) and "score" in value and value.keys() <= PARTS:
+        value = Judgement(**value)
+    if not isinstance(value, Judgement):
+        return Answer(_checked_value(who, value, row))
+    if not isinstance(value.feedback, str):
+        raise RewardError(
+            f"{who} returned {value.feedback!r:.60} as the feedback to completion {row}: feedback "
+            "is a text, '' where there is nothing to say"
+        )
+    return Answer(_checked_value(who, value.score, row), value.feedback.strip())
+
+
+def _checked_value(who: str, value: Any, row: int) -> float | list[tuple[int, float]]:
     if value is None:
         return math.nan
     if _is_number(value):
@@ -32,7 +64,8 @@ def _checked_value(who: str, value: Any, row: int) -> Answer:
         return [(int(end), float(reward)) for end, reward in value]
     raise RewardError(
         f"{who} returned {value!r:.60} for completion {row}: a reward is a finite number, None "
-        "where it does not apply, or a list of (end token, reward) steps"
+        "where it does not apply, or a list of (end token, reward) steps; with words beside it, "
+        "Judgement(score, feedback)"
     )
 
 

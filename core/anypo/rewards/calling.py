@@ -1,11 +1,8 @@
 """Ask reward functions: one after the other, and those that wait for services all at once."""
 
-import asyncio
 import copy
 from collections.abc import Sequence
-from functools import cache
 from inspect import iscoroutinefunction, signature
-from threading import Thread
 from typing import Any
 
 from anypo.errors import ConfigError, RewardError, told
@@ -13,6 +10,7 @@ from anypo.rewards.answers import Answer, checked
 from anypo.rewards.load import Reward
 from anypo.rewards.timing import in_time
 from anypo.support.foreign import foreign, place
+from anypo.support.loop import awaited
 from anypo.support.retries import PATIENCE, Patience
 from anypo.support.together import together
 
@@ -88,26 +86,10 @@ def answers(calls: Sequence[Call], timeout: float) -> list[list[Answer]]:
 
 
 def _wait_for(calls: Sequence[Call], timeout: float) -> None:
-    waiting = asyncio.run_coroutine_threadsafe(together([call.wait for call in calls]), _loop())
     try:
-        waiting.result(timeout or None)
+        awaited(together([call.wait for call in calls]), timeout)
     except TimeoutError:
-        _loop.cache_clear()  # it may be what hangs
         late = " and ".join(f"'{call.reward.name}'" for call in calls if not call.is_answered)
         raise RewardError(
             f"reward {late} took longer than {timeout:g} s; raise reward_timeout if it may"
         ) from None
-    finally:
-        waiting.cancel()
-
-
-@cache
-def _loop() -> asyncio.AbstractEventLoop:
-    """One for all calls, as a client keeps its connections in the loop that it was first used in.
-
-    It runs in a thread: in a notebook, this one runs a loop already. And a function that blocks
-    there for good blocks neither the run, which ends with its model saved, nor the end of Python.
-    """
-    loop = asyncio.new_event_loop()
-    Thread(target=loop.run_forever, name="rewards", daemon=True).start()
-    return loop

@@ -1,10 +1,12 @@
 """Score samples with reward functions.
 
 A reward function has TRL's signature: `f(prompts, completions, **columns) -> list[float]`, with
-the other columns of the data set as lists, and `completion_ids`. For conversations, prompts and
-completions are lists of messages. None means that it does not apply to the row. A list of (index
-of the last token, reward) pairs rewards the steps of a completion; its score is their sum. To find
-the tokens, a function may name an argument `completion_tokens`: each token as text.
+the other columns of the data set as lists, and `completion_ids` with a `completion_mask`, which
+says what of them the policy wrote. For conversations, prompts and completions are lists of
+messages. None means that it does not apply to the row. A list of (index of the last token, reward)
+pairs rewards the steps of a completion; its score is their sum. To find the tokens, a function may
+name an argument `completion_tokens`: each token as text. Words beside any of these are a
+`Judgement(score, feedback)`.
 """
 
 import copy
@@ -31,11 +33,11 @@ from anypo.rewards.timing import in_time
 from anypo.support.foreign import foreign
 from anypo.support.world import ALONE, World, shares
 
-TOKENS = "completion_tokens"
-GIVEN = {"prompts", "completions", "completion_ids", TOKENS}  # whatever columns are called so
+TOKENS, MASK = "completion_tokens", "completion_mask"
+GIVEN = {"prompts", "completions", "completion_ids", TOKENS, MASK}  # whatever columns are called so
 TRIED = 32  # combinations of blanks; what others do shows in a step
 NAMED = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
-OF_SUM = {"mean", "std"}  # what the metrics of their sum are called
+OF_SUM = {"mean", "std", "kept"}  # what the metrics of their sum are called
 
 
 class Rewards:
@@ -152,10 +154,10 @@ class Rewards:
 
         Raises:
             RewardError: A function raised, took too long, or did not return one finite number (or
-                None) per completion; or none of them applies to a row.
+                None) per completion, with words or without; or none of them applies to a row.
         """
         answers = self._answers(prompts, samples)
-        stepwise = any(isinstance(answer, list) for row in answers for answer in row)
+        stepwise = any(isinstance(answer.score, list) for row in answers for answer in row)
         rows = zip(samples, answers, strict=True)
         return [self._scored(sample, row, stepwise) for sample, row in rows]
 
@@ -169,10 +171,10 @@ class Rewards:
         """
         if reward.finds is None or sample.scores.get(reward.name, 0.0) > 0:
             return True
-        text = self.tokenizer.decode(sample.completion_ids, skip_special_tokens=True)
+        (seen,) = self.seen([prompt], [replace(sample, group=0)])
         limit = in_time(f"reward '{reward.name}'", self.timeout)
         with limit, foreign(partial(raised, reward), passing=PASSING):
-            return bool(reward.finds(_of_its_kind(prompt, str(text))))
+            return bool(reward.finds(seen))
 
     def _answers(
         self, prompts: Sequence[Prompt], samples: Sequence[Sample]
@@ -188,7 +190,8 @@ class Rewards:
             if mine:
                 arguments = self._arguments(prompts, mine)
                 calls = [Call(reward, arguments, self.retries) for reward in self.rewards]
-                found = list(zip(*answers(calls, self.timeout), strict=True))
+                said = answers(calls, self.timeout)
+                found = list(zip(*said, strict=True)) if said else [()] * len(mine)
         again = [(c.reward.name, c.patience.again, c.patience.why) for c in calls]
         shared = self.world.gather((found, again))
         self._tell_of(chain(*(told for _, told in shared)))
@@ -205,39 +208,49 @@ class Rewards:
                 self.tell(f"reward '{name}' was asked again, {often}: {why}")
 
     def _scored(self, sample: Sample, answers: Sequence[Answer], stepwise: bool) -> Sample:
-        scores = [sum(r for _, r in a) if isinstance(a, list) else a for a in answers]
-        applying = [(r, s) for r, s in zip(self.rewards, scores, strict=True) if not math.isnan(s)]
+        told = [answer.score for answer in answers]
+        said = [sum(r for _, r in s) if isinstance(s, list) else s for s in told]
+        names = [reward.name for reward in self.rewards]
+        scores = sample.scores | dict(zip(names, said, strict=True))  # those of an environment stay
+        weights = sample.score_weights | {r.name: r.weight for r in self.rewards}
+        applying = {name: score for name, score in scores.items() if not math.isnan(score)}
         if not applying:
             raise RewardError("every reward returned None for a completion: nothing scores it")
         steps = self._step_columns(sample, answers) if stepwise else {}
         return replace(
             sample,
-            reward=sum(reward.weight * score for reward, score in applying),
-            scores={r.name: score for r, score in zip(self.rewards, scores, strict=True)},
-            score_weights={r.name: r.weight for r in self.rewards},
+            reward=sum(weights.get(name, 1.0) * score for name, score in applying.items()),
+            scores=scores,
+            score_weights=weights,
             columns=sample.columns | steps,
+            feedback="\n".join(filter(None, [sample.feedback, *(a.feedback for a in answers)])),
         )
 
     def _step_columns(self, sample: Sample, answers: Sequence[Answer]) -> dict[str, list[float]]:
-        """The steps of all functions, weighted; no two may end at the same token."""
+        """The steps of all functions, weighted; no two may end at the same token.
+
+        Those that an environment rewards are there already, and may be rewarded further.
+        """
         steps: dict[int, float] = {}
+        before = _steps_of(sample)
         for reward, answer in zip(self.rewards, answers, strict=True):
-            for end, value in answer if isinstance(answer, list) else []:
+            for end, value in answer.score if isinstance(answer.score, list) else []:
                 if end in steps or not 0 <= end < len(sample.completion_ids):
                     raise RewardError(
                         f"reward '{reward.name}' ends a step at token {end} of a completion of "
                         f"{len(sample.completion_ids)} tokens: each end is a token, and used once"
                     )
                 steps[end] = reward.weight * value
-        return step_columns(len(sample.completion_ids), list(steps.items()))
+        every = {end: before.get(end, 0.0) + steps.get(end, 0.0) for end in {**before, **steps}}
+        return step_columns(len(sample.completion_ids), list(every.items()))
 
     def seen(self, prompts: Sequence[Prompt], samples: Sequence[Sample]) -> list[Any]:
-        """Completions as functions are given them: texts, or lists of one message."""
+        """Completions as functions are given them: texts, or lists of messages."""
         ids = [sample.completion_ids for sample in samples]
         decoded = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
         texts = [_before(self.stop, text) for text in decoded]
-        asked = [prompts[sample.group] for sample in samples]
-        return list(map(_of_its_kind, asked, texts))
+        rows = zip(samples, texts, strict=True)
+        return [s.messages or _of_its_kind(prompts[s.group], text) for s, text in rows]
 
     def _arguments(self, prompts: Sequence[Prompt], samples: Sequence[Sample]) -> dict[str, Any]:
         asked = [prompts[sample.group] for sample in samples]
@@ -248,11 +261,18 @@ class Rewards:
             "prompts": [prompt.content for prompt in asked],
             "completions": self.seen(prompts, samples),
             "completion_ids": ids,
+            MASK: [s.mask or [True] * len(s.completion_ids) for s in samples],
         }
         if any(TOKENS in signature(reward.function).parameters for reward in self.rewards):
             decode = partial(self.tokenizer.batch_decode, skip_special_tokens=True)
             arguments[TOKENS] = [decode([[token] for token in row]) for row in ids]
         return arguments
+
+
+def _steps_of(sample: Sample) -> dict[int, float]:
+    """The rewards that a sample has by now, by the token that ends their step."""
+    rewards, ends = (sample.columns.get(name, ()) for name in ("step_rewards", "step_ends"))
+    return {i: r for i, (r, is_end) in enumerate(zip(rewards, ends, strict=True)) if is_end}
 
 
 def _of_its_kind(prompt: Prompt, text: str) -> Any:

@@ -13,6 +13,7 @@ from anypo.runs.engines import evaluation_request, start_engine, training_reques
 from anypo.runs.options import sampler_of
 from anypo.runs.policy import load_others, load_policy
 from anypo.runs.setup import Setup, longest_of
+from anypo.sampling.conversations import ConversationSampler
 from anypo.sampling.sampler import PolicySampler
 from anypo.support.lazy import Joined
 from anypo.training.distributed import Distributed
@@ -41,6 +42,8 @@ def make_trainer(algorithm: Algorithm, found: Setup, distributed: Distributed) -
         lengths = found.max_length, longest_of(drawn)
         engine = start_engine(config, whole, request, distributed, *lengths)
     sampler = PolicySampler(engine, request, world)
+    if found.talking:
+        sampler = ConversationSampler(engine, request, found.talking, world)
     others = load_others(algorithm, found, distributed)
     learner = Learner(algorithm, model, config, distributed, found.longest, replica, others)
     if config.precompute_reference:
@@ -59,7 +62,7 @@ def _evaluations(found: Setup, learner: Learner, sampler: PolicySampler) -> list
     config, evaluations = found.config, list[Evaluation]()
     text: Any = partial(found.tokenizer.decode, skip_special_tokens=False)
     request = replace(evaluation_request(config, sampler.request), decode=text)
-    drawn = PolicySampler(sampler.engine, request, sampler.world)
+    drawn = sampler.asking(request)
     scorer = found.scorer.reading_to(config.eval_stop)
     for name, prompts in found.held_out.items():
         how = prompts, drawn, scorer, config.eval_samples, name

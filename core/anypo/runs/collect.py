@@ -143,6 +143,7 @@ def _single(one: Scored) -> dict[str, Any]:
         "truncated": one.sample.truncated,
         "reward": one.reward,
         "scores": scores,
+        **({"feedback": one.sample.feedback} if one.sample.feedback else {}),
     }
 
 

@@ -20,7 +20,7 @@ SCORE = "score"  # what the reward is called, the weighted sum of all
 
 
 @dataclass(frozen=True)
-class Judgement:
+class Assessment:
     """How well a model does on a data set, by one score."""
 
     set: str  # the name of the data set; nothing where only one is named
@@ -44,7 +44,7 @@ def evaluate(
     samples: int = 8,
     observer: Observer | None = None,
     **options: Any,
-) -> list[Judgement]:
+) -> list[Assessment]:
     """How well a model does: set by set, by the reward, and by each of several rewards.
 
         evaluate("runs/sft", data="test.jsonl", reward="math", samples=8)
@@ -75,10 +75,10 @@ def evaluate(
                 "no majority is told: no reward says what the answer of a completion is (answer_of)"
             )
         by_set = groupby(judge.said(), key=lambda said: said.set)
-        return [found for name, said in by_set for found in _judgements(name, list(said), judge)]
+        return [found for name, said in by_set for found in _assessments(name, list(said), judge)]
 
 
-def _judgements(name: str, said: Sequence[Said], judge: Judge) -> Iterator[Judgement]:
+def _assessments(name: str, said: Sequence[Said], judge: Judge) -> Iterator[Assessment]:
     """Of a data set, by every score that applies to any of its prompts."""
     told = [answers(judge.scorer, one.completions) for one in said]
     truncated = fmean(sample.truncated for one in said for sample in one.samples)
@@ -91,7 +91,7 @@ def _judgements(name: str, said: Sequence[Said], judge: Judge) -> Iterator[Judge
         pairs = zip(rows, told, strict=True)
         known = [(row, given) for row, given in pairs if not any(map(math.isnan, row))]
         if known:
-            yield Judgement(name, score, len(known), n, truncated, _estimates(n, known))
+            yield Assessment(name, score, len(known), n, truncated, _estimates(n, known))
 
 
 def _estimates(n: int, known: Sequence[tuple[list[float], Answers]]) -> dict[str, Estimate]:

@@ -69,7 +69,9 @@ def models_of(algorithm: Algorithm, found: Setup, runtime: Runtime) -> Models:
         if "teacher" in requires and config.teacher == AVERAGE:
             models.teacher = frozen_copy(policy)
         if "critic" in requires:
-            models.critic = Critic(policy, shares_body=config.critic == "shared")
+            alone = config.critic_model is not None
+            shares = config.critic == "shared"
+            models.critic = Critic(policy, shares_body=shares, shares_frozen=not alone)
     there = (policy, models.reference, models.teacher, models.critic, *models.rewards)
     pretend([model for model in there if model is not None], runtime.device)
     checkpoint_activations(policy, config.gradient_checkpointing, runtime.device)
@@ -110,7 +112,9 @@ class Counting:
         parts = {
             "weights, trained": self._gradients,
             "weights, frozen": stored_bytes(
-                [models.policy], trained=False, four_bits=self.config.quantize is not None
+                [models.policy, models.critic],
+                trained=False,
+                four_bits=self.config.quantize is not None,
             )
             / self.shared_by,
             f"optimizer state ({self.config.optimizer})": self.remembered / self.shared_by,
@@ -131,6 +135,7 @@ class Counting:
         found, rollout = self.found, self.rollout
         training = replace(training_request(self.config), n=rollout.each)
         evaluating = replace(evaluation_request(self.config, training), n=self.config.eval_samples)
+        said = self.config.longest_sample - self.config.max_completion_length  # before the last
         kinds = list[tuple[int, list[Sequence[Prompt]], SamplingRequest]]()
         kinds += [(rollout.prompts, [*found.sets], training)] if rollout.drawn else []
         kinds += [(len(prompts), [prompts], evaluating) for prompts in found.completed]
@@ -138,7 +143,7 @@ class Counting:
             sampling_of(
                 self.models.policy,
                 math.ceil(count / self.processes),
-                longest_of(sets),
+                longest_of(sets) + said,
                 request,
                 self.runtime,
                 self.reserve,

@@ -43,6 +43,11 @@ def before(algorithm: Algorithm, setup: Setup) -> Iterator[str]:
                 f"prompts of '{prompts.name}' are texts, which are read as they are; messages "
                 "would go through the chat template that the model has"
             )
+    if setup.forgets:
+        yield (
+            "the chat template leaves out of earlier replies what was thought; in conversations "
+            "they stay as the policy wrote them, and so they should where the model is used"
+        )
     columns = {column for prompts in setup.sets for column in prompts.tally.columns}
     if algorithm.inputs.scorer and (hidden := sorted(columns & GIVEN)):
         yield (
@@ -96,7 +101,7 @@ class StepNotes:
     def _topics(self, report: Report) -> Iterator[tuple[str, str]]:
         config, step = self.config, report.step
         if report.missing:
-            kept = config.prompts_per_step - report.missing
+            kept = len({sample.group for sample in report.samples})
             learnt = "trained on those" if kept else "learnt nothing"
             yield (
                 "missing",

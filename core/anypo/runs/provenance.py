@@ -72,7 +72,9 @@ def _named(config: RunConfig) -> list[registry.Entry]:
     rewards = [found.entry for spec in config.reward if (found := installed_reward(spec))]
     needs_task = config.model is None or config.data is None
     task = [registry.find(config.task, "task")] if needs_task else []
-    return [registry.find(config.sampler, "sampler"), *rewards, *task]
+    talks = config.environment if registry.knows(config.environment or "", "environment") else None
+    environment = [registry.find(talks, "environment")] if talks else []
+    return [registry.find(config.sampler, "sampler"), *rewards, *task, *environment]
 
 
 def _used(entry: registry.Entry) -> dict[str, Any]:
@@ -88,10 +90,12 @@ def _used(entry: registry.Entry) -> dict[str, Any]:
 
 def _inputs(config: RunConfig) -> Iterator[dict[str, Any]]:
     """The files and folders that options name."""
-    named = [("model", config.model), *config.others.items()]
+    named = [("model", config.model), ("critic_model", config.critic_model)]
+    named += config.others.items()
     named += [("data", part.name) for part in parts_of(config.data or [])]
     named += [("eval_data", source) for source in named_sets(config.eval_data).values()]
     named += [("reward", spec) for spec in config.reward]
+    named += [("environment", config.environment)]
     for option, name in named:
         paths = Path(name or ""), Path((name or "").rpartition(":")[0])  # file.py:function
         path = next((path for path in paths if path.name and path.exists()), None)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from itertools import cycle, islice
 
 from anypo.composition.algorithm import Algorithm
+from anypo.composition.kept import first_kept
 from anypo.composition.synthetic import SyntheticScorer
 from anypo.hooks.batch import Prompt, Sample
 from anypo.hooks.specs import beginning
@@ -45,8 +46,8 @@ def rehearse(algorithm: Algorithm, found: Setup) -> Rollout:
     """A step of the longest prompts, with rewards of 0 and 1 in turn."""
     count = found.config.prompts_per_step
     prompts = list(islice(cycle(sorted(found.prompts, key=_length, reverse=True)), count))
-    sampler = Rehearsal(found.config.max_completion_length)
-    kept = algorithm.rollout(prompts, sampler, SyntheticScorer(), beginning(), found.prompts)
+    sampler = Rehearsal(found.config.longest_sample)
+    kept = first_kept(algorithm, prompts, sampler, SyntheticScorer(), beginning(), found.prompts)
     samples = sorted(kept, key=lambda s: len(s.prompt_ids) + len(s.completion_ids), reverse=True)
     return Rollout(count, sampler.drawn, sampler.each, samples)
 

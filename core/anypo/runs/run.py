@@ -111,7 +111,11 @@ def settled(
     if task and task.owns_model:
         algorithm = suited_to(task, algorithm)
     refuse_unread(config, algorithm)
-    return algorithm, resolve(config, algorithm, task), task
+    config = resolve(config, algorithm, task)
+    if config.critic_model is not None:
+        judge = model_path(config.critic_model, observer.note)
+        config = config.model_copy(update={"critic_model": judge})
+    return algorithm, config, task
 
 
 def _recipe(algorithm: Algorithm, config: RunConfig) -> Recipe:

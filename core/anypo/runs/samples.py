@@ -31,7 +31,7 @@ def row(
         "group": sample.group,
         "prompt": prompt.content,
         "completion": tokenizer.decode(sample.completion_ids),
-        "tokens": len(sample.completion_ids),
+        "tokens": sample.length,
         "truncated": sample.truncated,
         "reward": sample.reward,
         "scores": {k: None if math.isnan(v) else v for k, v in sample.scores.items()},

@@ -21,6 +21,7 @@ from anypo.data.template_defaults import set_defaults
 from anypo.data.tokens import Tokens
 from anypo.errors import ConfigError, DataError, ModelError, nearest
 from anypo.hooks.batch import Prompt
+from anypo.hooks.environment import load_environment
 from anypo.hooks.runtime import Runtime
 from anypo.hooks.specs import beginning
 from anypo.hooks.task import ChosenTask
@@ -31,11 +32,15 @@ from anypo.models.load import (
     load_tokenizer,
 )
 from anypo.models.options import MachineOptions
+from anypo.models.warm_start import check_critic_model
 from anypo.rewards.load import load_reward
 from anypo.rewards.scorer import Rewards
 from anypo.runs.observer import Observer
 from anypo.runs.options import RunConfig
 from anypo.runs.task import sources
+from anypo.sampling.conversations import Talking
+from anypo.sampling.environments import Environments
+from anypo.sampling.options import ConversationOptions
 from anypo.support.lazy import Joined
 from anypo.support.world import ALONE, World
 from anypo.training.options import AVERAGE, POLICY
@@ -56,6 +61,8 @@ class Setup:
     shares: list[float] | None = None  # of each in what is drawn; None: that of its size
     held_out: dict[str, Sequence[Prompt]] = field(default_factory=dict)  # by set: to be completed
     held_out_rows: dict[str, Sequence[Prompt]] = field(default_factory=dict)  # that have a loss
+    talking: Talking | None = None  # where several turns are sampled
+    forgets: bool = False  # whether the chat template leaves thoughts out of earlier replies
 
     @property
     def prompts(self) -> Sequence[Prompt]:
@@ -65,7 +72,7 @@ class Setup:
     @property
     def longest(self) -> int:
         """Tokens of the longest prompt and completion that may come."""
-        return longest_of(self.learnt) + self.config.max_completion_length
+        return longest_of(self.learnt) + self.config.longest_sample
 
     @property
     def learnt(self) -> list[Sequence[Prompt]]:
@@ -91,7 +98,8 @@ def set_up(
     Raises:
         AnypoError: Something does not exist, or does not fit the algorithm.
     """
-    if config.data is not None and algorithm.inputs.scorer and not config.reward:
+    rewarded = config.reward or config.environment
+    if config.data is not None and algorithm.inputs.scorer and not rewarded:
         raise ConfigError("data are given but no reward: name one with reward (--reward)")
     if "teacher" in algorithm.requires and config.teacher is None:
         raise ConfigError(
@@ -99,6 +107,7 @@ def set_up(
             f"{POLICY} or {AVERAGE}"
         )
     rewards = [load_reward(spec, runtime, config.reward_timeout) for spec in config.reward]
+    environments = environments_of(config)
     named = [part.name for part in parts_of(config.data or [])]
     named += named_sets(config.eval_data).values()
     rows = {name: load_rows(name) for name in named}
@@ -106,19 +115,25 @@ def set_up(
     new = {*(part.name for part in parts), *held_out.values()} - rows.keys()
     rows |= {name: load_rows(name) for name in new}
     tokenizer = tokenizer_of(model, config, trusted=config.trust_remote_code)
+    if config.critic_model is not None:
+        trusted = config.trust_remote_code
+        check_critic_model(config.critic_model, model, tokenizer, trusted=trusted)
     limits = limits_of(model, config, trusted=config.trust_remote_code)
     patience = config.reward_timeout, world, config.reward_retries, observer.note
     scorer = Rewards(rewards, tokenizer, *patience)
     skip_bad = config.bad_rows == "skip"
     tell = observer.note, skip_bad, scorer.check, observer.preparing
-    reader = Reader(algorithm, tokenizer, limits, *tell)
+    tools = environments.schemas if environments else ()
+    reader = Reader(algorithm, tokenizer, limits, *tell, tools)
     sets = [reader.to_learn_from(rows[part.name]) for part in parts]
-    longest = limits.prompt + limits.completion
+    longest = limits.prompt + config.longest_sample
     found = Setup(config, model, tokenizer, longest, scorer, sets, shares_of(parts))
     for name, source in held_out.items():
         _hold_out(found, algorithm, reader, name, rows[source])
     for other in config.others.values():
         _check_same_tokens(other, model, tokenizer, trusted=config.trust_remote_code)
+    if environments:
+        _talk(found, algorithm, environments, limits)
     check_rendered([*found.learnt, *found.completed], config)
     check_tokens(model, tokenizer, [*found.learnt, *found.completed], config)
     _check_best(found)
@@ -133,7 +148,7 @@ def _hold_out(found: Setup, algorithm: Algorithm, reader: Reader, name: str, row
     """Read a held-out set, as far as the run can be evaluated on it."""
     measured = reader.to_measure(rows) if algorithm.inputs.completions else []
     completed: Sequence[Prompt] = []
-    if found.scorer.rewards:
+    if found.scorer.rewards or found.config.environment:
         completed = reader.to_complete(rows, has_loss=bool(measured))
     if found.config.eval_data and not (completed or measured):
         raise DataError(
@@ -157,6 +172,23 @@ def _check_same_tokens(
             f"model '{other}' has another tokenizer than '{model}': the token {odd!r} is number "
             f"{theirs.get(odd)} there and {ours.get(odd)} here, so it cannot score these tokens"
         )
+
+
+def environments_of(config: ConversationOptions) -> Environments | None:
+    """Those that options name; raises AnypoError if there are none such."""
+    if config.environment is None:
+        return None
+    return Environments(load_environment(config.environment), config.environment_timeout)
+
+
+def _talk(found: Setup, algorithm: Algorithm, environments: Environments, limits: Limits) -> None:
+    """Have conversations held with all that is sampled; raises DataError where they cannot be."""
+    config, tokens = found.config, Tokens(found.tokenizer)
+    found.talking = Talking(
+        environments, tokens, config.max_turns, config.longest_sample, limits.prompt
+    )
+    sampled = [*(found.sets if algorithm.inputs.sampler else ()), *found.completed]
+    found.forgets = any([found.talking.check(prompts[0]) for prompts in sampled])
 
 
 def _check_best(found: Setup) -> None:
@@ -232,10 +264,18 @@ def limits_of(model: str, config: RowOptions, *, trusted: bool) -> Limits:
     """
     context = context_length(load_config(model, trust_remote_code=trusted))
     prompt, completion = config.max_prompt_length, config.max_completion_length
-    if context is not None and completion >= context:
+    option, longest = "max_completion_length", completion
+    if isinstance(config, ConversationOptions) and config.environment is not None:
+        option, longest = "max_conversation_length", config.longest_sample
+        if longest < completion:
+            raise ConfigError(
+                f"max_conversation_length is {longest}, less than the max_completion_length of "
+                f"{completion}: raise it, or lower the other"
+            )
+    if context is not None and longest >= context:
         raise ConfigError(
-            f"max_completion_length is {completion}, but the model attends to {context} tokens, of "
-            "prompt and completion together: lower it"
+            f"{option} is {longest}, but the model attends to {context} tokens, of prompt and "
+            "completion together: lower it"
         )
-    prompt = prompt if context is None else min(prompt, context - completion)
+    prompt = prompt if context is None else min(prompt, context - longest)
     return Limits(prompt, completion, config.long_prompts)

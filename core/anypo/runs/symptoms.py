@@ -84,4 +84,4 @@ class Symptoms:
 def _scored(sample: Sample) -> str:
     scores = ", ".join(f"{name} {score:.4g}" for name, score in sample.scores.items())
     cut = ", cut" if sample.truncated else ""
-    return f"of {len(sample.completion_ids)} tokens{cut}, reward {sample.reward:.4g} ({scores})"
+    return f"of {sample.length} tokens{cut}, reward {sample.reward:.4g} ({scores})"

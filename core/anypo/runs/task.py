@@ -12,6 +12,7 @@ from anypo.data.mixture import Part, parts_of
 from anypo.data.named import named_sets
 from anypo.errors import PluginError, SaveError, one_line
 from anypo.hooks import registry
+from anypo.hooks.environment import load_environment
 from anypo.hooks.task import ChosenTask, Progress, load_task
 from anypo.models.load import load_config
 from anypo.runs.options import RunConfig
@@ -35,10 +36,17 @@ def choose_task(config: RunConfig) -> ChosenTask | None:
     mark = None if config.model is None else _mark_of(config.model, config.trust_remote_code)
     if config.model is not None and config.data is not None and mark is None:
         return None
-    name = mark if mark and "task" not in config.model_fields_set else config.task
+    name = config.task
+    if "task" not in config.model_fields_set:
+        name = mark or _task_of_environment(config) or config.task
     entry, plugin = load_task(name)
     owns_model = config.model is None or mark == entry.shortest_name
     return ChosenTask(entry.shortest_name, plugin, owns_model)
+
+
+def _task_of_environment(config: RunConfig) -> str:
+    """What the environment of a run is for; nothing if it does not say."""
+    return load_environment(config.environment).task if config.environment else ""
 
 
 def sources(

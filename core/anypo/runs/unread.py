@@ -63,7 +63,14 @@ def _beside_others(run: RunConfig) -> tuple[Rule, ...]:
         ("ref_sync_every", rank, never),
         ("precompute_reference", moves, "ref_sync_every moves the reference"),
         ("ref_sync_alpha", not moves, f"not ref_sync_every{NOBODY}"),
+        (
+            "max_turns max_conversation_length environment_timeout",
+            run.environment is None,
+            f"not environment{NOBODY}",
+        ),
         ("lora_alpha lora_modules", not rank, f"not lora_rank{NOBODY}"),
+        ("critic_model", run.critic == "shared", "critic is shared: its body is the policy's own"),
+        ("critic_model", run.quantize is not None, "quantize bars other weights from its body"),
         ("quantize", not rank, "not lora_rank: what has four bits is trained by adapters alone"),
     )
 
@@ -71,7 +78,7 @@ def _beside_others(run: RunConfig) -> tuple[Rule, ...]:
 def _by(algorithm: Algorithm, run: RunConfig) -> tuple[Rule, ...]:
     """What the algorithm has no use for."""
     name, inputs, requires = algorithm.name, algorithm.inputs, algorithm.requires
-    scores = run.data is None or bool(run.reward and run.eval_data)
+    scores = run.data is None or bool((run.reward or run.environment) and run.eval_data)
     unscored = f"{name} samples nothing, and nor does a held-out score: set reward and eval_data"
     unrated = f"{name} learns without one and {NOT_HELD_OUT} to score: set eval_data"
     new_rows = f"{name} makes new rows in every step: its reference model has to see those"
@@ -80,10 +87,11 @@ def _by(algorithm: Algorithm, run: RunConfig) -> tuple[Rule, ...]:
         return f"{name} has no {what}{NOBODY}"
 
     reference = "reference ref_sync_every ref_sync_alpha precompute_reference"
-    critic = "critic critic_learning_rate critic_warmup_steps"
-    scored = f"sampler reward reward_timeout reward_retries {DRAWN_TO_EVALUATE}"
+    critic = "critic critic_model critic_learning_rate critic_warmup_steps"
+    talk = "environment max_turns max_conversation_length environment_timeout"
+    scored = f"sampler {talk} reward reward_timeout reward_retries {DRAWN_TO_EVALUATE}"
     return (
-        ("sampler", not (inputs.sampler or scores), unscored),
+        (f"sampler {talk}", not (inputs.sampler or scores), unscored),
         (
             DRAWN_TO_EVALUATE,
             not scores,

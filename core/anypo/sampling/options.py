@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from anypo.data.options import RowOptions
 from anypo.support.options import Options
 
 
@@ -10,3 +11,36 @@ class SamplingOptions(Options, panel="Data and sampling"):
 
     sampler: str = Field("transformers", description="What samples completions; see anypo list.")
     temperature: float = Field(1.0, gt=0, description="Of sampling and of every log-prob.")
+
+
+class ConversationOptions(RowOptions, panel="Several turns"):
+    """Who answers the policy, and how long they talk."""
+
+    environment: str | None = Field(
+        None, description="What answers completions: NAME, file.py:Class or module:Class."
+    )
+    max_turns: int = Field(4, ge=1, description="Completions of a conversation.")
+    max_conversation_length: int | None = Field(
+        None,
+        ge=1,
+        description="Tokens of its completions and answers; else 2 * max_turns * "
+        "max_completion_length.",
+    )
+    environment_timeout: float = Field(
+        60.0, ge=0, description="Seconds that it may take to answer; 0: no limit."
+    )
+
+    @property
+    def longest_sample(self) -> int:
+        """Tokens of what may follow a prompt: a completion, or all of a conversation."""
+        if self.environment is None:
+            return self.max_completion_length
+        usual = 2 * self.max_turns * self.max_completion_length
+        return self.max_conversation_length or usual
+
+    @property
+    def most_written(self) -> int:
+        """Tokens of a sample that the policy itself may write."""
+        if self.environment is None:
+            return self.max_completion_length
+        return min(self.max_turns * self.max_completion_length, self.longest_sample)

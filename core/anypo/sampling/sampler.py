@@ -1,7 +1,9 @@
 """What a rollout samples with: an engine, and what the run has to say of sampling."""
 
+import copy
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Self
 
 from transformers import PreTrainedModel
 
@@ -33,6 +35,12 @@ class PolicySampler:
     def max_completion_length(self) -> int:
         """In tokens; a completion that reaches it without end is truncated."""
         return self.request.max_completion_length
+
+    def asking(self, request: SamplingRequest) -> Self:
+        """The same with another request."""
+        other = copy.copy(self)
+        other.request = request
+        return other
 
     def sample(self, prompts: Sequence[Prompt], n: int) -> list[Sample]:
         """See `anypo.Sampler`."""

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from anypo.composition.algorithm import Algorithm
+from anypo.composition.kept import first_kept
 from anypo.composition.synthetic import SyntheticSampler, SyntheticScorer, synthetic_prompts
 from anypo.functional.groups import rows_by_group
 from anypo.hooks.batch import Batch, Sample, collate
@@ -130,7 +131,8 @@ def roll_out(
     state: State | None = None,
 ) -> list[Sample]:
     """The samples that the algorithm's rollout makes of made-up prompts."""
-    return algorithm.rollout(
+    return first_kept(
+        algorithm,
         synthetic_prompts(prompts, set(), set()),
         sampler or SeededSampler(seed),
         scorer or SeededScorer(seed),

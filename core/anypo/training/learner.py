@@ -16,14 +16,13 @@ from anypo.hooks.batch import Batch, Sample, collate
 from anypo.hooks.specs import State
 from anypo.models.adapters import without_lora
 from anypo.models.checks import sharing_of
-from anypo.models.critic import Critic
 from anypo.models.forward import TokenScorer, TokenScores
 from anypo.models.lines import MicroBatch, cut
 from anypo.models.load import context_length
-from anypo.models.logits import decoder_of
 from anypo.models.router import router_coefficient
 from anypo.training.compared import NONE, Others, compared, follow
 from anypo.training.distributed import Distributed
+from anypo.training.first_critic import first_critic
 from anypo.training.handout import Handout
 from anypo.training.metrics import Meter
 from anypo.training.optimizer import make_optimizer, make_schedule
@@ -62,10 +61,9 @@ class Learner:
         self.updates_per_rollout = config.epochs * config.minibatches
         self.frozen: dict[str, Callable[[Batch], Tensor]] = {}  # who says a tensor of the batch
         self.compared = compared(algorithm, model, config, self.runtime, others)
-        critic = None
+        critic, body = None, None
         if "critic" in algorithm.requires:
-            shares_body = config.critic == "shared"
-            critic = Critic(model, shares_body=shares_body, device=self.runtime.device)
+            critic, body = first_critic(model, config, distributed, replica)
         self.model, self.critic, self.replica = model, critic, replica
         scorer = TokenScorer(
             model,
@@ -75,7 +73,7 @@ class Learner:
             whole_entropy=self._reads_entropy,
             statistics=self._statistics if algorithm.findings.statistics else None,
         )
-        self.scorer = self._prepared(scorer)
+        self.scorer = self._prepared(scorer, body)
         balance = partial(router_coefficient, asked=config.router_loss)
         self.router_coefficient = scorer.asked(balance)
         self.sharing = None
@@ -92,10 +90,10 @@ class Learner:
             self.teacher = self._scorer_of("teacher", others)
             self.frozen["teacher_logprobs"] = partial(self._taught_by, self.teacher)
 
-    def _prepared(self, scorer: TokenScorer) -> Any:
+    def _prepared(self, scorer: TokenScorer, body: nn.Module | None) -> Any:
         if self.replica is None:
             return self.distributed.prepare(scorer)
-        return self._sharded(scorer, self.replica)
+        return self._sharded(scorer, self.replica, body)
 
     def _scorer_of(self, name: str, others: Others) -> Any:
         """What scores by a model that the policy is compared with."""
@@ -106,18 +104,20 @@ class Learner:
         replica = others[name].replica if name in others else self.replica
         return self._sharded(scorer, replica) if replica else scorer
 
-    def _sharded(self, scorer: TokenScorer, replica: Replica) -> TokenScorer:
-        """With weights of the copy, of which a critic has a body of its own."""
+    def _sharded(
+        self, scorer: TokenScorer, replica: Replica, body: nn.Module | None = None
+    ) -> TokenScorer:
+        """With weights of the copy, and of a body like the critic's own, if it has one."""
         whole = replica.model
         origins: dict[nn.Module, nn.Module | None] = {scorer.model: whole}
         if scorer.critic is not None and scorer.critic.body is not None:
-            origins[scorer.critic.body] = decoder_of(whole) if whole else None
+            origins[scorer.critic.body] = body
         handout = Handout(self.world, self.runtime.device, origins)
         return self.distributed.shard(scorer, handout)
 
     def prepare(self, samples: Sequence[Sample], state: State) -> Batch:
         """The batch of a whole rollout, with all that the models and the plugins say of it."""
-        batch = collate(samples, max_completion_length=self.config.max_completion_length)
+        batch = collate(samples, max_completion_length=self.config.most_written)
         batch = batch.to(self.runtime.device)
         check_same(batch, self.world)
         said = {name: says(batch) for name, says in self.frozen.items()}

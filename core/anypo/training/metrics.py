@@ -104,9 +104,16 @@ def sample_metrics(samples: Sequence[Sample]) -> dict[str, float]:
     return {
         **{f"reward/{name}": value for name, value in reward_metrics(samples).items()},
         **_spread(samples),
-        "length/mean": mean(len(sample.completion_ids) for sample in samples),
+        "length/mean": mean(sample.length for sample in samples),
         "length/truncated": mean(float(sample.truncated) for sample in samples),
+        **{name: mean(s.figures[name] for s in samples) for name in samples[0].figures},
     }
+
+
+def kept_metrics(samples: Sequence[Sample]) -> dict[str, float]:
+    """The mean reward of samples that are trained on, where they have rewards."""
+    rewards = [sample.reward for sample in samples if sample.reward is not None]
+    return {"reward/kept": mean(rewards)} if rewards else {}
 
 
 def _spread(samples: Sequence[Sample]) -> dict[str, float]:

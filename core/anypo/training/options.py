@@ -7,7 +7,7 @@ from pydantic import Field
 from anypo.data.named import DataSets
 from anypo.data.options import DataOptions
 from anypo.models.options import CriticOptions
-from anypo.sampling.options import SamplingOptions
+from anypo.sampling.options import ConversationOptions, SamplingOptions
 from anypo.support.options import Options
 
 POLICY, AVERAGE = OF_POLICY = ("policy", "average")  # teachers that are no other model
@@ -91,6 +91,7 @@ class EvaluationOptions(Options, panel="Rewards and evaluation"):
 class LearnerOptions(
     DataOptions,
     SamplingOptions,
+    ConversationOptions,
     StepOptions,
     OptimizerOptions,
     ReferenceOptions,

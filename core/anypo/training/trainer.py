@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from anypo.composition.kept import dropped
 from anypo.data.mixture import Stream
 from anypo.hooks.batch import Batch, Prompt, Sample
 from anypo.hooks.rollout import Scorer
@@ -18,7 +19,7 @@ from anypo.hooks.specs import NOTES, STEP, STEPS, State
 from anypo.sampling.sampler import PolicySampler
 from anypo.training.evaluation import Evaluated
 from anypo.training.learner import Learner
-from anypo.training.metrics import Meter, sample_metrics, timed
+from anypo.training.metrics import Meter, kept_metrics, sample_metrics, timed
 from anypo.training.options import TrainerOptions
 
 Evaluation = Callable[[], Evaluated]
@@ -33,7 +34,7 @@ class Report:
     prompts: Sequence[Prompt] = ()
     samples: Sequence[Sample] = ()
     completions: Sequence[tuple[Prompt, Sample]] = ()  # also those that the algorithm dropped
-    missing: int = 0  # prompts that the step lacks, because too many were dropped
+    missing: int = 0  # prompts that the step lacks, as too many were dropped, not for good
     notes: Sequence[str] = ()  # what plugins want said
     extremes: Sequence[dict[str, Any]] = ()  # best and worst completion, as in samples.jsonl
     evaluated: Sequence[Evaluated] = ()  # what held-out sets gave after the step
@@ -99,7 +100,7 @@ class Trainer:
         """Samples of as many prompts as a step has, if need be drawn in several rounds.
 
         A round draws only as many prompts as are missing: none is sampled for nothing, or kept
-        until the policy has moved on.
+        until the policy has moved on. None is drawn for those that the rollout drops for good.
         """
         self.learner.distributed.seed(self._derived_seed(step, purpose=0))
         prompts: list[Prompt] = []
@@ -113,20 +114,21 @@ class Trainer:
             asked.extend(prompts)
             return found
 
+        algorithm = self.learner.algorithm
         missing, rounds = self.config.prompts_per_step, 0
         while missing > 0 and rounds < self.config.max_rounds:
             drawn = self.prompts.draw(missing)
-            kept = self.learner.algorithm.rollout(
-                drawn, self.sampler, scorer, self.state, self.prompts.prompts
-            )
+            kept = algorithm.rollout(drawn, self.sampler, scorer, self.state, self.prompts.prompts)
             samples += [replace(s, group=s.group + len(prompts)) for s in kept]
-            missing -= len({sample.group for sample in kept})
+            groups = {sample.group for sample in kept}
+            missing -= len(groups | dropped(algorithm, self.state, len(drawn)))
             prompts += drawn
             rounds += 1
-        kept_share = (self.config.prompts_per_step - missing) / len(prompts)
+        kept_share = len({sample.group for sample in samples}) / len(prompts)
         metrics = {"rollout/rounds": float(rounds), "rollout/kept": kept_share}
         completions = scored or [(prompts[s.group], s) for s in samples]
         metrics |= sample_metrics([sample for _, sample in completions])
+        metrics |= kept_metrics(samples)
         return Report(step, metrics, prompts, samples, completions, missing)
 
     def _minibatches(self, batch: Batch, step: int) -> Iterator[Tensor]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import cast
 
 import torch
@@ -12,7 +13,7 @@ from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 from transformers import get_linear_schedule_with_warmup as linear_schedule
 
 import anypo.functional as F
-from anypo import Sample, Tokens, collate, score_tokens
+from anypo import Sample, Tokens, collate, score_tokens, sensible_threads
 from anypo_tasks.addition.problems import Row
 
 STEPS = 1400
@@ -28,22 +29,33 @@ CHAT_TEMPLATE = (
 )
 
 
-def build_tokenizer() -> PreTrainedTokenizerFast:
-    """One token per byte, plus the marks of the conversation and of the answer."""
+ROLES = ("system", "user", "assistant")
+TAGS = ("<answer>", "</answer>")
+
+
+def build_tokenizer(
+    template: str = CHAT_TEMPLATE, roles: Sequence[str] = ROLES, tags: Sequence[str] = TAGS
+) -> PreTrainedTokenizerFast:
+    """One token per byte, plus the marks of the conversation and of the answer.
+
+    Args:
+        template: Of conversations.
+        roles: Each has a mark of its own.
+        tags: Further marks, which are text.
+    """
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer = Tokenizer(models.BPE({byte: i for i, byte in enumerate(alphabet)}, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    roles = ["<|system|>", "<|user|>", "<|assistant|>"]
-    tokenizer.add_special_tokens(["<|pad|>", "<|end|>", *roles])
-    tokenizer.add_tokens([AddedToken(tag, normalized=False) for tag in ("<answer>", "</answer>")])
+    tokenizer.add_special_tokens(["<|pad|>", "<|end|>", *(f"<|{role}|>" for role in roles)])
+    tokenizer.add_tokens([AddedToken(tag, normalized=False) for tag in tags])
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token="<|pad|>",
         eos_token="<|end|>",
         model_max_length=512,
     )
-    fast.chat_template = CHAT_TEMPLATE
+    fast.chat_template = template
     return fast
 
 
@@ -65,6 +77,21 @@ def build_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> Qwen3ForCausal
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return cast(Qwen3ForCausalLM, Qwen3ForCausalLM(config).eval())
+
+
+def make(
+    folder: Path,
+    tokenizer: PreTrainedTokenizerFast,
+    conversations: list[Row],
+    seed: int,
+    progress: Callable[[int, int], None],
+) -> None:
+    """Write a directory `model` with one that imitates the replies of the conversations."""
+    policy = build_model(tokenizer, seed)
+    with sensible_threads(policy):
+        warm_start(policy, tokenizer, conversations, seed, progress)
+    policy.save_pretrained(folder / "model")
+    tokenizer.save_pretrained(folder / "model")
 
 
 def warm_start(
@@ -93,6 +120,9 @@ def warm_start(
 
 
 def _sample(tokens: Tokens, row: Row) -> Sample:
-    *prompt, reply = row["messages"]
-    example = tokens.example(prompt, {"reply": [reply]}, {})
-    return Sample(example.prompt, example.completions["reply"].ids, group=0)
+    messages, roles = row["messages"], [message["role"] for message in row["messages"]]
+    asked = roles.index("assistant")
+    options = {"tools": row["tools"]} if "tools" in row else {}
+    example = tokens.example(messages[:asked], {"replies": messages[asked:]}, options)
+    replies = example.completions["replies"]
+    return Sample(example.prompt, replies.ids, group=0, mask=replies.mask)

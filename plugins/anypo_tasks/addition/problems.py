@@ -93,10 +93,21 @@ def _reply(text: str) -> list[Row]:
 
 
 def _demonstration(row: Row, draw: random.Random) -> Row:
+    return {"messages": [*row["prompt"], *_reply(tried(row, draw, DEMONSTRATED)[0])]}
+
+
+def tried(row: Row, draw: random.Random, weights: tuple[int, ...]) -> tuple[str, str]:
+    """A try to solve a problem, and the answer in it.
+
+    Args:
+        row: The problem.
+        draw: Decides what becomes of it.
+        weights: Percent of bare, terse and full tries.
+    """
     a, b = (int(number) for number in row["prompt"][0]["content"].split("+"))
-    style = _style(draw, DEMONSTRATED)
+    style = _style(draw, weights)
     total = _guess(a + b, draw) if style is _bare else _maybe_slip(a + b, draw)
-    return {"messages": [*row["prompt"], *_reply(style(a, b, total))]}
+    return style(a, b, total), str(total)
 
 
 def _guess(total: int, draw: random.Random) -> int:

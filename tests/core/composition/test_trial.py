@@ -295,6 +295,39 @@ def test_a_rollout_that_keeps_nothing_is_refused():
     assert "'rollout' of plugin 'faulty' kept none" in says
 
 
+class MeasuresFirst(Plugin):
+    """Learns nothing in the first rollouts, and says so."""
+
+    measuring: int = 1
+    says: tuple[int, ...] = (0, 1)
+
+    @hookimpl(wrapper=True)
+    def rollout(self, state):
+        samples = yield
+        state["calls"] = state.get("calls", 0) + 1
+        if state["calls"] > self.measuring:
+            return samples
+        state["dropped"] = self.says
+        return []
+
+
+def test_a_rollout_that_keeps_nothing_at_first_is_asked_again():
+    assert compose("grpo", MeasuresFirst, knobs={"measuring": 3}).inputs.sampler
+    with pytest.raises(PluginError, match=r"'rollout' of .*'measures_first'.* kept none"):
+        compose("grpo", MeasuresFirst, knobs={"measuring": 1000})
+
+
+@pytest.mark.parametrize("says", [[2], [-1]])
+def test_a_rollout_that_drops_what_it_was_not_given_is_refused(says):
+    with pytest.raises(PluginError, match=r"'measures_first'.* state\['dropped'\].* 0 to 1 here"):
+        compose("grpo", MeasuresFirst, knobs={"says": says})
+
+
+def test_a_rollout_that_keeps_nothing_and_does_not_say_so_is_refused():
+    with pytest.raises(PluginError, match="kept none of the made-up samples"):
+        compose("grpo", MeasuresFirst, knobs={"says": []})
+
+
 @pytest.mark.parametrize("answer", [torch.zeros(4, 7), "text", 0.5])
 def test_a_regularizer_that_returns_no_dict_is_refused(answer):
     assert "'regularizer' of plugin 'faulty'" in refusal(Base, answering("regularizer", answer))

@@ -10,6 +10,7 @@ BUILT_IN = {
     "sampler": "transformers",
     "reward": "exact",
     "task": "addition",
+    "environment": "retry",
     "observer": "tensorboard",
     "command": "serve",
 }

@@ -23,6 +23,7 @@ GIVEN_TO_PLUGINS = {
     *("Batch", "Plugin", "Prompt", "Sample", "Sampler", "Scorer"),
     *("Engine", "Runtime", "SamplerPlugin", "SamplingRequest", "Task"),
     *("Observer", "Report"),
+    *("Environment", "Turn"),
 }
 
 

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from anypo import RewardError, retried
+from anypo import Judgement, RewardError, retried
 from anypo.hooks.batch import Prompt, Sample
 from anypo.rewards.calling import Call, answers
 from anypo.rewards.load import Reward, load_reward
@@ -22,7 +22,7 @@ def _no_pauses(monkeypatch):
 
 def ask(*functions, timeout=20.0, again=0):
     calls = [Call(Reward(f"r{i}", f), TEXTS, again) for i, f in enumerate(functions)]
-    return answers(calls, timeout)
+    return [[answer.score for answer in each] for each in answers(calls, timeout)]
 
 
 def failing(error, times, calls, result=(1.0, 2.0)):
@@ -61,6 +61,16 @@ def test_all_that_are_async_wait_at_the_same_time():
         return [float(len(waiting))] * 2
 
     assert ask(score, score, lambda completions: [0, 0], score) == [[3, 3], [3, 3], [0, 0], [3, 3]]
+
+
+def test_what_is_awaited_may_say_it_in_words(tokenizer):
+    async def score(completions):
+        return [Judgement(1.0, f"{text}?") for text in completions]
+
+    prompts = [Prompt([1], ""), Prompt([1], "")]
+    samples = [Sample([1], tokenizer(text)["input_ids"], i) for i, text in enumerate("ab")]
+    scored = Rewards([Reward("r", score)], tokenizer, timeout=20)(prompts, samples)
+    assert [(s.reward, s.feedback) for s in scored] == [(1.0, "a?"), (1.0, "b?")]
 
 
 def test_an_object_whose_call_is_async_is_awaited():

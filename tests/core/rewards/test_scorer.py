@@ -8,11 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from accelerate import debug_launcher
 
+from anypo import Judgement
 from anypo.errors import DataError, RewardError
-from anypo.hooks.batch import Prompt, Sample
+from anypo.hooks.batch import Prompt, Sample, step_columns
 from anypo.rewards.load import Reward, load_reward
 from anypo.rewards.scorer import Rewards
+from anypo.support.world import World
 
 TWO_ROWS = ("first", "second")
 
@@ -88,8 +91,56 @@ def test_a_function_of_any_arguments_gets_everything(given, tokenizer):
         "prompts": ["p", "q"],
         "completions": ["one", "two"],
         "completion_ids": [s.completion_ids for s in answers(tokenizer, ["one", "two"])],
+        "completion_mask": [[True] * 4] * 2,
         "answer": [1, 2],
     }
+
+
+TALK = [
+    {"role": "assistant", "content": "3"},
+    {"role": "user", "content": "wrong"},
+    {"role": "assistant", "content": "2"},
+]
+HELD = Sample(
+    [1],
+    [2, 3, 4, 5],
+    group=0,
+    reward=0.5,
+    scores={"environment": 0.5},
+    score_weights={"environment": 1.0},
+    mask=[True, False, True, True],
+    columns=step_columns(4, [(0, 0.2), (3, 0.3)]),
+    messages=TALK,
+)
+
+
+def test_a_conversation_is_seen_whole_and_what_its_environment_gave_counts(tokenizer):
+    seen = []
+
+    def judge(completions, completion_mask):
+        seen.append((completions, completion_mask))
+        return [2.0]
+
+    scorer = Rewards([Reward("judge", judge, 0.25)], tokenizer, timeout=1)
+    prompts = [Prompt([1], [{"role": "user", "content": "1+1"}])]
+    (scored,) = scorer(prompts, [HELD])
+    assert seen == [([TALK], [[True, False, True, True]])]
+    assert (scored.reward, scored.scores) == (1.0, {"environment": 0.5, "judge": 2.0})
+    assert scored.score_weights == {"environment": 1.0, "judge": 0.25}
+    assert scored.columns == HELD.columns
+    assert scorer(prompts, [scored]) == [scored]
+    assert Rewards([], tokenizer, timeout=1)(prompts, [HELD]) == [HELD]
+
+
+def test_steps_of_functions_add_to_those_of_turns(tokenizer):
+    def steps(completions):
+        return [[(2, 1.0), (3, 1.0)]]
+
+    (scored,) = Rewards([Reward("steps", steps, 0.5)], tokenizer, timeout=1)(
+        [Prompt([1], [{"role": "user", "content": "1+1"}])], [HELD]
+    )
+    assert scored.columns["step_rewards"] == [0.2, 0.0, 0.5, 0.8]
+    assert scored.columns["step_ends"] == [1.0, 0.0, 1.0, 1.0]
 
 
 def test_a_function_gets_only_what_it_names(score):
@@ -284,6 +335,74 @@ def test_none_is_left_out_of_the_sum_and_scored_as_nan(score):
 def test_a_completion_that_nothing_scores_is_an_error(score):
     with pytest.raises(RewardError, match="every reward returned None for a completion"):
         score(lambda **_: [None, 1.0], lambda **_: [None, None])
+
+
+@pytest.mark.parametrize(
+    "said", [Judgement, lambda score, feedback: {"score": score, "feedback": feedback}]
+)
+def test_words_stand_beside_any_score(score, said):
+    answers = [said(0.5, " too long\n"), said([(1, 1.0)], "good start"), said(None, "unread"), 2.0]
+    samples = score(lambda **_: answers, lambda **_: [0.0] * 4, texts=["long"] * 4)
+    assert [s.feedback for s in samples] == ["too long", "good start", "unread", ""]
+    assert [s.reward for s in samples] == [0.5, 1.0, 0.0, 2.0]
+    assert math.isnan(samples[2].scores["r0"])
+    assert samples[1].columns["step_ends"][:3] == [0, 1, 0]
+
+
+def test_a_judgement_may_be_without_words(score):
+    samples = score(lambda **_: [Judgement(1.0), {"score": 2.0}])
+    assert [(s.reward, s.feedback) for s in samples] == [(1.0, ""), (2.0, "")]
+
+
+def test_what_several_say_is_joined_with_what_was_said_before(tokenizer):
+    functions = [
+        lambda **_: [Judgement(1.0, "a")],
+        lambda **_: [3.0],
+        lambda **_: [Judgement(2, "b")],
+    ]
+    rewards = [Reward(f"r{i}", function) for i, function in enumerate(functions)]
+    sample = Sample([1], [5], group=0, feedback="the environment's")
+    (scored,) = Rewards(rewards, tokenizer, timeout=0)([Prompt([1], "p")], [sample])
+    assert (scored.feedback, scored.reward) == ("the environment's\na\nb", 6.0)
+
+
+@pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="by gloo talk processes")
+def test_words_reach_all_processes(tokenizer, tmp_path, monkeypatch):
+    def said(completions):
+        return [Judgement(1.0, f"read: {text}") for text in completions]
+
+    def write():
+        world = World(torch.distributed.get_rank(), torch.distributed.get_world_size())
+        prompts = [Prompt([1], f"prompt {i}") for i in range(len(TWO_ROWS))]
+        rewards = Rewards([Reward("r", said)], tokenizer, 0, world)
+        scored = rewards(prompts, answers(tokenizer, TWO_ROWS))
+        torch.save([s.feedback for s in scored], tmp_path / f"{world.rank}.pt")
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    debug_launcher(write, num_processes=2)
+    words = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
+    assert words == [["read: first", "read: second"]] * 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (Judgement(math.nan, "a"), "returned nan for completion 1: a reward is a finite number"),
+        (Judgement(1.0, None), "returned None as the feedback to completion 1: feedback is a text"),
+        (Judgement(Judgement(1.0)), r"returned Judgement\(.* for completion 1"),
+        ({"score": 1.0, "feedback": 3}, "returned 3 as the feedback to completion 1"),
+        (
+            {"feedback": "a"},
+            r"returned \{'feedback': 'a'\} for completion 1: .*Judgement\(score, f",
+        ),
+        ({"score": 1.0, "why": "a"}, r"returned \{'score': 1.0, 'why': 'a'\} for completion 1"),
+        ((1.0, "a"), r"returned \(1.0, 'a'\) for completion 1"),
+    ],
+    ids=str,
+)
+def test_what_is_no_judgement_is_refused(score, answer, message):
+    with pytest.raises(RewardError, match=f"^reward 'r0' {message}"):
+        score(lambda **_: [0.0, answer])
 
 
 def test_a_function_that_raises_is_named_with_error_and_line(score, file):

@@ -20,6 +20,10 @@ def flat_ab(prompts, completions, **_):
     return [0.0 if p == "ab" else s for p, s in zip(prompts, letters(completions))]
 
 
+def wordy(completions, **_):
+    return [{"score": 1.0, "feedback": "a" if i else ""} for i in range(len(completions))]
+
+
 def once(completions, calls=[], **_):
     calls.append(completions)
     if len(calls) > 1:
@@ -50,6 +54,11 @@ def learnt(name, tmp_path, model_dir):
     options = {"model": model_dir, "data": str(tmp_path / "said.jsonl")}
     config = make_config({**options, "max_completion_length": 40})
     return set_up(compose(name), config, None, Runtime(), Observer()).prompts
+
+
+def test_what_a_reward_says_in_words_is_written_down(collected):
+    rows, _ = collected(reward="wordy")
+    assert [row.get("feedback") for row in rows] == [None] + ["a"] * 11
 
 
 def test_all_completions_are_rows_to_imitate(collected, tmp_path, model_dir):

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from anypo import Prompt, compose
+from anypo import Prompt, Sample, compose
 from anypo.data.found import PromptSet
 from anypo.data.tally import Tally
 from anypo.hooks.runtime import Runtime
@@ -94,7 +94,8 @@ def test_a_score_of_nothing_before_training_is_told(name):
 
 
 def test_what_several_steps_tell_is_told_once():
-    report = Report(1, missing=3, notes=["it rains"])
+    samples = [Sample([1], [2], group=7)] * 4
+    report = Report(1, missing=3, notes=["it rains"], samples=samples)
     missing, rains = told(report, replace(report, step=2), prompts_per_step=4)
     assert missing.startswith("step 1 kept 1 of 4 prompts in 8 rounds and trained on those")
     assert rains == "it rains"

@@ -79,6 +79,15 @@ def test_adapters_leave_the_weights_alone(planned, model_dir):
     assert found.disk["model"] == size
 
 
+def test_a_critic_from_a_reward_model_shares_no_frozen_weights(planned, scorer_dir):
+    pytest.importorskip("peft")
+    shared, own = (
+        planned("ppo", lora_rank=2, critic_model=path).always["weights, frozen"]
+        for path in (None, scorer_dir)
+    )
+    assert own == pytest.approx(2 * shared, rel=0.1)
+
+
 def test_checkpointing_keeps_less(planned):
     kept = [planned(gradient_checkpointing=on).phases["updating"] for on in (False, True)]
     plain, less = (next(v for k, v in p.items() if k.startswith("activations")) for p in kept)

@@ -96,7 +96,9 @@ SAMPLED = {
     "dapo+gfpo": {},
     "ppo": {},
     "ppo+entropy": {"critic": "shared", "lora_rank": 2},
+    "ppo+tis": {"lora_rank": 2},
     "grpo+tis": {"ref_sync_every": 1, "ref_sync_alpha": 0.5, "optimizer": "adafactor"},
+    "minillm": {"teacher": "average", "teacher_decay": 0.5},
     "rloo": {"lora_rank": 2, "optimizer": "sgd", "schedule": "cosine"},
     "online_dpo": {"dtype": "bfloat16", "weights": "bfloat16", "optimizer": "adafactor"},
 }
@@ -110,10 +112,11 @@ GIVEN = {
 
 @pytest.mark.parametrize("algorithm", [*SAMPLED, *GIVEN])
 def test_a_run_that_goes_on_ends_as_one_that_was_never_ended(
-    algorithm, sampled, given, tmp_path, monkeypatch
+    algorithm, sampled, given, tmp_path, monkeypatch, scorer_dir
 ):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     options = {**given, **GIVEN[algorithm]} if algorithm in GIVEN else sampled | SAMPLED[algorithm]
+    options |= {"critic_model": scorer_dir} if algorithm == "ppo+tis" else {}
     knobs = {"dapo+gfpo": {"adaptive": True, "adaptive_warmup": 1}, "ppo": {"kl_target": 0.1}}
     stack = compose(algorithm, knobs=knobs.get(algorithm))
     whole = run(stack, **{**options, "output": str(tmp_path / "whole")})

@@ -290,7 +290,8 @@ def test_what_a_plugin_notes_is_said_once(setting):
 
 
 @pytest.mark.parametrize(
-    ("option", "value"), [("critic", "shared"), ("critic_learning_rate", 1e-3)]
+    ("option", "value"),
+    [("critic", "shared"), ("critic_learning_rate", 1e-3), ("critic_model", ".")],
 )
 def test_options_of_a_model_that_the_algorithm_lacks_are_refused(setting, option, value):
     refused(setting, ConfigError, f"{option} is set, but grpo has no critic", **{option: value})
@@ -601,6 +602,27 @@ def test_a_trained_reward_model_rewards_another_run(offline, tmp_path):
     text = sample["completion"].removesuffix("<|end|>")
     (score,) = load_reward(str(judge)).function([sample["prompt"]], [text])
     assert score == pytest.approx(sample["scores"]["judge"], abs=1e-4)
+
+
+def test_a_critic_starts_from_a_trained_reward_model(offline, tmp_path):
+    judge = run("reward_model", **{**offline, "output": str(tmp_path / "judge")})
+    options = {**offline, "reward": [str(judge)], "steps": 2, "learning_rate": 1e-2}
+    losses = []
+    for name, start in (("cold", None), ("warm", str(judge))):
+        output = tmp_path / name
+        folder = run("ppo", **{**options, "output": str(output), "critic_model": start})
+        losses.append(rows(folder / "metrics.jsonl")[1]["loss/value"])
+    assert losses[0] != losses[1]
+    recipe = read_recipe(str(tmp_path / "warm" / "config.toml"))
+    assert recipe.options["critic_model"] == str(judge / "model")
+    lock = json.loads((tmp_path / "warm" / "plugins.lock.json").read_text())
+    assert "critic_model" in [row["option"] for row in lock["inputs"]]
+
+
+def test_a_critic_model_that_does_not_fit_is_refused_before_the_run_begins(offline, tmp_path):
+    scored = {**offline, "reward": ["length"]}
+    refused(scored, ConfigError, "does not score texts", "ppo", critic_model=offline["model"])
+    refused(scored, ModelError, "no directory", "ppo", critic_model=str(tmp_path / "nowhere"))
 
 
 def test_a_model_that_scores_texts_is_not_trained_to_write_them(offline, tmp_path):

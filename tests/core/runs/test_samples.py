@@ -30,6 +30,12 @@ def test_a_row_says_all_that_is_known_of_a_completion(tokenizer):
     }
 
 
+def test_a_row_holds_what_was_said_in_words_where_there_is_any(tokenizer):
+    said = [sample(tokenizer, "be", feedback=words) for words in ("why not to be?", "")]
+    told = [row(1, Prompt([1], "to"), one, tokenizer) for one in said]
+    assert [one.get("feedback") for one in told] == ["why not to be?", None]
+
+
 def reported(tokenizer, step, groups):
     every = [(Prompt([1], f"prompt {g}"), sample(tokenizer, str(i), g)) for i, g in groups]
     return Report(step, completions=every)

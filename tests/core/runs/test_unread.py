@@ -6,10 +6,11 @@ from anypo.runs.options import make_config
 from anypo.runs.unread import refuse_unread, unread
 
 GRPO, SFT, SCORER = compose("grpo"), compose("sft"), compose("reward_model")
-CRITIC = {"critic", "critic_learning_rate", "critic_warmup_steps"}
+CRITIC = {"critic", "critic_model", "critic_learning_rate", "critic_warmup_steps"}
 REFERENCE = {"ref_sync_every", "ref_sync_alpha", "precompute_reference"}
 REWARDS = {"reward", "reward_timeout", "reward_retries"}
 DRAWN = {"eval_samples", "eval_temperature", "eval_top_p", "eval_top_k", "eval_stop"}
+TALK = {"max_turns", "max_conversation_length", "environment_timeout"}
 ADAPTERS = {"lora_alpha", "lora_modules"}
 GIVEN = {"model": "mine", "data": "mine.jsonl", "eval_data": "other.jsonl", "reward": ["length"]}
 NOT_DRAWN = "no held-out completion is scored: set reward and eval_data"
@@ -23,7 +24,15 @@ OWN_ROWS = "grpo makes new rows in every step: its reference model has to see th
         (compose("hybrid_grpo"), REFERENCE),
         (compose("dpo"), CRITIC | {"max_rounds"}),
         (SFT, CRITIC | REFERENCE | {"max_rounds"}),
-        (SCORER, CRITIC | REFERENCE | REWARDS | DRAWN | {"max_rounds", "sampler", "temperature"}),
+        (
+            SCORER,
+            CRITIC
+            | REFERENCE
+            | REWARDS
+            | DRAWN
+            | TALK
+            | {"environment", "max_rounds", "sampler", "temperature"},
+        ),
     ],
     ids=lambda value: getattr(value, "name", None),
 )
@@ -40,7 +49,9 @@ def test_what_an_option_would_need_is_said():
     assert unread(make_config(GIVEN), SCORER) == {
         **dict.fromkeys(CRITIC, lacks("critic model")),
         **dict.fromkeys(REFERENCE, lacks("reference model")),
-        **dict.fromkeys(REWARDS | DRAWN | {"sampler"}, lacks("completions to score")),
+        **dict.fromkeys(
+            REWARDS | DRAWN | TALK | {"sampler", "environment"}, lacks("completions to score")
+        ),
         **dict.fromkeys(ADAPTERS, "not lora_rank, so nothing would read it"),
         "quantize": "not lora_rank: what has four bits is trained by adapters alone",
         "max_rounds": lacks("sampling in its rollout"),
@@ -53,6 +64,14 @@ def test_what_an_option_would_need_is_said():
     ("algorithm", "options", "option", "why"),
     [
         (GRPO, {"model": "mine"}, "lora_alpha", "not lora_rank, so nothing would read it"),
+        (GRPO, {}, "max_turns", "not environment, so nothing would read it"),
+        (GRPO, {}, "environment_timeout", "not environment, so nothing would read it"),
+        (
+            SFT,
+            {"data": "mine.jsonl"},
+            "environment",
+            "sft samples nothing, and nor does a held-out score: set reward and eval_data",
+        ),
         (GRPO, {"model": "mine"}, "ref_sync_alpha", "not ref_sync_every, so nothing would read it"),
         (
             GRPO,
@@ -73,6 +92,18 @@ def test_what_an_option_would_need_is_said():
             {"ref_sync_every": 3},
             "precompute_reference",
             "ref_sync_every moves the reference",
+        ),
+        (
+            compose("ppo"),
+            {"critic": "shared"},
+            "critic_model",
+            "critic is shared: its body is the policy's own",
+        ),
+        (
+            compose("ppo"),
+            {"lora_rank": 2, "quantize": "nf4"},
+            "critic_model",
+            "quantize bars other weights from its body",
         ),
         (
             SFT,
@@ -98,6 +129,7 @@ def test_an_option_that_means_nothing_is_refused_if_it_is_set(algorithm, options
     assert unread(unset, algorithm)[option] == why
     refuse_unread(unset, algorithm)
     value = {"reward": ["length"], "ref_sync_every": 2, "precompute_reference": True}
+    value |= {"environment": "retry", "critic_model": "judge"}
     value |= {"eval_stop": ["."], "eval_temperature": 0.5}
     given = make_config({**options, option: value.get(option, getattr(unset, option))})
     with pytest.raises(ConfigError) as refused:
@@ -117,6 +149,8 @@ def test_an_option_that_means_nothing_is_refused_if_it_is_set(algorithm, options
         (SFT, GIVEN, REWARDS | DRAWN | {"sampler", "temperature"}),
         (compose("dpo"), GIVEN, {"precompute_reference", "ref_sync_every"}),
         (compose("ppo"), {}, CRITIC),
+        (GRPO, {"environment": "retry"}, TALK),
+        (SFT, {"data": "a", "eval_data": "b", "environment": "retry"}, TALK | {"environment"}),
     ],
 )
 def test_an_option_that_means_something_is_not_refused(algorithm, options, read):

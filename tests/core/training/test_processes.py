@@ -2,6 +2,7 @@
 
 import copy
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,22 +26,29 @@ pytestmark = pytest.mark.skipif(
 
 
 SPARE = "grpo, with weights that nothing reads"
+JUDGED = "ppo, from a reward model"
 VARIANTS = {
+    JUDGED: {},
     SPARE: {},
     "ppo, shared": {"critic": "shared"},
     "ppo, adapters": {"lora_rank": 2},
     "dpo, adapters": {"lora_rank": 2},
+    "minillm, of itself": {"teacher": "policy"},
 }
 RUN = {"device": "cpu", "token_budget": 40, "max_grad_norm": 1e9}  # several micro-batches
 
 
-def write_steps(folder, algorithms, model, judge, sharding):
+def write_steps(folder, algorithms, model, judge, scorer_dir, sharding):
     """Write down the gradients and the metrics of a step of every algorithm."""
     torch.set_num_threads(1)
     distributed = Distributed(RunConfig(sharding=sharding, **RUN))
     found = {}
     for name, algorithm in algorithms.items():
-        config = RunConfig(sharding=sharding, **RUN, **VARIANTS.get(name, {}))
+        teacher = {"teacher": "average"} if "teacher" in algorithm.requires else {}
+        options = RUN | teacher | VARIANTS.get(name, {})
+        if name == JUDGED:
+            options["critic_model"] = scorer_dir
+        config = RunConfig(sharding=sharding, **options)
         policy = copy.deepcopy(model if algorithm.generates else judge)
         if config.lora_rank:
             torch.manual_seed(0)
@@ -78,6 +86,8 @@ def step(learner):
     learner.optimizer.register_step_pre_hook(note)
     meter, state = Meter(), {}
     samples = roll_out(learner.algorithm, 3, state=state)
+    if "teacher" in learner.compared:  # which reads something else than the policy
+        samples = [replace(s, teacher_prompt_ids=[*s.prompt_ids, 7, 8]) for s in samples]
     learner.update(learner.prepare(samples, state), meter, state)
     return gradients, meter.means(learner.world)
 
@@ -102,7 +112,7 @@ def given(model, scorer_dir, monkeypatch):
     """A policy, and a model that scores texts; and what keeps the launcher quiet."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("MKL_NUM_THREADS", "1")
-    return model, load_model(scorer_dir, scalar_head=True)
+    return model, load_model(scorer_dir, scalar_head=True), scorer_dir
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import torch
 
 from anypo import Plugin, hookimpl
 from anypo import functional as F
+from anypo.errors import PluginError
 from anypo.training.evaluation import Evaluated
 from anypo.training.trainer import Report
 
@@ -85,6 +86,61 @@ def test_dropped_prompts_are_replaced_until_the_step_is_full(model, make_trainer
         assert sample.prompt_ids == report.prompts[sample.group].ids
 
 
+class DropsForGood(Plugin):
+    """Keeps the first prompt of a round, and drops those at the given positions for good."""
+
+    positions: tuple[int, ...] = (1, 2)
+
+    @hookimpl(wrapper=True)
+    def rollout(self, prompts, state):
+        """Group 0."""
+        samples, positions = (yield), self.positions
+        if prompts[0].content != "made up":
+            state.setdefault("dropped", []).extend(positions)
+        return [sample for sample in samples if sample.group == 0]
+
+
+def test_no_prompts_are_drawn_for_those_that_are_dropped_for_good(model, make_trainer):
+    trainer = make_trainer(model, "grpo", DropsForGood)
+    report = trainer.step(1)
+    assert (report.missing, len(report.prompts), len(report.samples)) == (0, 3, 4)
+    assert report.metrics["rollout/rounds"] == 1
+    assert report.metrics["rollout/kept"] == pytest.approx(1 / 3)
+    assert report.metrics["reward/mean"] == pytest.approx(2.5)
+    assert trainer.state == {}
+
+
+def test_a_rollout_may_drop_some_for_good_and_some_for_now(model, make_trainer):
+    knobs = {"positions": [0, 2]}  # 0 is kept, too, and counts once
+    report = make_trainer(model, "grpo", DropsForGood, max_rounds=1, knobs=knobs).step(1)
+    assert report.missing == 1
+
+
+def test_a_step_may_drop_all_for_good_and_lacks_nothing(model, make_trainer, weights):
+    class Measures(Plugin):
+        @hookimpl(wrapper=True)
+        def rollout(self, prompts, state):
+            samples = yield
+            state["dropped"] = list(range(len(prompts)))
+            return samples if prompts[0].content == "made up" else []
+
+    trainer = make_trainer(model, "grpo", Measures)
+    before = weights(model)
+    report = trainer.step(1)
+    assert (report.samples, report.missing) == ([], 0)
+    assert report.metrics["rollout/rounds"] == 1
+    assert "reward/kept" not in report.metrics
+    assert torch.equal(weights(model), before)
+
+
+@pytest.mark.parametrize("position", [3, -1])
+def test_what_is_no_position_of_a_prompt_is_refused(model, make_trainer, position):
+    trainer = make_trainer(model, "grpo", DropsForGood, knobs={"positions": [1, position]})
+    says = rf"'rollout' of .*'drops_for_good'.* leaves .*1, {position}.* .* 0 to 2 here"
+    with pytest.raises(PluginError, match=says):
+        trainer.step(1)
+
+
 class KeepsShort(Plugin):
     """Drops completions of more than two tokens."""
 
@@ -100,6 +156,7 @@ def test_rewards_and_lengths_are_those_of_all_that_was_scored(model, make_traine
     assert len(report.samples) == 6
     assert report.metrics["reward/mean"] == 2.5
     assert report.metrics["length/mean"] == 2.5
+    assert report.metrics["reward/kept"] == 1.5
 
 
 def test_a_step_that_keeps_nothing_says_what_was_scored(model, make_trainer):

@@ -50,6 +50,13 @@ def test_the_score_of_every_completion_is_asked_for(chat, score, verdict):
     assert set(chat.paths) == {"/v1/chat/completions"}
 
 
+def test_its_reason_is_feedback(chat, tokenizer):
+    scorer = Rewards([load_reward(f"judge:m@{chat.url}")], tokenizer, timeout=20.0)
+    sample = Sample([1], tokenizer("a")["input_ids"], group=0)
+    (scored,) = scorer([Prompt([1], "question")], [sample])
+    assert (scored.reward, scored.feedback) == (0.5, "so")
+
+
 def test_all_that_may_be_asked_at_a_time_are(chat, score, verdict):
     everybody = threading.Barrier(4, timeout=20)
 

@@ -56,6 +56,13 @@ def test_curves_are_whole_and_know_what_they_cost(scored, report):
     assert one["phases"] == {"rollout": 0.5, "update": 1.5}
 
 
+def test_words_stand_beside_the_scores(make_run, measured, trained, report):
+    rows = [trained(1, 0, 1.0, feedback="well done"), trained(1, 0, 0.0)]
+    _, (one,) = report(make_run("run", [measured(1, loss=1.0)], rows))
+    completions = one["sets"][0]["units"][0]["completions"]
+    assert [said["feedback"] for said in completions] == ["well done", ""]
+
+
 def test_what_is_not_finite_is_not_drawn(make_run, measured, report):
     rows = [measured(1, a=float("nan"), b=1.0), measured(2, a=3.0, b=None, c=float("inf"))]
     _, (one,) = report(make_run("one", rows))

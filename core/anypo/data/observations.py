@@ -1,0 +1,129 @@
+"""What is said to a reply as tokens that follow it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from anypo.data.messages import is_begun, joined
+from anypo.data.template import REPLY
+from anypo.data.tokens import Tokens
+from anypo.errors import DataError
+
+MARK = "anypo5c0ffee"  # said in a made-up reply; nobody else says it
+THOUGHT = "anypo7ea5e"
+USER = {"role": "user", "content": "."}
+TOOL = {"role": "tool", "name": "look", "content": ".", "tool_call_id": "anypo0001"}
+NO_END = "the chat template ends no reply with a token of its own, so none can follow the last one"
+REWRITES = (
+    "the chat template renders earlier messages otherwise once a reply follows, so that no "
+    "conversation is one sequence of tokens"
+)
+
+
+class Observations:
+    """Tokens between a reply that has ended and the next one.
+
+    What the policy wrote is never rendered: the chat template renders a made-up reply in its place,
+    and what stands behind that is what the template makes of the messages that follow.
+
+    Args:
+        tokens: Of the policy's tokenizer.
+        ends: Token ids that end replies.
+    """
+
+    def __init__(self, tokens: Tokens, ends: Sequence[int]) -> None:
+        self.tokens, self.template, self.ends = tokens, tokens.chat.template, set(ends)
+        names = tokens.tokenizer.convert_ids_to_tokens(sorted(self.ends | tokens.ends))
+        self._texts = {name for name in names if name and self.template.is_ended(name)}
+
+    def after(
+        self,
+        last: int,
+        prompt: list[Any],
+        messages: Sequence[Any],
+        options: Mapping[str, Any],
+    ) -> list[int]:
+        """The tokens of messages that follow a reply, up to where the next reply begins.
+
+        Args:
+            last: Token of the reply. One that is no end gets the end that the template gives it.
+            prompt: Messages before the first reply.
+            messages: That follow.
+            options: What the chat template is given beside messages.
+
+        Raises:
+            DataError: The template cannot render them, or gives no sequence of tokens.
+        """
+        end, text = self._between(prompt, messages, options)
+        ids = self.tokens.chat.ids(end + text)
+        alone = self.tokens.chat.ids(end)
+        if len(alone) != 1 or ids[:1] != alone:
+            raise DataError(NO_END)
+        return ids[1:] if last in self.ends else ids
+
+    def check(self, prompt: list[Any], options: Mapping[str, Any], *, calls: bool) -> None:
+        """Refuse a template with which no conversation can be one sequence; raises DataError.
+
+        Args:
+            prompt: Any one of the run.
+            options: As of `after`.
+            calls: Whether there are tools.
+        """
+        self.after(-1, prompt, [USER], options)
+        if calls:
+            shown = self.template.opening(prompt, options)
+            if shown == self.template.opening(prompt, {**options, "tools": None}):
+                raise DataError("the chat template shows no tools")
+            self.after(-1, prompt, [TOOL], options)
+
+    def forgets_thoughts(self, prompt: list[Any], options: Mapping[str, Any]) -> bool:
+        """Whether the template leaves out of earlier replies what the policy thought."""
+        thinking = REPLY | {"content": f"<think>\n{THOUGHT}\n</think>\n\n{MARK}"}
+        text = self.template.rendered([*joined(prompt, [thinking]), USER], options)
+        return MARK in text and THOUGHT not in text
+
+    def _between(
+        self, prompt: list[Any], messages: Sequence[Any], options: Mapping[str, Any]
+    ) -> tuple[str, str]:
+        """The text of the token that ends a reply, and what follows it."""
+        text = self._rendered(prompt, messages, options)
+        before, _, behind = text.partition(MARK)
+        places = {behind.find(end): end for end in self._texts if end in behind}
+        if not places:
+            raise DataError(NO_END)
+        asked = self.template.rendered(prompt, options)
+        if is_begun(prompt):
+            asked = self.template.opening(prompt, options)
+        if not before.startswith(asked):
+            raise DataError(REWRITES)
+        place = min(places)
+        return places[place], behind[place + len(places[place]) :]
+
+    def _rendered(
+        self, prompt: list[Any], messages: Sequence[Any], options: Mapping[str, Any]
+    ) -> str:
+        """The messages behind a made-up reply that says the mark, or calls a tool with it."""
+        how = {"add_generation_prompt": True}
+        if messages[0]["role"] != "tool":
+            made_up = joined(prompt, [REPLY | {"content": MARK}])
+            return self._marked(self.template.rendered([*made_up, *messages], options, **how))
+        arguments = {"mark": MARK}
+        try:
+            calling = _calling(messages[0], arguments)
+            text = self.template.rendered([*joined(prompt, [calling]), *messages], options, **how)
+        except DataError:  # some templates want a text
+            calling = _calling(messages[0], json.dumps(arguments))
+            text = self.template.rendered([*joined(prompt, [calling]), *messages], options, **how)
+        return self._marked(text)
+
+    def _marked(self, text: str) -> str:
+        if MARK not in text:
+            raise DataError("the chat template does not show what a reply says, or what it calls")
+        return text
+
+
+def _calling(answer: Mapping[str, Any], arguments: Any) -> dict[str, Any]:
+    """A made-up reply that calls the tool that answers."""
+    function = {"name": answer.get("name", ""), "arguments": arguments}
+    call = {"id": answer.get("tool_call_id"), "type": "function", "function": function}
+    return {"role": "assistant", "content": "", "tool_calls": [call]}

@@ -1,0 +1,195 @@
+"""Ask environments: those that wait for something all at once, others one after the other."""
+
+import copy
+import json
+import math
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from inspect import isawaitable, iscoroutinefunction
+from numbers import Real
+from typing import Any, TypeVar
+
+from transformers.utils.chat_template_utils import get_json_schema
+
+from anypo.data.calls import Call, Reply
+from anypo.data.formats import is_reply
+from anypo.data.messages import is_message
+from anypo.errors import PluginError, SamplerError, nearest, told
+from anypo.hooks.environment import ChosenEnvironment, Environment, Message, Turn
+from anypo.support.foreign import foreign, place
+from anypo.support.loop import awaited
+from anypo.support.timing import in_time
+from anypo.support.together import together
+
+T = TypeVar("T")
+OPTION = "environment_timeout"
+
+
+@dataclass
+class Answer:
+    """What an environment says to a reply."""
+
+    messages: list[Message] = field(default_factory=list)
+    reward: float = 0.0
+    done: bool = False
+    failed: int = 0  # calls of tools
+
+
+class Environments:
+    """Makes and asks environments of one kind.
+
+    Args:
+        chosen: Their kind.
+        timeout: Seconds that one may take to begin, or to answer; 0 for no limit.
+
+    Raises:
+        SamplerError: It cannot be made.
+        PluginError: It has a tool of which no schema can be made.
+    """
+
+    def __init__(self, chosen: ChosenEnvironment, timeout: float) -> None:
+        self.chosen, self.timeout = chosen, timeout
+        with in_time(f"making {chosen}", timeout, OPTION, SamplerError):
+            one = self._made()
+        with foreign(self._raised):
+            tools = list(one.tools)
+        self.schemas = [self._schema(tool) for tool in tools]
+        self.awaits = any(map(iscoroutinefunction, (one.reset, one.step, *tools)))
+
+    def begin(self, rows: Sequence[Mapping[str, Any]]) -> list[tuple[Environment, list[Message]]]:
+        """An environment for each row, and its opening messages.
+
+        Raises:
+            SamplerError: One raises, takes too long, or says what are no messages.
+        """
+        return self._each([partial(self._begun, row) for row in rows], "to begin")
+
+    def answer(self, asked: Sequence[tuple[Environment, Reply]]) -> list[Answer]:
+        """What environments say to replies. Raises like `begin`; what tools raise is told."""
+        return self._each([partial(self._answer, *each) for each in asked], "to answer")
+
+    def _each(self, jobs: Sequence[Callable[[], Coroutine[Any, Any, T]]], what: str) -> list[T]:
+        took = f"{self.chosen} {what}"
+        if not self.awaits:
+            found = list[T]()
+            for job in jobs:
+                with in_time(took, self.timeout, OPTION, SamplerError), foreign(self._raised):
+                    found.append(_at_once(job()))
+            return found
+        try:
+            return awaited(together([partial(self._named, job) for job in jobs]), self.timeout)
+        except TimeoutError:
+            raise SamplerError(
+                f"{took} took longer than {self.timeout:g} s; raise {OPTION} if it may"
+            ) from None
+
+    async def _named(self, job: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        with foreign(self._raised):
+            return await job()
+
+    async def _begun(self, row: Mapping[str, Any]) -> tuple[Environment, list[Message]]:
+        environment = self._made()
+        opening = await self._value(environment.reset(copy.deepcopy(dict(row))))
+        return environment, self._messages(opening or "")
+
+    async def _answer(self, environment: Environment, reply: Reply) -> Answer:
+        if reply.calls:
+            return await self._called(environment, reply.calls)
+        turn = self._turn(await self._value(environment.step(copy.deepcopy(reply.message))))
+        messages = self._messages(turn.observation)
+        if not (messages or turn.done):
+            raise SamplerError(f"{self.chosen} says nothing to a reply, and is not done")
+        return Answer(messages, turn.reward, turn.done)
+
+    async def _called(self, environment: Environment, calls: Sequence[Call]) -> Answer:
+        """What tools return, a message each; what they raise is for the policy to read."""
+        answer, tools = Answer(), {tool.__name__: tool for tool in environment.tools}
+        for call in calls:
+            try:
+                result = await self._value(_tool(tools, call)(**copy.deepcopy(call.arguments)))
+            except Exception as error:
+                said = str(error) if isinstance(error, _NoCallError) else told(error)
+                result, answer.failed = f"error: {said}", answer.failed + 1
+            if isinstance(result, Turn):
+                turn = self._turn(result)
+                answer.reward, answer.done = answer.reward + turn.reward, answer.done or turn.done
+                result = turn.observation
+            message = {"role": "tool", "name": call.name, "content": _text(result)}
+            message |= {"tool_call_id": call.id} if call.id else {}
+            answer.messages.append(message)
+        return answer
+
+    async def _value(self, given: Any) -> Any:
+        if not isawaitable(given):
+            return given
+        if not self.awaits:
+            getattr(given, "close", lambda: None)()
+            raise SamplerError(f"{self.chosen} has to be waited for: write `async def`")
+        return await given
+
+    def _turn(self, turn: Any) -> Turn:
+        if not isinstance(turn, Turn):
+            raise SamplerError(f"{self.chosen} answers {turn!r:.60}, which is no anypo.Turn")
+        if not (isinstance(turn.reward, Real) and math.isfinite(turn.reward)):
+            raise SamplerError(f"{self.chosen} gives the reward {turn.reward!r:.60}, no number")
+        return turn
+
+    def _messages(self, said: Any) -> list[Message]:
+        if isinstance(said, str):
+            return [{"role": "user", "content": said}] if said else []
+        sound = isinstance(said, list | tuple) and all(map(is_message, said))
+        if not sound or any(map(is_reply, said)):
+            raise SamplerError(
+                f"{self.chosen} says {said!r:.60}: that is neither a text, nor a list of messages "
+                "of others than the assistant"
+            )
+        return copy.deepcopy(list(said))
+
+    def _made(self) -> Environment:
+        with foreign(self._raised):
+            return self.chosen.make()
+
+    def _schema(self, tool: Any) -> Any:
+        def explain(error: BaseException) -> PluginError:
+            name = getattr(tool, "__name__", repr(tool)[:60])
+            return PluginError(f"tool '{name}' of {self.chosen} has no schema: {told(error)}")
+
+        with foreign(explain):
+            return get_json_schema(tool)
+
+    def _raised(self, error: BaseException) -> SamplerError:
+        module = getattr(self.chosen.make, "__module__", "")
+        return SamplerError(f"{self.chosen} raised {told(error)}{place(error, module)}")
+
+
+class _NoCallError(Exception):
+    """What the policy wrote calls nothing."""
+
+
+def _tool(tools: Mapping[str, Callable[..., Any]], call: Call) -> Callable[..., Any]:
+    if call.flaw:
+        raise _NoCallError(call.flaw)
+    if call.name not in tools:
+        raise _NoCallError(f"there is no tool '{call.name}'{nearest(call.name, tools)}")
+    return tools[call.name]
+
+
+def _text(result: Any) -> str:
+    """What a tool returns, as the policy reads it."""
+    if isinstance(result, str):
+        return result
+    try:
+        return json.dumps(result, ensure_ascii=False)
+    except (TypeError, ValueError):
+        return str(result)
+
+
+def _at_once(work: Coroutine[Any, Any, T]) -> T:
+    """What comes of a coroutine that waits for nothing."""
+    try:
+        work.send(None)
+    except StopIteration as end:
+        found: T = end.value
+        return found
+    raise AssertionError("what would have to be waited for is refused")

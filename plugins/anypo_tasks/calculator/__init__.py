@@ -1,0 +1,1 @@
+"""Multiply two-digit numbers, which takes the tool that is there for it."""

@@ -1,0 +1,1 @@
+"""Add two-digit numbers in at most two tries, told after the first which columns are wrong."""
