@@ -7,6 +7,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from anypo.composition.knobs import resolve_knobs
+from anypo.hooks import registry
 from anypo.rewards.load import names_code
 from anypo.runs.options import make_config
 from anypo.runs.recipe import as_written
@@ -45,10 +46,14 @@ def refuse_code(file: str, options: Mapping[str, Any]) -> None:
         options: What it says and the command line does not override.
 
     Raises:
-        ConfigError: It names a function of a file or a module, or trusts the code of a model.
+        ConfigError: It names a function or a class of a file or a module, or trusts the code of a
+            model.
     """
     rewards = options.get("reward") or []
     named = [f"reward = {spec!r}" for spec in rewards if names_code(str(spec))]
+    environment = str(options.get("environment") or "")
+    if ":" in environment and not registry.knows(environment, "environment"):
+        named.append(f"environment = {environment!r}")
     named += ["trust_remote_code"] * bool(options.get("trust_remote_code"))
     refuse_to_run(file, named)
 

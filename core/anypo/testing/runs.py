@@ -73,7 +73,7 @@ def same_on(subject: Subject, device: torch.device) -> None:
 
 def _step(algorithm: Algorithm, seed: int, state: State) -> Outcome:
     samples = roll_out(algorithm, seed, state=state)
-    return evaluate(algorithm, make_case(samples, seed), state=state)
+    return evaluate(algorithm, make_case(algorithm, samples, seed), state=state)
 
 
 def _saved_and_loaded(state: State) -> State:
