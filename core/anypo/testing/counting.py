@@ -17,6 +17,8 @@ def denominators(subject: Subject) -> None:
     """A batch of twice the groups counts no more in all, nor a pair once for each of its rows."""
     if subject.refusal:
         raise NotApplicable("it cannot be composed, see above")
+    if subject.claims("random_choice"):
+        raise NotApplicable("the plugin claims 'random_choice': of twice the rows others are drawn")
     algorithm, case = subject.algorithm, subject.case(20, prompts=4)
     once, both = (
         float(evaluate(algorithm, some).gradients["logprobs"].abs().sum())
