@@ -66,7 +66,9 @@ def list_command(
 
 @app.command()
 def explain(
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Bottom first.")],
+    names: Annotated[
+        list[str], typer.Argument(metavar="NAME...", help="Bottom first; or file.py:Class.")
+    ],
     hook: Annotated[
         list[str] | None, typer.Option(metavar="STAGE=NAME", help="Take one stage from a plugin.")
     ] = None,
@@ -105,7 +107,9 @@ def diff(
 
 @app.command()
 def check(
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Bottom first.")],
+    names: Annotated[
+        list[str], typer.Argument(metavar="NAME...", help="Bottom first; or file.py:Class.")
+    ],
     setting: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a knob.")
     ] = None,

@@ -7,11 +7,12 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from anypo.composition.knobs import resolve_knobs
-from anypo.errors import ConfigError
+from anypo.hooks import registry
 from anypo.rewards.load import names_code
 from anypo.runs.options import make_config
 from anypo.runs.recipe import as_written
 from anypo.runs.unread import unread
+from anypo_cli.settings import refuse_to_run
 
 if TYPE_CHECKING:
     from anypo.composition.algorithm import Algorithm
@@ -45,16 +46,16 @@ def refuse_code(file: str, options: Mapping[str, Any]) -> None:
         options: What it says and the command line does not override.
 
     Raises:
-        ConfigError: It names a function of a file or a module, or trusts the code of a model.
+        ConfigError: It names a function or a class of a file or a module, or trusts the code of a
+            model.
     """
     rewards = options.get("reward") or []
     named = [f"reward = {spec!r}" for spec in rewards if names_code(str(spec))]
+    environment = str(options.get("environment") or "")
+    if ":" in environment and not registry.knows(environment, "environment"):
+        named.append(f"environment = {environment!r}")
     named += ["trust_remote_code"] * bool(options.get("trust_remote_code"))
-    if named:
-        raise ConfigError(
-            f"'{file}' names code to run ({named[0]}): read it, and if you trust it, add "
-            "--trust-config"
-        )
+    refuse_to_run(file, named)
 
 
 def fitting(

@@ -10,7 +10,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from anypo.errors import ConfigError, PluginError
 from anypo.hooks import registry
-from anypo_cli.settings import look_up, pairs, value_of, values_of
+from anypo_cli.settings import look_up, pairs, refuse_to_run, value_of, values_of
 
 if TYPE_CHECKING:
     from anypo.runs.recipe import Recipe
@@ -45,6 +45,8 @@ class RunGroup(TyperGroup):
             return "--resume", self.going_on(names, rest), rest
         file, written = _file(rest)
         recipe = _told_before_options(names, rest, written)
+        if "--trust-config" not in rest:
+            refuse_to_run(file, _unasked_code(written, recipe, names))
         try:
             return recipe.algorithm, self.for_stack(recipe, written, args), rest
         except PluginError as error:
@@ -76,6 +78,16 @@ def _uninstalled(file: str) -> str:
     from anypo.runs.changes import uninstalled
 
     return uninstalled(file) if file else ""
+
+
+def _unasked_code(written: Recipe, recipe: Recipe, names: Sequence[str]) -> list[str]:
+    """The plugins that a file names by where they are defined, and the command line does not."""
+    asked = {*"+".join(names).split("+")}
+    asked |= {name for stage, name in recipe.hooks.items() if written.hooks.get(stage) != name}
+    named = [("algorithm", name) for name in written.algorithm.split("+")]
+    named += [(f"hooks.{stage}", name) for stage, name in written.hooks.items()]
+    code = [(what, name) for what, name in named if registry.names_code(name)]
+    return [f"{what} = {name!r}" for what, name in code if name not in asked]
 
 
 def _file(args: Sequence[str]) -> tuple[str, Recipe]:

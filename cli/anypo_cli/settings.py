@@ -43,7 +43,21 @@ def look_up(stack: Iterable[str]) -> None:
     """
     for names in stack:
         for name in names.split("+"):
-            registry.find(name)
+            if not registry.names_code(name):
+                registry.find(name)
+
+
+def refuse_to_run(file: str, named: Sequence[str]) -> None:
+    """Refuse code that a file names and the command line does not, if there is any.
+
+    Raises:
+        ConfigError: There is.
+    """
+    if named:
+        raise ConfigError(
+            f"'{file}' names code to run ({named[0]}): read it, and if you trust it, add "
+            "--trust-config"
+        )
 
 
 def value_of(text: str) -> Any:

@@ -52,6 +52,12 @@ def test_nor_is_that_of_a_model(repeat):
     assert "names code to run (trust_remote_code)" in says
 
 
+def test_nor_is_that_of_an_environment(repeat):
+    status, says = repeat(reward=["length"], environment="other.py:Room")
+    assert status == 1
+    assert "names code to run (environment = 'other.py:Room')" in says
+
+
 @pytest.mark.parametrize(
     ("told", "given"), [({}, True), ({"reward": ["length", "regex=0.5:a:b"]}, False)]
 )

@@ -15,6 +15,7 @@ from anypo.hooks.batch import MissingTensorError
 from anypo.hooks.plugin import hook_options
 from anypo.hooks.specs import HOOKS, MERGED, Hooks
 from anypo.support.foreign import foreign, place
+from anypo.support.functions import OF_USER
 
 
 class Calls:
@@ -122,8 +123,9 @@ class Calls:
         if impl is None:
             return PluginError(f"{self.blame(stage)} failed: {what}")
         layer = self.layers[impl.plugin_name]
-        # A plugin of no distribution is used from Python, where the traceback shows the line.
-        where = place(error, impl.function.__module__, code_of(impl)) if layer.owner else ""
+        # One that was given from Python is of no distribution, and the traceback shows the line.
+        is_found = layer.owner or layer.module.startswith(OF_USER)
+        where = place(error, impl.function.__module__, code_of(impl)) if is_found else ""
         return PluginError(f"'{stage}' of plugin {layer.title} failed: {what}{where}")
 
 

@@ -29,10 +29,11 @@ def compose(
         compose("dapo+gfpo+dual_clip")
         compose("dapo", GFPO(keep=8), MyClip())
         compose("grpo", clip="cispo")            # one stage from another plugin
+        compose("grpo+my_file.py:MyClip")        # a class of a file, whose code is run
 
     Args:
-        plugins: Names, also several joined by `+`, plugin classes or instances. What a plugin
-            extends is laid below it.
+        plugins: Names, also several joined by `+`, plugin classes or instances. `file.py:Class`
+            and `module:Class` are names too. What a plugin extends is laid below it.
         knobs: Values by name, for the whole stack.
         hooks: For one stage, the plugin that answers it, whatever else the stack says.
         stages: The same as keywords.

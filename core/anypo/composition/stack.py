@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from anypo.composition.own import load_own
 from anypo.errors import KnobError, PluginError, nearest, told
 from anypo.hooks import registry
 from anypo.hooks.plugin import Plugin, check_hooks, hook_options
@@ -108,7 +109,9 @@ def snake_case(name: str) -> str:
 def layer_of(item: Any) -> Layer:
     """The layer of a plugin's name, class or instance."""
     name = None
-    if isinstance(item, str):
+    if registry.names_code(item):
+        name, item = load_own(item)
+    elif isinstance(item, str):
         entry = registry.find(item)
         item, name = entry.load(), entry.shortest_name
     name = name or snake_case(getattr(item, "__name__", type(item).__name__))
@@ -201,7 +204,7 @@ def _swap(stack: Sequence[Layer], stage: str, name: str) -> Layer:
     if not isinstance(name, str):
         raise PluginError(
             f"'{stage}' is taken from {name!r:.60}, which is no name: put it on the stack, or "
-            "install it"
+            "name it as file.py:Class"
         )
     for layer in reversed(list(_with_bases(layer_of(name)))):
         if hook_options(getattr(layer.source, stage, None)) is not None:

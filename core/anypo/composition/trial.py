@@ -136,7 +136,8 @@ def _leaves(batch: Batch, statistics: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: leaf.requires_grad_() for name, leaf in leaves.items()}
 
 
-def _loss(algorithm: Algorithm, batch: Batch, leaves: dict[str, Tensor]) -> Loss:
+def loss_of(algorithm: Algorithm, batch: Batch, leaves: dict[str, Tensor]) -> Loss:
+    """The loss of leaves, among which those of statistics have `STATISTIC` before their names."""
     return algorithm.loss(batch=batch, **_given(leaves))
 
 
@@ -161,7 +162,7 @@ def _try_loss(
     reads.clear()  # what an overridden one read has no effect
     heard = algorithm.calls.leaving_out("regularizer", overridden)
     with heard, _answers_to("clip", algorithm) as gains:
-        losses = [_loss(algorithm, *part) for part in parts]
+        losses = [loss_of(algorithm, *part) for part in parts]
     log_ratio = algorithm.log_ratio(leaves["logprobs"], batch)
     if log_ratio.shape[-1] == 1:
         _check_sequence_ratio(algorithm, batch)
@@ -185,14 +186,14 @@ def _try_loss(
 def _depends_on_entropy(algorithm: Algorithm, batch: Batch, leaves: dict[str, Tensor]) -> bool:
     """Whether the loss is another one where the entropy is, even if no gradient flows through."""
     others = {**leaves, "entropy": leaves["entropy"].flip(0)}
-    losses = [_loss(algorithm, batch, given) for given in (leaves, others)]
+    losses = [loss_of(algorithm, batch, given) for given in (leaves, others)]
     return not torch.equal(losses[0].total, losses[1].total)
 
 
 def _needs_advantages(algorithm: Algorithm, batch: Batch, leaves: dict[str, Tensor]) -> bool:
     """Whether nothing is learnt where there is no advantage, and no penalty may change that."""
     flat = batch.replace(advantages=torch.zeros_like(batch.advantages))
-    loss = _loss(algorithm, flat, leaves)
+    loss = loss_of(algorithm, flat, leaves)
     if loss.terms.keys() != {"policy"} or loss.total != 0 or not loss.total.requires_grad:
         return False
     found = torch.autograd.grad(loss.total, list(leaves.values()), allow_unused=True)
@@ -214,7 +215,7 @@ def _idle_regularizers(
     """The plugins that add no penalty, and those of them whose every penalty others replace."""
     with recorded_knobs():  # a record of its own, which is thrown away
         whole, leaves = parts[0]
-        _loss(algorithm, whole, leaves)  # blames the plugin if an answer is wrong
+        loss_of(algorithm, whole, leaves)  # blames the plugin if an answer is wrong
         answers = [
             algorithm.calls.one_by_one("regularizer", batch=part, **_given(leaves))
             for part, leaves in parts

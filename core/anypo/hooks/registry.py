@@ -21,6 +21,7 @@ from typing import Any
 from anypo.errors import PluginError, nearest, told
 from anypo.hooks.version import mismatch
 from anypo.support.foreign import foreign, place
+from anypo.support.functions import is_module
 from anypo.support.sequences import shared_start
 
 KINDS = {  # of which there are several, and the entry points by which they are found
@@ -168,6 +169,18 @@ def find(name: str, kind: str = ALGORITHM) -> Entry:
         )
     enabled = [entry for entry in entries(kind) if not entry.disabled_by]
     raise PluginError(f"there is no {title(kind)} '{name}'{_nearest(name, enabled)}")
+
+
+def names_code(name: Any) -> bool:
+    """Whether a name stands for a class where it is defined: `file.py:Class`, `module:Class`.
+
+    `file.py` alone stands for its only one. Finding it runs that code.
+    """
+    if not isinstance(name, str) or knows(name):
+        return False
+    source, separator, _ = name.rpartition(":")
+    is_file = name.endswith(".py") or source.endswith(".py")
+    return is_file or (bool(separator) and is_module(source))
 
 
 def find_with_argument(spec: str, kind: str) -> tuple[Entry, str]:

@@ -12,6 +12,7 @@ checkpoints/        the same after some steps, with what it takes to go on from 
 """
 
 import os
+import re
 import tempfile
 import time
 from itertools import count
@@ -53,7 +54,8 @@ class RunDirectory:
         self, path: str | None, name: str, world: World | None = None, *, goes_on: bool = False
     ) -> None:
         self.world, self.is_named = world or World(), path is not None
-        new = f"{name.replace(':', '.')}-{time.strftime('%Y%m%d-%H%M%S')}"
+        plain = re.sub(r"[:/\\]+", ".", name).lstrip(".")
+        new = f"{plain}-{time.strftime('%Y%m%d-%H%M%S')}"
         self._be(Path(path or Path("runs", new)))
         self._hold = Hold()
         self.world.on_first(self._take_again if goes_on else self._check)

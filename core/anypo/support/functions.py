@@ -1,11 +1,12 @@
-"""Find a function that the user names."""
+"""Find a function, or whatever else of a file or module the user names."""
 
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
-from importlib.util import module_from_spec, spec_from_file_location
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from anypo.errors import ConfigError, told
@@ -23,18 +24,36 @@ def load_function(spec: str) -> Callable[..., Any]:
     source, _, name = spec.rpartition(":")
     if not source:
         raise ConfigError(f"'{spec}': write file.py:function or package.module:function")
+    function = getattr(load_module(source, spec), name, None)
+    if not callable(function):
+        raise ConfigError(f"'{source}' defines no function '{name}'")
+    return function  # type: ignore[no-any-return]
+
+
+def load_module(source: str, spec: str) -> ModuleType:
+    """The module that `file.py` or `package.module` stands for; running a file runs its code.
+
+    Args:
+        source: What is imported.
+        spec: What the user calls it, for an error.
+
+    Raises:
+        ConfigError: It cannot be imported.
+    """
     is_file = source.endswith(".py")
-    module_name = f"{OF_USER}{Path(source).stem}" if is_file else source
+    module_name = _own_name(Path(source)) if is_file else source
 
     def refused(error: BaseException) -> ConfigError:
         return ConfigError(f"'{spec}' cannot be imported: {told(error)}{place(error, module_name)}")
 
     with foreign(refused), _importable(Path.cwd()):
-        module = _load_file(module_name, Path(source)) if is_file else import_module(source)
-    function = getattr(module, name, None)
-    if not callable(function):
-        raise ConfigError(f"'{source}' defines no function '{name}'")
-    return function  # type: ignore[no-any-return]
+        return _load_file(module_name, Path(source)) if is_file else import_module(source)
+
+
+def is_module(name: str) -> bool:
+    """Whether there is a module, or one that its top-level package would hold. Runs none of it."""
+    with _importable(Path.cwd()):
+        return all(map(str.isidentifier, name.split("."))) and bool(find_spec(name.split(".")[0]))
 
 
 def name_of(function: Callable[..., Any]) -> str:
@@ -52,8 +71,16 @@ def name_of(function: Callable[..., Any]) -> str:
     return f"{module}:{name}"
 
 
-def _load_file(name: str, path: Path) -> Any:
-    spec = spec_from_file_location(name, path)
+def _own_name(path: Path) -> str:
+    """What a file is called as a module: another one of its name must not take its place."""
+    name = f"{OF_USER}{path.stem}"
+    while (there := sys.modules.get(name)) and there.__file__ != str(path.resolve()):
+        name += "_"
+    return name
+
+
+def _load_file(name: str, path: Path) -> ModuleType:
+    spec = spec_from_file_location(name, path.resolve())
     if spec is None or spec.loader is None or not path.is_file():
         raise FileNotFoundError(f"no file '{path}'")
     module = module_from_spec(spec)

@@ -14,10 +14,11 @@ from torch import Tensor
 from anypo.composition.algorithm import Algorithm
 from anypo.composition.kept import first_kept
 from anypo.composition.synthetic import SyntheticSampler, SyntheticScorer, synthetic_prompts
+from anypo.composition.trial import STATISTIC, VOCABULARY
 from anypo.functional.groups import rows_by_group
 from anypo.hooks.batch import Batch, Sample, collate
 from anypo.hooks.requirements import LOGPROBS
-from anypo.hooks.specs import State
+from anypo.hooks.specs import State, beginning
 
 WEIGHTS = {"one": 0.75, "two": 0.25}  # of the two made-up rewards; what both gain, so does the sum
 BUDGET = 8  # tokens a completion may have; the longest one has fewer
@@ -75,7 +76,7 @@ class Case:
     """A batch as the stages get it, and what the models say of it now."""
 
     batch: Batch  # without advantages and weights
-    inputs: dict[str, Tensor]  # logprobs, values and entropy, [N, T] each
+    inputs: dict[str, Tensor]  # logprobs, values, entropy and statistics, [N, T] each
     twin: Case | None = None  # the same rows with other rewards
 
     def __len__(self) -> int:
@@ -136,14 +137,23 @@ def roll_out(
         synthetic_prompts(prompts, set(), set()),
         sampler or SeededSampler(seed),
         scorer or SeededScorer(seed),
-        {} if state is None else state,
+        beginning() if state is None else state,
     )
 
 
-def make_case(samples: Sequence[Sample], seed: int, *, spread: float = 0.3) -> Case:
+def prepared(algorithm: Algorithm, case: Case, state: State | None = None) -> Batch:
+    """The batch of a case with advantages, and with weights, which may ask for the policy now."""
+    now = {name: case.inputs[name] for name in ("logprobs", "entropy")}
+    return algorithm.prepare(case.batch, state, **now)
+
+
+def make_case(
+    algorithm: Algorithm, samples: Sequence[Sample], seed: int, *, spread: float = 0.3
+) -> Case:
     """The samples as a batch in float64, with made-up answers of the models.
 
     Args:
+        algorithm: Whose statistics of distributions it has.
         samples: Of `roll_out`.
         seed: Of what the models say.
         spread: How far the policy's log-probs are from the old ones, in nats.
@@ -159,13 +169,27 @@ def make_case(samples: Sequence[Sample], seed: int, *, spread: float = 0.3) -> C
     others = [name for name in LOGPROBS if name != "old_logprobs"]
     near = {"sampler_logprobs": spread / 4}  # it means to say the same
     tensors = {"old_logprobs": old, **{x: old + noise(near.get(x, spread)) for x in others}}
-    tensors["values"] = noise(0.5)
+    tensors |= {"values": noise(0.5), "old_entropy": noise(0.5).abs()}
     inputs = {
         "logprobs": (old + noise(spread)).clamp(max=-1e-3),
         "values": noise(0.5),
         "entropy": noise(0.5).abs(),
     }
-    return Case(batch, inputs).to(torch.float64).with_batch(**tensors)
+    before, now = (_statistics(algorithm, batch.mask, generator) for _ in range(2))
+    inputs |= {STATISTIC + name: x for name, x in now.items()}
+    return Case(batch, inputs).to(torch.float64).with_batch(**tensors, **before)
+
+
+def _statistics(
+    algorithm: Algorithm, mask: Tensor, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """What the plugins make of made-up distributions, [N, T] each."""
+    sizes = mask.numel(), VOCABULARY
+    both = (
+        torch.randn(sizes, generator=generator, dtype=torch.float64).log_softmax(-1)
+        for _ in range(2)
+    )
+    return {name: x.reshape(mask.shape) for name, x in algorithm.statistics(*both).items()}
 
 
 def with_holes(case: Case) -> Case:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from anypo.testing.cases import Case
+from anypo.testing.cases import Case, prepared
 from anypo.testing.outcome import evaluate
 from anypo.testing.report import NotApplicable, Violation
 from anypo.testing.subject import Subject
@@ -17,6 +17,8 @@ def denominators(subject: Subject) -> None:
     """A batch of twice the groups counts no more in all, nor a pair once for each of its rows."""
     if subject.refusal:
         raise NotApplicable("it cannot be composed, see above")
+    if subject.claims("random_choice"):
+        raise NotApplicable("the plugin claims 'random_choice': of twice the rows others are drawn")
     algorithm, case = subject.algorithm, subject.case(20, prompts=4)
     once, both = (
         float(evaluate(algorithm, some).gradients["logprobs"].abs().sum())
@@ -29,7 +31,7 @@ def denominators(subject: Subject) -> None:
             "times as large\nusual cause: a sum instead of a mean; the weights of all tokens have "
             "a denominator, as anypo.functional.token_mean and per_completion_mean have it"
         )
-    total = float(algorithm.prepare(case.batch, {}).weights["policy"].sum())
+    total = float(prepared(algorithm, case).weights["policy"].sum())
     sizes = {len(unit) for unit in algorithm.units(case.batch)}
     if sizes - {1} and any(abs(total - size) < EXACT * size for size in sizes):
         raise Violation(

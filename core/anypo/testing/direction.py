@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 
 import torch
 from torch import Tensor
 
 from anypo.composition.algorithm import Algorithm
+from anypo.composition.trial import loss_of
 from anypo.hooks.batch import Batch
-from anypo.testing.cases import Case
+from anypo.testing.cases import Case, prepared
 from anypo.testing.outcome import Difference, backward
 from anypo.testing.report import NotApplicable, Violation
 from anypo.testing.subject import Subject
@@ -44,24 +46,30 @@ def better_ones(subject: Subject) -> None:
 
 
 def towards_reference(subject: Subject) -> None:
-    """Penalties and advantages pull towards the reference; nothing is paid for going away."""
+    """Penalties and advantages pull towards a reference or teacher, and never away from it."""
     _refuse_uncomposed(subject)
-    if "reference" not in subject.algorithm.requires:
-        raise NotApplicable("there is no reference")
+    others = {"reference": "ref_logprobs", "teacher": "teacher_logprobs"}
+    compared = [name for name in others if name in subject.algorithm.requires]
+    if not compared:
+        raise NotApplicable("there is no reference and no teacher")
     case = subject.case(18, prompts=2).agreeing()
     side = torch.where(torch.arange(len(case)) % 2 == 0, 1.0, -1.0).unsqueeze(-1)
-    for stage, pull in (("regularizer", _pull_of_penalties), ("advantage", _advantages)):
+    pulls = (("regularizer", _pull_of_penalties), ("advantage", _advantages))
+    for other, (stage, pull) in product(compared, pulls):
         above, below = (
-            pull(subject, case.with_batch(ref_logprobs=case.inputs["logprobs"] + apart * side))
+            pull(
+                subject,
+                case.with_batch(**{others[other]: case.inputs["logprobs"] + apart * side}),
+            )
             for apart in (APART, -APART)
         )
         gained = float((side * (above - below)).sum())
         if gained < -NOISE * float((above - below).abs().sum()):
             raise Violation(
-                f"{subject.algorithm.blame(stage)}: tokens that the reference finds likelier "
-                f"become less likely, by {-gained:.4g} in all\nusual cause: a divergence from the "
-                "reference is paid for: as a penalty it has a plus, in a gain or an advantage a "
-                "minus; or the two log-probs have changed places"
+                f"{subject.algorithm.blame(stage)}: tokens that the {other} finds likelier become "
+                f"less likely, by {-gained:.4g} in all\nusual cause: a divergence from the {other} "
+                "is rewarded: as a penalty it has a plus, in a gain or an advantage a minus; or "
+                "the two log-probs have changed places"
             )
 
 
@@ -92,34 +100,32 @@ def _refuse_uncomposed(subject: Subject) -> None:
 def _pull_of_penalties(subject: Subject, case: Case) -> Tensor:
     """Where a step along the gradient of the penalties leads, [N, T]."""
     with_them, without = (
-        _step(algorithm, case, algorithm.prepare(case.batch, {}))
+        _step(algorithm, case, prepared(algorithm, case))
         for algorithm in (subject.algorithm, subject.without_penalties)
     )
     return with_them - without
 
 
 def _advantages(subject: Subject, case: Case) -> Tensor:
-    prepared = subject.algorithm.prepare(case.batch, {})
-    return torch.where(prepared.mask, prepared.advantages, 0)
+    ready = prepared(subject.algorithm, case)
+    return torch.where(ready.mask, ready.advantages, 0)
 
 
 def _lost(algorithm: Algorithm, case: Case, step: float) -> Iterator[Difference]:
     """Tokens whose ratio has moved by a step against their advantage, and that stay there."""
-    prepared, logprobs = algorithm.prepare(case.batch, {}), case.inputs["logprobs"]
-    side = torch.where(prepared.mask, prepared.advantages, 0).sign()
-    change = algorithm.log_ratio(logprobs + 1e-3, prepared) - algorithm.log_ratio(
-        logprobs, prepared
-    )
+    ready, logprobs = prepared(algorithm, case), case.inputs["logprobs"]
+    side = torch.where(ready.mask, ready.advantages, 0).sign()
+    change = algorithm.log_ratio(logprobs + 1e-3, ready) - algorithm.log_ratio(logprobs, ready)
     nats = torch.where(change > 0, step * 1e-3 / change, 0)  # a sum over tokens moves faster
 
     def learnt(way: int) -> Tensor:
         moved = {**case.inputs, "logprobs": logprobs + way * side * nats}
-        return side * _step(algorithm, replace(case, inputs=moved), prepared)
+        return side * _step(algorithm, replace(case, inputs=moved), ready)
 
     along, against = learnt(1), learnt(-1)
     floor = NOISE * max(float(along.abs().max()), float(against.abs().max()))
     for row, token in ((against <= floor) & (along > floor)).nonzero().tolist():
-        advantage = float(prepared.advantages[row, token])
+        advantage = float(ready.advantages[row, token])
         yield Difference(
             "clip",
             f"row {row}, token {token} has the advantage {advantage:.4g} and is learnt where its "
@@ -127,9 +133,9 @@ def _lost(algorithm: Algorithm, case: Case, step: float) -> Iterator[Difference]
         )
 
 
-def _step(algorithm: Algorithm, case: Case, prepared: Batch) -> Tensor:
+def _step(algorithm: Algorithm, case: Case, ready: Batch) -> Tensor:
     """Where a step along the gradient leads, [N, T]."""
     leaves = {name: x.clone().requires_grad_() for name, x in case.inputs.items()}
-    backward(algorithm, algorithm.loss(batch=prepared, **leaves).total)
+    backward(algorithm, loss_of(algorithm, ready, leaves).total)
     gradient = leaves["logprobs"].grad
     return torch.zeros_like(leaves["logprobs"]) if gradient is None else -gradient

@@ -11,7 +11,7 @@ from torch import Tensor
 from anypo.functional.groups import rows_by_group
 from anypo.hooks.batch import Sample
 from anypo.hooks.requirements import LOGPROBS
-from anypo.testing.cases import Case, SeededSampler, SeededScorer, make_case, roll_out
+from anypo.testing.cases import Case, SeededSampler, SeededScorer, make_case, prepared, roll_out
 from anypo.testing.outcome import Difference, Outcome, evaluate
 from anypo.testing.report import NotApplicable
 from anypo.testing.subject import Subject
@@ -61,12 +61,12 @@ def equal_rewards(subject: Subject) -> None:
         "a standard deviation of nothing but rounding errors divides; anypo.functional."
         "group_standardize takes such a group for 0",
     )
-    case = make_case(samples, 11)
+    case = make_case(subject.algorithm, samples, 11)
     _stay_finite(subject, [case], what, cause)
 
     def fails(case: Case) -> Difference | None:
         exact, rounded = (
-            subject.algorithm.prepare(case.to(dtype).batch).advantages
+            prepared(subject.algorithm, case.to(dtype)).advantages
             for dtype in (torch.float64, torch.float32)
         )
         apart = (rounded - exact).abs() > ROUNDING * exact.abs().max().clamp(min=1)
@@ -96,7 +96,7 @@ def truncated_rows(subject: Subject) -> None:
     samples = roll_out(subject.algorithm, 8, sampler=longest)
     if not samples:
         raise NotApplicable("its rollout drops them")
-    case = make_case(samples, 8)
+    case = make_case(subject.algorithm, samples, 8)
     cut = case.with_batch(truncated=torch.ones_like(case.batch.truncated))
     cause = "`batch.truncated` leaves no row, and their number divides; put .clamp(min=1) behind it"
     _stay_finite(subject, [cut], "where every row is truncated", cause)
@@ -115,7 +115,7 @@ def missing_scores(subject: Subject) -> None:
     samples = roll_out(subject.algorithm, 10, scorer=_PatchyScorer(10))
     cause = "`batch.scores` is NaN where a reward does not apply: leave such rows out of statistics"
     what = "where one of two rewards does not apply to some rows"
-    _stay_finite(subject, [make_case(samples, 10)], what, cause)
+    _stay_finite(subject, [make_case(subject.algorithm, samples, 10)], what, cause)
 
 
 class _PatchyScorer(SeededScorer):

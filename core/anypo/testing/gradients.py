@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from anypo.composition.algorithm import Algorithm
-from anypo.testing.cases import Case
+from anypo.composition.trial import loss_of
+from anypo.testing.cases import Case, prepared
 from anypo.testing.outcome import Difference, backward
 from anypo.testing.report import NotApplicable
 from anypo.testing.slopes import Slope, wrong_slope
@@ -92,15 +93,15 @@ def _guilty(subject: Subject, case: Case, slope: Slope) -> str:
     alike = [wrong_slope(algorithm, case, hold=hold) for hold in (True, False)]
     if slope.name != "logprobs" or alike == [None, None]:
         return "regularizer"
-    prepared = algorithm.prepare(case.batch, {})
-    logprobs = torch.where(prepared.mask, case.inputs["logprobs"], 0).requires_grad_()
-    log_ratio = algorithm.log_ratio(logprobs, prepared)
+    ready = prepared(algorithm, case)
+    logprobs = torch.where(ready.mask, case.inputs["logprobs"], 0).requires_grad_()
+    log_ratio = algorithm.log_ratio(logprobs, ready)
     if not log_ratio.requires_grad:
         return "ratio"
     with torch.no_grad():
         moved = logprobs.detach().clone()
         moved[slope.row, slope.token] += 1e-3
-        change = (algorithm.log_ratio(moved, prepared) - log_ratio).sum() / 1e-3
+        change = (algorithm.log_ratio(moved, ready) - log_ratio).sum() / 1e-3
     (gradient,) = torch.autograd.grad(log_ratio.sum(), logprobs)
     off = float(gradient[slope.row, slope.token] - change)
     return "ratio" if abs(off) > CLOSE**0.5 else "clip"
@@ -108,20 +109,20 @@ def _guilty(subject: Subject, case: Case, slope: Slope) -> str:
 
 def _off_policy_gradient(algorithm: Algorithm, case: Case) -> Difference | None:
     """Where the gradient is not the policy gradient."""
-    prepared = algorithm.prepare(case.batch, {})
+    ready = prepared(algorithm, case)
     inputs = {**case.inputs, "logprobs": case.inputs["logprobs"].clone().requires_grad_()}
-    loss = algorithm.loss(batch=prepared, **inputs)
+    loss = loss_of(algorithm, ready, inputs)
     backward(algorithm, loss.total)
     gradient = inputs["logprobs"].grad
     came = torch.zeros_like(inputs["logprobs"]) if gradient is None else gradient
-    weights = torch.where(prepared.mask, prepared.weights["policy"], 0).to(came.dtype)
-    log_ratio = algorithm.log_ratio(inputs["logprobs"].detach(), prepared)
+    weights = torch.where(ready.mask, ready.weights["policy"], 0).to(came.dtype)
+    log_ratio = algorithm.log_ratio(inputs["logprobs"].detach(), ready)
     is_per_row = log_ratio.shape[-1] == 1 < came.shape[-1]
     if not is_per_row:
-        return _apart(came, -weights * prepared.advantages)
-    row = -weights.sum(-1, keepdim=True) * prepared.advantages
-    whole = torch.where(prepared.mask, row, 0)
-    shared = whole / prepared.lengths.clamp(min=1).unsqueeze(-1)
+        return _apart(came, -weights * ready.advantages)
+    row = -weights.sum(-1, keepdim=True) * ready.advantages
+    whole = torch.where(ready.mask, row, 0)
+    shared = whole / ready.lengths.clamp(min=1).unsqueeze(-1)
     return _apart(came, whole) and _apart(came, shared)
 
 

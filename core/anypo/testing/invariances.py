@@ -179,7 +179,10 @@ def _hold_for_rewards(
                 f"completions\nusual cause: rewards are compared with a constant; without that "
                 f"intention, drop the claim '{claim}'"
             )
-        case = replace(make_case(samples, seed), twin=make_case(others, seed))
+        case = replace(
+            make_case(subject.algorithm, samples, seed),
+            twin=make_case(subject.algorithm, others, seed),
+        )
         _hold(
             subject,
             lambda case: Change(case.twin or case),

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from anypo import functional as F
 from anypo.composition.algorithm import Algorithm, Loss
+from anypo.composition.trial import loss_of
 from anypo.errors import PluginError
 from anypo.hooks.specs import State
-from anypo.testing.cases import Case
+from anypo.testing.cases import Case, prepared
 
 TOLERANCE = 1e-6  # of the largest number that is compared
 
@@ -56,16 +57,16 @@ def evaluate(
     Raises:
         PluginError: A stage fails, or the loss has no gradient that can be computed.
     """
-    prepared = algorithm.prepare(case.each(torch.clone).batch, state)  # it may be edited in place
+    ready = prepared(algorithm, case.each(torch.clone), state)  # it may be edited in place
     leaves = {name: x.detach().clone().requires_grad_() for name, x in case.inputs.items()}
     parts = [range(len(case))] if parts is None else parts
     losses, log_ratios = [], []
     for part in parts:
-        rows = torch.tensor(list(part), dtype=torch.long, device=prepared.mask.device)
-        inputs, batch = {name: x[rows] for name, x in leaves.items()}, prepared.rows(rows)
+        rows = torch.tensor(list(part), dtype=torch.long, device=ready.mask.device)
+        inputs, batch = {name: x[rows] for name, x in leaves.items()}, ready.rows(rows)
         with torch.no_grad():
             log_ratios.append(algorithm.log_ratio(F.masked(inputs["logprobs"], batch.mask), batch))
-        losses.append(algorithm.loss(batch=batch, **inputs))
+        losses.append(loss_of(algorithm, batch, inputs))
         backward(algorithm, losses[-1].total)
     order = [row for part in parts for row in part]
     zeros = torch.zeros_like(case.inputs["logprobs"])
@@ -74,11 +75,11 @@ def evaluate(
         terms={k: sum(loss.terms[k].item() for loss in losses) for k in losses[0].terms},
         gradients={name: zeros if x.grad is None else x.grad for name, x in leaves.items()},
         answers={
-            **{("advantage", name): prepared[name] for name in prepared if name not in case.batch},
-            **{("weight", name): x for name, x in prepared.weights.items()},
+            **{("advantage", name): ready[name] for name in ready if name not in case.batch},
+            **{("weight", name): x for name, x in ready.weights.items()},
             ("ratio", "log-ratio"): torch.cat(log_ratios)[_inverse(order)],
         },
-        mask=prepared.mask,
+        mask=ready.mask,
         dtype=least_precise(losses[0]),
     )
 

@@ -7,7 +7,7 @@ import io
 import torch
 
 from anypo.composition.algorithm import Algorithm
-from anypo.hooks.specs import State
+from anypo.hooks.specs import State, beginning
 from anypo.testing.cases import make_case, roll_out
 from anypo.testing.outcome import Outcome, difference, evaluate
 from anypo.testing.report import NotApplicable, Violation
@@ -19,7 +19,7 @@ BEFORE, AFTER = (13, 14, 15), (16, 17)  # seeds of the steps before and after th
 def state_survives(subject: Subject) -> None:
     """A run that is saved and loaded goes on as if it had not been: all memory is in `state`."""
     going_on, resumed = subject.assembled(), subject.assembled()
-    state: State = {}
+    state = beginning()
     for seed in BEFORE:
         _step(going_on, seed, state)
     loaded = _saved_and_loaded(state)
@@ -73,7 +73,7 @@ def same_on(subject: Subject, device: torch.device) -> None:
 
 def _step(algorithm: Algorithm, seed: int, state: State) -> Outcome:
     samples = roll_out(algorithm, seed, state=state)
-    return evaluate(algorithm, make_case(samples, seed), state=state)
+    return evaluate(algorithm, make_case(algorithm, samples, seed), state=state)
 
 
 def _saved_and_loaded(state: State) -> State:

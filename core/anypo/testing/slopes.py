@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from anypo.composition.algorithm import Algorithm, Loss
-from anypo.testing.cases import Case
+from anypo.composition.trial import loss_of
+from anypo.testing.cases import Case, prepared
 from anypo.testing.outcome import backward, least_precise
 
 CLOSE = 1e-4  # of the largest slope
@@ -42,10 +43,10 @@ def wrong_slope(algorithm: Algorithm, case: Case, *, hold: bool) -> Slope | None
         case: In float64.
         hold: Whether what the loss detaches stays as it is while its inputs move.
     """
-    prepared = algorithm.prepare(case.batch, {})
+    ready = prepared(algorithm, case)
 
     def loss(inputs: dict[str, Tensor]) -> Loss:
-        return algorithm.loss(batch=prepared, **inputs)
+        return loss_of(algorithm, ready, inputs)
 
     leaves = {name: x.clone().requires_grad_() for name, x in case.inputs.items()}
     at_case = loss(leaves)

@@ -17,7 +17,7 @@ from anypo.composition.trial import BY_LENGTH, trial
 from anypo.errors import AnypoError, PluginError, nearest
 from anypo.functional.groups import rows_by_group
 from anypo.hooks.specs import MERGED, STAGES
-from anypo.testing.cases import Case, joined, make_case, roll_out, some_rows, with_holes
+from anypo.testing.cases import Case, joined, make_case, prepared, roll_out, some_rows, with_holes
 from anypo.testing.neutral import NeutralBase
 from anypo.testing.outcome import Difference, difference, evaluate
 from anypo.testing.report import Violation
@@ -186,7 +186,7 @@ class Subject:
         samples = roll_out(self.algorithm, seed, prompts=prompts)
         if not samples:
             raise PluginError(f"{self.algorithm.blame('rollout')} kept none of the samples")
-        return make_case(samples, seed, spread=spread)
+        return make_case(self.algorithm, samples, seed, spread=spread)
 
     def claims(self, claim: str) -> bool:
         """Whether the plugin that answers the stages a claim is about makes it.
@@ -206,7 +206,7 @@ class Subject:
 
     def units(self, case: Case) -> list[list[int]]:
         """Rows that no micro-batch may separate, in the groups that `advantage` made of them."""
-        return self.algorithm.units(self.algorithm.prepare(case.each(torch.clone).batch, {}))
+        return self.algorithm.units(prepared(self.algorithm, case.each(torch.clone)))
 
     def refute(self, case: Case, fails: Fails, what: str, cause: str) -> None:
         """Raise a Violation with the fewest rows of a case that fail, if the case does."""

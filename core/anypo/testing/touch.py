@@ -10,8 +10,9 @@ from typing import Any
 from torch import Tensor
 
 from anypo.composition.algorithm import Algorithm
+from anypo.composition.trial import loss_of
 from anypo.hooks.batch import Batch
-from anypo.testing.cases import Case
+from anypo.testing.cases import Case, prepared
 
 Named = dict[str, Tensor]
 
@@ -29,9 +30,9 @@ def touched(algorithm: Algorithm, case: Case) -> list[Touch]:
     """What the hooks of all stages but the rollout edit."""
     found: list[Touch] = []
     with _monitored(algorithm, found.append):
-        prepared = algorithm.prepare(case.batch)
+        ready = prepared(algorithm, case)
         leaves = {name: x.clone().requires_grad_() for name, x in case.inputs.items()}
-        algorithm.loss(batch=prepared, **leaves)
+        loss_of(algorithm, ready, leaves)
     return found
 
 

@@ -10,10 +10,11 @@ import torch
 
 from anypo.composition.algorithm import Algorithm
 from anypo.composition.synthetic import SyntheticRow, SyntheticScorer
+from anypo.composition.trial import loss_of
 from anypo.hooks.batch import Completion, Prompt, Sample
 from anypo.hooks.requirements import LOGPROBS
-from anypo.hooks.specs import State
-from anypo.testing.cases import WEIGHTS, Case, SeededSampler, make_case
+from anypo.hooks.specs import beginning
+from anypo.testing.cases import WEIGHTS, Case, SeededSampler, make_case, prepared
 from anypo.testing.outcome import backward
 
 THIRDS = 3  # of what is drawn; in each world another third is good
@@ -138,17 +139,17 @@ def _holding(algorithm: Algorithm, good: Callable[..., list[Completion]] | None)
 
 def _step(algorithm: Algorithm, prompts: Sequence[Prompt], judge: Judge) -> dict[Tokens, Rise]:
     """How a step along the gradient moves completions, all models agreeing before."""
-    state: State = {}
+    state = beginning()
     samples = algorithm.rollout(prompts, DistinctSampler(), judge, state)
     if not samples:
         return {}
-    case = _all_alike(make_case(samples, 0))
-    prepared = algorithm.prepare(case.batch, state)
+    case = _all_alike(make_case(algorithm, samples, 0))
+    ready = prepared(algorithm, case, state)
     leaves = {name: x.clone().requires_grad_() for name, x in case.inputs.items()}
-    backward(algorithm, algorithm.loss(batch=prepared, **leaves).total)
+    backward(algorithm, loss_of(algorithm, ready, leaves).total)
     gradient = leaves["logprobs"].grad
     rise = torch.zeros(len(samples)) if gradient is None else -gradient.sum(-1)
-    advantages = torch.where(prepared.mask, prepared.advantages, 0).sum(-1)
+    advantages = torch.where(ready.mask, ready.advantages, 0).sum(-1)
     found: dict[Tokens, Rise] = {}
     for sample, *moved in zip(samples, rise.tolist(), advantages.tolist(), strict=True):
         ids = tuple(sample.completion_ids)
@@ -161,7 +162,7 @@ def _all_alike(case: Case) -> Case:
     """The case in which all models say the same of every token."""
     logprobs = torch.full_like(case.inputs["logprobs"], LOGPROB)
     ones = torch.ones_like(logprobs)
-    inputs = {"logprobs": logprobs, "values": 0.2 * ones, "entropy": ones}
+    inputs = {**case.inputs, "logprobs": logprobs, "values": 0.2 * ones, "entropy": ones}
     same = {**dict.fromkeys(LOGPROBS, logprobs), "values": 0.2 * ones}
     return replace(case, inputs=inputs).with_batch(**same)
 

@@ -12,6 +12,7 @@ from anypo_plugins.dpo import DPO
 from anypo_plugins.grpo import GRPO
 from anypo_plugins.gspo import GSPO
 from anypo_plugins.kto import KTO
+from anypo_plugins.opd import OPD
 from anypo_plugins.ppo import PPO
 from anypo_plugins.sft import SFT
 
@@ -75,6 +76,14 @@ class RewardedKLInAdvantages(Plugin):
     def advantage(self, batch):
         drift = F.to_tokens(batch.rewards, batch.mask) + batch.old_logprobs - batch.ref_logprobs
         return F.masked(drift, batch.mask)
+
+
+class AwayFromTheTeacher(Plugin):
+    extends = (OPD,)
+
+    @hookimpl
+    def advantage(self, batch):
+        return batch.old_logprobs - batch.teacher_logprobs
 
 
 class UpsideDownDPO(Plugin):
@@ -156,6 +165,7 @@ CAUGHT = [
     (OuterSequence, "way_back", ["'clip' of plugin 'outer_sequence'"]),
     (RewardedKL, "towards_reference", ["'regularizer' of plugin 'rewarded_kl'", "plus"]),
     (RewardedKLInAdvantages, "towards_reference", ["'advantage' of plugin", "minus"]),
+    (AwayFromTheTeacher, "towards_reference", ["'advantage' of plugin", "the teacher finds"]),
     (UpsideDownDPO, "better_ones", ["'clip' of plugin", "where it is chosen"]),
     (UpsideDownPreferences, "better_ones", ["'advantage' of plugin", "where it is rejected"]),
     (UpsideDownLabels, "better_ones", ["'advantage' of plugin", "labelled good"]),

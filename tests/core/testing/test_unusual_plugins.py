@@ -304,6 +304,6 @@ def test_one_gain_per_row_does_not_count_by_length_unless_that_is_meant():
 
 def test_what_is_drawn_at_random_is_not_held_to_an_order():
     report = check_plugin(SomeTokens)
-    for name in ("row_order", "padding_width", "rank_split"):
+    for name in ("row_order", "padding_width", "rank_split", "denominators"):
         assert report[name].status is Status.NOT_APPLICABLE
     assert not check_plugin(SomeTokens, claims=("own_gradient",)).ok

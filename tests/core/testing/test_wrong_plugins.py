@@ -84,6 +84,21 @@ class DetachedGain(Plugin):
         return F.exp_ratio(log_ratio.detach()) * advantages * logprobs
 
 
+class DetachedStatistic(Plugin):
+    """A statistic of distributions that is learnt in part only."""
+
+    extends = (GRPO,)
+
+    @hookimpl
+    def distribution(self, log_distribution):
+        return {"certainty": log_distribution.exp().square().sum(-1)}
+
+    @hookimpl
+    def regularizer(self, token_statistics):
+        certainty = token_statistics["certainty"]
+        return {"certainty": certainty * certainty.detach()}
+
+
 class NumberOutOfTheGraph(Plugin):
     @hookimpl
     def regularizer(self, logprobs, batch):
@@ -435,6 +450,7 @@ CAUGHT = [
     (HalfDetachedRatio, "nothing_detached", ["'ratio' of plugin", "but its gradient there is"]),
     (HalfDetachedRatio, "policy_gradient", ["the gradient is 0", "the ratio is detached"]),
     (DetachedGain, "nothing_detached", ["'clip' of plugin", ".detach()", "'stop_gradient'"]),
+    (DetachedStatistic, "nothing_detached", ["'regularizer' of plugin", "certainty"]),
     (NumberOutOfTheGraph, "finite_differences", ["changes by", "float(x)", "on 1 row"]),
     (WrongBackward, "finite_differences", ["wrong backward"]),
     (EditsTheRewards, "batch_untouched", ["'advantage' of plugin", "batch.rewards in place"]),
