@@ -38,6 +38,7 @@ from anypo.runs.options import RunConfig
 from anypo.runs.task import sources
 from anypo.support.lazy import Joined
 from anypo.support.world import ALONE, World
+from anypo.training.evaluation import AVERAGE
 
 TRIED_AT_ONCE = 1000  # rows of a rollout before the first step
 
@@ -142,7 +143,12 @@ def _hold_out(found: Setup, algorithm: Algorithm, reader: Reader, name: str, row
 def _check_best(found: Setup) -> None:
     """Refuse to keep the best by a set that is not there; the metrics of a set show later."""
     metric, names = found.config.keep_best or "", {*found.held_out, *found.held_out_rows}
-    first, _, rest = metric.removeprefix("eval/").partition("/")
+    of_average = f"eval/{AVERAGE}/"
+    if metric.startswith(of_average) and found.config.ema is None:
+        raise ConfigError(
+            f"keep_best names '{metric}', but no averaged weights are asked for: set ema (--ema)"
+        )
+    first, _, rest = metric.removeprefix(of_average).removeprefix("eval/").partition("/")
     if metric and "" not in names and not (rest and first in names):
         known = [f"eval/{name}/score" for name in found.held_out] or sorted(names)
         raise ConfigError(

@@ -1,7 +1,8 @@
 """What is trained, what it is compared with, and how an optimizer step is made."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -20,6 +21,7 @@ from anypo.models.forward import TokenScorer, TokenScores
 from anypo.models.lines import MicroBatch, cut
 from anypo.models.load import frozen_copy
 from anypo.models.router import router_coefficient
+from anypo.training.average import Average
 from anypo.training.distributed import Distributed
 from anypo.training.first_critic import first_critic
 from anypo.training.handout import Handout
@@ -78,6 +80,7 @@ class Learner:
             self.sharing = scorer.asked(sharing)
         self.optimizer = make_optimizer(config, model, critic)  # of weights that may be sharded now
         self.schedule = make_schedule(self.optimizer, config)
+        self.average = Average(model, config.ema) if config.ema else None
         if self.reference is not None:
             frozen = self.scorer
             if self.reference is not model:
@@ -125,6 +128,17 @@ class Learner:
     def whole(self) -> PreTrainedModel:
         """The policy in one piece; all processes must ask."""
         return self.replica.refresh(self.model) if self.replica else self.model
+
+    @contextmanager
+    def averaged(self) -> Iterator[PreTrainedModel]:
+        """The policy in one piece, with its averaged weights as long as the block runs."""
+        assert self.average is not None, "there is one"
+        try:
+            with self.average.shown():
+                self.weights_move()
+                yield self.whole()
+        finally:
+            self.weights_move()
 
     def weights_move(self) -> None:
         """Be told that those of the policy are about to change."""
@@ -177,6 +191,8 @@ class Learner:
         self.optimizer.step()
         self.schedule.step()
         self.optimizer.zero_grad()
+        if self.average:
+            self.average.follow()
 
     @torch.no_grad()
     def refresh_reference(self) -> None:

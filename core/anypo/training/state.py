@@ -98,9 +98,9 @@ def _trained(learner: Learner) -> dict[str, nn.Parameter]:
     }
 
 
-def _weights_beside_policy(learner: Learner) -> dict[str, nn.Parameter]:
+def _weights_beside_policy(learner: Learner) -> dict[str, Tensor]:
     """The weights that change and are not those of the model directory."""
-    found = {
+    found: dict[str, Tensor] = {
         name: weight
         for name, weight in _trained(learner).items()
         if has_lora(learner.model) or not name.startswith("policy.")
@@ -108,6 +108,9 @@ def _weights_beside_policy(learner: Learner) -> dict[str, nn.Parameter]:
     if learner.reference is not None and learner.config.ref_sync_every is not None:
         named = learner.reference.named_parameters()
         found |= {f"reference.{name}": weight for name, weight in named}
+    if learner.average is not None:
+        averaged = learner.average.weights.items()
+        found |= {f"average.{name}": weight for name, weight in averaged}
     return found
 
 
