@@ -139,6 +139,7 @@ class Learner:
                 yield self.whole()
         finally:
             self.weights_move()
+        self.whole()  # whoever samples from a copy goes on with the policy
 
     def weights_move(self) -> None:
         """Be told that those of the policy are about to change."""

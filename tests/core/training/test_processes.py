@@ -98,8 +98,12 @@ def averaged(learner):
     with learner.averaged():
         shown = [("average", name, weight) for name, weight in whole_weights(learner.model)]
         found |= {f"{kind} {name}": weight.detach().clone() for kind, name, weight in shown}
+    copied = {}
+    if learner.replica and learner.replica.model:  # which is what samples
+        copied = {f"policy {n}": weight for n, weight in whole_weights(learner.replica.model)}
     own = whole_weights(learner.model)
     found |= {f"policy {name}": weight.detach().clone() for name, weight in own}
+    assert all(torch.equal(found[name], weight) for name, weight in copied.items())
     assert any(not torch.equal(found[f"average {n}"], found[f"policy {n}"]) for _, n, _ in shown)
     return found
 
