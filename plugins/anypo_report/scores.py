@@ -46,9 +46,8 @@ class Standing:
 
 def headline(runs: Sequence[RunRecord]) -> str | None:
     """The metric of all runs that says most: a held-out score, else what comes near it."""
-    scores = sorted(
-        m for m in metrics_of(runs[0]) if m.startswith("eval/") and m.endswith("/score")
-    )
+    found = (m for m in metrics_of(runs[0]) if m.startswith("eval/") and m.endswith("/score"))
+    scores = sorted(found, key=lambda metric: (metric.count("/"), metric))  # the policy's first
     candidates = [*scores, *OTHERS]
     return next((m for m in candidates if all(values_of(run, m) for run in runs)), None)
 

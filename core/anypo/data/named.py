@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator
 
 NAMED = re.compile(r"(?P<name>[\w-]+)=(?P<source>.+)")
-TAKEN = ("score", "loss")  # as a name, it would be taken for a part of another metric
+TAKEN = ("score", "loss", "ema")  # as a name, it would be taken for a part of another metric
 
 
 def named_sets(specs: list[str]) -> dict[str, str]:

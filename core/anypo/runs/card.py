@@ -12,7 +12,13 @@ from anypo.runs.reading import Metrics, RunRecord, read_run
 
 POINTS = 12  # of the curve
 HEADLINES = ("score", "loss", "accuracies")  # how held-out metrics end that are worth a column
-PATHS = ("model", "data", "eval_data", "reward")  # options that may name files of this machine
+PATHS = (
+    "model",
+    "data",
+    "eval_data",
+    "reward",
+    "critic_model",
+)  # options that may name files of this machine
 HERE = ("output", "device", "processes", "task")  # those that say nothing of the model
 
 

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 from anypo.errors import ConfigError, SaveError, nearest
 from anypo.models.save import save_model
 from anypo.runs.directory import RunDirectory
-from anypo.runs.layout import CHECKPOINTS
+from anypo.runs.layout import AVERAGED, CHECKPOINTS
 from anypo.runs.options import CheckpointOptions
 from anypo.support.saving import (
     MANIFEST,
@@ -21,6 +21,7 @@ from anypo.support.saving import (
     whole_folder,
     write_on_first,
 )
+from anypo.training.evaluation import EMA
 from anypo.training.remembered import packed
 from anypo.training.state import load_state, save_state
 from anypo.training.trainer import Report, Trainer
@@ -112,6 +113,10 @@ class Checkpoints:
             write_on_first(self.world, made, lambda: self.directory.settle(made))
             save_model(whole, tokenizer, made, self.world)
             save_state(trainer, made)
+            if trainer.learner.average:
+                write_on_first(self.world, made, (made / AVERAGED).mkdir)
+                with trainer.learner.averaged() as averaged:
+                    save_model(averaged, tokenizer, made / AVERAGED, self.world)
         self.best, self.newest_step = best, trainer.done
         write_on_first(self.world, self.folder, self._thin_out)
 
@@ -150,6 +155,11 @@ class Checkpoints:
         for old in every[: -self.options.keep_checkpoints] if self.options.keep_checkpoints else ():
             if old != best:
                 remove(old)
+
+    def folder_of_best(self, best: Best) -> Path:
+        """The model of which a metric was the best."""
+        folder, is_averaged = self.folder_of(best.step), best.metric.startswith(f"eval/{EMA}/")
+        return folder / AVERAGED if is_averaged else folder
 
     def folder_of(self, step: int) -> Path:
         """The one after a step."""

@@ -7,6 +7,7 @@ samples.jsonl       some prompts, all completions of theirs, and scores; all of 
 tracked.json        what trackers call the run, where there are some
 model/              an ordinary Hugging Face model directory, adapters merged into its weights
 model/adapter/      the adapters alone, where there are any
+model-ema/          the same with averaged weights, where they are asked for
 checkpoints/        the same after some steps, with what it takes to go on from there
 .in-use             locked as long as a process runs it
 """
@@ -119,13 +120,19 @@ class RunDirectory:
         self.metrics.flush()
         self.samples.flush()
 
-    def save(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, step: int) -> Path:
+    def save(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        step: int,
+        name: str = MODEL,
+    ) -> Path:
         """Save the model after a step, and its tokenizer; the folder that they are in.
 
         Raises:
             SaveError: They cannot be written there; saying whether they could be elsewhere.
         """
-        folder = self.path / MODEL
+        folder = self.path / name
         try:
             self._save(model, tokenizer, folder, step)
         except SaveError as error:

@@ -120,6 +120,7 @@ class Counting:
             f"optimizer state ({self.config.optimizer})": self.remembered / self.shared_by,
             "reference model": stored_bytes([models.reference], trained=False) / self.shared_by,
             "teacher": stored_bytes([models.teacher], trained=False) / self.shared_by,
+            "averaged weights": self._averaged / self.shared_by,
             "reward models": stored_bytes(judges, trained=False),
         }
         if self.shared_by > 1:
@@ -214,7 +215,8 @@ class Counting:
             (self.config.teacher == AVERAGE, self.models.teacher),
         ):
             state += stored_bytes([model], trained=False) if moves else 0
-        return {"model": self._whole, "checkpoint": self._whole + state}
+        models = self._whole * (1 + (self.config.ema is not None))
+        return {"model": models, "checkpoint": models + state + self._averaged}
 
     @property
     def _gradients(self) -> float:
@@ -236,6 +238,12 @@ class Counting:
     def remembered(self) -> float:
         """Bytes of optimizer state."""
         return self._remembered_of_a_weight * sum(weight.numel() for weight in self._weights)
+
+    @property
+    def _averaged(self) -> float:
+        """Of the weights of the policy that are averaged, in float32."""
+        trained = [w.numel() for w in self.models.policy.parameters() if w.requires_grad]
+        return 4.0 * sum(trained) if self.config.ema is not None else 0.0
 
     @property
     def _whole(self) -> float:

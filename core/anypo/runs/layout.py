@@ -3,4 +3,5 @@
 CONFIG, LOCK = "config.toml", "plugins.lock.json"
 METRICS, SAMPLES = "metrics.jsonl", "samples.jsonl"
 MODEL, CHECKPOINTS = "model", "checkpoints"
+AVERAGED = "model-ema"  # also in a checkpoint
 HOLD = ".in-use"  # locked as long as a process runs it

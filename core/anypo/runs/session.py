@@ -7,6 +7,7 @@ from anypo.errors import AnypoError, PeerError, SaveError
 from anypo.runs import notes
 from anypo.runs.checkpoints import Checkpoints
 from anypo.runs.directory import RunDirectory
+from anypo.runs.layout import AVERAGED
 from anypo.runs.memory import with_advice
 from anypo.runs.observer import Observer
 from anypo.runs.samples import extremes
@@ -123,7 +124,7 @@ class Session:
         except SaveError as error:
             self.observer.note(f"what metrics and samples lack is lost: {error}")
         if best := self.checkpoints.best:
-            kept = self.checkpoints.folder_of(best.step)
+            kept = self.checkpoints.folder_of_best(best)
             self.observer.note(f"best {best.metric}: {best.value:.4g} in step {best.step}, {kept}")
         return f"after all {self.steps} steps; the model is in {folder}"
 
@@ -139,8 +140,15 @@ class Session:
         self.observer.note(f"stopped in {self._now}; {saved}")
 
     def _save(self) -> Path:
-        trainer = self.trainer
-        return self.directory.save(trainer.learner.whole(), self.setup.tokenizer, trainer.done)
+        """Save the model, and with it its average, unless nobody knows what other processes do."""
+        learner, tokenizer, done = self.trainer.learner, self.setup.tokenizer, self.trainer.done
+        try:
+            if learner.average and self.directory.world is self.world:
+                with learner.averaged() as averaged:
+                    self.directory.save(averaged, tokenizer, done, AVERAGED)
+        finally:
+            folder = self.directory.save(learner.whole(), tokenizer, done)
+        return folder
 
     def _saved(self) -> str:
         """Where the model so far is, and what there is to go on from."""
@@ -151,7 +159,11 @@ class Session:
         return saved if self.checkpoints.newest_step is None else f"{saved}; {self._how}"
 
     def _last_words(self) -> str:
-        return self._saved() if self.world.size == 1 else self._how
+        if self.world.size > 1:
+            return self._how
+        if self.trainer.learner.average:  # the end may have come while it was evaluated
+            self.trainer.learner.average.hide()
+        return self._saved()
 
     def _saved_alone(self, error: BaseException) -> str:
         """The same where nobody knows what the other processes do: none is waited for."""

@@ -43,6 +43,7 @@ from anypo.sampling.environments import Environments
 from anypo.sampling.options import ConversationOptions
 from anypo.support.lazy import Joined
 from anypo.support.world import ALONE, World
+from anypo.training.evaluation import EMA
 from anypo.training.options import AVERAGE, POLICY
 
 TRIED_AT_ONCE = 1000  # rows of a rollout before the first step
@@ -194,7 +195,12 @@ def _talk(found: Setup, algorithm: Algorithm, environments: Environments, limits
 def _check_best(found: Setup) -> None:
     """Refuse to keep the best by a set that is not there; the metrics of a set show later."""
     metric, names = found.config.keep_best or "", {*found.held_out, *found.held_out_rows}
-    first, _, rest = metric.removeprefix("eval/").partition("/")
+    of_average = f"eval/{EMA}/"
+    if metric.startswith(of_average) and found.config.ema is None:
+        raise ConfigError(
+            f"keep_best names '{metric}', but no averaged weights are asked for: set ema (--ema)"
+        )
+    first, _, rest = metric.removeprefix(of_average).removeprefix("eval/").partition("/")
     if metric and "" not in names and not (rest and first in names):
         known = [f"eval/{name}/score" for name in found.held_out] or sorted(names)
         raise ConfigError(

@@ -1,7 +1,7 @@
 """What is measured on held-out prompts."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from anypo.hooks.batch import Prompt, Sample
 from anypo.hooks.rollout import Sampler, Scorer
@@ -10,6 +10,7 @@ from anypo.training.learner import Learner
 from anypo.training.metrics import Meter, reward_metrics
 
 ONLY = "eval"  # what a held-out set is called that needs no name
+EMA = "ema"  # what stands before its name where the averaged policy is evaluated
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,10 @@ class Evaluated:
     def title(self) -> str:
         """What the set is called among the samples of a run."""
         return self.name or ONLY
+
+    def of_average(self) -> "Evaluated":
+        """The same, found of the averaged policy: as of a set `ema`, or `ema/SET`."""
+        return replace(self, name="/".join(filter(None, (EMA, self.name))))
 
     def named_metrics(self) -> dict[str, float]:
         """The metrics as `eval/METRIC`, or `eval/SET/METRIC` of a set that has a name."""

@@ -21,6 +21,7 @@ from anypo.models.forward import TokenScorer, TokenScores
 from anypo.models.lines import MicroBatch, cut
 from anypo.models.load import context_length
 from anypo.models.router import router_coefficient
+from anypo.training.average import Average
 from anypo.training.compared import NONE, Others, compared, follow
 from anypo.training.distributed import Distributed
 from anypo.training.first_critic import first_critic
@@ -83,6 +84,7 @@ class Learner:
             self.sharing = scorer.asked(sharing)
         self.optimizer = make_optimizer(config, model, critic)  # of weights that may be sharded now
         self.schedule = make_schedule(self.optimizer, config)
+        self.average = Average(model, config.ema) if config.ema else None
         if "reference" in self.compared:
             self.frozen["ref_logprobs"] = partial(
                 self._said_by, self._scorer_of("reference", others)
@@ -175,6 +177,18 @@ class Learner:
             raise SamplerError(f"nothing can be drawn from the {name}: {why}")
         yield self.compared[name], self.model
 
+    @contextmanager
+    def averaged(self) -> Iterator[PreTrainedModel]:
+        """The policy in one piece, with its averaged weights as long as the block runs."""
+        assert self.average is not None, "there is one"
+        try:
+            with self.average.shown():
+                self.weights_move()
+                yield self.whole()
+        finally:
+            self.weights_move()
+        self.whole()  # whoever samples from a copy goes on with the policy
+
     def weights_move(self) -> None:
         """Be told that those of the policy are about to change."""
         if self.replica:
@@ -244,6 +258,8 @@ class Learner:
         self.optimizer.step()
         self.schedule.step()
         self.optimizer.zero_grad()
+        if self.average:
+            self.average.follow()
 
     @property
     def moving(self) -> dict[str, PreTrainedModel]:

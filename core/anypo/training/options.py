@@ -42,6 +42,13 @@ class OptimizerOptions(Options, panel="Optimizer"):
         "configuration says; 0: none. It alone depends a little on token_budget.",
     )
     max_grad_norm: float = Field(1.0, gt=0, description="Gradients are clipped to it.")
+    ema: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Evaluate and save a moving average of the weights too, which keeps this share "
+        "of itself in an update.",
+    )
 
 
 class ReferenceOptions(Options, panel="Reference model"):

@@ -98,15 +98,18 @@ def _trained(learner: Learner) -> dict[str, nn.Parameter]:
     }
 
 
-def _weights_beside_policy(learner: Learner) -> dict[str, nn.Parameter]:
+def _weights_beside_policy(learner: Learner) -> dict[str, Tensor]:
     """The weights that change and are not those of the model directory."""
-    found = {
+    found: dict[str, Tensor] = {
         name: weight
         for name, weight in _trained(learner).items()
         if has_lora(learner.model) or not name.startswith("policy.")
     }
     for part, model in learner.moving.items():
         found |= {f"{part}.{name}": weight for name, weight in model.named_parameters()}
+    if learner.average is not None:
+        averaged = learner.average.weights.items()
+        found |= {f"average.{name}": weight for name, weight in averaged}
     return found
 
 

@@ -147,13 +147,24 @@ class Trainer:
                 yield torch.tensor(sorted(first + second), device=batch.mask.device)
 
     def _evaluate(self, report: Report) -> Report:
-        """Add to a report what the held-out sets give."""
-        for evaluate in self.evaluations:
-            self.learner.distributed.seed(self._derived_seed(report.step, purpose=2))
-            evaluated = evaluate()
-            report.evaluated = [*report.evaluated, evaluated]
+        """Add to a report what the held-out sets give: of the policy, and of its average."""
+        found = self._evaluated(report.step)
+        if self.learner.average and self.evaluations:
+            with self.learner.averaged() as whole:
+                self.sampler.sync(whole)
+                found += [one.of_average() for one in self._evaluated(report.step)]
+            self.sampler.sync(self.learner.whole())
+        report.evaluated = found
+        for evaluated in found:
             report.metrics |= evaluated.named_metrics()
         return report
+
+    def _evaluated(self, step: int) -> list[Evaluated]:
+        found = []
+        for evaluate in self.evaluations:
+            self.learner.distributed.seed(self._derived_seed(step, purpose=2))
+            found.append(evaluate())
+        return found
 
     def _derived_seed(self, step: int, purpose: int) -> int:
         # Every phase draws from a stream of its own: evaluating more often changes no training.

@@ -8,7 +8,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from transformers import AutoModelForCausalLM
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from anypo import Observer, Plugin, compose, hookimpl, resume, run
 from anypo.errors import ConfigError, ModelError, RewardError, SaveError
@@ -17,6 +18,7 @@ from anypo.runs.checkpoints import Checkpoints
 from anypo.runs.directory import RunDirectory
 from anypo.runs.options import RunConfig
 from anypo.support import saving
+from anypo.training.average import Average
 from anypo.training.evaluation import Evaluated
 from anypo.training.trainer import Report
 
@@ -176,6 +178,68 @@ def test_a_metric_that_is_not_measured_is_refused(setting):
         run("grpo", **setting, keep_best="eval/score")
     with pytest.raises(ConfigError, match="keep_best"):
         run("grpo", **setting, keep_best="reward/mean")
+
+
+AVERAGED = {**BEST, "ema": 0.5, "keep_best": "eval/ema/score", "learning_rate": 1e-2}
+
+
+def test_averaged_weights_are_saved_beside_the_others(setting):
+    options = {**setting, **AVERAGED, "eval_data": setting["data"], "save_every": 4}
+    watch = Watch()
+    folder = run("grpo", observer=watch, **options)
+    last = folder / "checkpoints" / "step-000004"
+    for place in (folder, last):
+        average = AutoModelForCausalLM.from_pretrained(place / "model-ema")
+        policy = AutoModelForCausalLM.from_pretrained(place / "model" if place is folder else place)
+        pairs = list(zip(average.parameters(), policy.parameters(), strict=True))
+        gaps = [float((one - other).detach().abs().max()) for one, other in pairs]
+        assert 0 < max(gaps) < 0.1
+    AutoTokenizer.from_pretrained(folder / "model-ema")
+    saving.manifest_of(folder / "model-ema")
+    (best,) = (note for note in watch.notes if note.startswith("best eval/ema/score"))
+    assert best.endswith("/model-ema")
+    assert Path(best.rpartition(", ")[2]).is_dir()
+    written = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert all({"eval/score", "eval/ema/score"} <= row.keys() for row in written)
+    said = [json.loads(line) for line in (folder / "samples.jsonl").read_text().splitlines()]
+    assert {row["set"] for row in said if row["phase"] == "eval"} == {"eval", "ema"}
+
+
+def test_the_best_average_of_a_set_is_kept_and_only_where_there_is_one(setting):
+    named = {"eval_data": f"hard={setting['data']}", "keep_best": "eval/ema/hard/score"}
+    without = {**setting, **AVERAGED, **named, "ema": None}
+    with pytest.raises(ConfigError, match=r"'eval/ema/hard/score', but no averaged weig.*--ema"):
+        run("grpo", **without)
+    other = {**without, "ema": 0.5, "keep_best": "eval/ema/other/score"}
+    with pytest.raises(ConfigError, match="which is of no held-out set"):
+        run("grpo", **other)
+    watch = Watch()
+    run("grpo", observer=watch, **{**without, "ema": 0.5})
+    assert any(note.startswith("best eval/ema/hard/score") for note in watch.notes)
+
+
+def test_what_ends_a_run_while_its_average_is_evaluated_leaves_the_policy(setting, monkeypatch):
+    whole, calls = [], []
+    plain = Average.shown
+
+    def breaking(self):
+        calls.append([weight.detach().clone() for weight in self._policy.values()])
+        whole.append(calls[-1])
+        return plain(self)
+
+    def failing(prompts, sampler, scorer, n, name):
+        if len(calls) == 2:  # of the policy after step 1, and now of its average
+            raise RewardError("no more")
+        return Evaluated({"score": 0.0}, name)
+
+    monkeypatch.setattr(Average, "shown", breaking)
+    monkeypatch.setattr("anypo.runs.assembly.sampled_score", failing)
+    options = {**setting, **AVERAGED, "eval_data": setting["data"], "keep_best": None}
+    with pytest.raises(RewardError, match="the model so far is in"):
+        run("grpo", **options)
+    saved = AutoModelForCausalLM.from_pretrained(Path(setting["output"]) / "model")
+    trained = [weight for weight in saved.parameters() if weight.requires_grad]
+    assert all(torch.equal(one, other) for one, other in zip(trained, whole[1], strict=True))
 
 
 # -- where nothing can be written ------------------------------------------------------------------

@@ -88,6 +88,16 @@ def test_a_critic_from_a_reward_model_shares_no_frozen_weights(planned, scorer_d
     assert own == pytest.approx(2 * shared, rel=0.1)
 
 
+@pytest.mark.parametrize("processes", [{}, {"processes": 2, "sharding": "fsdp"}])
+def test_averaged_weights_are_there_once_more(planned, model_dir, processes):
+    size = sum(w.nbytes for w in load_model(model_dir).parameters())
+    without, found = planned(**processes), planned(ema=0.9, **processes)
+    assert without.always["averaged weights"] == 0
+    assert found.always["averaged weights"] == size / processes.get("processes", 1)
+    assert found.disk["model"] == 2 * without.disk["model"]
+    assert found.disk["checkpoint"] == without.disk["checkpoint"] + 2 * size
+
+
 def test_checkpointing_keeps_less(planned):
     kept = [planned(gradient_checkpointing=on).phases["updating"] for on in (False, True)]
     plain, less = (next(v for k, v in p.items() if k.startswith("activations")) for p in kept)

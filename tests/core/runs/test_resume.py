@@ -71,8 +71,8 @@ def metrics(folder):
     return [{k: v for k, v in row.items() if not k.startswith(TIMINGS)} for row in rows]
 
 
-def weights(folder):
-    files = sorted((folder / "model").rglob("*.safetensors"))
+def weights(folder, name="model"):
+    files = sorted((folder / name).rglob("*.safetensors"))
     assert files
     return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
@@ -80,6 +80,9 @@ def weights(folder):
 def same(one, other):
     assert metrics(one) == metrics(other)
     assert weights(one) == weights(other)
+    assert (one / "model-ema").is_dir() == (other / "model-ema").is_dir()
+    if (one / "model-ema").is_dir():
+        assert weights(one, "model-ema") == weights(other, "model-ema") != weights(one)
     assert (one / "samples.jsonl").read_bytes() == (other / "samples.jsonl").read_bytes()
 
 
@@ -93,20 +96,25 @@ def interrupted(algorithm, options, step=2, do=None, error=StoppedError):
 
 SAMPLED = {
     "grpo": {"epochs": 2, "minibatches": 2},
-    "dapo+gfpo": {},
+    "dapo+gfpo": {"ema": 0.9},
     "ppo": {},
     "ppo+entropy": {"critic": "shared", "lora_rank": 2},
     "ppo+tis": {"lora_rank": 2},
     "grpo+tis": {"ref_sync_every": 1, "ref_sync_alpha": 0.5, "optimizer": "adafactor"},
     "minillm": {"teacher": "average", "teacher_decay": 0.5},
-    "rloo": {"lora_rank": 2, "optimizer": "sgd", "schedule": "cosine"},
-    "online_dpo": {"dtype": "bfloat16", "weights": "bfloat16", "optimizer": "adafactor"},
+    "rloo": {"lora_rank": 2, "optimizer": "sgd", "schedule": "cosine", "ema": 0.5},
+    "online_dpo": {
+        "dtype": "bfloat16",
+        "weights": "bfloat16",
+        "optimizer": "adafactor",
+        "ema": 0.5,
+    },
 }
 GIVEN = {
     "sft": {"weights": "float32", "schedule": "constant"},
     "dpo": {"precompute_reference": True},
     "kto": {"lora_rank": 2},
-    "reward_model": {},
+    "reward_model": {"ema": 0.9},
 }
 
 

@@ -163,6 +163,7 @@ def test_what_a_held_out_set_can_tell_is_looked_at_set_by_set(gathered, write):
         (["x.jsonl", "y.jsonl"], "each needs a name: NAME=x.jsonl"),
         (["a=x.jsonl", "dir/y=z.jsonl"], "each needs a name: NAME=dir/y=z.jsonl"),
         (["score=x.jsonl"], "'score' cannot be the name"),
+        (["ema=x.jsonl"], "'ema' cannot be the name"),
     ],
 )
 def test_held_out_sets_that_cannot_be_told_apart_are_refused(sets, why):

@@ -13,6 +13,7 @@ from learning import built_in, whole
 from anypo.errors import TrainingError
 from anypo.models.adapters import add_lora
 from anypo.models.load import load_model
+from anypo.models.weights import whole_weights
 from anypo.runs.options import RunConfig
 from anypo.testing.cases import roll_out
 from anypo.training.distributed import Distributed
@@ -27,8 +28,10 @@ pytestmark = pytest.mark.skipif(
 
 SPARE = "grpo, with weights that nothing reads"
 JUDGED = "ppo, from a reward model"
+AVERAGED = "rloo, averaged"
 VARIANTS = {
     JUDGED: {},
+    AVERAGED: {"ema": 0.5, "optimizer": "sgd", "learning_rate": 1.0, "warmup_steps": 0},
     SPARE: {},
     "ppo, shared": {"critic": "shared"},
     "ppo, adapters": {"lora_rank": 2},
@@ -89,7 +92,25 @@ def step(learner):
     if "teacher" in learner.compared:  # which reads something else than the policy
         samples = [replace(s, teacher_prompt_ids=[*s.prompt_ids, 7, 8]) for s in samples]
     learner.update(learner.prepare(samples, state), meter, state)
+    if learner.average:
+        gradients |= averaged(learner)
     return gradients, meter.means(learner.world)
+
+
+def averaged(learner):
+    """The weights of the policy and of its average, which it shows and hides again."""
+    found = {}
+    with learner.averaged():
+        shown = [("average", name, weight) for name, weight in whole_weights(learner.model)]
+        found |= {f"{kind} {name}": weight.detach().clone() for kind, name, weight in shown}
+    copied = {}
+    if learner.replica and learner.replica.model:  # which is what samples
+        copied = {f"policy {n}": weight for n, weight in whole_weights(learner.replica.model)}
+    own = whole_weights(learner.model)
+    found |= {f"policy {name}": weight.detach().clone() for name, weight in own}
+    assert all(torch.equal(found[name], weight) for name, weight in copied.items())
+    assert any(not torch.equal(found[f"average {n}"], found[f"policy {n}"]) for _, n, _ in shown)
+    return found
 
 
 def refused_step(learner):

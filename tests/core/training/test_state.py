@@ -78,6 +78,17 @@ def test_all_that_a_trainer_remembers_is_read_back(half_way, weights):
     assert [report.step for report in other.train()] == [3, 4, 5, 6]
 
 
+def test_an_average_is_read_back(half_way, make_trainer, model):
+    trainer, folder, other = half_way(ema=0.9)
+    load_state(other, folder, pytest.fail)
+    ours, theirs = trainer.learner.average.weights, other.learner.average.weights
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    without = make_trainer(copy.deepcopy(model), **OPTIONS)
+    with pytest.raises(SaveError, match=r"is of another run: .*average\."):
+        load_state(without, folder, pytest.fail)
+
+
 def save_state_again(trainer, folder):
     import shutil
 

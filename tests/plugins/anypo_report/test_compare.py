@@ -6,6 +6,9 @@ from statistics import stdev
 
 import pytest
 
+from anypo import read_run
+from anypo_report.scores import headline
+
 
 @pytest.fixture
 def told(call):
@@ -54,6 +57,13 @@ def test_runs_are_paired_on_the_prompts_that_both_have(scored, told):
         "difference": 0.25,
         "error": pytest.approx(1.959964 * stdev(gains) / 2),
     }
+
+
+def test_the_policy_is_compared_before_its_average(make_run, measured):
+    names = ["eval/ema/score", "eval/score", "eval/ema/a/score", "eval/a/score"]
+    for own, pair in (("eval/score", names[:2]), ("eval/a/score", names[2:])):
+        made = make_run(own.replace("/", "-"), [measured(1, **dict.fromkeys(pair, 0.5))], [])
+        assert headline([read_run(made)]) == own
 
 
 def test_several_completions_of_a_prompt_are_one_measurement(make_run, measured, held_out, told):
