@@ -46,11 +46,10 @@ class SDPO(Plugin):
         if not said:
             return replace(sample, columns=columns)
         attempt, words = sampler.text(sample), "\n\n".join(said)
-        more = AGAIN.format(attempt, words)
-        if isinstance(prompt.content, list):
-            roles = {"assistant": attempt, "user": words}
-            more = [{"role": role, "content": text} for role, text in roles.items()]
-        told = sampler.followed_by(prompt, more)
+        replied = {"assistant": attempt, "user": words}
+        messages = [{"role": role, "content": text} for role, text in replied.items()]
+        as_text = isinstance(prompt.content, str)
+        told = sampler.followed_by(prompt, AGAIN.format(attempt, words) if as_text else messages)
         return replace(sample, columns=columns, teacher_prompt_ids=told.ids)
 
     @hookimpl

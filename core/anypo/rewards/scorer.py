@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from anypo.data.formats import is_reply
 from anypo.errors import DataError, RewardError
 from anypo.functional.groups import rows_by_group
 from anypo.hooks.batch import Prompt, Sample, step_columns
@@ -249,8 +250,17 @@ class Rewards:
         ids = [sample.completion_ids for sample in samples]
         decoded = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
         texts = [_before(self.stop, text) for text in decoded]
-        rows = zip(samples, texts, strict=True)
-        return [s.messages or _of_its_kind(prompts[s.group], text) for s, text in rows]
+        pairs = zip(samples, texts, strict=True)
+        return [self._read(prompts[sample.group], sample, text) for sample, text in pairs]
+
+    def _read(self, prompt: Prompt, sample: Sample, text: str) -> Any:
+        if sample.messages is None:
+            return _of_its_kind(prompt, text)
+        said = [(message, str(message.get("content") or "")) for message in sample.messages]
+        return [
+            message | {"content": _before(self.stop, text)} if is_reply(message) else message
+            for message, text in said
+        ]
 
     def _arguments(self, prompts: Sequence[Prompt], samples: Sequence[Sample]) -> dict[str, Any]:
         asked = [prompts[sample.group] for sample in samples]

@@ -159,5 +159,6 @@ def _pair(best: Scored, worst: Scored) -> dict[str, Any]:
 
 def _says(completion: Any) -> bool:
     """Whether there is anything in it: nobody can learn from a row without."""
-    text: str = completion if isinstance(completion, str) else completion[0]["content"]
-    return bool(text.strip())
+    if isinstance(completion, str):
+        return bool(completion.strip())
+    return any((message["content"] or "").strip() for message in completion)

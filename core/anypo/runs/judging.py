@@ -35,9 +35,18 @@ from anypo.runs.judging_options import JudgingConfig
 from anypo.runs.memory import memory_advised
 from anypo.runs.observer import Observer
 from anypo.runs.options import checked
-from anypo.runs.setup import check_rendered, check_tokens, limits_of, longest_of, tokenizer_of
+from anypo.runs.setup import (
+    check_rendered,
+    check_tokens,
+    environments_of,
+    limits_of,
+    longest_of,
+    talking_of,
+    tokenizer_of,
+)
 from anypo.runs.task import ensure_task, task_of
-from anypo.runs.unread import refuse, unread_by_sampler
+from anypo.runs.unread import refuse, unread_by_sampler, unread_without_environment
+from anypo.sampling.conversations import ConversationSampler
 from anypo.sampling.sampler import PolicySampler
 from anypo.support.world import World
 from anypo.training.distributed import Distributed
@@ -67,18 +76,25 @@ def judging(
     distributed = Distributed(machine)
     observer = observer if distributed.world.is_first else Observer()
     config, sources = _suited_to(task, config, of_task, distributed.world, observer)
+    refuse(config, unread_without_environment(config))
     check_sampler(config, [_asked(config)], distributed.runtime)
     trusted = config.trust_remote_code
     limits = limits_of(path, config, trusted=trusted)
     tokenizer = tokenizer_of(path, config, trusted=trusted)
     scorer = _scorer(config, tokenizer, distributed, observer)
     tell = observer.note, config.bad_rows == "skip", scorer.check, observer.preparing
-    reader = Reader(None, tokenizer, limits, *tell)
+    environments = environments_of(config)
+    tools = environments.schemas if environments else ()
+    reader = Reader(None, tokenizer, limits, *tell, tools)
     sets = {n: reader.to_complete(load_rows(s), has_loss=False) for n, s in sources.items()}
     check_rendered(sets.values(), config)
     check_tokens(path, tokenizer, sets.values(), config)
+    talking = talking_of(config, environments, tokenizer, limits) if environments else None
+    if talking:
+        for prompts in sets.values():
+            talking.check(prompts[0])
     scorer.prepare()
-    length, longest = limits.prompt + limits.completion, longest_of(sets.values())
+    length, longest = limits.prompt + config.longest_sample, longest_of(sets.values())
     with memory_advised(config):
         loaded = _loaded(path, config, distributed.runtime, length)
         request = _request(config, loaded, tokenizer)
@@ -86,6 +102,8 @@ def judging(
             engine = start_engine(config, loaded, request, distributed, length, longest)
     sets = {name: prompts[: config.limit] for name, prompts in sets.items()}
     sampler = PolicySampler(engine, request, distributed.world)
+    if talking:
+        sampler = ConversationSampler(engine, request, talking, distributed.world)
     distributed.seed(config.seed)
     try:
         with sensible_threads(loaded):
@@ -134,7 +152,7 @@ def _scorer(
     distributed: Distributed,
     observer: Observer,
 ) -> Rewards:
-    if not config.reward:
+    if not (config.reward or config.environment):
         raise ConfigError("no reward is named that could score completions: name one (--reward)")
     timeout = config.reward_timeout
     rewards = [load_reward(spec, distributed.runtime, timeout) for spec in config.reward]

@@ -5,10 +5,9 @@ from typing import Annotated
 from pydantic import Field
 
 from anypo.data.named import DataSets
-from anypo.data.options import RowOptions
 from anypo.models.options import MachineOptions
 from anypo.rewards.options import RewardOptions
-from anypo.sampling.options import SamplingOptions
+from anypo.sampling.options import ConversationOptions, SamplingOptions
 from anypo.support.options import Options
 
 
@@ -32,5 +31,7 @@ class CompletionOptions(Options, panel="Data and sampling"):
     seed: int = Field(0, ge=0, lt=2**32, description="Of sampling.")
 
 
-class JudgingConfig(CompletionOptions, SamplingOptions, RowOptions, RewardOptions, MachineOptions):
+class JudgingConfig(
+    CompletionOptions, SamplingOptions, ConversationOptions, RewardOptions, MachineOptions
+):
     """How a model completes prompts, and what scores its completions."""

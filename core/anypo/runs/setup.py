@@ -134,7 +134,7 @@ def set_up(
     for other in config.others.values():
         _check_same_tokens(other, model, tokenizer, trusted=config.trust_remote_code)
     if environments:
-        _talk(found, algorithm, environments, limits)
+        _talk(found, algorithm, talking_of(config, environments, tokenizer, limits))
     check_rendered([*found.learnt, *found.completed], config)
     check_tokens(model, tokenizer, [*found.learnt, *found.completed], config)
     _check_best(found)
@@ -182,14 +182,21 @@ def environments_of(config: ConversationOptions) -> Environments | None:
     return Environments(load_environment(config.environment), config.environment_timeout)
 
 
-def _talk(found: Setup, algorithm: Algorithm, environments: Environments, limits: Limits) -> None:
+def talking_of(
+    config: ConversationOptions,
+    environments: Environments,
+    tokenizer: PreTrainedTokenizerBase,
+    limits: Limits,
+) -> Talking:
+    """How conversations are held with environments."""
+    tokens = Tokens(tokenizer)
+    return Talking(environments, tokens, config.max_turns, config.longest_sample, limits.prompt)
+
+
+def _talk(found: Setup, algorithm: Algorithm, talking: Talking) -> None:
     """Have conversations held with all that is sampled; raises DataError where they cannot be."""
-    config, tokens = found.config, Tokens(found.tokenizer)
-    found.talking = Talking(
-        environments, tokens, config.max_turns, config.longest_sample, limits.prompt
-    )
     sampled = [*(found.sets if algorithm.inputs.sampler else ()), *found.completed]
-    found.forgets = any([found.talking.check(prompts[0]) for prompts in sampled])
+    found.talking, found.forgets = talking, any([talking.check(rows[0]) for rows in sampled])
 
 
 def _check_best(found: Setup) -> None:

@@ -5,13 +5,14 @@ from collections.abc import Mapping
 from anypo.composition.algorithm import Algorithm
 from anypo.errors import ConfigError
 from anypo.runs.options import RunConfig, sampler_of
-from anypo.sampling.options import SamplingOptions
+from anypo.sampling.options import ConversationOptions, SamplingOptions
 from anypo.training.options import AVERAGE
 
 Rule = tuple[str, bool, str]  # options, whether they mean nothing, and why: the last one counts
 
 NOBODY = ", so nothing would read it"
 NOT_HELD_OUT = "there are no held-out prompts"
+TALK = "max_turns max_conversation_length environment_timeout"
 DRAWN_TO_EVALUATE = "eval_samples eval_temperature eval_top_p eval_top_k eval_stop"
 
 
@@ -36,7 +37,7 @@ def refuse(config: SamplingOptions, why: Mapping[str, str]) -> None:
 
 def unread(config: RunConfig, algorithm: Algorithm) -> dict[str, str]:
     """The options that mean nothing in this run, and why; also when they are not set."""
-    found = unread_by_sampler(config)
+    found = unread_by_sampler(config) | unread_without_environment(config)
     for options, is_unread, why in (*_beside_others(config), *_by(algorithm, config)):
         found |= dict.fromkeys(options.split(), why) if is_unread else {}
     return found
@@ -47,6 +48,11 @@ def unread_by_sampler(config: SamplingOptions) -> dict[str, str]:
     entry, sampler = sampler_of(config)
     with entry.answerable():
         return {entry.option_prefix + name: why for name, why in sampler.unread().items()}
+
+
+def unread_without_environment(config: ConversationOptions) -> dict[str, str]:
+    """The options that mean nothing where nobody answers the policy, and why."""
+    return {} if config.environment else dict.fromkeys(TALK.split(), f"not environment{NOBODY}")
 
 
 def _beside_others(run: RunConfig) -> tuple[Rule, ...]:
@@ -63,11 +69,6 @@ def _beside_others(run: RunConfig) -> tuple[Rule, ...]:
         ("ref_sync_every", rank, never),
         ("precompute_reference", moves, "ref_sync_every moves the reference"),
         ("ref_sync_alpha", not moves, f"not ref_sync_every{NOBODY}"),
-        (
-            "max_turns max_conversation_length environment_timeout",
-            run.environment is None,
-            f"not environment{NOBODY}",
-        ),
         ("lora_alpha lora_modules", not rank, f"not lora_rank{NOBODY}"),
         ("critic_model", run.critic == "shared", "critic is shared: its body is the policy's own"),
         ("critic_model", run.quantize is not None, "quantize bars other weights from its body"),
@@ -88,7 +89,7 @@ def _by(algorithm: Algorithm, run: RunConfig) -> tuple[Rule, ...]:
 
     reference = "reference ref_sync_every ref_sync_alpha precompute_reference"
     critic = "critic critic_model critic_learning_rate critic_warmup_steps"
-    talk = "environment max_turns max_conversation_length environment_timeout"
+    talk = f"environment {TALK}"
     scored = f"sampler {talk} reward reward_timeout reward_retries {DRAWN_TO_EVALUATE}"
     return (
         (f"sampler {talk}", not (inputs.sampler or scores), unscored),

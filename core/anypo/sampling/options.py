@@ -1,8 +1,11 @@
 """Options about sampling; a sampler has further ones of its own."""
 
-from pydantic import Field
+from typing import Any
+
+from pydantic import Field, field_validator
 
 from anypo.data.options import RowOptions
+from anypo.support.functions import name_of
 from anypo.support.options import Options
 
 
@@ -29,6 +32,12 @@ class ConversationOptions(RowOptions, panel="Several turns"):
     environment_timeout: float = Field(
         60.0, ge=0, description="Seconds that it may take to answer; 0: no limit."
     )
+
+    @field_validator("environment", mode="before")
+    @classmethod
+    def _name(cls, value: Any) -> Any:
+        """A class is written down by its name."""
+        return name_of(value) if callable(value) else value
 
     @property
     def longest_sample(self) -> int:

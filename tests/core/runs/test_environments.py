@@ -1,0 +1,176 @@
+"""Runs in which an environment answers the policy."""
+
+import json
+
+import pytest
+
+from anypo import resume, run
+from anypo.errors import ConfigError, DataError, PluginError
+
+ENVIRONMENTS = '''\
+from anypo import Environment, Turn
+
+
+class Teacher(Environment):
+    """Likes the letters of the first half of the alphabet, and has no patience."""
+
+    def step(self, message):
+        text = message["content"]
+        self.turn = getattr(self, "turn", 0) + 1
+        good = sum(byte < "n" for byte in text) / (len(text) or 1)
+        return Turn("again", reward=good / 2, done=self.turn == 2)
+
+
+class Tool(Environment):
+    """Has a tool."""
+
+    @property
+    def tools(self):
+        return (self.look,)
+
+    def look(self, word: str):
+        """Look up.
+
+        Args:
+            word: A word.
+        """
+
+
+class Broken(Environment):
+    """It breaks."""
+
+    def step(self, message):
+        raise ValueError("out of order")
+'''
+CONTENT = '{{"prompt": [{{"role": "user", "content": "{}"}}]}}\n'
+
+
+@pytest.fixture
+def talk(tmp_path, model_dir):
+    """Options of a short run with one of the environments."""
+    (tmp_path / "mine.py").write_text(ENVIRONMENTS)
+    (tmp_path / "train.jsonl").write_text("".join(CONTENT.format(text) for text in ("ab", "cd")))
+    (tmp_path / "texts.jsonl").write_text('{"prompt": "ab"}\n')
+
+    def talk(name="Teacher", **options):
+        return {
+            "model": model_dir,
+            "data": str(tmp_path / "train.jsonl"),
+            "environment": f"{tmp_path / 'mine.py'}:{name}",
+            "prompts_per_step": 2,
+            "max_completion_length": 120,  # the model, which is random, ends when it likes
+            "max_turns": 2,
+            "max_conversation_length": 300,
+            "steps": 2,
+            "output": str(tmp_path / "run"),
+            **options,
+        }
+
+    return talk
+
+
+def metrics(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("name", ["grpo", "ppo", "dapo", "gspo", "grpo_process", "dr_grpo", "gdpo"])
+def test_any_algorithm_that_samples_may_talk(talk, name):
+    folder = run(name, **talk())
+    last = metrics(folder)[-1]
+    assert last["conversation/turns"] <= 2
+    assert last["conversation/written"] == last["length/mean"]
+    assert last["mismatch/max"] < 1e-3
+    shown = [json.loads(line) for line in (folder / "samples.jsonl").read_text().splitlines()]
+    assert all(row["scores"].keys() == {"environment"} for row in shown)
+    assert any(row["feedback"] == "again\nagain" for row in shown)
+
+
+def test_rewards_add_to_those_of_the_environment(talk, tmp_path):
+    (tmp_path / "reward.py").write_text(
+        "def last(prompts, completions, **_):\n"
+        "    assert all(talk[-1]['role'] == 'assistant' for talk in completions)\n"
+        "    return [float(len(talk)) for talk in completions]\n"
+    )
+    folder = run("grpo", **talk(reward=[f"{tmp_path / 'reward.py'}:last"]))
+    last = metrics(folder)[-1]
+    assert last["reward/mean"] == pytest.approx(
+        last["reward/environment"] + last["reward/last"], abs=1e-4
+    )
+
+
+def test_held_out_prompts_are_talked_about(talk):
+    folder = run("grpo", **talk(eval_data=[talk()["data"]], eval_samples=8))
+    assert 0 < metrics(folder)[0]["eval/score"] <= 1
+    rows = [json.loads(line) for line in (folder / "samples.jsonl").read_text().splitlines()]
+    assert any(row["feedback"] == "again\nagain" for row in rows if row["phase"] == "eval")
+
+
+def test_a_run_that_is_resumed_goes_on_to_talk(talk):
+    whole = metrics(
+        run("grpo", **talk(steps=3, output=talk()["output"] + "-whole", schedule="constant"))
+    )
+    folder = run("grpo", **talk(save_every=1, schedule="constant"))
+    resume(folder, steps=3)
+    assert 'environment = "' in (folder / "config.toml").read_text()
+    again = metrics(folder)[-1]
+    assert {n: x for n, x in again.items() if n.startswith(("conv", "reward"))} == {
+        n: x for n, x in whole[-1].items() if n.startswith(("conv", "reward"))
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "error", "says"),
+    [
+        ("Nobody", {}, ConfigError, "^environment '.*mine.py' defines no function 'Nobody'"),
+        (
+            "Tool",
+            {},
+            DataError,
+            "environment 'Tool' cannot talk to this model: the chat",
+        ),
+        (
+            "Teacher",
+            {"data": "texts.jsonl"},
+            DataError,
+            "a prompt is a text, but environment",
+        ),
+        (
+            "Teacher",
+            {"max_conversation_length": 119},
+            ConfigError,
+            "max_conversation_length is 119, less than the max_completion_length of 120: raise",
+        ),
+        (
+            "Teacher",
+            {"max_turns": 3, "max_conversation_length": None},
+            ConfigError,
+            "max_conversation_length is 720, but the model attends to 512 tokens",
+        ),
+        ("Teacher", {"environment": "retri"}, PluginError, "there is no environment 'retri'; did"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_it_begins(talk, tmp_path, name, options, error, says):
+    if "data" in options:
+        options = {"data": str(tmp_path / options["data"])}
+    with pytest.raises(error, match=says):
+        run("grpo", **talk(name, **options))
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_environment_that_breaks_ends_the_run_with_its_name(talk):
+    says = (
+        r"environment 'Broken' raised ValueError: out of order \(anypo_user_mine.py:\d+\)|mine.py"
+    )
+    with pytest.raises(Exception, match=says):
+        run("grpo", **talk("Broken"))
+
+
+def test_an_algorithm_that_samples_nothing_talks_about_held_out_prompts_alone(talk, tmp_path):
+    row = {"prompt": [{"role": "user", "content": "ab"}]}
+    row["completion"] = [{"role": "assistant", "content": "ab"}]
+    (tmp_path / "sft.jsonl").write_text(json.dumps(row) + "\n")
+    given = {"data": str(tmp_path / "sft.jsonl")}
+    with pytest.raises(ConfigError, match="environment is set, but sft samples nothing, and nor"):
+        run("sft", **talk(**given))
+    found = metrics(run("sft", **talk(**given, eval_data=[talk()["data"]])))
+    assert "eval/score" in found[0]
