@@ -62,7 +62,7 @@ class CriticOptions(Options, panel="Critic"):
         "own", description="A decoder of its own, or the policy's."
     )
     critic_model: str | None = Field(
-        None, description="Reward model from which its body and head start; else: the policy."
+        None, description="A model that scores texts, as which it starts; else as the policy."
     )
     critic_learning_rate: float = Field(1e-5, gt=0, description="Peak learning rate.")
     critic_warmup_steps: int = Field(0, ge=0, description="First steps, for the critic alone.")

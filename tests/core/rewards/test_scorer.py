@@ -76,6 +76,14 @@ def test_functions_of_one_name_are_told_apart_by_what_the_user_wrote(tokenizer):
     assert [reward.name for reward in rewards.rewards] == ["regex:a", "regex:b"]
 
 
+@pytest.mark.parametrize("name", ["mean", "std", "kept"])
+def test_a_function_that_is_called_as_a_metric_of_their_sum_is_called_as_it_was_written(
+    tokenizer, name
+):
+    reward = Reward(name, sleep, source=f"mine.py:{name}")
+    assert [r.name for r in Rewards([reward], tokenizer, timeout=1).rewards] == [reward.source]
+
+
 def test_no_reward_at_all_demands_no_column(tokenizer):
     rewards = Rewards([], tokenizer, timeout=1)
     rewards.check(Prompt([1], "p"))
