@@ -39,11 +39,11 @@ def _of_sampler(name: str, options: dict[str, Any]) -> Report:
 def _of_stack(names: Sequence[str], knobs: dict[str, Any]) -> Report:
     look_up(names)  # a misspelt name is no finding, and nor is a wrong knob
     from anypo.composition.compose import compose
-    from anypo.composition.own import load_own
+    from anypo.composition.stack import layer_of
     from anypo.testing import check_plugin
 
     for name in filter(registry.names_code, "+".join(names).split("+")):
-        load_own(name)
+        layer_of(name)
     with suppress(PluginError):
         compose(*names, knobs=knobs)
     return check_plugin(*names, knobs=knobs)

@@ -8,11 +8,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from anypo.composition.own import load_own
 from anypo.errors import KnobError, PluginError, nearest, told
 from anypo.hooks import registry
 from anypo.hooks.plugin import Plugin, check_hooks, hook_options
 from anypo.hooks.specs import HOOKS, MERGED, STAGES
+from anypo.support.classes import load_own
 from anypo.support.foreign import foreign, place
 from anypo.support.validation import refusal
 
@@ -110,7 +110,7 @@ def layer_of(item: Any) -> Layer:
     """The layer of a plugin's name, class or instance."""
     name = None
     if registry.names_code(item):
-        name, item = load_own(item)
+        name, item = load_own(item, _is_plugin)
     elif isinstance(item, str):
         entry = registry.find(item)
         item, name = entry.load(), entry.shortest_name

@@ -4,8 +4,6 @@ The trial finds wrong shapes, missing answers and dead gradients, and it sees wh
 read: which models the run needs, and which knobs have an effect.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -160,13 +158,12 @@ def _try_loss(
         parts.append((batch.replace(rewards=torch.zeros(len(batch))), leaves))
     silent, overridden = _idle_regularizers(algorithm, parts)
     reads.clear()  # what an overridden one read has no effect
-    heard = algorithm.calls.leaving_out("regularizer", overridden)
-    with heard, _answers_to("clip", algorithm) as gains:
+    with algorithm.calls.leaving_out("regularizer", overridden):
         losses = [loss_of(algorithm, *part) for part in parts]
     log_ratio = algorithm.log_ratio(leaves["logprobs"], batch)
     if log_ratio.shape[-1] == 1:
         _check_sequence_ratio(algorithm, batch)
-    elif any(gain.shape[-1] == 1 for gain in gains):
+    elif _gain(algorithm, batch, leaves, log_ratio).shape[-1] == 1:
         _check_shares(algorithm, batch, f"{algorithm.blame('clip')} gives one gain")
     _check_gradient(algorithm, losses, leaves, "clip" if log_ratio.requires_grad else "ratio")
     # Gradient flows through nothing else, so a term that reaches them is a term that needs them.
@@ -262,6 +259,16 @@ def _providers(reads: set[str]) -> set[str]:
     return {REQUIRED_FOR.get(name, name) for name in reads} & set(REQUIREMENTS)
 
 
+def _gain(
+    algorithm: Algorithm, batch: Batch, leaves: dict[str, Tensor], log_ratio: Tensor
+) -> Tensor:
+    """What is gained where there is a ratio per token."""
+    given = {name: x for name, x in _given(leaves).items() if name not in ("values", "entropy")}
+    shared = {"log_ratio": log_ratio, "advantages": batch.advantages}
+    gain: Tensor = algorithm.calls("clip", batch=batch, **shared, **given)
+    return gain
+
+
 def _check_sequence_ratio(algorithm: Algorithm, batch: Batch) -> None:
     """One ratio per row, spread over its tokens, fits one advantage and one weight per row."""
     top = torch.where(batch.mask, batch.advantages, -torch.inf).amax(-1)
@@ -276,7 +283,9 @@ def _check_sequence_ratio(algorithm: Algorithm, batch: Batch) -> None:
 
 def _check_shares(algorithm: Algorithm, batch: Batch, what: str) -> None:
     """What is one per row counts alike in all rows, unless `weight` claims that it shall not."""
-    if _claims(algorithm, "weight", BY_LENGTH):
+    who = {answer.plugin for answer in algorithm.explain().answers if answer.stage == "weight"}
+    sources = (layer.source for layer in algorithm.layers if layer.name in who)
+    if any(BY_LENGTH in getattr(source, "claims", ()) for source in sources):
         return
     shares = batch.weights["policy"].sum(-1)
     if algorithm.couples_groups:  # a gain is a group's, and an empty row of it has no share
@@ -287,28 +296,6 @@ def _check_shares(algorithm: Algorithm, batch: Batch, what: str) -> None:
             f"{what} per sequence, but {algorithm.blame('weight')} makes long sequences count for "
             f"more: weigh rows alike, or, if that is meant, claim it: claims = ('{BY_LENGTH}',)"
         )
-
-
-def _claims(algorithm: Algorithm, stage: str, claim: str) -> bool:
-    """Whether a plugin that has a part in a stage claims something."""
-    active = {answer.plugin for answer in algorithm.explain().answers if answer.stage == stage}
-    named = [layer.source for layer in algorithm.layers if layer.name in active]
-    return any(claim in getattr(source, "claims", ()) for source in named)
-
-
-@contextmanager
-def _answers_to(stage: str, algorithm: Algorithm) -> Iterator[list[Tensor]]:
-    """What is answered to a stage inside the block."""
-    answers: list[Tensor] = []
-
-    def note(outcome: Any, hook: str, *_: Any) -> None:
-        answers.extend([outcome.get_result()] if hook == stage else [])
-
-    undo = algorithm.manager.add_hookcall_monitoring(lambda *_: None, note)
-    try:
-        yield answers
-    finally:
-        undo()
 
 
 def _check_gradient(

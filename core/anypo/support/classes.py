@@ -1,17 +1,21 @@
-"""Plugins that no package offers, named by where they are defined: `file.py:Class`."""
+"""Find a class that no package offers by where it is defined: `file.py:Class`."""
 
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from anypo.errors import ConfigError, PluginError, nearest
-from anypo.hooks.plugin import Plugin
 from anypo.support.functions import load_module
 
 
-def load_own(spec: str) -> tuple[str, Any]:
+def load_own(spec: str, is_wanted: Callable[[Any], bool]) -> tuple[str, Any]:
     """The full name and the class that `file.py:Class`, `module:Class` or `file.py` stands for.
+
+    Args:
+        spec: Where it is.
+        is_wanted: Whether something is a plugin, which the only one of a file has to be.
 
     Raises:
         PluginError: It cannot be imported or does not define the class, or not one alone.
@@ -23,7 +27,7 @@ def load_own(spec: str) -> tuple[str, Any]:
         module = _module(source, str(path.resolve()), stamp)
     except ConfigError as error:
         raise PluginError(f"plugin {error}") from error
-    own = [n for n, found in vars(module).items() if _is_own(found, module)]
+    own = [n for n, found in vars(module).items() if _is_own(found, module) and is_wanted(found)]
     if not name and len(own) != 1:
         several = f"write '{source}:{own[0]}', say" if own else "a plugin is a class of its own"
         there = f"defines {' and '.join(own) or 'no plugin'}"
@@ -41,5 +45,5 @@ def _module(source: str, path: str, stamp: tuple[int, ...]) -> ModuleType:
 
 
 def _is_own(found: Any, module: ModuleType) -> bool:
-    is_plugin = isinstance(found, type) and issubclass(found, Plugin)
-    return is_plugin and found.__module__ == module.__name__ and not found.__name__.startswith("_")
+    is_defined_here = isinstance(found, type) and found.__module__ == module.__name__
+    return is_defined_here and not found.__name__.startswith("_")
