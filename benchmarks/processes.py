@@ -51,6 +51,7 @@ NUMBERS = (1, 2)  # of processes
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 SHORT, LONG = 2, 8  # steps
 ANYPO = [sys.executable, "-m", "anypo_cli"]
+HERE = Path(__file__).parent  # where rewards of shapes are found
 
 
 def run(algorithm: str, output: Path, **options: Any) -> float:
@@ -59,7 +60,11 @@ def run(algorithm: str, output: Path, **options: Any) -> float:
     command = [*ANYPO, "run", algorithm, *(word for pair in given for word in pair)]
     before = os.times()
     done = subprocess.run(
-        [*command, "--output", str(output)], env=ENVIRONMENT, capture_output=True, text=True
+        [*command, "--output", str(output)],
+        env=ENVIRONMENT,
+        cwd=HERE,
+        capture_output=True,
+        text=True,
     )
     after = os.times()
     if done.returncode:

@@ -8,8 +8,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from anypo.composition.algorithm import Algorithm, Loss
+    from anypo.composition.algorithm import Algorithm
     from anypo.composition.compose import compose
+    from anypo.composition.loss import Loss
     from anypo.data.tokens import Tokens
     from anypo.errors import (
         AnypoError,
@@ -53,8 +54,9 @@ if TYPE_CHECKING:
 
 # Importing torch takes seconds, so a name is imported when it is first used (PEP 562).
 _PUBLIC = {
-    "composition.algorithm": "Algorithm Loss",
+    "composition.algorithm": "Algorithm",
     "composition.compose": "compose",
+    "composition.loss": "Loss",
     "data.tokens": "Tokens",
     "errors": "AnypoError ConfigError DataError ModelError RewardError SamplerError StoppedError "
     "nearest one_line printable",

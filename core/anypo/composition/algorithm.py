@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 import pluggy
@@ -17,6 +17,7 @@ from anypo.composition.calls import Calls
 from anypo.composition.explain import Explanation, explain
 from anypo.composition.findings import Findings
 from anypo.composition.knobs import Knob, build
+from anypo.composition.loss import Loss, Metrics, advantages_like, guarded, weighted
 from anypo.composition.schedules import Schedule
 from anypo.composition.stack import Stack
 from anypo.composition.token_metrics import token_metrics
@@ -28,22 +29,7 @@ from anypo.hooks.plugin import recorded_knobs
 from anypo.hooks.rollout import Sampler, Scorer
 from anypo.hooks.specs import State, beginning
 
-Metrics = dict[str, tuple[Float[Tensor, ""], Float[Tensor, ""]]]  # (sum, count) pairs
 UNTRIED = Findings()
-
-
-@dataclass(frozen=True)
-class Loss:
-    """What to minimise, and what it is made of; all of it adds up over micro-batches."""
-
-    total: Float[Tensor, ""]
-    terms: dict[str, Float[Tensor, ""]]  # by name, detached; `policy` is the negated gain
-    metrics: Metrics
-
-    def plus(self, name: str, term: Float[Tensor, ""]) -> "Loss":
-        """The loss with one more term."""
-        terms = {**self.terms, name: self.terms.get(name, 0) + term.detach()}
-        return Loss(self.total + term, terms, self.metrics)
 
 
 class Algorithm:
@@ -168,17 +154,19 @@ class Algorithm:
         """
         logprobs = F.masked(logprobs, batch.mask)
         values = None if values is None else F.masked(values, batch.mask)
-        entropy = None if entropy is None else self._guarded(F.masked(entropy, batch.mask))
+        entropy = None if entropy is None else F.masked(entropy, batch.mask)
+        if not (entropy is None or entropy.requires_grad or "entropy" in self.requires):
+            entropy = guarded(entropy, partial(self.blame, "regularizer"))
         said = {name: F.masked(x, batch.mask) for name, x in (token_statistics or {}).items()}
         log_ratio = self.log_ratio(logprobs, batch)
         given = {"logprobs": logprobs, "token_statistics": said}
-        advantages = _like(log_ratio, batch)
+        advantages = advantages_like(log_ratio, batch)
         gain = self._per_token_or_row(
             "clip", batch, log_ratio=log_ratio, advantages=advantages, **given
         )
         penalties = self._penalties(batch, values=values, entropy=entropy, **given)
-        terms = {"policy": -_weighted(gain, "policy", batch)}
-        terms |= {name: _weighted(x, name, batch) for name, x in penalties.items()}
+        terms = {"policy": -weighted(gain, "policy", batch)}
+        terms |= {name: weighted(x, name, batch) for name, x in penalties.items()}
         if self.findings.only_advantages_count and penalties:
             raise PluginError(
                 f"{self.blame('regularizer', min(penalties))} pays a penalty in some batches only: "
@@ -314,9 +302,7 @@ class Algorithm:
         detached = {name: x.detach() for name, x in arguments.items()}
         with recorded_knobs():  # of no account: a knob that only a metric reads changes nothing
             answers = self._merged("metrics", batch=batch, **detached)
-        for name, x in answers.items():
-            if x is None:
-                continue
+        for name, x in ((name, x) for name, x in answers.items() if x is not None):
             self._expect("metrics", name, x, (n, t), (n, 1), (n,))
             known = ~x.isnan() & (batch.mask if x.shape == (n, t) else True)
             metrics[name] = (torch.where(known, x, 0).sum(), known.sum())
@@ -331,21 +317,6 @@ class Algorithm:
             merged |= answer
         return merged
 
-    def _guarded(self, entropy: Tensor) -> Tensor:
-        """The entropy; where it is not required, and so a constant, nothing may learn from it."""
-        if entropy.requires_grad or "entropy" in self.requires:
-            return entropy
-
-        def refuse(_: Tensor) -> None:
-            raise PluginError(
-                f"{self.blame('regularizer')} pays for the entropy in some batches only, where it "
-                "is a constant: name 'entropy' in its `requires` hook"
-            )
-
-        guarded = entropy.detach().requires_grad_()
-        guarded.register_hook(refuse)
-        return guarded
-
     def _expect(self, stage: str, name: str, x: Any, *shapes: tuple[int, ...]) -> None:
         if isinstance(x, Tensor) and tuple(x.shape) in shapes:
             return
@@ -356,15 +327,3 @@ class Algorithm:
     def __repr__(self) -> str:
         knobs = ", ".join(f"{knob.name}={knob.value!r}" for knob in self.knobs.values())
         return f"Algorithm({self.name}: {knobs})"
-
-
-def _like(log_ratio: Tensor, batch: Batch) -> Tensor:
-    """The advantages, one per row where the ratio is one per row."""
-    if log_ratio.shape == batch.mask.shape:
-        return batch.advantages
-    return F.first_token(batch.advantages, batch.mask)
-
-
-def _weighted(x: Tensor, name: str, batch: Batch) -> Tensor:
-    weights = batch.weights.get(name, batch.weights["policy"])
-    return F.masked(weights.to(x.dtype) * x, batch.mask).sum()

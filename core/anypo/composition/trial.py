@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from anypo import functional as F
-from anypo.composition.algorithm import Algorithm, Loss
+from anypo.composition.algorithm import Algorithm
 from anypo.composition.findings import Findings
 from anypo.composition.kept import first_kept
+from anypo.composition.loss import Loss
 from anypo.composition.synthetic import (
     LENGTHS,
     SyntheticSampler,

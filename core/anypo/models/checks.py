@@ -7,14 +7,15 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from anypo.errors import ModelError
+from anypo.errors import ConfigError, ModelError
 from anypo.hooks.batch import Batch, Sample, collate
 from anypo.hooks.runtime import Runtime
 from anypo.models.forward import TokenScorer
 from anypo.models.layout import Layout, one_by_one, precision
 from anypo.models.lines import Sharing
+from anypo.models.load import load_tokenizer
 from anypo.models.logits import decoder_of, own_logits
 from anypo.models.sharing import packed
 
@@ -22,6 +23,30 @@ ROUNDING = {torch.float32: 1e-4, torch.bfloat16: 2e-2}  # of the largest state
 # What models raise that cannot read a line of several rows.
 CANNOT = AttributeError, IndexError, NotImplementedError, RuntimeError, TypeError, ValueError
 LINE = 4  # times the longest row: no line of several is longer
+
+
+def check_same_tokens(
+    who: str, path: str, tokenizer: PreTrainedTokenizerBase, *, trusted: bool
+) -> None:
+    """Refuse a model that is to read the policy's tokens, and has others.
+
+    Args:
+        who: What it is called.
+        path: Where it is.
+        tokenizer: Of the policy.
+        trusted: Whether code that comes with it may run.
+
+    Raises:
+        ConfigError: It lacks a token, or it has another number there.
+    """
+    theirs = load_tokenizer(path, trust_remote_code=trusted).get_vocab()
+    for token, number in tokenizer.get_vocab().items():
+        if theirs.get(token) != number:
+            raise ConfigError(
+                f"{who} has another tokenizer than the policy: the policy's token {number}, "
+                f"{token!r:.40}, is {theirs.get(token, 'none')} there, and it is to read the "
+                "policy's tokens"
+            )
 
 
 def check_vocabulary(path: str, config: PreTrainedConfig, tokens: Iterable[int]) -> None:

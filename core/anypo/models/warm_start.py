@@ -12,9 +12,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from anypo.errors import ConfigError
 from anypo.hooks.runtime import Runtime
 from anypo.models.adapters import own_name
+from anypo.models.checks import check_same_tokens
 from anypo.models.critic import Critic
 from anypo.models.forward import text_scores
-from anypo.models.load import has_scalar_head, load_config, load_model, load_tokenizer
+from anypo.models.load import has_scalar_head, load_config, load_model
 from anypo.models.logits import decoder_of
 from anypo.models.rope import stretching
 
@@ -42,14 +43,7 @@ def check_critic_model(
             f"{who} is a model that does not score texts: it is no sequence classifier with one "
             "label"
         )
-    theirs = load_tokenizer(path, trust_remote_code=trusted).get_vocab()
-    for token, number in tokenizer.get_vocab().items():
-        if theirs.get(token) != number:
-            there = f"{theirs[token]}" if token in theirs else "none"
-            raise ConfigError(
-                f"{who} has another tokenizer than the policy: the policy's token {number}, "
-                f"{token!r:.40}, is {there} there, and a critic reads the policy's tokens"
-            )
+    check_same_tokens(who, path, tokenizer, trusted=trusted)
     given = {"trust_remote_code": trusted, "empty": True}
     judge, model = load_model(path, scalar_head=True, **given), load_model(policy, **given)
     needed, held = (_shapes(decoder_of(one)) for one in (model, judge))

@@ -46,7 +46,8 @@ def make_trainer(algorithm: Algorithm, found: Setup, distributed: Distributed) -
         sampler = ConversationSampler(engine, request, found.talking, world)
     others = load_others(algorithm, found, distributed)
     learner = Learner(algorithm, model, config, distributed, found.longest, replica, others)
-    sampler.models = {name: partial(learner.lent, name) for name in learner.compared}
+    compared = learner.compared
+    sampler.models = {name: partial(compared.lent, name) for name in compared.models}
     if config.precompute_reference:
         with sensible_threads(model):
             known = Joined(found.learnt)

@@ -19,13 +19,13 @@ from anypo.data.options import RowOptions
 from anypo.data.tally import Limits
 from anypo.data.template_defaults import set_defaults
 from anypo.data.tokens import Tokens
-from anypo.errors import ConfigError, DataError, ModelError, nearest
+from anypo.errors import ConfigError, DataError, nearest
 from anypo.hooks.batch import Prompt
 from anypo.hooks.environment import load_environment
 from anypo.hooks.runtime import Runtime
 from anypo.hooks.specs import beginning
 from anypo.hooks.task import ChosenTask
-from anypo.models.checks import check_vocabulary
+from anypo.models.checks import check_same_tokens, check_vocabulary
 from anypo.models.load import (
     context_length,
     load_config,
@@ -99,14 +99,7 @@ def set_up(
     Raises:
         AnypoError: Something does not exist, or does not fit the algorithm.
     """
-    rewarded = config.reward or config.environment
-    if config.data is not None and algorithm.inputs.scorer and not rewarded:
-        raise ConfigError("data are given but no reward: name one with reward (--reward)")
-    if "teacher" in algorithm.requires and config.teacher is None:
-        raise ConfigError(
-            f"{algorithm.name} needs a teacher: name a model with teacher (--teacher), or "
-            f"{POLICY} or {AVERAGE}"
-        )
+    _check_named(algorithm, config)
     rewards = [load_reward(spec, runtime, config.reward_timeout) for spec in config.reward]
     environments = environments_of(config)
     named = [part.name for part in parts_of(config.data or [])]
@@ -116,9 +109,7 @@ def set_up(
     new = {*(part.name for part in parts), *held_out.values()} - rows.keys()
     rows |= {name: load_rows(name) for name in new}
     tokenizer = tokenizer_of(model, config, trusted=config.trust_remote_code)
-    if config.critic_model is not None:
-        trusted = config.trust_remote_code
-        check_critic_model(config.critic_model, model, tokenizer, trusted=trusted)
+    _check_others(config, model, tokenizer)
     limits = limits_of(model, config, trusted=config.trust_remote_code)
     patience = config.reward_timeout, world, config.reward_retries, observer.note
     scorer = Rewards(rewards, tokenizer, *patience)
@@ -131,8 +122,6 @@ def set_up(
     found = Setup(config, model, tokenizer, longest, scorer, sets, shares_of(parts))
     for name, source in held_out.items():
         _hold_out(found, algorithm, reader, name, rows[source])
-    for other in config.others.values():
-        _check_same_tokens(other, model, tokenizer, trusted=config.trust_remote_code)
     if environments:
         _talk(found, algorithm, talking_of(config, environments, tokenizer, limits))
     check_rendered([*found.learnt, *found.completed], config)
@@ -143,6 +132,27 @@ def set_up(
         steps = math.ceil(config.data_epochs * len(found.prompts) / config.prompts_per_step)
         found.config = config.model_copy(update={"steps": steps})
     return found
+
+
+def _check_named(algorithm: Algorithm, config: RunConfig) -> None:
+    """Refuse a run that lacks what nobody can choose for it; raises ConfigError."""
+    rewarded = config.reward or config.environment
+    if config.data is not None and algorithm.inputs.scorer and not rewarded:
+        raise ConfigError("data are given but no reward: name one with reward (--reward)")
+    if "teacher" in algorithm.requires and config.teacher is None:
+        raise ConfigError(
+            f"{algorithm.name} needs a teacher: name a model with teacher (--teacher), or "
+            f"{POLICY} or {AVERAGE}"
+        )
+
+
+def _check_others(config: RunConfig, model: str, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Refuse models beside the policy that do not fit it; raises AnypoError."""
+    trusted = config.trust_remote_code
+    if config.critic_model is not None:
+        check_critic_model(config.critic_model, model, tokenizer, trusted=trusted)
+    for role, path in config.others.items():
+        check_same_tokens(f"{role} '{path}'", path, tokenizer, trusted=trusted)
 
 
 def _hold_out(found: Setup, algorithm: Algorithm, reader: Reader, name: str, rows: Rows) -> None:
@@ -158,21 +168,6 @@ def _hold_out(found: Setup, algorithm: Algorithm, reader: Reader, name: str, row
         )
     found.held_out |= {name: completed} if completed else {}
     found.held_out_rows |= {name: measured} if measured else {}
-
-
-def _check_same_tokens(
-    other: str, model: str, tokenizer: PreTrainedTokenizerBase, *, trusted: bool
-) -> None:
-    """Refuse a model that reads other tokens than the policy: it would score other texts."""
-    theirs = load_tokenizer(other, trust_remote_code=trusted).get_vocab()
-    ours = tokenizer.get_vocab()
-    differing = [token for token, number in ours.items() if theirs.get(token) != number]
-    if differing or theirs.keys() - ours.keys():
-        odd = min(differing or theirs.keys() - ours.keys())
-        raise ModelError(
-            f"model '{other}' has another tokenizer than '{model}': the token {odd!r} is number "
-            f"{theirs.get(odd)} there and {ours.get(odd)} here, so it cannot score these tokens"
-        )
 
 
 def environments_of(config: ConversationOptions) -> Environments | None:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from anypo import functional as F
-from anypo.composition.algorithm import Algorithm, Loss
+from anypo.composition.algorithm import Algorithm
+from anypo.composition.loss import Loss
 from anypo.composition.trial import loss_of
 from anypo.errors import PluginError
 from anypo.hooks.specs import State

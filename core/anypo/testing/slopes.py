@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from anypo.composition.algorithm import Algorithm, Loss
+from anypo.composition.algorithm import Algorithm
+from anypo.composition.loss import Loss
 from anypo.composition.trial import loss_of
 from anypo.testing.cases import Case, prepared
 from anypo.testing.outcome import backward, least_precise

@@ -83,14 +83,25 @@ class Distributed:
             self.summing.find_unused_parameters = leaves_weights_out(scorer, self.runtime.device)
         return self.accelerator.prepare(scorer)
 
-    def shard(self, scorer: TokenScorer, handout: Handout) -> TokenScorer:
+    def shard(
+        self, scorer: TokenScorer, whole: nn.Module | None, body: nn.Module | None = None
+    ) -> TokenScorer:
         """Leave to each process its part of the weights, which are handed out: FSDP2.
 
         Where they are computed with, and here, no more is whole than a layer at a time.
+
+        Args:
+            scorer: Without weights.
+            whole: A model like its own with weights; None but in the first process.
+            body: The same for the body that its critic has of its own.
         """
         from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 
+        origins: dict[nn.Module, nn.Module | None] = {scorer.model: whole}
+        if scorer.critic is not None and scorer.critic.body is not None:
+            origins[scorer.critic.body] = body
+        handout = Handout(self.world, self.runtime.device, origins)
         mesh = init_device_mesh(self.runtime.device.type, (self.world.size,))
         for module in [*_layers_of(scorer), scorer]:
             handout.fill(module)

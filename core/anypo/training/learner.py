@@ -11,24 +11,23 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from anypo.composition.algorithm import Algorithm, Loss
-from anypo.errors import SamplerError, TrainingError
+from anypo.composition.algorithm import Algorithm
+from anypo.composition.loss import Loss
+from anypo.errors import TrainingError
 from anypo.hooks.batch import Batch, Sample, collate
 from anypo.hooks.specs import State
-from anypo.models.adapters import has_lora, without_lora
+from anypo.models.adapters import without_lora
 from anypo.models.checks import sharing_of
 from anypo.models.forward import TokenScorer, TokenScores
 from anypo.models.lines import MicroBatch, cut
-from anypo.models.load import context_length
 from anypo.models.router import router_coefficient
 from anypo.training.average import Average
-from anypo.training.compared import NONE, Others, compared, follow
+from anypo.training.compared import NONE, Compared, Others
 from anypo.training.distributed import Distributed
 from anypo.training.first_critic import first_critic
-from anypo.training.handout import Handout
 from anypo.training.metrics import Meter
 from anypo.training.optimizer import make_optimizer, make_schedule
-from anypo.training.options import AVERAGE, LearnerOptions
+from anypo.training.options import LearnerOptions
 from anypo.training.replica import Replica
 from anypo.training.shares import Units, check_same, shared_out
 
@@ -62,7 +61,7 @@ class Learner:
         self.runtime, self.world = distributed.runtime, distributed.world
         self.updates_per_rollout = config.epochs * config.minibatches
         self.frozen: dict[str, Callable[[Batch], Tensor]] = {}  # who says a tensor of the batch
-        self.compared = compared(algorithm, model, config, self.runtime, others)
+        self.compared = Compared(algorithm, model, config, distributed, others)
         critic, body = None, None
         if "critic" in algorithm.requires:
             critic, body = first_critic(model, config, distributed, replica)
@@ -85,38 +84,27 @@ class Learner:
         self.optimizer = make_optimizer(config, model, critic)  # of weights that may be sharded now
         self.schedule = make_schedule(self.optimizer, config)
         self.average = Average(model, config.ema) if config.ema else None
-        if "reference" in self.compared:
+        if "reference" in self.compared.models:
             self.frozen["ref_logprobs"] = partial(
                 self._said_by, self._scorer_of("reference", others)
             )
-        if "teacher" in self.compared:
+        if "teacher" in self.compared.models:
             self.teacher = self._scorer_of("teacher", others)
             self.frozen["teacher_logprobs"] = partial(self._taught_by, self.teacher)
 
     def _prepared(self, scorer: TokenScorer, body: nn.Module | None) -> Any:
         if self.replica is None:
             return self.distributed.prepare(scorer)
-        return self._sharded(scorer, self.replica, body)
+        return self.distributed.shard(scorer, self.replica.model, body)
 
     def _scorer_of(self, name: str, others: Others) -> Any:
         """What scores by a model that the policy is compared with."""
-        model = self.compared[name]
+        model = self.compared.models[name]
         if model is self.model:
             return self.scorer
         scorer = TokenScorer(model, temperature=self.config.temperature)
         replica = others[name].replica if name in others else self.replica
-        return self._sharded(scorer, replica) if replica else scorer
-
-    def _sharded(
-        self, scorer: TokenScorer, replica: Replica, body: nn.Module | None = None
-    ) -> TokenScorer:
-        """With weights of the copy, and of a body like the critic's own, if it has one."""
-        whole = replica.model
-        origins: dict[nn.Module, nn.Module | None] = {scorer.model: whole}
-        if scorer.critic is not None and scorer.critic.body is not None:
-            origins[scorer.critic.body] = body
-        handout = Handout(self.world, self.runtime.device, origins)
-        return self.distributed.shard(scorer, handout)
+        return self.distributed.shard(scorer, replica.model) if replica else scorer
 
     def prepare(self, samples: Sequence[Sample], state: State) -> Batch:
         """The batch of a whole rollout, with all that the models and the plugins say of it."""
@@ -166,18 +154,6 @@ class Learner:
         return self.replica.refresh(self.model) if self.replica else self.model
 
     @contextmanager
-    def lent(self, name: str) -> Iterator[tuple[PreTrainedModel, PreTrainedModel]]:
-        """A model that the policy is compared with, to draw from it, and the policy.
-
-        Raises:
-            SamplerError: It is not there as a model of its own, in one piece.
-        """
-        if self.replica or has_lora(self.compared[name]):
-            why = "its weights are sharded" if self.replica else "it is the policy without adapters"
-            raise SamplerError(f"nothing can be drawn from the {name}: {why}")
-        yield self.compared[name], self.model
-
-    @contextmanager
     def averaged(self) -> Iterator[PreTrainedModel]:
         """The policy in one piece, with its averaged weights as long as the block runs."""
         assert self.average is not None, "there is one"
@@ -204,19 +180,9 @@ class Learner:
             return self._without_gradient(scorer, batch)["logprobs"]
 
     def _taught_by(self, scorer: TokenScorer, batch: Batch) -> Float[Tensor, "N T"]:
-        """The log-probs of the teacher, after the prompts that it reads.
-
-        Raises:
-            TrainingError: It does not attend to so many tokens.
-        """
+        """The log-probs of the teacher, after the prompts that it reads."""
         read = batch.taught()
-        longest = int(read.sequence_lengths.max())
-        context = context_length(self.compared["teacher"].config)
-        if context is not None and longest > context:
-            raise TrainingError(
-                f"what the teacher reads has {longest} tokens, but it attends to {context}: ask "
-                "for shorter completions, or have the rollout give it a shorter prompt"
-            )
+        self.compared.check_taught(read)
         return self._without_gradient(scorer, read)["logprobs"]
 
     @torch.no_grad()
@@ -261,21 +227,6 @@ class Learner:
         if self.average:
             self.average.follow()
 
-    @property
-    def moving(self) -> dict[str, PreTrainedModel]:
-        """The models that follow the policy, by what they are required as."""
-        moves = {"reference": self.config.ref_sync_every is not None}
-        moves |= {"teacher": self.config.teacher == AVERAGE}
-        return {name: model for name, model in self.compared.items() if moves[name]}
-
-    def move_others(self, step: int) -> None:
-        """After a step, move what follows the policy, as the configuration says."""
-        every, moving = self.config.ref_sync_every, self.moving
-        if "reference" in moving and every and step % every == 0:
-            follow(moving["reference"], self.model, self.config.ref_sync_alpha)
-        if "teacher" in moving:
-            follow(moving["teacher"], self.model, 1 - self.config.teacher_decay)
-
     def _loss(self, batch: Batch, micro_batch: MicroBatch, tokens: Tensor, meter: Meter) -> Loss:
         """The loss of a micro-batch of a weighed batch, of which so many tokens are learnt from."""
         part = batch.rows(micro_batch.rows)
@@ -314,7 +265,7 @@ class Learner:
         """Of the rows of a micro-batch."""
         with self.runtime.autocast():
             teacher = None
-            if how.get("measured") and "teacher" in self.compared:
+            if how.get("measured") and "teacher" in self.compared.models:
                 with torch.no_grad():
                     teacher = self.teacher(part.taught(), saying=True)
             given = {"by_parts": micro_batch.by_parts, "teacher": teacher, **how}

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from anypo import functional as F
-from anypo.composition.algorithm import Loss
+from anypo.composition.loss import Loss
 from anypo.hooks.batch import Sample
 from anypo.support.world import ALONE, World
 

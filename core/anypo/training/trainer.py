@@ -91,7 +91,7 @@ class Trainer:
         with timed(seconds, "sync"):
             if self.learner.algorithm.inputs.sampler or self.evaluations:
                 self.sampler.sync(self.learner.whole())
-            self.learner.move_others(step)
+            self.learner.compared.follow(step)
         report.metrics |= meter.means(self.learner.world) | seconds
         report.metrics["tokens_per_second"] = int(batch.lengths.sum()) / sum(seconds.values())
         return report

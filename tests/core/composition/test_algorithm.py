@@ -30,6 +30,7 @@ def made_batch(rows, padding=0.0, width=6):
         return torch.where(mask, wide, padding)
 
     names = ("old_logprobs", "ref_logprobs", "sampler_logprobs", "values", "step_rewards")
+    names += ("teacher_logprobs", "old_entropy")
     step_ends = mask & (torch.arange(width) % 2 == 1)
     group = torch.tensor([group for _, group, _ in rows])
     scores = torch.rand((2, len(rows)), generator=random, dtype=torch.float64)
@@ -44,9 +45,11 @@ def made_batch(rows, padding=0.0, width=6):
         preference=torch.where(torch.arange(len(rows)) % 2 == 0, 1.0, -1.0),
         label=torch.arange(len(rows)) % 3 - 1.0,
         margin=0.5 * group.double(),
+        told=torch.arange(len(rows)) % 2,
         **{name: tensor() for name in names},
     )
-    inputs = {name: tensor().requires_grad_() for name in ("logprobs", "values", "entropy")}
+    named = ("logprobs", "values", "entropy", "jsd", "reverse_kl")
+    inputs = {name: tensor().requires_grad_() for name in named}
     return batch, inputs
 
 
@@ -55,9 +58,9 @@ def loss_and_gradients(algorithm, batch, inputs, parts):
     prepared = algorithm.prepare(batch, {})
     total = 0.0
     for part in parts:
-        loss = algorithm.loss(
-            batch=prepared.rows(part), **{name: x[part] for name, x in inputs.items()}
-        )
+        given = {name: x[part] for name, x in inputs.items()}
+        said = {name: given.pop(name) for name in ("jsd", "reverse_kl")}
+        loss = algorithm.loss(batch=prepared.rows(part), **given, token_statistics=said)
         loss.total.backward()
         total += loss.total.item()
     return total, {name: x.grad for name, x in inputs.items() if x.grad is not None}

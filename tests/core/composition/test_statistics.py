@@ -126,3 +126,21 @@ def made_batch():
         old_logprobs=zeros,
         ref_logprobs=zeros,
     )
+
+
+class DrawsFrom(Plugin):
+    """Draws half of its completions from another model."""
+
+    source: str = "reference"
+
+    @hookimpl
+    def rollout(self, prompts, sampler, scorer):
+        both = [*sampler.sample(prompts, 1), *sampler.sample(prompts, 1, model=self.source)]
+        return scorer(prompts, both)
+
+
+def test_a_model_that_draws_is_required():
+    algorithm = compose("grpo", DrawsFrom, knobs={"kl_coef": 0.0})
+    assert "reference" in algorithm.requires
+    with pytest.raises(PluginError, match="'rollout' of plugin 'draws_from' draws from 'somebody'"):
+        compose("grpo", DrawsFrom, knobs={"source": "somebody"})

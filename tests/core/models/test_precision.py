@@ -98,7 +98,7 @@ def test_a_reference_that_moves_stays_float32_since_small_steps_would_be_lost(
 ):
     options = {"ref_sync_every": 1, "ref_sync_alpha": 0.01} if moves else {}
     trainer = make_trainer(model, dtype="bfloat16", warmup_steps=0, **options)
-    reference = trainer.learner.compared["reference"]
+    reference = trainer.learner.compared.models["reference"]
     before = linear(reference).weight.clone()
     assert before.dtype == (torch.float32 if moves else torch.bfloat16)
     trainer.step(1)

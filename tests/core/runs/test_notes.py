@@ -27,7 +27,7 @@ def told_before(algorithm, prompts, shares=None, held_out=(), template=None, **o
     sets = [PromptSet("mine", prompts, range(len(prompts)), tally)] * (len(shares or [1]))
     setup = SimpleNamespace(config=config, prompts=prompts, sets=sets, shares=shares)
     setup.tokenizer = SimpleNamespace(chat_template=template)
-    setup.held_out, setup.held_out_rows = dict(held_out), {}
+    setup.held_out, setup.held_out_rows, setup.forgets = dict(held_out), {}, False
     return list(before(algorithm, setup))
 
 

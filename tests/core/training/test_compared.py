@@ -76,7 +76,7 @@ def test_another_model_may_stand_for_either(model, make_trainer, samples, role, 
     )
     batch = learner.prepare(samples, {})
     torch.testing.assert_close(batch[tensor], said(other, samples), rtol=1e-4, atol=1e-5)
-    assert not learner.moving
+    assert not learner.compared.moving
 
 
 def test_the_average_follows_the_policy(model, make_trainer, samples, weights):
@@ -85,11 +85,11 @@ def test_the_average_follows_the_policy(model, make_trainer, samples, weights):
     learner = trainer.learner
     start = weights(model)
     learner.update(learner.prepare(samples, {}), Meter(), {})
-    assert torch.equal(weights(learner.compared["teacher"]), start)
-    learner.move_others(1)
+    assert torch.equal(weights(learner.compared.models["teacher"]), start)
+    learner.compared.follow(1)
     expected = 0.75 * start + 0.25 * weights(model)
-    torch.testing.assert_close(weights(learner.compared["teacher"]), expected)
-    assert [*learner.moving] == ["teacher"]
+    torch.testing.assert_close(weights(learner.compared.models["teacher"]), expected)
+    assert [*learner.compared.moving] == ["teacher"]
 
 
 def test_the_average_is_in_checkpoints(model, make_trainer, kept):

@@ -61,7 +61,7 @@ def test_known_rows_have_the_log_probs_of_the_policy_as_it_was(make_learner, mon
     with torch.no_grad():
         next(learner.model.parameters()).add_(0.5)
     torch.testing.assert_close(known(batch), expected, rtol=1e-5, atol=1e-6)
-    assert "reference" not in learner.compared
+    assert "reference" not in learner.compared.models
 
 
 def test_new_adapters_change_no_log_probs_so_they_share_the_file(make_learner, tmp_path):

@@ -283,13 +283,13 @@ def test_a_gradient_that_is_not_finite_stops_before_the_weights_change(
 def test_the_reference_moves_towards_the_policy(model, alpha, share, make_trainer, weights, kept):
     options = {"ref_sync_every": 2, "ref_sync_alpha": alpha, "warmup_steps": 0, "steps": 4}
     trainer = make_trainer(model, **options)
-    start = weights(trainer.learner.compared["reference"])
+    start = weights(trainer.learner.compared.models["reference"])
     trainer.step(1)
-    assert torch.equal(weights(trainer.learner.compared["reference"]), start)
+    assert torch.equal(weights(trainer.learner.compared.models["reference"]), start)
     trainer.step(2)
     expected = start + share * (weights(model) - start)
-    torch.testing.assert_close(weights(trainer.learner.compared["reference"]), expected)
-    moved = weights(trainer.learner.compared["reference"])
+    torch.testing.assert_close(weights(trainer.learner.compared.models["reference"]), expected)
+    moved = weights(trainer.learner.compared.models["reference"])
     saved = {name: w for name, w in kept(trainer).items() if name.startswith("weights/")}
     assert sum(weight.numel() for weight in saved.values()) == len(moved)
     assert {name.split(".")[0] for name in saved} == {"weights/reference"}

@@ -89,7 +89,7 @@ def step(learner):
     learner.optimizer.register_step_pre_hook(note)
     meter, state = Meter(), {}
     samples = roll_out(learner.algorithm, 3, state=state)
-    if "teacher" in learner.compared:  # which reads something else than the policy
+    if "teacher" in learner.compared.models:  # which reads something else than the policy
         samples = [replace(s, teacher_prompt_ids=[*s.prompt_ids, 7, 8]) for s in samples]
     learner.update(learner.prepare(samples, state), meter, state)
     if learner.average:
