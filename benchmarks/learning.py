@@ -4,7 +4,7 @@
     python benchmarks/learning.py dapo gspo
     python benchmarks/learning.py grpo --set lora_rank=8
 
-A modifier is put on top of grpo.
+A modifier is put on top of grpo. What needs a teacher has one that grpo has trained before.
 """
 
 from __future__ import annotations
@@ -59,9 +59,11 @@ def usual(steps: Sequence[dict[str, float]], metric: str) -> float:
 
 def learned(name: str, seed: int, options: dict[str, Any]) -> Row:
     """What one run learned; tokens are the mean length in its first and in its last step."""
-    algorithm, start = whole(name), time.perf_counter()
+    algorithm = whole(name)
     with tempfile.TemporaryDirectory() as folder:
-        output = run(algorithm, seed=seed, output=str(Path(folder, "run")), **options)
+        taught = teacher(algorithm, options, Path(folder, "teacher"))
+        start = time.perf_counter()
+        output = run(algorithm, seed=seed, output=str(Path(folder, "run")), **options, **taught)
         lines = (output / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     steps = [json.loads(line) for line in lines]
     scores = [(step, round(score, 3)) for step, score in curve(steps)]
@@ -80,6 +82,13 @@ def learned(name: str, seed: int, options: dict[str, Any]) -> Row:
     }
 
 
+def teacher(algorithm: Algorithm, options: dict[str, Any], folder: Path) -> dict[str, str]:
+    """The option that names a teacher, where the algorithm needs one and says none itself."""
+    if "teacher" not in algorithm.requires or "teacher" in {**algorithm.options, **options}:
+        return {}
+    return {"teacher": str(run("grpo", output=str(folder)))}
+
+
 def learn(
     names: Sequence[str], seeds: Sequence[int], options: dict[str, Any], jobs: int
 ) -> Iterator[Row]:
@@ -96,10 +105,16 @@ def built_in() -> list[str]:
     return [entry.name for entry in registry.entries() if entry.distribution == "anypo"]
 
 
+def on_built_in_task() -> list[str]:
+    """Those that learn from what the rows of the built-in task hold."""
+    absent = {"privileged_context"}
+    return [name for name in built_in() if absent.isdisjoint(whole(name).inputs.wanted)]
+
+
 def main() -> None:
     """Print what is learned, and keep it."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("names", nargs="*", default=built_in())
+    parser.add_argument("names", nargs="*", default=on_built_in_task())
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--set", action="append", default=[], help="an option of the run, as TOML")
     parser.add_argument("--jobs", type=int, default=1, help="runs beside each other")
