@@ -172,10 +172,11 @@ def _scores(row: dict[str, Any]) -> tuple[str, str]:
 
 
 def processes() -> str:
-    """What runs learn in one process and in two."""
-    names = ("algorithm", "seed", "sharding", "processes", "before", "after")
-    rows = [[row[name] for name in names] for row in kept("processes") if row["part"] == "learning"]
-    head = ("algorithm", "seed", "sharding", "processes", "score before", "after")
+    """What runs learn in one process and in two, also where one server samples for them."""
+    names = ("algorithm", "seed", "sharding", "sampler", "processes", "before", "after")
+    found = (row for row in kept("processes") if row["part"] in ("learning", "servers"))
+    rows = [[row[name] for name in names] for row in found]
+    head = ("algorithm", "seed", "sharding", "sampler", "processes", "score before", "after")
     return table(head, [(f"`{name}`", *others) for name, *others in rows])
 
 
