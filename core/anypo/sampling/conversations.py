@@ -197,21 +197,21 @@ class ConversationSampler(PolicySampler):
         rows = [{**prompts[g].columns, "prompt": prompts[g].content} for g in groups]
         begun = zip(groups, self.talking.environments.begin(rows), strict=True)
         return [
-            Conversation(group, self._opened(prompts[group], opening), environment)
-            for group, (environment, opening) in begun
+            Conversation(group, self._opened(prompts[group], content), environment)
+            for group, (environment, content) in begun
         ]
 
-    def _opened(self, prompt: Prompt, opening: Sequence[Message]) -> Prompt:
-        """A prompt with the opening messages behind it."""
-        if not opening:
+    def _opened(self, prompt: Prompt, content: list[Message]) -> Prompt:
+        """A prompt as its environment opens it."""
+        if content == prompt.content:
             return prompt
-        content, limit = [*prompt.content, *opening], self.talking.longest_prompt
+        limit = self.talking.longest_prompt
         with _saying(self.talking.environments):
             ids = self.talking.tokens.prompt(content, options=_options(prompt))
         if len(ids) > limit:
             raise SamplerError(
-                f"with the opening messages of {self.talking.environments.chosen}, a prompt has "
-                f"{len(ids)} tokens, more than {limit}: raise max_prompt_length, or shorten them"
+                f"with what {self.talking.environments.chosen} says first, a prompt has {len(ids)} "
+                f"tokens, more than {limit}: raise max_prompt_length, or have it say less"
             )
         return replace(prompt, ids=ids, content=content)
 
