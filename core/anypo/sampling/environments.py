@@ -63,14 +63,14 @@ class Environments:
         Raises:
             SamplerError: One raises, takes too long, or says what are no messages.
         """
-        return self._each([partial(self._begun, row) for row in rows], "to begin")
+        return self._each([partial(self._begun, row) for row in rows], "the start")
 
     def answer(self, asked: Sequence[tuple[Environment, Reply]]) -> list[Answer]:
         """What environments say to replies. Raises like `begin`; what tools raise is told."""
-        return self._each([partial(self._answer, *each) for each in asked], "to answer")
+        return self._each([partial(self._answer, *each) for each in asked], "an answer")
 
     def _each(self, jobs: Sequence[Callable[[], Coroutine[Any, Any, T]]], what: str) -> list[T]:
-        took = f"{self.chosen} {what}"
+        took = f"{what} of {self.chosen}"
         if not self.awaits:
             found = list[T]()
             for job in jobs:

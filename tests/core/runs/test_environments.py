@@ -162,7 +162,7 @@ def test_what_cannot_work_is_refused_before_it_begins(talk, tmp_path, name, opti
 
 
 def test_an_environment_that_breaks_ends_the_run_with_its_name(talk):
-    says = r"^environment 'Broken' raised ValueError: out of order \(.*mine.py:\d+\)"
+    says = r"^step 1: environment 'Broken' raised ValueError: out of order \(.*mine.py:\d+\)"
     with pytest.raises(SamplerError, match=says):
         run("grpo", **talk("Broken"))
 

@@ -105,7 +105,7 @@ def test_one_that_takes_too_long_is_named(awaits):
         async def step(self, message):
             await anyio.sleep(30)
 
-    says = "^environment 'talker' to answer took longer than 0.2 s; raise environment_timeout if"
+    says = "^an answer of environment 'talker' took longer than 0.2 s; raise environment_timeout if"
     with pytest.raises(SamplerError, match=says):
         answer(Waiting if awaits else Slow, timeout=0.2)
 
