@@ -145,6 +145,7 @@ class Conversation:
             truncated=self.truncated,
             columns=step_columns(len(self.ids), self.steps),
             feedback="\n".join(self.said),
+            asked=self.prompt.content,
             messages=self.messages,
             figures={f"conversation/{name}": float(value) for name, value in figures.items()},
         )

@@ -18,6 +18,9 @@ from anypo import Environment, Turn
 class Teacher(Environment):
     """Likes the letters of the first half of the alphabet, and has no patience."""
 
+    def reset(self, row):
+        return ", please"
+
     def step(self, message):
         text = message["content"]
         self.turn = getattr(self, "turn", 0) + 1
@@ -86,6 +89,7 @@ def test_any_algorithm_that_samples_may_talk(talk, name):
     assert last["mismatch/max"] < 1e-3
     shown = [json.loads(line) for line in (folder / "samples.jsonl").read_text().splitlines()]
     assert all(row["scores"].keys() == {"environment"} for row in shown)
+    assert all(row["prompt"][-1]["content"].endswith(", please") for row in shown)
     assert any(row["feedback"] == "again\nagain" for row in shown)
 
 
@@ -199,6 +203,7 @@ def test_conversations_are_written_down_as_rows_to_learn_from(judged, tmp_path):
     assert all(row["completion"][-1]["role"] == "assistant" for row in rows)
     roles = {tuple(message["role"] for message in row["completion"]) for row in rows}
     assert ("assistant", "user", "assistant") in roles
+    assert {row["prompt"][-1]["content"] for row in rows} == {"ab, please", "cd, please"}
     assert all(row["scores"].keys() == {"environment"} for row in rows)
 
 

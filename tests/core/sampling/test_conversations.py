@@ -331,6 +331,7 @@ def test_what_is_said_first_stands_behind_the_prompt(said, prompt, chat, convers
     prompts = [asked(tokenizer, answer="2")]
     (sample,) = conversing(Opening, engine, tokenizer, ends).sample(prompts, 1)
     assert tokenizer.decode(sample.prompt_ids) == prompt
+    assert "".join(f"{message['content']}<|im_end|>" for message in sample.asked) == prompt
     if said:
         with pytest.raises(SamplerError, match=r"a prompt has \d+ tokens, more than 12: rai"):
             conversing(Opening, engine, tokenizer, ends, longest_prompt=12).sample(prompts, 1)
