@@ -187,28 +187,33 @@ def _knob_option(knob: Knob, layers: Any) -> Parameter:
     annotation = next(
         layer.fields[knob.name].annotation for layer in layers if knob.name in layer.fields
     )
-    panel, metavar = f"Knobs of {knob.declared_by}", None
-    if annotation in (int, float):  # or the text of a schedule, which the knob itself reads
-        annotation, metavar = str, f"<{annotation.__name__}>"
-    told = knob.description, shown(knob.value)
-    return option_of(knob.name, annotation, *told, panel, metavar=metavar)
+    told = knob.description, shown(knob.value), f"Knobs of {knob.declared_by}"
+    if annotation not in (int, float):
+        return option_of(knob.name, annotation, *told)
+    as_text = {"parser": value_of, "metavar": f"<{annotation.__name__}>"}  # it may be a schedule
+    return option_of(knob.name, str, *told, **as_text)
 
 
 def option_of(
-    name: str, annotation: Any, text: str, default: str, panel: str, metavar: str | None = None
+    name: str, annotation: Any, text: str, default: str, panel: str, **how: Any
 ) -> Parameter:
-    """An option of the command line."""
+    """An option of the command line.
+
+    Args:
+        name: Of the field.
+        annotation: Its type.
+        text: What it is for.
+        default: As help shows it.
+        panel: Where help shows it.
+        how: What else typer is told.
+    """
     annotation = _plain(annotation)
     dashed = name.replace("_", "-")
     may_be_on = annotation is bool and default != "False"
     flag = f"--{dashed}/--no-{dashed}" if may_be_on else f"--{dashed}"
     described = f"{text} [default: {default}]" if default else text
     option = typer.Option(
-        flag,
-        help=escaped(described),
-        rich_help_panel=escaped(panel),
-        show_default=False,
-        metavar=metavar,
+        flag, help=escaped(described), rich_help_panel=escaped(panel), show_default=False, **how
     )
     return Parameter(
         name,

@@ -18,7 +18,9 @@ class HybridGRPO(Plugin):
 
     extends: ClassVar = (GRPO,)
 
-    task_options: ClassVar = {"addition": {"critic_learning_rate": 1e-3}}
+    task_options: ClassVar = {
+        task: {"critic_learning_rate": 1e-3} for task in ("addition", "retry", "calculator")
+    }
 
     kl_coef: float = 0.0
     mode: Literal["sample", "mix", "state_mean"] = Field(

@@ -15,7 +15,10 @@ from anypo import Plugin, hookimpl, sample_groups
 class PPO(Plugin):
     """A critic says what was to be expected of every token; ratios far from 1 gain no more."""
 
-    task_options: ClassVar = {"addition": {"prompts_per_step": 128, "critic_learning_rate": 1e-3}}
+    task_options: ClassVar = {
+        task: {"prompts_per_step": 128, "critic_learning_rate": 1e-3}
+        for task in ("addition", "retry", "calculator")
+    }
 
     group_size: int = Field(1, ge=1, description="Completions sampled per prompt (G).")
     clip_low: float = Field(0.2, gt=0, description="The ratio may fall to 1 - clip_low.")

@@ -19,7 +19,9 @@ class ReinforcePP(Plugin):
 
     extends: ClassVar = (PPO,)
     claims: ClassVar = ("reward_shift",)
-    task_options: ClassVar = {"addition": {"prompts_per_step": 128}}
+    task_options: ClassVar = {
+        task: {"prompts_per_step": 128} for task in ("addition", "retry", "calculator")
+    }
 
     kl_coef: float = 0.01
     gamma: float = 1.0

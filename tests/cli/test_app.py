@@ -113,8 +113,8 @@ def test_an_unknown_knob_suggests_the_nearest(capsys):
     ("arguments", "named"),
     [
         (["--group-size", "1"], "group_size = 1"),
-        (["--group-size", "many"], "--group-size"),
-        (["--clip-low", "-1"], "clip_low = -1.0"),
+        (["--group-size", "many"], "group_size = 'many'"),
+        (["--clip-low", "-1"], "clip_low = -1"),
         (["--steps", "0"], "steps = 0"),
         (["--set", "steps"], "KEY=VALUE"),
         (["--steps", "3", "--set", "steps=4"], "'steps' is given both"),
@@ -332,7 +332,7 @@ def test_the_help_has_a_panel_per_block_and_the_knobs_first(capsys, monkeypatch)
     assert titles[:2] == ["Options", "Knobs of grpo"]  # the first has --help alone
     assert {"Run", "Steps", "Optimizer", "Data and sampling", "Adapters", "Machine"} <= {*titles}
     assert "Sampler transformers" not in titles
-    assert len(lines) < 135
+    assert len(lines) < 160
 
 
 def test_a_knob_that_begins_like_the_name_of_a_sampler_stays_a_knob(own, install, tmp_path, capsys):

@@ -12,9 +12,13 @@ from pathlib import Path
 import pytest
 
 from anypo_cli.app import main
+from anypo_tasks.addition.model import build_model, build_tokenizer
+from anypo_tasks.calculator.problems import CHAT_TEMPLATE
 
 ROOT = Path(__file__).parents[2]
-SAPO, RECORDER = (ROOT / "docs/examples" / name for name in ("anypo-sapo", "anypo-recorder"))
+SAPO, RECORDER, SHELF = (
+    ROOT / "docs/examples" / name for name in ("anypo-sapo", "anypo-recorder", "anypo-shelf")
+)
 ANYPO = """
 import json, sys
 from anypo_cli import main
@@ -64,20 +68,20 @@ def environment(tmp_path):
 
 
 def test_the_examples_are_installed_and_used(environment, model_dir):
-    environment.install(SAPO, RECORDER)
+    environment.install(SAPO, RECORDER, SHELF)
     (environment.folder / "train.jsonl").write_text('{"prompt": "ab"}\n{"prompt": "cd"}\n')
     options = ["--prompts-per-step=2", "--max-completion-length=6", "--device=cpu", "--output=run"]
     own = [f"--model={model_dir}", "--data=train.jsonl", "--reward=length"]
     run = ["run", "sapo", "--steps=2", "--tau-neg=1.1", *own, *options]
     listed, checked, trained = environment.anypo(["list"], ["check", "sapo"], run)
-    for name in ("sapo", "recorder"):
+    for name in ("sapo", "recorder", "shelf"):
         (line,) = (line for line in listed.splitlines() if line.startswith(f"{name} "))
         assert line.split()[1:3] == [f"anypo-{name}", "0.1.0"]
     assert "FAILED" not in checked
     assert "step 2/2" in trained
     assert "tau_neg = 1.1" in (environment.folder / "run/config.toml").read_text()
     assert "anypo-sapo" in (environment.folder / "run/plugins.lock.json").read_text()
-    tests = ["-p", "no:cacheprovider", "-c", SAPO / "pyproject.toml", SAPO, RECORDER]
+    tests = ["-p", "no:cacheprovider", "-c", SAPO / "pyproject.toml", SAPO, RECORDER, SHELF]
     output = environment.python("-m", "pytest", "-v", *tests)
     assert passed(output) > 20
     assert "test_it_keeps_the_rules_of_samplers PASSED" in output
@@ -109,6 +113,32 @@ def test_the_example_of_a_sampler_is_explained_and_used(
 
 def test_the_example_of_a_sampler_needs_no_more_than_forty_lines():
     assert code_lines(RECORDER / "anypo_recorder.py") <= 40
+
+
+def test_the_example_of_an_environment_is_explained_and_talked_to(
+    install, capsys, quick_cache, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    project = tomllib.loads((SHELF / "pyproject.toml").read_text())["project"]
+    code = {"anypo_shelf.py": (SHELF / "anypo_shelf.py").read_text()}
+    install(project["name"], {}, code, others=project["entry-points"])
+    assert main(["explain", "shelf"]) == 0
+    assert "shelf: an environment of anypo-shelf" in capsys.readouterr().out
+    tokenizer = build_tokenizer(CHAT_TEMPLATE, ("system", "user", "assistant", "tool"))
+    build_model(tokenizer, seed=0).save_pretrained("model")
+    tokenizer.save_pretrained("model")
+    row = {"prompt": [{"role": "user", "content": "?"}], "shelves": [["a"], ["b"]], "thing": "b"}
+    Path("train.jsonl").write_text(json.dumps(row))
+    own = ["--model=model", "--data=train.jsonl", "--steps=1", "--prompts-per-step=1"]
+    lengths = ["--max-completion-length=20", "--max-turns=2", "--device=cpu", "--output=run"]
+    assert main(["run", "grpo", "--environment=shelf", *own, *lengths]) == 0
+    assert 'environment = "shelf"' in Path("run/config.toml").read_text()
+    (used,) = (
+        plugin
+        for plugin in json.loads(Path("run/plugins.lock.json").read_text())["used"]
+        if plugin["kind"] == "environment"
+    )
+    assert (used["name"], used["distribution"]) == ("shelf", "anypo-shelf")
 
 
 def test_what_anypo_new_writes_is_installed_and_used(environment):

@@ -33,8 +33,9 @@ class Observations:
 
     def __init__(self, tokens: Tokens, ends: Sequence[int]) -> None:
         self.tokens, self.template, self.ends = tokens, tokens.chat.template, set(ends)
-        names = tokens.tokenizer.convert_ids_to_tokens(sorted(self.ends | tokens.ends))
-        self._texts = {name for name in names if name and self.template.is_ended(name)}
+        ids = sorted(self.ends | tokens.ends)
+        names = zip(tokens.tokenizer.convert_ids_to_tokens(ids), ids, strict=True)
+        self._ends = {name: i for name, i in names if name and self.template.is_ended(name)}
 
     def after(
         self,
@@ -56,8 +57,7 @@ class Observations:
         """
         end, text = self._between(prompt, messages, options)
         ids = self.tokens.chat.ids(end + text)
-        alone = self.tokens.chat.ids(end)
-        if len(alone) != 1 or ids[:1] != alone:
+        if ids[:1] != [self._ends[end]]:
             raise DataError(NO_END)
         return ids[1:] if last in self.ends else ids
 
@@ -88,7 +88,7 @@ class Observations:
         """The text of the token that ends a reply, and what follows it."""
         text = self._rendered(prompt, messages, options)
         before, _, behind = text.partition(MARK)
-        places = {behind.find(end): end for end in self._texts if end in behind}
+        places = {behind.find(end): end for end in self._ends if end in behind}
         if not places:
             raise DataError(NO_END)
         asked = self.template.rendered(prompt, options)

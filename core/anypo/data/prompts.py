@@ -169,6 +169,15 @@ def followed_by(prompt: Prompt, more: str | Sequence[Any], tokens: Tokens) -> Pr
         content = [*content[:-1], {**content[-1], "content": content[-1]["content"] + more}]
     else:
         content = [*content, *more]
+    return with_content(prompt, content, tokens)
+
+
+def with_content(prompt: Prompt, content: Any, tokens: Tokens) -> Prompt:
+    """A prompt with other content, and without the completions of its row.
+
+    Raises:
+        DataError: It is neither a text nor a conversation that fits the chat template.
+    """
     options = template_options({**prompt.columns, "prompt": content})
     ids = tokens.prompt(content, options=options)
     return replace(prompt, ids=ids, content=content, completions={})

@@ -65,7 +65,8 @@ class Sample:
     truncated: bool = False  # whether it hit the length limit before an end-of-sequence token
     columns: dict[str, Any] = field(default_factory=dict)  # numbers, or a list of one per token
     feedback: str = ""  # what was said of it in words
-    messages: list[dict[str, Any]] | None = None  # of a conversation, up to the last reply
+    asked: list[dict[str, Any]] | None = None  # the prompt of a conversation, as it was opened
+    messages: list[dict[str, Any]] | None = None  # and what follows it, up to the last reply
     figures: dict[str, float] = field(default_factory=dict)  # whose means are metrics, by name
 
     @property

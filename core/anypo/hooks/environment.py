@@ -45,6 +45,9 @@ class Environment:
     def reset(self, row: Mapping[str, Any]) -> Said | Awaitable[Said | None] | None:
         """Begin. What is returned is put behind the prompt, before the first reply.
 
+        A text goes on with what the user says last there, since many chat templates have no two
+        messages of the user in a row.
+
         Args:
             row: Of the data set: the `prompt`, a list of messages, and the other columns.
         """

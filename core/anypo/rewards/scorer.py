@@ -268,7 +268,7 @@ class Rewards:
         columns = {name for prompt in asked for name in prompt.columns}
         arguments = {
             **{name: [prompt.columns.get(name) for prompt in asked] for name in columns},
-            "prompts": [prompt.content for prompt in asked],
+            "prompts": [s.asked or p.content for s, p in zip(samples, asked, strict=True)],
             "completions": self.seen(prompts, samples),
             "completion_ids": ids,
             MASK: [s.mask or [True] * len(s.completion_ids) for s in samples],

@@ -136,9 +136,14 @@ def _rows(said: Said, keep: Kept, floor: float, found: Collected) -> list[dict[s
     return [{**others, "prompt": said.prompt.content, **row} for row in rows]
 
 
+def _asked(sample: Sample) -> dict[str, Any]:
+    """The prompt of a conversation, which its environment may have gone on with."""
+    return {} if sample.asked is None else {"prompt": sample.asked}
+
+
 def _single(one: Scored) -> dict[str, Any]:
     scores = {k: None if math.isnan(v) else v for k, v in one.sample.scores.items()}
-    return {
+    return _asked(one.sample) | {
         "completion": one.completion,
         "truncated": one.sample.truncated,
         "reward": one.reward,
@@ -148,7 +153,7 @@ def _single(one: Scored) -> dict[str, Any]:
 
 
 def _pair(best: Scored, worst: Scored) -> dict[str, Any]:
-    return {
+    return _asked(best.sample) | {
         "chosen": best.completion,
         "rejected": worst.completion,
         "truncated": best.sample.truncated,

@@ -1,6 +1,6 @@
 """Find, check and load what it takes to judge a model; nothing is trained."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -12,8 +12,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from anypo.data.dataset import Reader
 from anypo.data.load import load_rows
 from anypo.data.named import named_sets
+from anypo.data.tally import Limits
 from anypo.data.tokens import Tokens
 from anypo.errors import ConfigError
+from anypo.hooks.batch import Prompt
 from anypo.hooks.runtime import Runtime
 from anypo.hooks.sampler import SamplingRequest
 from anypo.hooks.task import ChosenTask
@@ -46,8 +48,8 @@ from anypo.runs.setup import (
 )
 from anypo.runs.task import ensure_task, task_of
 from anypo.runs.unread import refuse, unread_by_sampler, unread_without_environment
-from anypo.sampling.conversations import ConversationSampler
-from anypo.sampling.sampler import PolicySampler
+from anypo.sampling.conversations import Talking, sampler_with
+from anypo.sampling.environments import Environments
 from anypo.support.world import World
 from anypo.training.distributed import Distributed
 
@@ -89,10 +91,7 @@ def judging(
     sets = {n: reader.to_complete(load_rows(s), has_loss=False) for n, s in sources.items()}
     check_rendered(sets.values(), config)
     check_tokens(path, tokenizer, sets.values(), config)
-    talking = talking_of(config, environments, tokenizer, limits) if environments else None
-    if talking:
-        for prompts in sets.values():
-            talking.check(prompts[0])
+    talking = _talking(config, environments, tokenizer, limits, sets.values())
     scorer.prepare()
     length, longest = limits.prompt + config.longest_sample, longest_of(sets.values())
     with memory_advised(config):
@@ -101,15 +100,29 @@ def judging(
         with distributed.world.agreed():
             engine = start_engine(config, loaded, request, distributed, length, longest)
     sets = {name: prompts[: config.limit] for name, prompts in sets.items()}
-    sampler = PolicySampler(engine, request, distributed.world)
-    if talking:
-        sampler = ConversationSampler(engine, request, talking, distributed.world)
+    sampler = sampler_with(engine, request, Tokens(tokenizer), talking, distributed.world)
     distributed.seed(config.seed)
     try:
         with sensible_threads(loaded):
             yield Judge(config, scorer, sets, sampler, observer)
     finally:
         sampler.close()
+
+
+def _talking(
+    config: JudgingConfig,
+    environments: Environments | None,
+    tokenizer: PreTrainedTokenizerBase,
+    limits: Limits,
+    sets: Iterable[Sequence[Prompt]],
+) -> Talking | None:
+    """How conversations are held, if some are; raises DataError where they cannot be."""
+    if environments is None:
+        return None
+    talking = talking_of(config, environments, tokenizer, limits)
+    for prompts in sets:
+        talking.check(prompts[0])
+    return talking
 
 
 def _suited_to(

@@ -29,7 +29,7 @@ def row(
         "step": step,
         **more,
         "group": sample.group,
-        "prompt": prompt.content,
+        "prompt": sample.asked or prompt.content,
         "completion": tokenizer.decode(sample.completion_ids),
         "tokens": sample.length,
         "truncated": sample.truncated,

@@ -13,7 +13,7 @@ from typing import Any
 
 from anypo.data.calls import Replies, Reply
 from anypo.data.observations import Observations
-from anypo.data.prompts import followed_by, template_options
+from anypo.data.prompts import template_options, with_content
 from anypo.data.tokens import Tokens
 from anypo.errors import DataError, SamplerError
 from anypo.hooks.batch import Prompt, Sample, step_columns
@@ -145,6 +145,7 @@ class Conversation:
             truncated=self.truncated,
             columns=step_columns(len(self.ids), self.steps),
             feedback="\n".join(self.said),
+            asked=self.prompt.content,
             messages=self.messages,
             figures={f"conversation/{name}": float(value) for name, value in figures.items()},
         )
@@ -197,22 +198,22 @@ class ConversationSampler(PolicySampler):
         rows = [{**prompts[g].columns, "prompt": prompts[g].content} for g in groups]
         begun = zip(groups, self.talking.environments.begin(rows), strict=True)
         return [
-            Conversation(group, self._opened(prompts[group], opening), environment)
-            for group, (environment, opening) in begun
+            Conversation(group, self._opened(prompts[group], content), environment)
+            for group, (environment, content) in begun
         ]
 
-    def _opened(self, prompt: Prompt, opening: Sequence[Message]) -> Prompt:
-        """A prompt with the opening messages behind it."""
-        if not opening:
+    def _opened(self, prompt: Prompt, content: list[Message]) -> Prompt:
+        """A prompt as its environment opens it."""
+        if content == prompt.content:
             return prompt
         limit = self.talking.longest_prompt
         with _saying(self.talking.environments):
-            opened = followed_by(prompt, opening, self.talking.tokens)
+            opened = with_content(prompt, content, self.talking.tokens)
         if len(opened.ids) > limit:
             raise SamplerError(
-                f"with the opening messages of {self.talking.environments.chosen}, a prompt has "
-                f"{len(opened.ids)} tokens, more than {limit}: raise max_prompt_length, or shorten "
-                "them"
+                f"with what {self.talking.environments.chosen} says first, a prompt has "
+                f"{len(opened.ids)} tokens, more than {limit}: raise max_prompt_length, or have it "
+                "say less"
             )
         return opened
 
@@ -250,6 +251,19 @@ class ConversationSampler(PolicySampler):
     @cached_property
     def _observations(self) -> Observations:
         return self.talking.observations(self.request.end_tokens)
+
+
+def sampler_with(
+    engine: Engine | None,
+    request: SamplingRequest,
+    tokens: Tokens,
+    talking: Talking | None,
+    world: World = ALONE,
+) -> PolicySampler:
+    """What has an engine draw completions, or conversations where some are held."""
+    if talking is None:
+        return PolicySampler(engine, request, world, tokens)
+    return ConversationSampler(engine, request, talking, world)
 
 
 @contextmanager

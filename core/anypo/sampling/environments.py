@@ -58,19 +58,19 @@ class Environments:
         self.awaits = any(map(iscoroutinefunction, (one.reset, one.step, *tools)))
 
     def begin(self, rows: Sequence[Mapping[str, Any]]) -> list[tuple[Environment, list[Message]]]:
-        """An environment for each row, and its opening messages.
+        """An environment for each row, whose `prompt` is messages, and the prompt as it opens it.
 
         Raises:
             SamplerError: One raises, takes too long, or says what are no messages.
         """
-        return self._each([partial(self._begun, row) for row in rows], "to begin")
+        return self._each([partial(self._begun, row) for row in rows], "the start")
 
     def answer(self, asked: Sequence[tuple[Environment, Reply]]) -> list[Answer]:
         """What environments say to replies. Raises like `begin`; what tools raise is told."""
-        return self._each([partial(self._answer, *each) for each in asked], "to answer")
+        return self._each([partial(self._answer, *each) for each in asked], "an answer")
 
     def _each(self, jobs: Sequence[Callable[[], Coroutine[Any, Any, T]]], what: str) -> list[T]:
-        took = f"{self.chosen} {what}"
+        took = f"{what} of {self.chosen}"
         if not self.awaits:
             found = list[T]()
             for job in jobs:
@@ -89,9 +89,13 @@ class Environments:
             return await job()
 
     async def _begun(self, row: Mapping[str, Any]) -> tuple[Environment, list[Message]]:
-        environment = self._made()
-        opening = await self._value(environment.reset(copy.deepcopy(dict(row))))
-        return environment, self._messages(opening or "")
+        environment, prompt = self._made(), list(row["prompt"])
+        said = await self._value(environment.reset(copy.deepcopy(dict(row))))
+        last = prompt[-1]
+        if isinstance(said, str) and last["role"] == "user" and isinstance(last["content"], str):
+            prompt[-1] = last | {"content": last["content"] + said}
+            return environment, prompt
+        return environment, prompt + self._messages(said or "")
 
     async def _answer(self, environment: Environment, reply: Reply) -> Answer:
         if reply.calls:

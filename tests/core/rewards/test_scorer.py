@@ -118,6 +118,7 @@ HELD = Sample(
     score_weights={"environment": 1.0},
     mask=[True, False, True, True],
     columns=step_columns(4, [(0, 0.2), (3, 0.3)]),
+    asked=[{"role": "user", "content": "1+1, in digits"}],
     messages=TALK,
 )
 
@@ -125,14 +126,14 @@ HELD = Sample(
 def test_a_conversation_is_seen_whole_and_what_its_environment_gave_counts(tokenizer):
     seen = []
 
-    def judge(completions, completion_mask):
-        seen.append((completions, completion_mask))
+    def judge(prompts, completions, completion_mask):
+        seen.append((prompts, completions, completion_mask))
         return [2.0]
 
     scorer = Rewards([Reward("judge", judge, 0.25)], tokenizer, timeout=1)
     prompts = [Prompt([1], [{"role": "user", "content": "1+1"}])]
     (scored,) = scorer(prompts, [HELD])
-    assert seen == [([TALK], [[True, False, True, True]])]
+    assert seen == [([HELD.asked], [TALK], [[True, False, True, True]])]
     assert (scored.reward, scored.scores) == (1.0, {"environment": 0.5, "judge": 2.0})
     assert scored.score_weights == {"environment": 1.0, "judge": 0.25}
     assert scored.columns == HELD.columns

@@ -4,8 +4,12 @@ import json
 
 import pytest
 
-from anypo import resume, run
+from anypo import Observer, SamplerError, collect, compose, evaluate, resume, run
 from anypo.errors import ConfigError, DataError, PluginError
+from anypo.runs.options import make_config
+from anypo.runs.preview import previews
+from anypo_tasks.addition.model import build_model, build_tokenizer
+from anypo_tasks.calculator.problems import CHAT_TEMPLATE
 
 ENVIRONMENTS = '''\
 from anypo import Environment, Turn
@@ -13,6 +17,9 @@ from anypo import Environment, Turn
 
 class Teacher(Environment):
     """Likes the letters of the first half of the alphabet, and has no patience."""
+
+    def reset(self, row):
+        return ", please"
 
     def step(self, message):
         text = message["content"]
@@ -82,6 +89,7 @@ def test_any_algorithm_that_samples_may_talk(talk, name):
     assert last["mismatch/max"] < 1e-3
     shown = [json.loads(line) for line in (folder / "samples.jsonl").read_text().splitlines()]
     assert all(row["scores"].keys() == {"environment"} for row in shown)
+    assert all(row["prompt"][-1]["content"].endswith(", please") for row in shown)
     assert any(row["feedback"] == "again\nagain" for row in shown)
 
 
@@ -158,10 +166,8 @@ def test_what_cannot_work_is_refused_before_it_begins(talk, tmp_path, name, opti
 
 
 def test_an_environment_that_breaks_ends_the_run_with_its_name(talk):
-    says = (
-        r"environment 'Broken' raised ValueError: out of order \(anypo_user_mine.py:\d+\)|mine.py"
-    )
-    with pytest.raises(Exception, match=says):
+    says = r"^step 1: environment 'Broken' raised ValueError: out of order \(.*mine.py:\d+\)"
+    with pytest.raises(SamplerError, match=says):
         run("grpo", **talk("Broken"))
 
 
@@ -174,3 +180,54 @@ def test_an_algorithm_that_samples_nothing_talks_about_held_out_prompts_alone(ta
         run("sft", **talk(**given))
     found = metrics(run("sft", **talk(**given, eval_data=[talk()["data"]])))
     assert "eval/score" in found[0]
+
+
+@pytest.fixture
+def judged(talk):
+    """Options to judge a model, which an environment answers."""
+    given = talk()
+    del given["steps"], given["prompts_per_step"], given["output"]
+    return {**given, "samples": 4, "seed": 0}
+
+
+def test_a_model_is_judged_by_what_its_environment_gives(judged):
+    (found,) = evaluate(judged.pop("model"), **judged)
+    assert found.score == "score"
+    assert 0 < found.estimates["mean@4"].value <= 1
+
+
+def test_conversations_are_written_down_as_rows_to_learn_from(judged, tmp_path):
+    file = tmp_path / "said.jsonl"
+    collect(judged.pop("model"), file, **judged)
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    assert all(row["completion"][-1]["role"] == "assistant" for row in rows)
+    roles = {tuple(message["role"] for message in row["completion"]) for row in rows}
+    assert ("assistant", "user", "assistant") in roles
+    assert {row["prompt"][-1]["content"] for row in rows} == {"ab, please", "cd, please"}
+    assert all(row["scores"].keys() == {"environment"} for row in rows)
+
+
+def test_options_of_conversations_are_refused_where_nobody_answers(judged):
+    del judged["environment"]
+    judged["reward"] = ["length"]
+    says = "^max_conversation_length is set, but not environment, so"
+    with pytest.raises(ConfigError, match=says):
+        evaluate(judged.pop("model"), **judged)
+
+
+def test_a_preview_shows_the_tools(talk, tmp_path):
+    tokenizer = build_tokenizer(CHAT_TEMPLATE)
+    build_model(tokenizer, seed=0).save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    config = make_config(talk("Tool", model=str(tmp_path / "model")))
+    (preview,) = previews(compose("grpo"), config, Observer())
+    _, prompt, _ = next(preview.examples(1))
+    assert tokenizer.decode(prompt.ids).startswith("<|system|>look(word)<|user|>ab")
+
+
+def test_tools_of_rows_are_not_mixed_up_with_those_of_an_environment(talk, tmp_path):
+    row = {"prompt": [{"role": "user", "content": "ab"}], "tools": [{"name": "other"}]}
+    (tmp_path / "tools.jsonl").write_text(json.dumps(row))
+    says = "it names tools, but those of the environment are called"
+    with pytest.raises(DataError, match=says):
+        run("grpo", **talk("Tool", data=str(tmp_path / "tools.jsonl")))

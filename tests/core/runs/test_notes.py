@@ -19,7 +19,9 @@ RUNTIME = Runtime(torch.device("cpu"))
 GRPO = compose("grpo")
 
 
-def told_before(algorithm, prompts, shares=None, held_out=(), template=None, **options):
+def told_before(
+    algorithm, prompts, shares=None, held_out=(), template=None, forgets=False, **options
+):
     config = RunConfig(**{**QUIET, "prompts_per_step": 2, **options})
     tally = Tally()
     for prompt in prompts:
@@ -27,7 +29,7 @@ def told_before(algorithm, prompts, shares=None, held_out=(), template=None, **o
     sets = [PromptSet("mine", prompts, range(len(prompts)), tally)] * (len(shares or [1]))
     setup = SimpleNamespace(config=config, prompts=prompts, sets=sets, shares=shares)
     setup.tokenizer = SimpleNamespace(chat_template=template)
-    setup.held_out, setup.held_out_rows, setup.forgets = dict(held_out), {}, False
+    setup.held_out, setup.held_out_rows, setup.forgets = dict(held_out), {}, forgets
     return list(before(algorithm, setup))
 
 
@@ -50,6 +52,11 @@ def test_a_column_that_no_reward_sees_is_told_where_there_are_rewards(column):
     (note,) = told_before(GRPO, rows)
     assert note.startswith(f"no reward sees column '{column}' of the data set")
     assert told_before(compose("sft"), rows, epochs=1) == []
+
+
+def test_that_a_template_forgets_thoughts_is_told():
+    (note,) = told_before(GRPO, PROMPTS, forgets=True)
+    assert note.startswith("the chat template leaves out of earlier replies what was thought; in")
 
 
 def test_that_prompts_are_learnt_several_times_is_told_of_those_that_are_sampled():

@@ -311,22 +311,30 @@ def test_a_reply_without_the_end_of_the_template_is_given_one(chat, conversing, 
     assert sample.mask == [True, True, False, False, False, True, True]
 
 
-def test_openings_stand_behind_the_prompt_and_count_as_it(chat, conversing, asked):
+@pytest.mark.parametrize(
+    ("said", "prompt"),
+    [
+        (None, "1+1<|im_end|>"),
+        (" in words", "1+1 in words<|im_end|>"),
+        ([{"role": "user", "content": "in words"}], "1+1<|im_end|>in words<|im_end|>"),
+    ],
+)
+def test_what_is_said_first_stands_behind_the_prompt(said, prompt, chat, conversing, asked):
     tokenizer, ends = chat(PLAIN)
 
     class Opening(Environment):
         def reset(self, row):
             assert row == {"prompt": [{"role": "user", "content": "1+1"}], "answer": "2"}
-            return "in words"
+            return said
 
     engine = Drawing(ends, ["two"], tokenizer)
     prompts = [asked(tokenizer, answer="2")]
     (sample,) = conversing(Opening, engine, tokenizer, ends).sample(prompts, 1)
-    assert tokenizer.decode(sample.prompt_ids) == "1+1<|im_end|>in words<|im_end|>"
-    with pytest.raises(
-        SamplerError, match="a prompt has 13 tokens, more than 12: raise max_prompt"
-    ):
-        conversing(Opening, engine, tokenizer, ends, longest_prompt=12).sample(prompts, 1)
+    assert tokenizer.decode(sample.prompt_ids) == prompt
+    assert "".join(f"{message['content']}<|im_end|>" for message in sample.asked) == prompt
+    if said:
+        with pytest.raises(SamplerError, match=r"a prompt has \d+ tokens, more than 12: rai"):
+            conversing(Opening, engine, tokenizer, ends, longest_prompt=12).sample(prompts, 1)
 
 
 def test_an_environment_that_breaks_ends_the_run_with_its_name(chat, conversing, asked):

@@ -12,6 +12,7 @@ from anypo.errors import PluginError
 from anypo.hooks.environment import ChosenEnvironment
 from anypo.sampling.environments import Answer, Environments
 
+ROW = {"prompt": [{"role": "system", "content": "add"}]}
 SAID = Reply({"role": "assistant", "content": "2"}, [])
 
 
@@ -22,7 +23,7 @@ def environments(make, timeout=10.0):
 def answer(make, reply=SAID, timeout=10.0):
     """What an environment says to a reply."""
     of_its_kind = environments(make, timeout)
-    ((environment, _),) = of_its_kind.begin([{}])
+    ((environment, _),) = of_its_kind.begin([ROW])
     return of_its_kind.answer([(environment, reply)])[0]
 
 
@@ -104,7 +105,7 @@ def test_one_that_takes_too_long_is_named(awaits):
         async def step(self, message):
             await anyio.sleep(30)
 
-    says = "^environment 'talker' to answer took longer than 0.2 s; raise environment_timeout if"
+    says = "^an answer of environment 'talker' took longer than 0.2 s; raise environment_timeout if"
     with pytest.raises(SamplerError, match=says):
         answer(Waiting if awaits else Slow, timeout=0.2)
 
@@ -123,8 +124,8 @@ def test_those_that_wait_do_so_together():
             return Turn(message["content"], done=True)
 
     kind = environments(Waiting)
-    begun = kind.begin([{"text": text} for text in "abc"])
-    assert [opening[0]["content"] for _, opening in begun] == ["a", "b", "c"]
+    begun = kind.begin([ROW | {"text": text} for text in "abc"])
+    assert [prompt[1]["content"] for _, prompt in begun] == ["a", "b", "c"]
     replies = [Reply({"role": "assistant", "content": text}, []) for text in "def"]
     pairs = [(environment, reply) for (environment, _), reply in zip(begun, replies, strict=True)]
     assert [a.messages[0]["content"] for a in kind.answer(pairs)] == ["d", "e", "f"]
