@@ -190,7 +190,10 @@ def _knob_option(knob: Knob, layers: Any) -> Parameter:
     told = knob.description, shown(knob.value), f"Knobs of {knob.declared_by}"
     if annotation not in (int, float):
         return option_of(knob.name, annotation, *told)
-    as_text = {"parser": value_of, "metavar": f"<{annotation.__name__}>"}  # it may be a schedule
+    as_text: dict[str, Any] = {
+        "parser": value_of,
+        "metavar": f"<{annotation.__name__}>",
+    }  # it may be a schedule
     return option_of(knob.name, str, *told, **as_text)
 
 

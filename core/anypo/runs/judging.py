@@ -80,14 +80,12 @@ def judging(
     config, sources = _suited_to(task, config, of_task, distributed.world, observer)
     refuse(config, unread_without_environment(config))
     check_sampler(config, [_asked(config)], distributed.runtime)
-    trusted = config.trust_remote_code
-    limits = limits_of(path, config, trusted=trusted)
-    tokenizer = tokenizer_of(path, config, trusted=trusted)
+    limits = limits_of(path, config, trusted=config.trust_remote_code)
+    tokenizer = tokenizer_of(path, config, trusted=config.trust_remote_code)
     scorer = _scorer(config, tokenizer, distributed, observer)
     tell = observer.note, config.bad_rows == "skip", scorer.check, observer.preparing
     environments = environments_of(config)
-    tools = environments.schemas if environments else ()
-    reader = Reader(None, tokenizer, limits, *tell, tools)
+    reader = Reader(None, tokenizer, limits, *tell, environments.schemas if environments else ())
     sets = {n: reader.to_complete(load_rows(s), has_loss=False) for n, s in sources.items()}
     check_rendered(sets.values(), config)
     check_tokens(path, tokenizer, sets.values(), config)
@@ -99,12 +97,12 @@ def judging(
         request = _request(config, loaded, tokenizer)
         with distributed.world.agreed():
             engine = start_engine(config, loaded, request, distributed, length, longest)
-    sets = {name: prompts[: config.limit] for name, prompts in sets.items()}
     sampler = sampler_with(engine, request, Tokens(tokenizer), talking, distributed.world)
     distributed.seed(config.seed)
     try:
         with sensible_threads(loaded):
-            yield Judge(config, scorer, sets, sampler, observer)
+            judged = {name: prompts[: config.limit] for name, prompts in sets.items()}
+            yield Judge(config, scorer, judged, sampler, observer)
     finally:
         sampler.close()
 
