@@ -16,7 +16,6 @@ from anypo.data.tokens import Tokens
 from anypo.errors import ConfigError
 from anypo.hooks.runtime import Runtime
 from anypo.hooks.sampler import SamplingRequest
-from anypo.hooks.task import ChosenTask
 from anypo.models.checks import check_head
 from anypo.models.load import (
     end_tokens,
@@ -43,11 +42,11 @@ from anypo.runs.setup import (
     longest_of,
     talking_of,
     tokenizer_of,
+    tools_of,
 )
 from anypo.runs.task import ensure_task, task_of
 from anypo.runs.unread import refuse, unread_by_sampler, unread_without_environment
-from anypo.sampling.conversations import ConversationSampler
-from anypo.sampling.sampler import PolicySampler
+from anypo.sampling.conversations import make_sampler
 from anypo.support.world import World
 from anypo.training.distributed import Distributed
 
@@ -71,28 +70,23 @@ def judging(
     path = model_path(str(model), observer.note)
     config: JudgingConfig = checked(options, JudgingConfig)
     refuse(config, unread_by_sampler(config))
-    task = task_of(path, trusted=config.trust_remote_code)
     machine = RuntimeOptions(**config.model_dump(include={*MachineOptions.model_fields}))
     distributed = Distributed(machine)
     observer = observer if distributed.world.is_first else Observer()
-    config, sources = _suited_to(task, config, of_task, distributed.world, observer)
-    refuse(config, unread_without_environment(config))
+    config, sources = _suited_to(path, config, of_task, distributed.world, observer)
     check_sampler(config, [_asked(config)], distributed.runtime)
-    trusted = config.trust_remote_code
-    limits = limits_of(path, config, trusted=trusted)
-    tokenizer = tokenizer_of(path, config, trusted=trusted)
+    how = {"trusted": config.trust_remote_code}
+    limits, tokenizer = limits_of(path, config, **how), tokenizer_of(path, config, **how)
     scorer = _scorer(config, tokenizer, distributed, observer)
     tell = observer.note, config.bad_rows == "skip", scorer.check, observer.preparing
     environments = environments_of(config)
-    tools = environments.schemas if environments else ()
-    reader = Reader(None, tokenizer, limits, *tell, tools)
+    reader = Reader(None, tokenizer, limits, *tell, tools_of(environments))
     sets = {n: reader.to_complete(load_rows(s), has_loss=False) for n, s in sources.items()}
     check_rendered(sets.values(), config)
     check_tokens(path, tokenizer, sets.values(), config)
-    talking = talking_of(config, environments, tokenizer, limits) if environments else None
+    talking = talking_of(config, environments, tokenizer, limits)
     if talking:
-        for prompts in sets.values():
-            talking.check(prompts[0])
+        talking.check(sets.values())
     scorer.prepare()
     length, longest = limits.prompt + config.longest_sample, longest_of(sets.values())
     with memory_advised(config):
@@ -101,9 +95,7 @@ def judging(
         with distributed.world.agreed():
             engine = start_engine(config, loaded, request, distributed, length, longest)
     sets = {name: prompts[: config.limit] for name, prompts in sets.items()}
-    sampler = PolicySampler(engine, request, distributed.world)
-    if talking:
-        sampler = ConversationSampler(engine, request, talking, distributed.world)
+    sampler = make_sampler(engine, request, talking, distributed.world)
     distributed.seed(config.seed)
     try:
         with sensible_threads(loaded):
@@ -113,9 +105,10 @@ def judging(
 
 
 def _suited_to(
-    task: ChosenTask | None, config: JudgingConfig, rows: str, world: World, observer: Observer
+    path: str, config: JudgingConfig, rows: str, world: World, observer: Observer
 ) -> tuple[JudgingConfig, dict[str, str]]:
     """The options that suit the model of a task, where nothing is set, and the data sets."""
+    task = task_of(path, trusted=config.trust_remote_code)
     sources, wishes = named_sets(config.data), dict[str, Any]()
     if task is None and not sources:
         raise ConfigError("no data are named, and the model comes from no task: name some (--data)")
@@ -125,7 +118,9 @@ def _suited_to(
             made = world.on_first(partial(ensure_task, task, observer.warming_up))
             sources, wishes["reward"] = {"": str(made / rows)}, list(task.plugin.reward)
     unset = {name: value for name, value in wishes.items() if name not in config.model_fields_set}
-    return config.model_copy(update=unset), sources
+    config = config.model_copy(update=unset)
+    refuse(config, unread_without_environment(config))
+    return config, sources
 
 
 def _asked(config: JudgingConfig) -> SamplingRequest:
