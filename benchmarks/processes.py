@@ -50,6 +50,7 @@ LEARNING: list[tuple[str, int, dict[str, Any]]] = [  # algorithm, seed, options
 NUMBERS = (1, 2)  # of processes
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 SHORT, LONG = 2, 8  # steps
+PHASES = ("rollout", "update")
 ANYPO = [sys.executable, "-m", "anypo_cli"]
 HERE = Path(__file__).parent  # where rewards of shapes are found
 
@@ -138,8 +139,9 @@ def answers(url: str) -> bool:
 
 
 def cost(rounds: int) -> Iterator[Row]:
-    """The CPU time of a step, in turns."""
+    """The CPU time of a step, in turns, and that of its phases: seconds times processes."""
     shape, spent = SHAPES["mid"], defaultdict[int, list[float]](list)
+    phases = defaultdict[tuple[int, str], list[float]](list)
     with tempfile.TemporaryDirectory() as folder:
         made = apart("speed.making:make", shape, Path(folder))
         options = {
@@ -159,10 +161,14 @@ def cost(rounds: int) -> Iterator[Row]:
                 for steps in (SHORT, LONG)
             )
             spent[processes].append((long - short) / (LONG - SHORT))
+            for row in read_run(Path(folder, f"{turn}-{processes}-{LONG}")).metrics[1:]:
+                for phase in PHASES:
+                    phases[processes, phase].append(processes * row[f"seconds/{phase}"])
     for processes, each in spent.items():
         seconds = median(each)
         more = 100 * (seconds / median(spent[NUMBERS[0]]) - 1)
         row = {"processes": processes, "CPU, s/step": round(seconds, 2), "more, %": round(more, 1)}
+        row |= {f"{phase}, s": round(median(phases[processes, phase]), 2) for phase in PHASES}
         yield {**row, "rounds": rounds}
 
 

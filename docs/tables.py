@@ -183,7 +183,8 @@ def processes() -> str:
 def process_costs() -> str:
     """The CPU time of a step."""
     rows = [row for row in kept("processes") if row["part"] == "cost"]
-    names = ("processes", "CPU, s/step", "more, %", "rounds", "machine", "date")
+    phases = ("rollout, s", "update, s")
+    names = ("processes", "CPU, s/step", "more, %", *phases, "rounds", "machine", "date")
     return table(names, [[row[name] for name in names] for row in rows])
 
 

@@ -13,7 +13,7 @@ from anypo.runs.engines import evaluation_request, start_engine, training_reques
 from anypo.runs.options import sampler_of
 from anypo.runs.policy import load_others, load_policy
 from anypo.runs.setup import Setup, longest_of
-from anypo.sampling.conversations import sampler_with
+from anypo.sampling.conversations import make_sampler
 from anypo.sampling.sampler import PolicySampler
 from anypo.support.lazy import Joined
 from anypo.training.distributed import Distributed
@@ -41,7 +41,7 @@ def make_trainer(algorithm: Algorithm, found: Setup, distributed: Distributed) -
         drawn = [*(found.sets if algorithm.inputs.sampler else ()), *found.completed]
         lengths = found.max_length, longest_of(drawn)
         engine = start_engine(config, whole, request, distributed, *lengths)
-    sampler = sampler_with(engine, request, Tokens(found.tokenizer), found.talking, world)
+    sampler = make_sampler(engine, request, Tokens(found.tokenizer), found.talking, world)
     others = load_others(algorithm, found, distributed)
     learner = Learner(algorithm, model, config, distributed, found.longest, replica, others)
     compared = learner.compared

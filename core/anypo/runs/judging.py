@@ -1,6 +1,6 @@
 """Find, check and load what it takes to judge a model; nothing is trained."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -12,13 +12,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from anypo.data.dataset import Reader
 from anypo.data.load import load_rows
 from anypo.data.named import named_sets
-from anypo.data.tally import Limits
 from anypo.data.tokens import Tokens
 from anypo.errors import ConfigError
-from anypo.hooks.batch import Prompt
 from anypo.hooks.runtime import Runtime
 from anypo.hooks.sampler import SamplingRequest
-from anypo.hooks.task import ChosenTask
 from anypo.models.checks import check_head
 from anypo.models.load import (
     end_tokens,
@@ -45,11 +42,11 @@ from anypo.runs.setup import (
     longest_of,
     talking_of,
     tokenizer_of,
+    tools_of,
 )
 from anypo.runs.task import ensure_task, task_of
 from anypo.runs.unread import refuse, unread_by_sampler, unread_without_environment
-from anypo.sampling.conversations import Talking, sampler_with
-from anypo.sampling.environments import Environments
+from anypo.sampling.conversations import make_sampler
 from anypo.support.world import World
 from anypo.training.distributed import Distributed
 
@@ -73,23 +70,23 @@ def judging(
     path = model_path(str(model), observer.note)
     config: JudgingConfig = checked(options, JudgingConfig)
     refuse(config, unread_by_sampler(config))
-    task = task_of(path, trusted=config.trust_remote_code)
     machine = RuntimeOptions(**config.model_dump(include={*MachineOptions.model_fields}))
     distributed = Distributed(machine)
     observer = observer if distributed.world.is_first else Observer()
-    config, sources = _suited_to(task, config, of_task, distributed.world, observer)
-    refuse(config, unread_without_environment(config))
+    config, sources = _suited_to(path, config, of_task, distributed.world, observer)
     check_sampler(config, [_asked(config)], distributed.runtime)
-    limits = limits_of(path, config, trusted=config.trust_remote_code)
-    tokenizer = tokenizer_of(path, config, trusted=config.trust_remote_code)
+    how = {"trusted": config.trust_remote_code}
+    limits, tokenizer = limits_of(path, config, **how), tokenizer_of(path, config, **how)
     scorer = _scorer(config, tokenizer, distributed, observer)
     tell = observer.note, config.bad_rows == "skip", scorer.check, observer.preparing
     environments = environments_of(config)
-    reader = Reader(None, tokenizer, limits, *tell, environments.schemas if environments else ())
+    reader = Reader(None, tokenizer, limits, *tell, tools_of(environments))
     sets = {n: reader.to_complete(load_rows(s), has_loss=False) for n, s in sources.items()}
     check_rendered(sets.values(), config)
     check_tokens(path, tokenizer, sets.values(), config)
-    talking = _talking(config, environments, tokenizer, limits, sets.values())
+    talking = talking_of(config, environments, tokenizer, limits)
+    if talking:
+        talking.check(sets.values())
     scorer.prepare()
     length, longest = limits.prompt + config.longest_sample, longest_of(sets.values())
     with memory_advised(config):
@@ -97,36 +94,21 @@ def judging(
         request = _request(config, loaded, tokenizer)
         with distributed.world.agreed():
             engine = start_engine(config, loaded, request, distributed, length, longest)
-    sampler = sampler_with(engine, request, Tokens(tokenizer), talking, distributed.world)
+    sets = {name: prompts[: config.limit] for name, prompts in sets.items()}
+    sampler = make_sampler(engine, request, Tokens(tokenizer), talking, distributed.world)
     distributed.seed(config.seed)
     try:
         with sensible_threads(loaded):
-            judged = {name: prompts[: config.limit] for name, prompts in sets.items()}
-            yield Judge(config, scorer, judged, sampler, observer)
+            yield Judge(config, scorer, sets, sampler, observer)
     finally:
         sampler.close()
 
 
-def _talking(
-    config: JudgingConfig,
-    environments: Environments | None,
-    tokenizer: PreTrainedTokenizerBase,
-    limits: Limits,
-    sets: Iterable[Sequence[Prompt]],
-) -> Talking | None:
-    """How conversations are held, if some are; raises DataError where they cannot be."""
-    if environments is None:
-        return None
-    talking = talking_of(config, environments, tokenizer, limits)
-    for prompts in sets:
-        talking.check(prompts[0])
-    return talking
-
-
 def _suited_to(
-    task: ChosenTask | None, config: JudgingConfig, rows: str, world: World, observer: Observer
+    path: str, config: JudgingConfig, rows: str, world: World, observer: Observer
 ) -> tuple[JudgingConfig, dict[str, str]]:
     """The options that suit the model of a task, where nothing is set, and the data sets."""
+    task = task_of(path, trusted=config.trust_remote_code)
     sources, wishes = named_sets(config.data), dict[str, Any]()
     if task is None and not sources:
         raise ConfigError("no data are named, and the model comes from no task: name some (--data)")
@@ -136,7 +118,9 @@ def _suited_to(
             made = world.on_first(partial(ensure_task, task, observer.warming_up))
             sources, wishes["reward"] = {"": str(made / rows)}, list(task.plugin.reward)
     unset = {name: value for name, value in wishes.items() if name not in config.model_fields_set}
-    return config.model_copy(update=unset), sources
+    config = config.model_copy(update=unset)
+    refuse(config, unread_without_environment(config))
+    return config, sources
 
 
 def _asked(config: JudgingConfig) -> SamplingRequest:

@@ -22,7 +22,7 @@ from anypo.rewards.scorer import GIVEN, Rewards
 from anypo.runs.observer import Observer
 from anypo.runs.options import RunConfig
 from anypo.runs.run import settled
-from anypo.runs.setup import environments_of, limits_of, tokenizer_of
+from anypo.runs.setup import environments_of, limits_of, tokenizer_of, tools_of
 from anypo.runs.task import sources
 
 
@@ -95,8 +95,7 @@ def previews(algorithm: Algorithm, config: RunConfig, observer: Observer) -> Ite
     limits = limits_of(model, config, trusted=config.trust_remote_code)
     given = [load_reward(spec, timeout=config.reward_timeout) for spec in config.reward]
     rewards = Rewards(given, tokenizer, config.reward_timeout)
-    environments = environments_of(config)
-    tools = environments.schemas if environments else ()
+    tools = tools_of(environments_of(config))
     tell = observer.note, False, accept, observer.preparing
     reader = Reader(algorithm, tokenizer, limits, *tell, tools)
     shares: Sequence[float | None] = shares_of(parts) or [None] * len(parts)

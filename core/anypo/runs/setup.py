@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
+from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
@@ -115,15 +116,16 @@ def set_up(
     scorer = Rewards(rewards, tokenizer, *patience)
     skip_bad = config.bad_rows == "skip"
     tell = observer.note, skip_bad, scorer.check, observer.preparing
-    tools = environments.schemas if environments else ()
-    reader = Reader(algorithm, tokenizer, limits, *tell, tools)
+    reader = Reader(algorithm, tokenizer, limits, *tell, tools_of(environments))
     sets = [reader.to_learn_from(rows[part.name]) for part in parts]
     longest = limits.prompt + config.longest_sample
     found = Setup(config, model, tokenizer, longest, scorer, sets, shares_of(parts))
     for name, source in held_out.items():
         _hold_out(found, algorithm, reader, name, rows[source])
-    if environments:
-        _talk(found, algorithm, talking_of(config, environments, tokenizer, limits))
+    found.talking = talking_of(config, environments, tokenizer, limits)
+    if found.talking:
+        sampled = [*(found.sets if algorithm.inputs.sampler else ()), *found.completed]
+        found.forgets = found.talking.check(sampled)
     check_rendered([*found.learnt, *found.completed], config)
     check_tokens(model, tokenizer, [*found.learnt, *found.completed], config)
     _check_best(found)
@@ -177,21 +179,22 @@ def environments_of(config: ConversationOptions) -> Environments | None:
     return Environments(load_environment(config.environment), config.environment_timeout)
 
 
+def tools_of(environments: Environments | None) -> Sequence[Any]:
+    """The schemas of what the policy may call."""
+    return environments.schemas if environments else ()
+
+
 def talking_of(
     config: ConversationOptions,
-    environments: Environments,
+    environments: Environments | None,
     tokenizer: PreTrainedTokenizerBase,
     limits: Limits,
-) -> Talking:
-    """How conversations are held with environments."""
+) -> Talking | None:
+    """How conversations are held with environments, if there are any."""
+    if environments is None:
+        return None
     tokens = Tokens(tokenizer)
     return Talking(environments, tokens, config.max_turns, config.longest_sample, limits.prompt)
-
-
-def _talk(found: Setup, algorithm: Algorithm, talking: Talking) -> None:
-    """Have conversations held with all that is sampled; raises DataError where they cannot be."""
-    sampled = [*(found.sets if algorithm.inputs.sampler else ()), *found.completed]
-    found.talking, found.forgets = talking, any([talking.check(rows[0]) for rows in sampled])
 
 
 def _check_best(found: Setup) -> None:

@@ -4,7 +4,7 @@ Tokens in, tokens out: a sample holds the very tokens that the engine drew, and 
 of what the environment said, which the mask leaves out.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -53,14 +53,19 @@ class Talking:
         """Makes tokens of what is said to replies that have these ends."""
         return Observations(self.tokens, ends)
 
-    def check(self, prompt: Prompt) -> bool:
+    def check(self, sets: Iterable[Sequence[Prompt]]) -> bool:
         """Refuse prompts and a chat template that no conversation can be made of.
+
+        The first prompt of each data set tells it.
 
         Returns whether the template leaves out of earlier replies what was thought.
 
         Raises:
             DataError: Saying why.
         """
+        return any([self._forgets_after(prompts[0]) for prompts in sets])
+
+    def _forgets_after(self, prompt: Prompt) -> bool:
         who = self.environments.chosen
         if not isinstance(prompt.content, list):
             raise DataError(
@@ -253,14 +258,14 @@ class ConversationSampler(PolicySampler):
         return self.talking.observations(self.request.end_tokens)
 
 
-def sampler_with(
+def make_sampler(
     engine: Engine | None,
     request: SamplingRequest,
     tokens: Tokens,
     talking: Talking | None,
     world: World = ALONE,
 ) -> PolicySampler:
-    """What has an engine draw completions, or conversations where some are held."""
+    """What a run samples with: completions, or conversations where somebody answers."""
     if talking is None:
         return PolicySampler(engine, request, world, tokens)
     return ConversationSampler(engine, request, talking, world)

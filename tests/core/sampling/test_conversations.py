@@ -352,7 +352,7 @@ def test_an_environment_that_breaks_ends_the_run_with_its_name(chat, conversing,
 def test_prompts_that_are_texts_are_refused(chat, talking):
     tokenizer, _ = chat(PLAIN)
     with pytest.raises(DataError, match="a prompt is a text, but environment 'talker' talks in"):
-        talking(Environment, tokenizer).check(Prompt([1], "1+1"))
+        talking(Environment, tokenizer).check([[Prompt([1], "1+1")]])
 
 
 @pytest.mark.parametrize("processes", [1, 2])
