@@ -69,8 +69,8 @@ PARTS = {"distilled": distilled, "words": words}
 def main() -> None:
     """Print the scores, and keep them."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=[*PARTS])
-    for part in parser.parse_args().parts:
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=[], help="else all")
+    for part in parser.parse_args().parts or PARTS:
         with tempfile.TemporaryDirectory() as folder:
             for row in PARTS[part](Path(folder)):
                 row |= {"part": part, "machine": machine(), "date": time.strftime("%Y-%m-%d")}
