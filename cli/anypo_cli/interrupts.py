@@ -29,11 +29,13 @@ class Interrupts:
             self._is_ours = True
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self._looking:
             self._looking.cancel()
         if self._is_ours:
             signal.signal(signal.SIGINT, signal.default_int_handler)
+        if self._looking and kind is None:  # it was to come in a moment
+            raise KeyboardInterrupt
 
     def _notice(self, number: int, frame: FrameType | None) -> None:
         is_first = self._looking is None

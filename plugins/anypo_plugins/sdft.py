@@ -25,6 +25,7 @@ class SDFT(Plugin):
     @hookimpl
     def rollout(self, prompts, sampler):
         """G completions y of every x; the teacher reads x and its `privileged_context` before y."""
-        told = [sampler.followed_by(p, p.columns["privileged_context"]).ids for p in prompts]
+        context = [prompt.columns["privileged_context"] for prompt in prompts]
         samples = sampler.sample(prompts, self.group_size)
-        return [replace(sample, teacher_prompt_ids=told[sample.group]) for sample in samples]
+        asked = [(s, s.asked_in(prompts[s.group]), context[s.group]) for s in samples]
+        return [replace(s, teacher_prompt_ids=sampler.followed_by(x, c).ids) for s, x, c in asked]

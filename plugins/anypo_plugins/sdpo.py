@@ -39,17 +39,16 @@ class SDPO(Plugin):
         said = [sample.feedback] if sample.feedback else []
         if self.shows:
             others = (s for s in samples if s.group == sample.group and s is not sample)
-            said += [SOLUTION.format(sampler.text(s)) for s in others if s.reward >= self.success][
-                :1
-            ]
-        columns = sample.columns | {"told": float(bool(said))}
+            right = [sampler.text(s) for s in others if s.reward >= self.success]
+            said += map(SOLUTION.format, right[:1])
+        columns, words = sample.columns | {"told": float(bool(said))}, "\n\n".join(said)
         if not said:
             return replace(sample, columns=columns)
-        attempt, words = sampler.text(sample), "\n\n".join(said)
-        replied = {"assistant": attempt, "user": words}
-        messages = [{"role": role, "content": text} for role, text in replied.items()]
-        as_text = isinstance(prompt.content, str)
-        told = sampler.followed_by(prompt, AGAIN.format(attempt, words) if as_text else messages)
+        attempt, asked = sampler.text(sample), sample.asked_in(prompt)
+        written = sample.messages or [{"role": "assistant", "content": attempt}]
+        messages = [*written, {"role": "user", "content": words}]
+        as_text = isinstance(asked.content, str)
+        told = sampler.followed_by(asked, AGAIN.format(attempt, words) if as_text else messages)
         return replace(sample, columns=columns, teacher_prompt_ids=told.ids)
 
     @hookimpl

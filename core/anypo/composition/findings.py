@@ -32,6 +32,15 @@ def together(found: Sequence[Findings]) -> Findings:
     first = found[0]
     return replace(
         first,
+        inputs=Inputs(
+            sampler=any(one.inputs.sampler for one in found),
+            scorer=any(one.inputs.scorer for one in found),
+            completions=frozenset().union(*(one.inputs.completions for one in found)),
+            columns=frozenset().union(*(one.inputs.columns for one in found)),
+            fixed=all(one.inputs.fixed for one in found),
+            otherwise=any(one.inputs.otherwise for one in found),
+        ),
+        statistics=frozenset().union(*(one.statistics for one in found)),
         prepare_requires=frozenset().union(*(one.prepare_requires for one in found)),
         loss_requires=frozenset().union(*(one.loss_requires for one in found)),
         old_statistics=any(one.old_statistics for one in found),

@@ -17,6 +17,7 @@ class SyntheticSampler:
     def __init__(self) -> None:
         self.used = False
         self.models = set[str]()  # that were asked for beside the policy
+        self.otherwise = False  # whether it was to draw in another way than the run says
 
     def sample(
         self, prompts: Sequence[Prompt], n: int, *, model: str = "policy", **how: Any
@@ -24,6 +25,7 @@ class SyntheticSampler:
         """See `anypo.hooks.rollout.Sampler`."""
         self.used = True
         self.models |= {model} - {"policy"}
+        self.otherwise |= bool(how) or model != "policy"
         rows = [(prompt, group, i) for group, prompt in enumerate(prompts) for i in range(n)]
         return [self._completion(prompt, group, self.length(group, i)) for prompt, group, i in rows]
 

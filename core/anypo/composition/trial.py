@@ -106,6 +106,7 @@ def _try_rollout(algorithm: Algorithm) -> tuple[list[Sample], Inputs, set[str]]:
     inputs = Inputs(
         sampler=sampler.used,
         scorer=scorer.used,
+        otherwise=sampler.otherwise,
         completions=frozenset(completions),
         columns=frozenset(columns),
         fixed=not sampler.used and all((s.prompt_ids, s.completion_ids) in held for s in samples),

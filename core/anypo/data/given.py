@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from anypo.data.load import without_fillers
 from anypo.support.cache import cache_directory
 from anypo.support.saving import UNFINISHED
@@ -48,7 +50,16 @@ def _lines(rows: Iterable[Any]) -> Iterator[bytes]:
                 "or rows that are dictionaries, as those of a datasets.Dataset"
             )
         try:
-            text = json.dumps(without_fillers(dict(row)), ensure_ascii=False, allow_nan=False)
+            text = json.dumps(
+                without_fillers(dict(row)), ensure_ascii=False, allow_nan=False, default=_plain
+            )
         except (TypeError, ValueError) as error:
             raise ValueError(f"row {number} holds what JSON cannot say: {error}") from error
         yield text.encode("utf-8", "surrogatepass") + b"\n"
+
+
+def _plain(value: Any) -> Any:
+    """A number of NumPy as one of Python; nothing else is meant by it."""
+    if not isinstance(value, np.generic):
+        raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
+    return value.item()

@@ -6,7 +6,7 @@ temperature.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -73,6 +73,10 @@ class Sample:
     def length(self) -> int:
         """Tokens that the policy wrote."""
         return len(self.completion_ids) if self.mask is None else sum(self.mask)
+
+    def asked_in(self, prompt: Prompt) -> Prompt:
+        """The prompt that it answers, as its environment opened it."""
+        return prompt if self.asked is None else replace(prompt, content=self.asked)
 
 
 def step_columns(length: int, steps: Sequence[tuple[int, float]]) -> dict[str, list[float]]:

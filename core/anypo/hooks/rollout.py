@@ -55,7 +55,7 @@ class Sampler(Protocol):
         """
 
     def text(self, sample: Sample) -> str:
-        """What a completion says, without special tokens."""
+        """What a completion says, without special tokens; of a conversation its last message."""
 
 
 class Scorer(Protocol):
@@ -73,6 +73,7 @@ class Inputs:
     scorer: bool = False  # whether it has completions rewarded
     completions: frozenset[str] = frozenset()  # columns of the data set, read as completions
     columns: frozenset[str] = frozenset()  # further columns that it reads
+    otherwise: bool = False  # whether some are drawn in another way than the run says
     fixed: bool = False  # whether a row always gives the completions that it holds, and no others
 
     @property

@@ -112,7 +112,7 @@ class Hooks(Protocol):
 
         A dict gives terms of their own weights by name; `policy` is the gain's and the default.
         The log-probs and entropies are those of the policy now, without gradient; to name one of
-        them costs one more forward pass for each optimizer step.
+        them costs one more forward pass for each optimizer step, and one for each rollout.
         """
 
     @hookspec

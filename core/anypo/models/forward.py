@@ -51,10 +51,11 @@ class Said(NamedTuple):
     bias: Float[Tensor, " V"] | None
     making: Making
 
-    def log_distribution(self, some: slice) -> Float[Tensor, "m V"]:
+    def logits(self, some: slice) -> Float[Tensor, "m V"]:
         """Before some of the tokens."""
-        products = nn.functional.linear(self.states[some], self.weight, self.bias)
-        return self.making.logits(products.float()).log_softmax(-1)
+        with torch.autocast(self.states.device.type, enabled=False):
+            products = nn.functional.linear(self.states[some], self.weight, self.bias)
+        return self.making.logits(products.float())
 
 
 class TokenScorer(nn.Module):
@@ -111,6 +112,7 @@ class TokenScorer(nn.Module):
         measured: bool = False,
         teacher: Said | None = None,
         saying: bool = False,
+        copied: bool = False,
     ) -> TokenScores | Said:
         """Log-prob and entropy of every unmasked completion token, and its value.
 
@@ -123,13 +125,14 @@ class TokenScorer(nn.Module):
             measured: Whether statistics of the distributions are wanted.
             teacher: What the teacher says before the same tokens.
             saying: Whether what the model says of all tokens is wanted, and nothing else.
+            copied: Whether that is to outlive this call where weights are gathered for it alone.
         """
         if line is None:
             layout = partial(one_by_one, batch, masked=balanced)
         else:
             layout = partial(packed, batch, line, precision(self.model), by_parts=by_parts)
         if saying:
-            return self._said(batch, layout)
+            return self._said(batch, layout, copied=copied)
         measure = partial(self._measure, teacher) if measured else None
         if not balanced:
             return self._scored(batch, layout, measure)
@@ -137,14 +140,14 @@ class TokenScorer(nn.Module):
             scores = self._scored(batch, layout, measure)
         return scores._replace(balance=balance[0])
 
-    def _said(self, batch: Batch, layout: Callable[[], Layout]) -> Said:
-        """What outlives this call, also where weights are gathered for it alone."""
+    def _said(self, batch: Batch, layout: Callable[[], Layout], *, copied: bool) -> Said:
         head = self.model.get_output_embeddings()
         assert self.making is not None, "refused where it is loaded"
         *_, states = self._states(batch, layout)
-        bias = getattr(head, "bias", None)
-        kept = None if bias is None else bias.detach().clone()
-        return Said(states.to(head.weight.dtype), head.weight.detach().clone(), kept, self.making)
+        weight, bias = head.weight.detach(), getattr(head, "bias", None)
+        if copied:
+            weight, bias = weight.clone(), None if bias is None else bias.detach().clone()
+        return Said(states.to(weight.dtype), weight, bias, self.making)
 
     def _states(
         self, batch: Batch, layout: Callable[[], Layout]
@@ -166,8 +169,11 @@ class TokenScorer(nn.Module):
             own = logits_of(self.model, states, self.making).float()
             if self.making is None:
                 own = own / self.temperature
-            theirs = None if teacher is None else teacher.log_distribution(some)
-            return of_both(own.log_softmax(-1), theirs)
+            if teacher is None:
+                return of_both(own.log_softmax(-1), None)
+            theirs = teacher.logits(some)
+            width = min(own.shape[-1], theirs.shape[-1])  # one may be padded further, by no tokens
+            return of_both(*(x[:, :width].log_softmax(-1) for x in (own, theirs)))
 
         size = max(1, KEPT // self.model.get_output_embeddings().weight.shape[0])
         slices = [slice(at, at + size) for at in range(0, max(1, len(states)), size)]

@@ -87,13 +87,14 @@ class _Given:
 def logits_of(
     model: PreTrainedModel, states: Float[Tensor, "M H"], making: Making | None
 ) -> Float[Tensor, "M V"]:
-    """The logits of hidden states, in the precision of the head."""
+    """The logits of hidden states; products in the precision of the head, and then float32."""
     head = model.get_output_embeddings()
     with torch.autocast(states.device.type, enabled=False):
         states = states.to(head.weight.dtype)
         if making is None:
             return own_logits(model, states)
-        return making.logits(_products(head, states))
+        products = _products(head, states)
+        return making.logits(products.to(torch.promote_types(products.dtype, torch.float32)))
 
 
 def _products(head: Any, states: Float[Tensor, "M H"]) -> Float[Tensor, "M V"]:

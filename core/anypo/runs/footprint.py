@@ -66,8 +66,6 @@ def models_of(algorithm: Algorithm, found: Setup, runtime: Runtime) -> Models:
             shrink_frozen(policy, runtime.dtype)
         elif "reference" in requires and not (config.precompute_reference or config.reference):
             models.reference = frozen_copy(policy, None if config.ref_sync_every else runtime.dtype)
-        if "teacher" in requires and config.teacher == AVERAGE:
-            models.teacher = frozen_copy(policy)
         if "critic" in requires:
             alone = config.critic_model is not None
             shares = config.critic == "shared"
@@ -210,11 +208,8 @@ class Counting:
         state = self.remembered + stored_bytes([self.models.critic], trained=True)
         if has_lora(self.models.policy):
             state += stored_bytes([self.models.policy], trained=True)
-        for moves, model in (
-            (self.config.ref_sync_every is not None, self.models.reference),
-            (self.config.teacher == AVERAGE, self.models.teacher),
-        ):
-            state += stored_bytes([model], trained=False) if moves else 0
+        if self.config.ref_sync_every is not None:
+            state += stored_bytes([self.models.reference], trained=False)
         models = self._whole * (1 + (self.config.ema is not None))
         return {"model": models, "checkpoint": models + state + self._averaged}
 
@@ -243,7 +238,8 @@ class Counting:
     def _averaged(self) -> float:
         """Of the weights of the policy that are averaged, in float32."""
         trained = [w.numel() for w in self.models.policy.parameters() if w.requires_grad]
-        return 4.0 * sum(trained) if self.config.ema is not None else 0.0
+        teaches = "teacher" in self.algorithm.requires and self.config.teacher == AVERAGE
+        return 4.0 * sum(trained) * (teaches + (self.config.ema is not None))
 
     @property
     def _whole(self) -> float:

@@ -57,6 +57,9 @@ def resume(
         observer.note(change)
     if steps > recipe.options["steps"] and config.schedule != "constant":
         observer.note(f"the learning rate goes on as that of a run of {steps} steps")
+    if steps > recipe.options["steps"] and algorithm.scheduled:
+        named = ", ".join(sorted(algorithm.scheduled))
+        observer.note(f"{named}: the schedule goes on as that of a run of {steps} steps")
     return train(algorithm, config, observer, goes_on=True)
 
 

@@ -129,6 +129,7 @@ def set_up(
     check_rendered([*found.learnt, *found.completed], config)
     check_tokens(model, tokenizer, [*found.learnt, *found.completed], config)
     _check_best(found)
+    _check_contexts(found)
     _try_rollouts(algorithm, found)
     if config.steps is None:
         steps = math.ceil(config.data_epochs * len(found.prompts) / config.prompts_per_step)
@@ -195,6 +196,18 @@ def talking_of(
         return None
     tokens = Tokens(tokenizer)
     return Talking(environments, tokens, config.max_turns, config.longest_sample, limits.prompt)
+
+
+def _check_contexts(found: Setup) -> None:
+    """Refuse other models that attend to less than the run's rows have; raises ConfigError."""
+    trusted = found.config.trust_remote_code
+    for role, path in found.config.others.items():
+        context = context_length(load_config(path, trust_remote_code=trusted))
+        if context is not None and context < found.longest:
+            raise ConfigError(
+                f"{role} '{path}' attends to {context} tokens, but a prompt and its completion may "
+                f"have {found.longest}: lower max_completion_length"
+            )
 
 
 def _check_best(found: Setup) -> None:

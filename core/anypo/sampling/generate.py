@@ -60,6 +60,9 @@ class TransformersEngine:
 
     def sync(self, model: Any) -> None:
         """Use `model` from now on."""
+        if model is not self.model:  # what was found of the other one may not hold of it
+            for found in ("pads", "remembers", "making"):
+                vars(self).pop(found, None)
         self.model = model
 
     def close(self) -> None:

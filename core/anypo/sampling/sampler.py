@@ -16,6 +16,8 @@ from anypo.hooks.sampler import Engine, SamplingRequest
 from anypo.support.foreign import foreign, place
 from anypo.support.world import ALONE, World, shares
 
+LOWEST = {"temperature": 0, "top_p": 0, "top_k": -1}  # which is too low
+HIGHEST = {"top_p": 1}
 POLICY = "policy"  # what draws, unless another model is asked for
 Lent = Callable[[], AbstractContextManager[tuple[PreTrainedModel, PreTrainedModel]]]  # and policy
 
@@ -62,6 +64,8 @@ class PolicySampler:
     def text(self, sample: Sample) -> str:
         """See `anypo.Sampler`."""
         assert self.tokens is not None, "a run has a tokenizer"
+        if sample.messages:
+            return str(sample.messages[-1].get("content") or "")
         decoded = self.tokens.tokenizer.decode(sample.completion_ids, skip_special_tokens=True)
         return str(decoded)
 
@@ -70,13 +74,21 @@ class PolicySampler:
         prompts: Sequence[Prompt],
         n: int,
         *,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        top_k: int | None = None,
         greedy: bool = False,
         model: str = POLICY,
-        **how: float | int | None,
     ) -> list[Sample]:
         """See `anypo.Sampler`."""
+        how = {"temperature": temperature, "top_p": top_p, "top_k": 1 if greedy else top_k}
         changes: dict[str, Any] = {name: value for name, value in how.items() if value is not None}
-        changes |= {"top_k": 1} if greedy else {}
+        for name, value in changes.items():
+            if not LOWEST[name] < value <= HIGHEST.get(name, value):
+                raise SamplerError(f"a rollout asks for {name} = {value!r}, with which none draws")
+        if model not in (POLICY, *self.models):
+            there = ", ".join([POLICY, *self.models])
+            raise SamplerError(f"a rollout draws from '{model}', but there is {there}")
         asking = self.asking(replace(self.request, **changes)) if changes else self
         if model == POLICY:
             return asking._shared(prompts, n)

@@ -1,19 +1,22 @@
 """The models that the policy is compared with: the reference, and the teacher."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from anypo.composition.algorithm import Algorithm
-from anypo.errors import SamplerError, TrainingError
+from anypo.errors import ModelError, SamplerError, TrainingError
 from anypo.hooks.batch import Batch
 from anypo.models.adapters import has_lora
+from anypo.models.forward import TokenScorer
 from anypo.models.load import context_length, frozen_copy
+from anypo.training.average import Average
 from anypo.training.distributed import Distributed
-from anypo.training.options import AVERAGE, POLICY, LearnerOptions
+from anypo.training.options import AVERAGE, LearnerOptions
 from anypo.training.replica import Replica
 
 
@@ -57,28 +60,34 @@ class Compared:
             moves = config.ref_sync_every is not None
             dtype = None if moves else distributed.runtime.dtype
             self.models["reference"] = _reference(policy, dtype, others)
+        self.average: Average | None = None
         if "teacher" in algorithm.requires:
-            own: dict[str | None, Callable[[], PreTrainedModel]] = {
-                POLICY: lambda: policy,
-                AVERAGE: lambda: frozen_copy(policy),
-            }
-            made = own.get(config.teacher) or (lambda: others["teacher"].model)
-            self.models["teacher"] = made()
+            self.models["teacher"] = others["teacher"].model if "teacher" in others else policy
+            if config.teacher == AVERAGE:
+                self.average = Average(policy, config.teacher_decay)
 
     @property
-    def moving(self) -> dict[str, PreTrainedModel]:
-        """The models that follow the policy."""
-        moves = {"reference": self.config.ref_sync_every is not None}
-        moves |= {"teacher": self.config.teacher == AVERAGE}
-        return {name: model for name, model in self.models.items() if moves[name]}
+    def moving(self) -> dict[str, Tensor]:
+        """The weights that follow those of the policy, by names that no others have."""
+        found: dict[str, Tensor] = {}
+        if "reference" in self.models and self.config.ref_sync_every is not None:
+            named = self.models["reference"].named_parameters()
+            found |= {f"reference.{name}": weight for name, weight in named}
+        if self.average:
+            found |= {f"teacher.{name}": weight for name, weight in self.average.weights.items()}
+        return found
 
     def follow(self, step: int) -> None:
         """After a step, move what follows the policy, as the configuration says."""
-        every, moving = self.config.ref_sync_every, self.moving
-        if "reference" in moving and every and step % every == 0:
-            _move(moving["reference"], self.policy, self.config.ref_sync_alpha)
-        if "teacher" in moving:
-            _move(moving["teacher"], self.policy, 1 - self.config.teacher_decay)
+        every = self.config.ref_sync_every
+        if "reference" in self.models and every and step % every == 0:
+            _move(self.models["reference"], self.policy, self.config.ref_sync_alpha)
+        if self.average:
+            self.average.follow()
+
+    def teaching(self) -> AbstractContextManager[None]:
+        """Inside the block, the policy has the weights that teach, if its average does."""
+        return self.average.shown() if self.average else nullcontext()
 
     def check_taught(self, read: Batch) -> None:
         """Refuse what a teacher reads that is longer than it attends to; raises TrainingError."""
@@ -97,10 +106,20 @@ class Compared:
         Raises:
             SamplerError: It is not there as a model of its own, in one piece.
         """
-        if self.is_sharded or has_lora(self.models[name]):
-            why = "its weights are sharded" if self.is_sharded else "it is the policy's own"
+        is_own = self.models[name] is self.policy
+        if self.is_sharded or is_own:
+            why = "its weights are sharded" if self.is_sharded else "it is no model of its own"
             raise SamplerError(f"nothing can be drawn from the {name}: {why}")
         yield self.models[name], self.policy
+
+
+def check_chunks(teacher: TokenScorer) -> None:
+    """Refuse a teacher whose whole distribution cannot be had; raises ModelError."""
+    if teacher.making is None:
+        raise ModelError(
+            "the teacher makes its logits in a way of its own, so its distribution cannot be had "
+            "chunk by chunk: name another teacher"
+        )
 
 
 def _reference(

@@ -22,7 +22,7 @@ from anypo.models.forward import TokenScorer, TokenScores
 from anypo.models.lines import MicroBatch, cut
 from anypo.models.router import router_coefficient
 from anypo.training.average import Average
-from anypo.training.compared import NONE, Compared, Others
+from anypo.training.compared import NONE, Compared, Others, check_chunks
 from anypo.training.distributed import Distributed
 from anypo.training.first_critic import first_critic
 from anypo.training.metrics import Meter
@@ -72,7 +72,7 @@ class Learner:
             temperature=config.temperature,
             learns_entropy="entropy" in algorithm.requires,
             whole_entropy=self._reads_entropy,
-            statistics=self._statistics if algorithm.findings.statistics else None,
+            statistics=lambda *both: self.algorithm.statistics(*both),
         )
         self.scorer = self._prepared(scorer, body)
         balance = partial(router_coefficient, asked=config.router_loss)
@@ -90,6 +90,8 @@ class Learner:
             )
         if "teacher" in self.compared.models:
             self.teacher = self._scorer_of("teacher", others)
+            if algorithm.findings.statistics:
+                check_chunks(getattr(self.teacher, "module", self.teacher))
             self.frozen["teacher_logprobs"] = partial(self._taught_by, self.teacher)
 
     def _prepared(self, scorer: TokenScorer, body: nn.Module | None) -> Any:
@@ -141,9 +143,6 @@ class Learner:
         """Whether plugins read the entropy, beside those that learn from it."""
         return "old_entropy" in self.algorithm.requires or "entropy" in self._asked_now
 
-    def _statistics(self, own: Tensor, theirs: Tensor | None) -> dict[str, Tensor]:
-        return self.algorithm.statistics(own, theirs)
-
     @property
     def learning_rate(self) -> float:
         """Of the policy in the next update."""
@@ -183,7 +182,8 @@ class Learner:
         """The log-probs of the teacher, after the prompts that it reads."""
         read = batch.taught()
         self.compared.check_taught(read)
-        return self._without_gradient(scorer, read)["logprobs"]
+        with self.compared.teaching():
+            return self._without_gradient(scorer, read)["logprobs"]
 
     @torch.no_grad()
     def measure(self, batch: Batch, meter: Meter, state: State) -> None:
@@ -243,7 +243,8 @@ class Learner:
         if "old_logprobs" in self.algorithm.requires and "old_logprobs" not in part:
             # The policy has not moved since the rollout, so its old log-probs are these.
             part = part.replace(old_logprobs=logprobs)
-        if "sampler_logprobs" in part and ("old_logprobs" in part or not meter.norms):
+        is_old = "old_logprobs" in part or not meter.norms
+        if "sampler_logprobs" in part and is_old and not self.algorithm.inputs.otherwise:
             ours = part.tensors.get("old_logprobs", logprobs)
             meter.compare(ours, part.sampler_logprobs, part.mask)
         loss = self.algorithm.loss(
@@ -266,8 +267,9 @@ class Learner:
         with self.runtime.autocast():
             teacher = None
             if how.get("measured") and "teacher" in self.compared.models:
-                with torch.no_grad():
-                    teacher = self.teacher(part.taught(), saying=True)
+                copied = self.replica is not None or self.compared.average is not None
+                with torch.no_grad(), self.compared.teaching():
+                    teacher = self.teacher(part.taught(), saying=True, copied=copied)
             given = {"by_parts": micro_batch.by_parts, "teacher": teacher, **how}
             scores: TokenScores = scorer(part, micro_batch.line, **given)
             return scores
@@ -303,7 +305,10 @@ class Learner:
 
     def _micro_batches(self, batch: Batch, units: Units) -> list[MicroBatch]:
         """Those of this process."""
-        sharing = None if "teacher_input_ids" in batch else self.sharing  # longer than was tried
+        sharing = self.sharing
+        if "teacher_input_ids" in batch:  # it reads more than was tried, and maybe than the policy
+            lengths = torch.maximum(batch.sequence_lengths, batch.teacher_sequence_lengths)
+            batch, sharing = batch.replace(sequence_lengths=lengths), None
         mine = partial(cut, batch, token_budget=self.runtime.token_budget, sharing=sharing)
         return shared_out(batch, units, mine, self.world)
 

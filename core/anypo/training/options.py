@@ -55,7 +55,7 @@ class ReferenceOptions(Options, panel="Reference model"):
     """The reference model, where the algorithm has one."""
 
     reference: str | None = Field(
-        None, description="Directory or hub name; else the model before training."
+        None, min_length=1, description="Directory or hub name; else the model before training."
     )
     ref_sync_every: int | None = Field(None, ge=1, description="Steps between its updates.")
     ref_sync_alpha: float = Field(1.0, gt=0, le=1, description="Share of the policy in an update.")
@@ -67,6 +67,7 @@ class TeacherOptions(Options, panel="Teacher"):
 
     teacher: str | None = Field(
         None,
+        min_length=1,
         description="Directory or hub name; policy: what is trained itself; average: the moving "
         "average of its weights.",
     )

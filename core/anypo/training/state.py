@@ -105,8 +105,7 @@ def _weights_beside_policy(learner: Learner) -> dict[str, Tensor]:
         for name, weight in _trained(learner).items()
         if has_lora(learner.model) or not name.startswith("policy.")
     }
-    for part, model in learner.compared.moving.items():
-        found |= {f"{part}.{name}": weight for name, weight in model.named_parameters()}
+    found |= learner.compared.moving
     if learner.average is not None:
         averaged = learner.average.weights.items()
         found |= {f"average.{name}": weight for name, weight in averaged}

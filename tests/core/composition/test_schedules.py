@@ -57,6 +57,12 @@ def test_what_any_part_of_the_way_needs_is_required():
     assert not algorithm.findings.only_advantages_count
 
 
+def test_what_any_part_of_the_way_reads_is_read():
+    for way in ("linear(1, 0)", "linear(0, 1)"):
+        inputs = compose("gkd", knobs={"on_policy": way}).inputs
+        assert (inputs.sampler, inputs.completions, inputs.fixed) == (True, {"completion"}, False)
+
+
 def test_without_one_nothing_is_made_anew():
     algorithm = compose("grpo")
     assert algorithm.at(0.5) is algorithm

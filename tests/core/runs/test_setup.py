@@ -381,3 +381,41 @@ def test_tokens_that_the_model_does_not_have_are_found_before_its_weights_load(g
         gathered("sft", LABELLED, model=knowing(200))
     with pytest.raises(ModelError, match="makes token 261, but the model has 260"):
         gathered("sft", {**LABELLED, "completion": "<answer>"}, model=knowing(260))
+
+
+@pytest.fixture
+def copied(model_dir, tmp_path):
+    """A copy of the model, in which a file of JSON is changed."""
+
+    def copied(name, change):
+        shutil.copytree(model_dir, tmp_path / "copy")
+        file = tmp_path / "copy" / name
+        content = json.loads(file.read_text())
+        change(content)
+        file.write_text(json.dumps(content))
+        return str(tmp_path / "copy")
+
+    return copied
+
+
+def test_a_reference_that_attends_to_less_is_refused(gathered, copied):
+    short = copied("config.json", lambda config: config.update(max_position_embeddings=40))
+    said = "reference '.*copy' attends to 40 tokens, but a prompt and its completion may have 54"
+    options = {"reward": ["exact"], "max_completion_length": 50}
+    with pytest.raises(ConfigError, match=said):
+        gathered("grpo", ANSWERED, reference=short, **options)
+
+
+def test_a_teacher_that_reads_other_tokens_is_refused(gathered, copied):
+    def rename(content):
+        vocabulary = content["model"]["vocab"]
+        vocabulary["nobody"] = vocabulary.pop(next(k for k, v in vocabulary.items() if v == 97))
+
+    other = copied("tokenizer.json", rename)
+    with pytest.raises(ConfigError, match="teacher '.*copy' has another tokenizer than the policy"):
+        gathered("opd", ANSWERED, teacher=other)
+
+
+def test_a_teacher_is_asked_for(gathered):
+    with pytest.raises(ConfigError, match="opd needs a teacher: name a model with teacher"):
+        gathered("opd", ANSWERED)

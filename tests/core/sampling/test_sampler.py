@@ -79,6 +79,21 @@ def test_a_rollout_may_say_otherwise_how_is_drawn(how, asked):
     assert sampler.engine.calls == [replace(usual, **asked), usual]
 
 
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ({"temperature": 0}, "asks for temperature = 0, with which none draws"),
+        ({"temperature": -1.0}, "temperature = -1.0"),
+        ({"top_p": 2}, "top_p = 2"),
+        ({"top_k": -3}, "top_k = -3"),
+        ({"model": "foo"}, "draws from 'foo', but there is policy"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused(how, said):
+    with pytest.raises(SamplerError, match=said):
+        PolicySampler(Engine(), REQUEST).sample([Prompt([65], "")], 2, **how)
+
+
 def test_another_model_draws_and_then_the_policy_again():
     sampler, prompts = PolicySampler(Engine(), REQUEST), [Prompt([65], "")]
 

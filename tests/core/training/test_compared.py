@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from anypo import Plugin, hookimpl
-from anypo.errors import TrainingError
+from anypo.errors import ModelError, TrainingError
 from anypo.hooks.batch import collate
-from anypo.models.forward import score_tokens
+from anypo.models.forward import TokenScorer, score_tokens
 from anypo.runs.options import RunConfig
 from anypo.training.compared import Other
 from anypo.training.distributed import Distributed
@@ -85,11 +85,67 @@ def test_the_average_follows_the_policy(model, make_trainer, samples, weights):
     learner = trainer.learner
     start = weights(model)
     learner.update(learner.prepare(samples, {}), Meter(), {})
-    assert torch.equal(weights(learner.compared.models["teacher"]), start)
+    own = weights(model)
+    with learner.compared.teaching():
+        assert torch.equal(weights(model), start)
+    assert torch.equal(weights(model), own)
     learner.compared.follow(1)
-    expected = 0.75 * start + 0.25 * weights(model)
-    torch.testing.assert_close(weights(learner.compared.models["teacher"]), expected)
-    assert [*learner.compared.moving] == ["teacher"]
+    with learner.compared.teaching():
+        torch.testing.assert_close(weights(model), 0.75 * start + 0.25 * own)
+    assert torch.equal(weights(model), own)
+
+
+def test_an_average_in_float32_follows_a_policy_in_bfloat16(model, make_trainer):
+    policy = model.to(torch.bfloat16)
+    learner = make_trainer(policy, "grpo", Taught, teacher="average").learner
+    name, weight = next(iter(policy.named_parameters()))
+    before = weight.detach().float().clone()
+    with torch.no_grad():
+        weight.mul_(1.02)
+    for step in range(500):
+        learner.compared.follow(step)
+    moved = learner.compared.moving[f"teacher.{name}"] - before
+    torch.testing.assert_close(moved, weight.float() - before, rtol=0.02, atol=1e-6)
+
+
+def test_a_teacher_in_bfloat16_says_what_the_policy_does(model, make_trainer, samples):
+    learner = make_trainer(model, "gkd", teacher="policy", dtype="bfloat16", warmup_steps=0).learner
+    meter = Meter()
+    learner.update(learner.prepare(samples, {}), meter, {})
+    assert meter.norms[0] < 1e-5
+
+
+def test_a_teacher_may_have_a_wider_head(model, make_trainer, samples):
+    wider = copy.deepcopy(model).requires_grad_(False)
+    wider.resize_token_embeddings(model.config.vocab_size + 8, mean_resizing=False)
+    algorithm = make_trainer(model, "gkd", teacher="policy").learner.algorithm
+    config = RunConfig(device="cpu", teacher="a/model", warmup_steps=0)
+    others = {"teacher": Other(wider)}
+    learner = Learner(algorithm, model, config, Distributed(config), 64, others=others)
+    meter = Meter()
+    learner.update(learner.prepare(samples, {}), meter, {})
+    assert meter.norms[0] < 1e-4
+
+
+def test_what_a_teacher_reads_fits_the_token_budget(model, make_trainer, samples, monkeypatch):
+    learner = make_trainer(model, "gkd", teacher="policy", token_budget=200).learner
+    told = [replace(s, teacher_prompt_ids=[7] * 150) for s in samples]
+    read = []
+    plain = TokenScorer.forward
+
+    def noting(scorer, batch, *line, **how):
+        read.append(len(batch) * int(batch.sequence_lengths.max()))
+        return plain(scorer, batch, *line, **how)
+
+    monkeypatch.setattr(TokenScorer, "forward", noting)
+    learner.update(learner.prepare(told, {}), Meter(), {})
+    assert max(read) <= 200
+
+
+def test_a_teacher_whose_distribution_cannot_be_had_is_refused(model, make_trainer, monkeypatch):
+    monkeypatch.setattr(TokenScorer, "find_making", lambda scorer: None)
+    with pytest.raises(ModelError, match="the teacher makes its logits in a way of its own"):
+        make_trainer(model, "gkd", teacher="policy")
 
 
 def test_the_average_is_in_checkpoints(model, make_trainer, kept):

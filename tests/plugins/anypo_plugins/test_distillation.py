@@ -130,7 +130,7 @@ def test_sdft_has_the_teacher_read_the_context():
     samples = compose("sdft").rollout(prompts, sampler, None, {})
     assert [s.teacher_prompt_ids for s in samples] == [[1, 2, 7, 8, 9]] * 2
     assert [s.prompt_ids for s in samples] == [[1, 2]] * 2
-    assert sampler.followed == ["it is b"]
+    assert sampler.followed == ["it is b"] * 2
     assert compose("sdft").inputs.columns == {"privileged_context"}
 
 
@@ -139,6 +139,8 @@ def rewarded(prompts, samples):
     return [replace(s, reward=float(s.completion_ids == [99])) for s in samples]
 
 
+ASKED = [{"role": "user", "content": "1+1, between 1 and 9"}]
+HELD = [{"role": "assistant", "content": "3"}, {"role": "user", "content": "no"}]
 MESSAGES = [{"role": "user", "content": "1+1"}]
 
 
@@ -160,6 +162,25 @@ def test_sdpo_tells_the_teacher_of_feedback_and_of_a_better_completion(content):
             {"role": "user", "content": "too low\n\nA correct solution:\nc"},
         ]
     assert "A correct solution:\nc" in str(second).replace("\\n", "\n")
+
+
+def test_a_conversation_teaches_as_it_was_held():
+    class Talking(Scripted):
+        def sample(self, prompts, n):
+            held = {"asked": ASKED, "messages": HELD, "feedback": "wrong: ones"}
+            return [replace(s, **held) for s in super().sample(prompts, n)]
+
+        def followed_by(self, prompt, more):
+            self.followed.append((prompt.content, more))
+            return prompt
+
+    sampler = Talking()
+    algorithm = compose("sdpo", knobs={"group_size": 2, "shows": False})
+    algorithm.rollout([Prompt([5], MESSAGES)], sampler, rewarded, {})
+    assert sampler.followed[0] == (ASKED, [*HELD, {"role": "user", "content": "wrong: ones"}])
+    prompts = [Prompt([5], MESSAGES, {"privileged_context": "it is 7"})]
+    compose("sdft").rollout(prompts, sampler, None, {})
+    assert sampler.followed[-1] == (ASKED, "it is 7")
 
 
 def test_sdpo_learns_nothing_of_what_nobody_said_anything_about(batch):
