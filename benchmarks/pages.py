@@ -23,6 +23,7 @@ RUNS = [  # what is run, and the package that it needs
     (["learning.py", "grpo", "--set", "lora_rank=8"], "peft"),
     (["learning.py", "grpo", "--seeds", "0", "1", "--set", "sampler='vllm'"], "vllm"),
     (["scaling.py"], "anypo"),
+    (["teachers.py"], "anypo"),
     (["processes.py"], "anypo"),
     (["kills.py"], "anypo"),
     (["data.py"], "anypo"),

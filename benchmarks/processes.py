@@ -188,10 +188,10 @@ def main() -> None:
     """Print the figures, and keep them."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     usual = [part for part in PARTS if part != "servers" or find_spec("vllm")]
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=usual)
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=[], help="else all")
     parser.add_argument("--rounds", type=int, default=2, help="of the costs")
     options = parser.parse_args()
-    for part in options.parts:
+    for part in options.parts or usual:
         for row in PARTS[part](options.rounds):
             row |= {"part": part, "machine": machine(), "date": time.strftime("%Y-%m-%d")}
             print(row, flush=True)

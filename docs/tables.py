@@ -180,6 +180,12 @@ def processes() -> str:
     return table(head, [(f"`{name}`", *others) for name, *others in rows])
 
 
+def taught(part: str) -> str:
+    """What is learnt from a teacher, or from words."""
+    rows = [row for row in _measured("teachers") if row.pop("part") == part]
+    return _table_of_measured(list(rows[0] if rows else ()), [list(row.values()) for row in rows])
+
+
 def process_costs() -> str:
     """The CPU time of a step."""
     rows = [row for row in kept("processes") if row["part"] == "cost"]
