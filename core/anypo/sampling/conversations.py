@@ -12,7 +12,7 @@ from itertools import groupby
 from typing import Any
 
 from anypo.data.calls import Replies, Reply
-from anypo.data.observations import Observations
+from anypo.data.observations import TOOL, Observations
 from anypo.data.prompts import template_options, with_content
 from anypo.data.tokens import Tokens
 from anypo.errors import DataError, SamplerError
@@ -71,12 +71,21 @@ class Talking:
             raise DataError(
                 f"a prompt is a text, but {who} talks in messages: make prompts lists of messages"
             )
-        options, seen = _options(prompt), self.observations(())
+        options, seen, calls = _options(prompt), self.observations(()), self.environments.schemas
         try:
-            seen.check(prompt.content, options, calls=bool(self.environments.schemas))
+            seen.check(prompt.content, options, calls=bool(calls))
+            if calls and not self._reads(seen.calls(prompt.content, options)):
+                raise DataError(
+                    "the tokenizer cannot parse the calls that its chat template renders"
+                )
             return seen.forgets_thoughts(prompt.content, options)
         except DataError as error:
             raise DataError(f"{who} cannot talk to this model: {error}") from error
+
+    def _reads(self, calls: Iterable[tuple[list[int], list[int]]]) -> bool:
+        """Whether a made-up call is found in some of its forms."""
+        read = [call for form in calls for call in self.replies.read(*form).calls]
+        return any(call.name == TOOL["name"] and not call.flaw for call in read)
 
 
 @dataclass

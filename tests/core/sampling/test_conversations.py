@@ -355,6 +355,18 @@ def test_prompts_that_are_texts_are_refused(chat, talking):
         talking(Environment, tokenizer).check([[Prompt([1], "1+1")]])
 
 
+def test_calls_in_a_form_that_nobody_can_read_are_refused(spoken, talking, asked):
+    name, tokenizer, _ = spoken
+    talk = talking(Adder, tokenizer)
+    sets = [[asked(tokenizer, tools=talk.environments.schemas)]]
+    if name != "llama":
+        assert talk.check(sets) is (name == "thinking")
+        return
+    says = "talk to this model: the tokenizer cannot parse the calls that its chat template renders"
+    with pytest.raises(DataError, match=says):
+        talk.check(sets)
+
+
 @pytest.mark.parametrize("processes", [1, 2])
 def test_every_process_holds_its_share(processes, chat, conversing, asked, tmp_path):
     tokenizer, ends = chat(PLAIN)
