@@ -399,6 +399,7 @@ def test_words_reach_all_processes(tokenizer, tmp_path, monkeypatch):
         (Judgement(math.nan, "a"), "returned nan for completion 1: a reward is a finite number"),
         (Judgement(1.0, None), "returned None as the feedback to completion 1: feedback is a text"),
         (Judgement(Judgement(1.0)), r"returned Judgement\(.* for completion 1"),
+        (Judgement(1.0, "\ud83d"), "feedback to completion 1 that is broken: after .* half a char"),
         ({"score": 1.0, "feedback": 3}, "returned 3 as the feedback to completion 1"),
         (
             {"feedback": "a"},
