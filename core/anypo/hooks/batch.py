@@ -75,6 +75,9 @@ class Sample:
         return len(self.completion_ids) if self.mask is None else sum(self.mask)
 
 
+ENVIRONMENT = "environment"  # what the rewards of turns are called among those of functions
+
+
 def step_columns(length: int, steps: Sequence[tuple[int, float]]) -> dict[str, list[float]]:
     """Rewards of steps as columns: the reward, and a 1, at each token that ends a step.
 

@@ -16,14 +16,12 @@ from anypo.data.observations import TOOL, Observations
 from anypo.data.prompts import template_options, with_content
 from anypo.data.tokens import Tokens
 from anypo.errors import DataError, SamplerError
-from anypo.hooks.batch import Prompt, Sample, step_columns
+from anypo.hooks.batch import ENVIRONMENT, Prompt, Sample, step_columns
 from anypo.hooks.environment import Environment, Message
 from anypo.hooks.sampler import Engine, SamplingRequest
 from anypo.sampling.environments import Answer, Environments
 from anypo.sampling.sampler import PolicySampler
 from anypo.support.world import ALONE, World
-
-SCORE = "environment"  # what the rewards of turns are called among those of reward functions
 
 
 @dataclass(frozen=True)
@@ -152,8 +150,8 @@ class Conversation:
             self.ids,
             self.group,
             reward=reward,
-            scores={SCORE: reward},
-            score_weights={SCORE: 1.0},
+            scores={ENVIRONMENT: reward},
+            score_weights={ENVIRONMENT: 1.0},
             mask=self.mask,
             logprobs=self.logprobs,
             truncated=self.truncated,
