@@ -64,11 +64,7 @@ class Talking:
         return any([self._forgets_after(prompts[0]) for prompts in sets])
 
     def _forgets_after(self, prompt: Prompt) -> bool:
-        who = self.environments.chosen
-        if not isinstance(prompt.content, list):
-            raise DataError(
-                f"a prompt is a text, but {who} talks in messages: make prompts lists of messages"
-            )
+        self.environments.check(prompt)
         options, seen, calls = _options(prompt), self.observations(()), self.environments.schemas
         try:
             seen.check(prompt.content, options, calls=bool(calls))
@@ -78,6 +74,7 @@ class Talking:
                 )
             return seen.forgets_thoughts(prompt.content, options)
         except DataError as error:
+            who = self.environments.chosen
             raise DataError(f"{who} cannot talk to this model: {error}") from error
 
     def _reads(self, calls: Iterable[tuple[list[int], list[int]]]) -> bool:

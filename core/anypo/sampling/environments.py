@@ -17,6 +17,7 @@ from anypo.data.content import as_texts, sound, whole
 from anypo.data.formats import is_reply
 from anypo.data.messages import is_message
 from anypo.errors import AnypoError, DataError, PluginError, SamplerError, nearest, told
+from anypo.hooks.batch import Prompt
 from anypo.hooks.environment import ChosenEnvironment, Environment, Message, Turn
 from anypo.support.foreign import foreign, lacks_memory, place
 from anypo.support.loop import awaited
@@ -60,6 +61,14 @@ class Environments:
         if twice := [name for name in names if names.count(name) > 1]:
             raise PluginError(f"{chosen} has two tools that are called '{twice[0]}': rename one")
         self.awaits = any(map(iscoroutinefunction, (one.reset, one.step, *tools)))
+
+    def check(self, prompt: Prompt) -> None:
+        """Refuse a prompt that they cannot talk about; raises DataError."""
+        if not isinstance(prompt.content, list):
+            raise DataError(
+                f"a prompt is a text, but {self.chosen} talks in messages: make prompts lists of "
+                "messages"
+            )
 
     def begin(self, rows: Sequence[Mapping[str, Any]]) -> list[tuple[Environment, list[Message]]]:
         """An environment for each row, whose `prompt` is messages, and the prompt as it opens it.

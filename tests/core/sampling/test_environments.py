@@ -9,7 +9,7 @@ import pytest
 
 from anypo import Environment, SamplerError, Turn
 from anypo.data.calls import Call, Reply
-from anypo.errors import PluginError
+from anypo.errors import ConfigError, PluginError
 from anypo.hooks.environment import ChosenEnvironment
 from anypo.sampling.environments import Answer, Environments
 
@@ -121,6 +121,12 @@ def test_one_that_takes_too_long_is_named(awaits):
     says = "^an answer of environment 'talker' took longer than 0.2 s; raise environment_timeout if"
     with pytest.raises(SamplerError, match=says):
         answer(Waiting if awaits else Slow, timeout=0.2)
+
+
+def test_where_none_can_be_interrupted_the_limit_that_is_set_is_named(monkeypatch):
+    monkeypatch.setattr("anypo.support.deadline.SIGNAL", None)
+    with pytest.raises(ConfigError, match="call run there, or set environment_timeout to 0"):
+        environments(Environment)
 
 
 def test_those_that_wait_do_so_together():
