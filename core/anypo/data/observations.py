@@ -145,8 +145,10 @@ class Observations:
 def _check_shown(text: str, message: Mapping[str, Any]) -> None:
     """Refuse a text that lacks what a message says; raises DataError."""
     said = message.get("content")
-    escaped = json.dumps(said, ensure_ascii=False)[1:-1] if isinstance(said, str) else said
-    if not any(all(shown(text, {**message, "content": form})) for form in (said, escaped)):
+    forms = [said]
+    if isinstance(said, str):  # some templates write it as JSON
+        forms += [json.dumps(said, ensure_ascii=ascii_alone)[1:-1] for ascii_alone in (False, True)]
+    if not any(all(shown(text, {**message, "content": form})) for form in forms):
         raise DataError(
             f"behind a reply the chat template does not show what the role '{message['role']}' "
             f"says: {said!r:.60}"

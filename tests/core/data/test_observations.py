@@ -171,8 +171,10 @@ def test_what_stands_before_the_end_that_is_known_is_not_lost_in_silence(text, o
 
 
 def test_what_it_escapes_is_shown(text):
-    said = {"role": "user", "content": 'a "word"\nor two'}
-    assert text(ESCAPING, said) == '"a \\"word\\"\\nor two"<|im_end|>'
+    said = {"role": "user", "content": 'a "word"\nor ü'}
+    assert text(ESCAPING, said) == '"a \\"word\\"\\nor ü"<|im_end|>'
+    ascii_alone = ESCAPING.replace("tojson", "tojson(ensure_ascii=true)")
+    assert text(ascii_alone, said) == '"a \\"word\\"\\nor \\u00fc"<|im_end|>'
 
 
 def test_whether_thoughts_are_forgotten_is_known(observations):
