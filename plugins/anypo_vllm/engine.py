@@ -82,6 +82,7 @@ class LocalEngine:
             options["distributed_executor_backend"] = "external_launcher"
         if self.on_cpu:
             options["max_num_seqs"] = SEQUENCES
+            options["enable_chunked_prefill"] = False  # which rewinds seeds, as no CPU can
             options["kv_cache_memory_bytes"] = _cpu_cache(config, dtype, max_length, memory)
         _set_environment()
         try:

@@ -104,7 +104,11 @@ def serve_command(
         "gpu-memory-utilization": memory,
         "middleware": guard.NAME if has_key else None,
     }
-    flags = {"enforce-eager": eager or on_cpu, "trust-remote-code": trust_remote_code}
+    flags = {
+        "enforce-eager": eager or on_cpu,
+        "trust-remote-code": trust_remote_code,
+        "no-enable-chunked-prefill": on_cpu,  # which rewinds seeds, as no CPU can
+    }
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
     for name, value in options.items():
         command += [] if value is None else [f"--{name}", str(value)]

@@ -3,11 +3,12 @@
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
+from anypo.data.content import whole
 from anypo.errors import one_line
 
 CALL = re.compile(r"<tool_call>\s*(.*?)\s*</tool_call>", re.DOTALL)
@@ -53,21 +54,24 @@ class Replies:
         if not self.tools:
             return Reply(_said(self._text(ids)), [])
         if getattr(self.tokenizer, "response_template", None) is None:
-            return self._tagged(ids)
+            return self._tagged(ids, len(before))
         parse: Any = self.tokenizer.parse_response
         try:
-            message = {"content": "", **parse(ids, prefix=before, tools=self.tools)}
+            message = {"content": "", **whole(parse(ids, prefix=before, tools=self.tools))}
         except Exception as error:  # whatever the policy wrote is no fault of the run
-            return Reply(_said(self._text(ids)), [Call(flaw=one_line(error))])
+            flawed = [Call(flaw=one_line(error))]
+            return Reply(_said(self._text(ids)), _identified(flawed, len(before)))
         message["role"] = "assistant"
-        return Reply(message, [_read(call) for call in message.get("tool_calls") or ()])
+        calls = [_read(call) for call in message.get("tool_calls") or ()]
+        return Reply(message, _identified(calls, len(before)))
 
     def _text(self, ids: list[int]) -> str:
         return str(self.tokenizer.decode(ids, skip_special_tokens=True))
 
-    def _tagged(self, ids: list[int]) -> Reply:
+    def _tagged(self, ids: list[int], place: int) -> Reply:
         text = str(self.tokenizer.decode(ids, skip_special_tokens=False))
-        calls = [_of_json(found) for found in CALL.findall(text)]
+        found = [replace(_of_json(call), id=None) for call in CALL.findall(text)]
+        calls = _identified(found, place)
         said = CALL.sub("", text)
         for token in self.tokenizer.all_special_tokens:
             said = said.replace(token, "")
@@ -81,13 +85,22 @@ def _said(content: str, calls: Sequence[Any] = ()) -> dict[str, Any]:
 
 
 def _told(call: Call) -> dict[str, Any]:
-    return {"type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+    function = {"name": call.name, "arguments": call.arguments}
+    return {"type": "function", "id": call.id, "function": function}
+
+
+def _identified(calls: Sequence[Call], place: int) -> list[Call]:
+    """Calls with made-up ids where they have none, as some chat templates demand nine characters.
+
+    A reply has fewer calls than tokens, so that its place tells those of a conversation apart.
+    """
+    return [replace(c, id=c.id or f"{place + i:09d}") for i, c in enumerate(calls)]
 
 
 def _of_json(text: str) -> Call:
     try:
-        return _read(json.loads(text))
-    except (json.JSONDecodeError, RecursionError) as error:
+        return _read(whole(json.loads(text)))
+    except (ValueError, RecursionError) as error:
         return Call(flaw=f"{NO_CALL}: {one_line(error)}")
 
 
@@ -99,9 +112,10 @@ def _read(given: Any) -> Call:
     arguments = own.get("arguments") or {}
     if isinstance(arguments, str):
         try:
-            arguments = json.loads(arguments)
-        except (json.JSONDecodeError, RecursionError) as error:
+            arguments = whole(json.loads(arguments))
+        except (ValueError, RecursionError) as error:
             return Call(own["name"], flaw=f"{NO_CALL}: {one_line(error)}")
     if not isinstance(arguments, dict):
         return Call(own["name"], flaw=NO_CALL)
-    return Call(own["name"], arguments, given.get("id"))
+    named = given.get("id")
+    return Call(own["name"], arguments, named if isinstance(named, str) else None)

@@ -12,7 +12,7 @@ from anypo.composition.compose import compose
 from anypo.data.bad_rows import told
 from anypo.data.fingerprint import fingerprint
 from anypo.data.formats import Row, Rows, columns_in_reach, converted, ways_to
-from anypo.data.found import Check, PromptSet, accept, usable
+from anypo.data.found import Check, PromptSet, accept, all_of, usable
 from anypo.data.kept import kept
 from anypo.data.progress import Progress, silent, watch
 from anypo.data.prompts import read_prompts
@@ -25,7 +25,7 @@ from anypo.hooks.rollout import Inputs
 
 SMALL = 4 * 2**20  # bytes of a data set that is read anew sooner than it is kept
 # Fields of a reader on which no token depends, or that say so otherwise.
-BESIDE = {"algorithm", "tokenizer", "note", "skip_bad", "check", "progress"}
+BESIDE = {"algorithm", "tokenizer", "note", "skip_bad", "check", "progress", "talk"}
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,14 @@ class Reader:
     check: Check = accept  # refuses rows that cannot be scored
     progress: Progress = silent  # told how many rows of how many are read
     tools: Sequence[Any] = ()  # which the chat template is given with every conversation
+    talk: Check = accept  # refuses prompts that an environment cannot talk about
 
     def to_learn_from(self, rows: Rows) -> PromptSet:
         """Prompts with all that the rollout reads."""
         assert self.algorithm is not None, "who learns does so by an algorithm"
         inputs = self.algorithm.inputs
-        return self._prompts(rows, inputs.wanted, inputs, self.check if inputs.scorer else accept)
+        checks = self.talk if inputs.sampler else accept, self.check if inputs.scorer else accept
+        return self._prompts(rows, inputs.wanted, inputs, all_of(checks))
 
     def to_measure(self, rows: Rows) -> Sequence[Prompt]:
         """What `to_learn_from` gives, to measure the loss on; none, if the data set lacks it."""
@@ -62,7 +64,7 @@ class Reader:
         wanted = asked_in(rows)
         there = columns_in_reach(rows.columns, wanted)
         if "prompt" in there:
-            return self._prompts(rows, wanted, Inputs(), self.check)
+            return self._prompts(rows, wanted, Inputs(), all_of([self.talk, self.check]))
         lack = f"data set '{rows.name}' has no column 'prompt', only {', '.join(there)}"
         if not has_loss:
             raise DataError(lack)

@@ -1,6 +1,6 @@
 """The prompts that were found in a data set, and those of them that can be used."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from anypo.data.bad_rows import told
@@ -31,6 +31,17 @@ class PromptSet(Lazy[Prompt]):
 
 def accept(prompt: Prompt) -> None:
     """Find nothing wrong with a row."""
+
+
+def all_of(checks: Iterable[Check]) -> Check:
+    """What finds wrong whatever one of the checks does, the first of them first."""
+    strict = [check for check in checks if check is not accept]
+
+    def check_all(prompt: Prompt) -> None:
+        for check in strict:
+            check(prompt)
+
+    return check_all if strict else accept
 
 
 def usable(found: PromptSet, limits: Limits, check: Check, *, skip_bad: bool) -> PromptSet:

@@ -1,18 +1,21 @@
 """What is said to a reply as tokens that follow it."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
-from anypo.data.messages import is_begun, joined
+from anypo.data.messages import is_begun, joined, shown
 from anypo.data.template import REPLY
 from anypo.data.tokens import Tokens
 from anypo.errors import DataError
 
 MARK = "anypo5c0ffee"  # said in a made-up reply; nobody else says it
 THOUGHT = "anypo7ea5e"
-USER = {"role": "user", "content": "."}
-TOOL = {"role": "tool", "name": "look", "content": ".", "tool_call_id": "anypo0001"}
+SAID = "anypo5a1d1e7"
+USER = {"role": "user", "content": SAID}
+TOOL = {"role": "tool", "name": "look", "content": SAID, "tool_call_id": "anypo0001"}
+ARGUMENTS = {"mark": MARK}
 NO_END = "the chat template ends no reply with a token of its own, so none can follow the last one"
 REWRITES = (
     "the chat template renders earlier messages otherwise once a reply follows, so that no "
@@ -53,7 +56,7 @@ class Observations:
             options: What the chat template is given beside messages.
 
         Raises:
-            DataError: The template cannot render them, or gives no sequence of tokens.
+            DataError: The template cannot render all of them, or gives no sequence of tokens.
         """
         end, text = self._between(prompt, messages, options)
         ids = self.tokens.chat.ids(end + text)
@@ -74,7 +77,22 @@ class Observations:
             shown = self.template.opening(prompt, options)
             if shown == self.template.opening(prompt, {**options, "tools": None}):
                 raise DataError("the chat template shows no tools")
-            self.after(-1, prompt, [TOOL], options)
+            # What ends a call may be known to the generation settings of the model alone.
+            special = self.tokens.tokenizer.all_special_ids
+            Observations(self.tokens, special).after(-1, prompt, [TOOL], options)
+
+    def calls(
+        self, prompt: list[Any], options: Mapping[str, Any]
+    ) -> Iterator[tuple[list[int], list[int]]]:
+        """The tokens of a call of `TOOL` in the forms that the template has, and those before."""
+        opening = self.template.opening(prompt, options)
+        asked = self.template.rendered(prompt, options)
+        for arguments in ARGUMENTS, json.dumps(ARGUMENTS):
+            with suppress(DataError):  # some take one of them alone
+                calling = joined(prompt, [_calling(TOOL, arguments)])
+                text = self.template.rendered(calling, options).rstrip()
+                before = opening if text.startswith(opening) else asked
+                yield self.tokens.chat.ids(text[len(before) :]), self.tokens.chat.ids(before)
 
     def forgets_thoughts(self, prompt: list[Any], options: Mapping[str, Any]) -> bool:
         """Whether the template leaves out of earlier replies what the policy thought."""
@@ -97,7 +115,10 @@ class Observations:
         if not before.startswith(asked):
             raise DataError(REWRITES)
         place = min(places)
-        return places[place], behind[place + len(places[place]) :]
+        left = behind[place + len(places[place]) :]
+        for message in messages:
+            _check_shown(left, message)
+        return places[place], left
 
     def _rendered(
         self, prompt: list[Any], messages: Sequence[Any], options: Mapping[str, Any]
@@ -107,12 +128,11 @@ class Observations:
         if messages[0]["role"] != "tool":
             made_up = joined(prompt, [REPLY | {"content": MARK}])
             return self._marked(self.template.rendered([*made_up, *messages], options, **how))
-        arguments = {"mark": MARK}
         try:
-            calling = _calling(messages[0], arguments)
+            calling = _calling(messages[0], ARGUMENTS)
             text = self.template.rendered([*joined(prompt, [calling]), *messages], options, **how)
         except DataError:  # some templates want a text
-            calling = _calling(messages[0], json.dumps(arguments))
+            calling = _calling(messages[0], json.dumps(ARGUMENTS))
             text = self.template.rendered([*joined(prompt, [calling]), *messages], options, **how)
         return self._marked(text)
 
@@ -120,6 +140,19 @@ class Observations:
         if MARK not in text:
             raise DataError("the chat template does not show what a reply says, or what it calls")
         return text
+
+
+def _check_shown(text: str, message: Mapping[str, Any]) -> None:
+    """Refuse a text that lacks what a message says; raises DataError."""
+    said = message.get("content")
+    forms = [said]
+    if isinstance(said, str):  # some templates write it as JSON
+        forms += [json.dumps(said, ensure_ascii=ascii_alone)[1:-1] for ascii_alone in (False, True)]
+    if not any(all(shown(text, {**message, "content": form})) for form in forms):
+        raise DataError(
+            f"behind a reply the chat template does not show what the role '{message['role']}' "
+            f"says: {said!r:.60}"
+        )
 
 
 def _calling(answer: Mapping[str, Any], arguments: Any) -> dict[str, Any]:

@@ -79,6 +79,9 @@ class Sample:
         return prompt if self.asked is None else replace(prompt, content=self.asked)
 
 
+ENVIRONMENT = "environment"  # what the rewards of turns are called among those of functions
+
+
 def step_columns(length: int, steps: Sequence[tuple[int, float]]) -> dict[str, list[float]]:
     """Rewards of steps as columns: the reward, and a 1, at each token that ends a step.
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
-from anypo.errors import RewardError
+from anypo.data.content import sound
+from anypo.errors import DataError, RewardError
 
 PARTS = {"score", "feedback"}  # of a judgement that is written as a mapping
 
@@ -52,7 +53,13 @@ def _judged(who: str, value: Any, row: int) -> Answer:
             f"{who} returned {value.feedback!r:.60} as the feedback to completion {row}: feedback "
             "is a text, '' where there is nothing to say"
         )
-    return Answer(_checked_value(who, value.score, row), value.feedback.strip())
+    try:
+        feedback = sound(value.feedback.strip())
+    except DataError as error:
+        raise RewardError(
+            f"{who} gave feedback to completion {row} that is broken: {error}"
+        ) from error
+    return Answer(_checked_value(who, value.score, row), feedback)
 
 
 def _checked_value(who: str, value: Any, row: int) -> float | list[tuple[int, float]]:

@@ -26,7 +26,7 @@ from transformers import PreTrainedTokenizerBase
 from anypo.data.formats import is_reply
 from anypo.errors import DataError, RewardError
 from anypo.functional.groups import rows_by_group
-from anypo.hooks.batch import Prompt, Sample, step_columns
+from anypo.hooks.batch import ENVIRONMENT, Prompt, Sample, step_columns
 from anypo.rewards.answers import Answer
 from anypo.rewards.calling import PASSING, Call, answers, raised
 from anypo.rewards.load import Reward
@@ -38,7 +38,8 @@ TOKENS, MASK = "completion_tokens", "completion_mask"
 GIVEN = {"prompts", "completions", "completion_ids", TOKENS, MASK}  # whatever columns are called so
 TRIED = 32  # combinations of blanks; what others do shows in a step
 NAMED = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
-OF_SUM = {"mean", "std", "kept"}  # what the metrics of their sum are called
+# What the metrics of their sum are called, and what an environment gave.
+TAKEN = {"mean", "std", "kept", ENVIRONMENT}
 
 
 class Rewards:
@@ -65,7 +66,7 @@ class Rewards:
         retries: int = 0,
         tell: Callable[[str], None] = lambda _: None,
     ) -> None:
-        if len({*OF_SUM, *(reward.name for reward in rewards)}) < len(OF_SUM) + len(rewards):
+        if len({*TAKEN, *(reward.name for reward in rewards)}) < len(TAKEN) + len(rewards):
             rewards = [replace(reward, name=reward.source) for reward in rewards]
         names = [reward.name for reward in rewards]
         if len(set(names)) < len(names):
@@ -217,6 +218,7 @@ class Rewards:
         applying = {name: score for name, score in scores.items() if not math.isnan(score)}
         if not applying:
             raise RewardError("every reward returned None for a completion: nothing scores it")
+        stepwise = stepwise or bool(_steps_of(sample))
         steps = self._step_columns(sample, answers) if stepwise else {}
         return replace(
             sample,
@@ -230,7 +232,8 @@ class Rewards:
     def _step_columns(self, sample: Sample, answers: Sequence[Answer]) -> dict[str, list[float]]:
         """The steps of all functions, weighted; no two may end at the same token.
 
-        Those that an environment rewards are there already, and may be rewarded further.
+        Those that an environment rewards are there already, and may be rewarded further: the last
+        of them by what functions give the whole.
         """
         steps: dict[int, float] = {}
         before = _steps_of(sample)
@@ -243,7 +246,20 @@ class Rewards:
                     )
                 steps[end] = reward.weight * value
         every = {end: before.get(end, 0.0) + steps.get(end, 0.0) for end in {**before, **steps}}
+        if before:
+            every[max(before)] += self._of_whole(sample, answers)
         return step_columns(len(sample.completion_ids), list(every.items()))
+
+    def _of_whole(self, sample: Sample, answers: Sequence[Answer]) -> float:
+        """What functions give a completion as a whole, weighted, beyond what they gave before."""
+        found = 0.0
+        for reward, answer in zip(self.rewards, answers, strict=True):
+            if not isinstance(answer.score, list):
+                weight = sample.score_weights.get(reward.name, 1.0)
+                given = weight * sample.scores.get(reward.name, 0.0)
+                parts = reward.weight * answer.score, -given
+                found += sum(part for part in parts if not math.isnan(part))
+        return found
 
     def seen(self, prompts: Sequence[Prompt], samples: Sequence[Sample]) -> list[Any]:
         """Completions as functions are given them: texts, or lists of messages."""

@@ -40,6 +40,7 @@ from anypo.runs.setup import (
     environments_of,
     limits_of,
     longest_of,
+    talk_of,
     talking_of,
     tokenizer_of,
     tools_of,
@@ -80,7 +81,7 @@ def judging(
     scorer = _scorer(config, tokenizer, distributed, observer)
     tell = observer.note, config.bad_rows == "skip", scorer.check, observer.preparing
     environments = environments_of(config)
-    reader = Reader(None, tokenizer, limits, *tell, tools_of(environments))
+    reader = Reader(None, tokenizer, limits, *tell, tools_of(environments), talk_of(environments))
     sets = {n: reader.to_complete(load_rows(s), has_loss=False) for n, s in sources.items()}
     check_rendered(sets.values(), config)
     check_tokens(path, tokenizer, sets.values(), config)

@@ -9,7 +9,7 @@ from anypo.composition.algorithm import Algorithm
 from anypo.composition.synthetic import SyntheticSampler, SyntheticScorer
 from anypo.data.dataset import Reader, asked_in
 from anypo.data.formats import Rows
-from anypo.data.found import PromptSet, accept, usable
+from anypo.data.found import PromptSet, accept, all_of, usable
 from anypo.data.load import load_rows
 from anypo.data.mixture import shares_of
 from anypo.data.tally import Limits, lost
@@ -22,7 +22,7 @@ from anypo.rewards.scorer import GIVEN, Rewards
 from anypo.runs.observer import Observer
 from anypo.runs.options import RunConfig
 from anypo.runs.run import settled
-from anypo.runs.setup import environments_of, limits_of, tokenizer_of, tools_of
+from anypo.runs.setup import environments_of, limits_of, talk_of, tokenizer_of, tools_of
 from anypo.runs.task import sources
 
 
@@ -95,9 +95,10 @@ def previews(algorithm: Algorithm, config: RunConfig, observer: Observer) -> Ite
     limits = limits_of(model, config, trusted=config.trust_remote_code)
     given = [load_reward(spec, timeout=config.reward_timeout) for spec in config.reward]
     rewards = Rewards(given, tokenizer, config.reward_timeout)
-    tools = tools_of(environments_of(config))
+    environments = environments_of(config)
     tell = observer.note, False, accept, observer.preparing
-    reader = Reader(algorithm, tokenizer, limits, *tell, tools)
+    reader = Reader(algorithm, tokenizer, limits, *tell, tools_of(environments))
+    skip = config.bad_rows == "skip"
     shares: Sequence[float | None] = shares_of(parts) or [None] * len(parts)
     learnt = [(part.name, share, False) for part, share in zip(parts, shares, strict=True)]
     for name, share, is_held_out in [*learnt, *((x, None, True) for x in held_out.values())]:
@@ -106,9 +107,10 @@ def previews(algorithm: Algorithm, config: RunConfig, observer: Observer) -> Ite
         if is_held_out and not (inputs.completions and reader.has_loss(rows)):
             inputs, wanted = Inputs(), frozenset(asked_in(rows))
         check = rewards.check if given and (inputs.scorer or not inputs.wanted) else accept
+        talk = talk_of(environments) if inputs.sampler or not inputs.wanted else accept
         found, refusal = reader.found(rows, wanted, inputs), ""
         try:
-            found = usable(found, limits, check, skip_bad=config.bad_rows == "skip")
+            found = usable(found, limits, all_of([talk, check]), skip_bad=skip)
         except DataError as error:
             refusal = str(error)
         of = rows, share, inputs, is_held_out

@@ -12,7 +12,7 @@ from anypo.composition.algorithm import Algorithm
 from anypo.composition.synthetic import SyntheticSampler, SyntheticScorer
 from anypo.data.dataset import Reader
 from anypo.data.formats import Rows
-from anypo.data.found import PromptSet
+from anypo.data.found import Check, PromptSet, accept
 from anypo.data.load import load_rows
 from anypo.data.mixture import parts_of, shares_of
 from anypo.data.named import named_sets
@@ -116,7 +116,9 @@ def set_up(
     scorer = Rewards(rewards, tokenizer, *patience)
     skip_bad = config.bad_rows == "skip"
     tell = observer.note, skip_bad, scorer.check, observer.preparing
-    reader = Reader(algorithm, tokenizer, limits, *tell, tools_of(environments))
+    reader = Reader(
+        algorithm, tokenizer, limits, *tell, tools_of(environments), talk_of(environments)
+    )
     sets = [reader.to_learn_from(rows[part.name]) for part in parts]
     longest = limits.prompt + config.longest_sample
     found = Setup(config, model, tokenizer, longest, scorer, sets, shares_of(parts))
@@ -183,6 +185,11 @@ def environments_of(config: ConversationOptions) -> Environments | None:
 def tools_of(environments: Environments | None) -> Sequence[Any]:
     """The schemas of what the policy may call."""
     return environments.schemas if environments else ()
+
+
+def talk_of(environments: Environments | None) -> Check:
+    """What refuses prompts that cannot be talked about."""
+    return environments.check if environments else accept
 
 
 def talking_of(

@@ -12,18 +12,16 @@ from itertools import groupby
 from typing import Any
 
 from anypo.data.calls import Replies, Reply
-from anypo.data.observations import Observations
+from anypo.data.observations import TOOL, Observations
 from anypo.data.prompts import template_options, with_content
 from anypo.data.tokens import Tokens
 from anypo.errors import DataError, SamplerError
-from anypo.hooks.batch import Prompt, Sample, step_columns
+from anypo.hooks.batch import ENVIRONMENT, Prompt, Sample, step_columns
 from anypo.hooks.environment import Environment, Message
 from anypo.hooks.sampler import Engine, SamplingRequest
 from anypo.sampling.environments import Answer, Environments
 from anypo.sampling.sampler import PolicySampler
 from anypo.support.world import ALONE, World
-
-SCORE = "environment"  # what the rewards of turns are called among those of reward functions
 
 
 @dataclass(frozen=True)
@@ -66,17 +64,23 @@ class Talking:
         return any([self._forgets_after(prompts[0]) for prompts in sets])
 
     def _forgets_after(self, prompt: Prompt) -> bool:
-        who = self.environments.chosen
-        if not isinstance(prompt.content, list):
-            raise DataError(
-                f"a prompt is a text, but {who} talks in messages: make prompts lists of messages"
-            )
-        options, seen = _options(prompt), self.observations(())
+        self.environments.check(prompt)
+        options, seen, calls = _options(prompt), self.observations(()), self.environments.schemas
         try:
-            seen.check(prompt.content, options, calls=bool(self.environments.schemas))
+            seen.check(prompt.content, options, calls=bool(calls))
+            if calls and not self._reads(seen.calls(prompt.content, options)):
+                raise DataError(
+                    "the tokenizer cannot parse the calls that its chat template renders"
+                )
             return seen.forgets_thoughts(prompt.content, options)
         except DataError as error:
+            who = self.environments.chosen
             raise DataError(f"{who} cannot talk to this model: {error}") from error
+
+    def _reads(self, calls: Iterable[tuple[list[int], list[int]]]) -> bool:
+        """Whether a made-up call is found in some of its forms."""
+        read = [call for form in calls for call in self.replies.read(*form).calls]
+        return any(call.name == TOOL["name"] and not call.flaw for call in read)
 
 
 @dataclass
@@ -143,8 +147,8 @@ class Conversation:
             self.ids,
             self.group,
             reward=reward,
-            scores={SCORE: reward},
-            score_weights={SCORE: 1.0},
+            scores={ENVIRONMENT: reward},
+            score_weights={ENVIRONMENT: 1.0},
             mask=self.mask,
             logprobs=self.logprobs,
             truncated=self.truncated,

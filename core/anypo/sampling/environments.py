@@ -13,11 +13,13 @@ from typing import Any, TypeVar
 from transformers.utils.chat_template_utils import get_json_schema
 
 from anypo.data.calls import Call, Reply
+from anypo.data.content import as_texts, sound, whole
 from anypo.data.formats import is_reply
 from anypo.data.messages import is_message
-from anypo.errors import PluginError, SamplerError, nearest, told
+from anypo.errors import AnypoError, DataError, PluginError, SamplerError, nearest, told
+from anypo.hooks.batch import Prompt
 from anypo.hooks.environment import ChosenEnvironment, Environment, Message, Turn
-from anypo.support.foreign import foreign, place
+from anypo.support.foreign import foreign, lacks_memory, place
 from anypo.support.loop import awaited
 from anypo.support.timing import in_time
 from anypo.support.together import together
@@ -45,7 +47,7 @@ class Environments:
 
     Raises:
         SamplerError: It cannot be made.
-        PluginError: It has a tool of which no schema can be made.
+        PluginError: It has a tool of which no schema can be made, or two of one name.
     """
 
     def __init__(self, chosen: ChosenEnvironment, timeout: float) -> None:
@@ -55,7 +57,18 @@ class Environments:
         with foreign(self._raised):
             tools = list(one.tools)
         self.schemas = [self._schema(tool) for tool in tools]
+        names = [schema["function"]["name"] for schema in self.schemas]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise PluginError(f"{chosen} has two tools that are called '{twice[0]}': rename one")
         self.awaits = any(map(iscoroutinefunction, (one.reset, one.step, *tools)))
+
+    def check(self, prompt: Prompt) -> None:
+        """Refuse a prompt that they cannot talk about; raises DataError."""
+        if not isinstance(prompt.content, list):
+            raise DataError(
+                f"a prompt is a text, but {self.chosen} talks in messages: make prompts lists of "
+                "messages"
+            )
 
     def begin(self, rows: Sequence[Mapping[str, Any]]) -> list[tuple[Environment, list[Message]]]:
         """An environment for each row, whose `prompt` is messages, and the prompt as it opens it.
@@ -77,25 +90,31 @@ class Environments:
                 with in_time(took, self.timeout, OPTION, SamplerError), foreign(self._raised):
                     found.append(_at_once(job()))
             return found
+        named = [partial(self._named, job) for job in jobs]
         try:
-            return awaited(together([partial(self._named, job) for job in jobs]), self.timeout)
+            with foreign(self._raised, (AnypoError, TimeoutError)):
+                return awaited(together(named), self.timeout)
         except TimeoutError:
             raise SamplerError(
                 f"{took} took longer than {self.timeout:g} s; raise {OPTION} if it may"
             ) from None
 
     async def _named(self, job: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        with foreign(self._raised):
+        try:
             return await job()
+        except (Exception, SystemExit) as error:
+            if isinstance(error, AnypoError) or lacks_memory(error):
+                raise
+            raise self._raised(error) from error
 
     async def _begun(self, row: Mapping[str, Any]) -> tuple[Environment, list[Message]]:
         environment, prompt = self._made(), list(row["prompt"])
         said = await self._value(environment.reset(copy.deepcopy(dict(row))))
-        last = prompt[-1]
+        last, messages = prompt[-1], self._messages(said or "")
         if isinstance(said, str) and last["role"] == "user" and isinstance(last["content"], str):
             prompt[-1] = last | {"content": last["content"] + said}
             return environment, prompt
-        return environment, prompt + self._messages(said or "")
+        return environment, prompt + messages
 
     async def _answer(self, environment: Environment, reply: Reply) -> Answer:
         if reply.calls:
@@ -112,14 +131,16 @@ class Environments:
         for call in calls:
             try:
                 result = await self._value(_tool(tools, call)(**copy.deepcopy(call.arguments)))
+                turn = self._turn(result) if isinstance(result, Turn) else Turn(result)
+                text = _text(turn.observation)
+            except AnypoError:
+                raise
             except Exception as error:
                 said = str(error) if isinstance(error, _NoCallError) else told(error)
-                result, answer.failed = f"error: {said}", answer.failed + 1
-            if isinstance(result, Turn):
-                turn = self._turn(result)
-                answer.reward, answer.done = answer.reward + turn.reward, answer.done or turn.done
-                result = turn.observation
-            message = {"role": "tool", "name": call.name, "content": _text(result)}
+                turn, text = Turn(), f"error: {said}"
+                answer.failed += 1
+            answer.reward, answer.done = answer.reward + turn.reward, answer.done or turn.done
+            message = {"role": "tool", "name": call.name, "content": whole(text)}
             message |= {"tool_call_id": call.id} if call.id else {}
             answer.messages.append(message)
         return answer
@@ -141,14 +162,24 @@ class Environments:
 
     def _messages(self, said: Any) -> list[Message]:
         if isinstance(said, str):
-            return [{"role": "user", "content": said}] if said else []
-        sound = isinstance(said, list | tuple) and all(map(is_message, said))
-        if not sound or any(map(is_reply, said)):
+            return self._texts([{"role": "user", "content": said}]) if said else []
+        are_messages = isinstance(said, list | tuple) and all(map(is_message, said))
+        if not are_messages or any(map(is_reply, said)):
             raise SamplerError(
                 f"{self.chosen} says {said!r:.60}: that is neither a text, nor a list of messages "
                 "of others than the assistant"
             )
-        return copy.deepcopy(list(said))
+        return self._texts(copy.deepcopy(list(said)))
+
+    def _texts(self, messages: list[Message]) -> list[Message]:
+        try:
+            texts: list[Message] = as_texts(messages)
+            for message in texts:
+                if isinstance(message.get("content"), str):
+                    sound(message["content"])
+        except DataError as error:
+            raise SamplerError(f"{self.chosen} says what cannot be read: {error}") from error
+        return texts
 
     def _made(self) -> Environment:
         with foreign(self._raised):

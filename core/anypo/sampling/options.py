@@ -30,7 +30,10 @@ class ConversationOptions(RowOptions, panel="Several turns"):
         "max_completion_length.",
     )
     environment_timeout: float = Field(
-        60.0, ge=0, description="Seconds that it may take to answer; 0: no limit."
+        60.0,
+        ge=0,
+        description="Seconds that it may take to answer, or all those that are waited for "
+        "together; 0: no limit.",
     )
 
     @field_validator("environment", mode="before")

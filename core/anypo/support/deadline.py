@@ -57,8 +57,12 @@ def can_be_timed() -> bool:
 
 
 @contextmanager
-def deadline(seconds: float) -> Iterator[Alarm | None]:
+def deadline(seconds: float, option: str = "reward_timeout") -> Iterator[Alarm | None]:
     """Raise DeadlineError in the block once `seconds` have passed; 0 means no limit.
+
+    Args:
+        seconds: How long it may take.
+        option: Of the run, that says so.
 
     Raises:
         ConfigError: The platform or the thread cannot be interrupted; only a limit of 0 works.
@@ -68,7 +72,7 @@ def deadline(seconds: float) -> Iterator[Alarm | None]:
         return
     if SIGNAL is None or not can_be_timed():
         raise ConfigError(
-            "only the main thread on POSIX can be timed: call run there, or set reward_timeout to 0"
+            f"only the main thread on POSIX can be timed: call run there, or set {option} to 0"
         )
     alarm = Alarm(seconds)
     previous = {number: signal.signal(number, alarm) for number in (SIGNAL, signal.SIGPROF)}

@@ -25,7 +25,7 @@ def in_time(what: str, seconds: float, option: str, refused: type[AnypoError]) -
     took = f"{what} took longer than {seconds:g} s"
     why = f"{took}, and nothing could interrupt it; raise {option} if it may"
     try:
-        with last_resort(2 * seconds, why), deadline(seconds):
+        with last_resort(2 * seconds, why), deadline(seconds, option):
             yield
     except DeadlineError:
         raise refused(f"{took}; raise {option} if it may") from None

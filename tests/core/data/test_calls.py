@@ -34,12 +34,14 @@ def test_calls_are_read_and_no_part_of_the_text(read):
     one = '<tool_call>\n{"name": "add", "arguments": {"a": 1}}\n</tool_call>'
     other = '<tool_call>{"name": "add", "arguments": "{\\"a\\": 2}"}</tool_call>'
     reply = read(f"so: {one}{other}<|end|>")
-    assert reply.calls == [Call("add", {"a": 1}), Call("add", {"a": 2})]
+    ids = ["000000000", "000000001"]
+    assert reply.calls == [Call("add", {"a": a}, name) for a, name in zip((1, 2), ids, strict=True)]
     assert reply.message == {
         "role": "assistant",
         "content": "so: ",
         "tool_calls": [
-            {"type": "function", "function": {"name": "add", "arguments": {"a": a}}} for a in (1, 2)
+            {"type": "function", "id": name, "function": {"name": "add", "arguments": {"a": a}}}
+            for a, name in zip((1, 2), ids, strict=True)
         ],
     }
 
@@ -53,12 +55,25 @@ def test_calls_are_read_and_no_part_of_the_text(read):
         ('{"name": "add", "arguments": [1]}', "add"),
         ('{"name": "add", "arguments": "{"}', "add"),
         ("[" * 100_000, ""),
+        ('{"name": "add", "arguments": {"a": ' + "1" * 5000 + "}}", ""),
     ],
 )
 def test_a_call_that_makes_no_sense_says_so(read, text, name):
     (call,) = read(f"<tool_call>{text}</tool_call><|end|>").calls
     assert call.name == name
     assert call.flaw.startswith('a call is a JSON object {"name": …, "arguments": {…}}')
+
+
+def test_half_a_character_is_no_part_of_a_call(read):
+    (call,) = read(
+        r'<tool_call>{"name": "\ud83d", "arguments": {"a": ["\ud83d"]}}</tool_call>'
+    ).calls
+    assert (call.name, call.arguments) == ("?", {"a": ["?"]})
+
+
+def test_ids_that_the_policy_writes_are_none_of_the_template(read):
+    (call,) = read('<tool_call>{"name": "add", "id": {}}</tool_call>', before="1+1").calls
+    assert call.id == "000000003"
 
 
 def test_one_that_is_not_closed_is_none(read):
@@ -90,7 +105,7 @@ def test_the_parsing_of_the_tokenizer_counts_where_it_has_one(parsing, read, tok
     function = {"name": "add", "arguments": {"a": 1}}
     asked = parsing({"thinking": "so", "tool_calls": [{"type": "function", "function": function}]})
     reply = read("whatever", before="1+1")
-    assert reply.calls == [Call("add", {"a": 1})]
+    assert reply.calls == [Call("add", {"a": 1}, "000000003")]
     assert reply.message["thinking"] == "so"
     assert (reply.message["role"], reply.message["content"]) == ("assistant", "")
     assert asked == [(tokenizer("whatever")["input_ids"], tokenizer("1+1")["input_ids"], TOOLS)]
@@ -100,4 +115,4 @@ def test_what_it_cannot_parse_is_told(parsing, read):
     parsing(ValueError("no JSON"))
     reply = read("what<|end|>")
     assert reply.message == {"role": "assistant", "content": "what"}
-    assert reply.calls == [Call(flaw="no JSON")]
+    assert reply.calls == [Call(flaw="no JSON", id="000000000")]

@@ -43,6 +43,20 @@ FORGETFUL = (
     ROLE + "{{ m.content if loop.last else m.content.split('</think>')[-1] }}<|im_end|>\n"
     "{% endfor %}" + OPENS
 )
+# It knows no tools that answer.
+MUTE = "{{ tools }}" + CHATML.replace(
+    "{{ m.content }}", "{% if m.role != 'tool' %}{{ m.content }}{{ m.tool_calls }}{% endif %}"
+)
+# A token of its own ends a call, which is none of those that end replies.
+OWN_END = (
+    "{{ tools }}{% for m in messages %}{{ m.content }}{% if m.tool_calls %}{{ m.tool_calls }}"
+    "<|return|>{% else %}<|im_end|>{% endif %}{% endfor %}"
+)
+ESCAPING = "{% for m in messages %}{{ m.content | tojson }}<|im_end|>{% endfor %}"
+ONE_SYSTEM = (
+    "{% for m in messages %}{% if m.role != 'system' or loop.first %}{{ m.content }}<|im_end|>"
+    "{% endif %}{% endfor %}"
+)
 ASKED, AGAIN = ({"role": "user", "content": text} for text in ("1+1", "sure?"))
 TOLD = {"role": "tool", "name": "add", "content": "2"}
 TOOLS = {"tools": [{"type": "function", "function": {"name": "add", "parameters": {}}}]}
@@ -123,6 +137,7 @@ def test_a_prompt_may_end_within_a_reply(text):
         (MOVING, TOOLS, "the chat template renders earlier messages otherwise once a reply"),
         (CHATML, TOOLS, "the chat template shows no tools"),
         (DEAF, TOOLS, "the chat template does not show what a reply says, or what it calls"),
+        (MUTE, TOOLS, "behind a reply the chat template does not show what the role 'tool' says"),
     ],
 )
 def test_a_template_of_which_no_conversation_can_be_made_is_refused(
@@ -140,6 +155,26 @@ def test_others_are_not(observations, template):
 def test_what_the_template_refuses_is_told(text):
     with pytest.raises(DataError, match="user and assistant take turns"):
         text(ONE_BY_ONE, AGAIN, AGAIN)
+
+
+def test_what_the_template_leaves_out_is_refused(text):
+    system = {"role": "system", "content": "be quick"}
+    says = "does not show what the role 'system' says: 'be quick'"
+    with pytest.raises(DataError, match=says):
+        text(ONE_SYSTEM, system, AGAIN)
+
+
+def test_what_stands_before_the_end_that_is_known_is_not_lost_in_silence(text, observations):
+    observations(OWN_END).check([ASKED], TOOLS, calls=True)  # the model may say that it is one
+    with pytest.raises(DataError, match="does not show what the role 'tool' says: '2'"):
+        text(OWN_END, TOLD, options=TOOLS)
+
+
+def test_what_it_escapes_is_shown(text):
+    said = {"role": "user", "content": 'a "word"\nor ü'}
+    assert text(ESCAPING, said) == '"a \\"word\\"\\nor ü"<|im_end|>'
+    ascii_alone = ESCAPING.replace("tojson", "tojson(ensure_ascii=true)")
+    assert text(ascii_alone, said) == '"a \\"word\\"\\nor \\u00fc"<|im_end|>'
 
 
 def test_whether_thoughts_are_forgotten_is_known(observations):

@@ -76,10 +76,8 @@ def test_functions_of_one_name_are_told_apart_by_what_the_user_wrote(tokenizer):
     assert [reward.name for reward in rewards.rewards] == ["regex:a", "regex:b"]
 
 
-@pytest.mark.parametrize("name", ["mean", "std", "kept"])
-def test_a_function_that_is_called_as_a_metric_of_their_sum_is_called_as_it_was_written(
-    tokenizer, name
-):
+@pytest.mark.parametrize("name", ["mean", "std", "kept", "environment"])
+def test_a_function_that_is_called_as_something_else_is_called_as_it_was_written(tokenizer, name):
     reward = Reward(name, sleep, source=f"mine.py:{name}")
     assert [r.name for r in Rewards([reward], tokenizer, timeout=1).rewards] == [reward.source]
 
@@ -136,7 +134,7 @@ def test_a_conversation_is_seen_whole_and_what_its_environment_gave_counts(token
     assert seen == [([HELD.asked], [TALK], [[True, False, True, True]])]
     assert (scored.reward, scored.scores) == (1.0, {"environment": 0.5, "judge": 2.0})
     assert scored.score_weights == {"environment": 1.0, "judge": 0.25}
-    assert scored.columns == HELD.columns
+    assert scored.columns == step_columns(4, [(0, 0.2), (3, 0.3 + 0.5)])
     assert scorer(prompts, [scored]) == [scored]
     assert Rewards([], tokenizer, timeout=1)(prompts, [HELD]) == [HELD]
 
@@ -150,6 +148,19 @@ def test_steps_of_functions_add_to_those_of_turns(tokenizer):
     )
     assert scored.columns["step_rewards"] == [0.2, 0.0, 0.5, 0.8]
     assert scored.columns["step_ends"] == [1.0, 0.0, 1.0, 1.0]
+
+
+def test_a_score_of_the_whole_counts_at_the_last_turn_beside_steps(tokenizer):
+    rewards = [
+        Reward("steps", lambda completions: [[(0, 1.0)]], 0.5),
+        Reward("whole", lambda completions: [2.0], 0.25),
+        Reward("other", lambda completions: [None]),
+    ]
+    prompts = [Prompt([1], [{"role": "user", "content": "1+1"}])]
+    (scored,) = Rewards(rewards, tokenizer, timeout=1)(prompts, [HELD])
+    assert scored.columns == step_columns(4, [(0, 0.2 + 0.5), (3, 0.3 + 0.5)])
+    (alone,) = Rewards(rewards, tokenizer, timeout=1)(prompts, [replace(HELD, columns={})])
+    assert alone.columns == step_columns(4, [(0, 0.5)])
 
 
 def test_a_function_gets_only_what_it_names(score):
@@ -399,6 +410,7 @@ def test_words_reach_all_processes(tokenizer, tmp_path, monkeypatch):
         (Judgement(math.nan, "a"), "returned nan for completion 1: a reward is a finite number"),
         (Judgement(1.0, None), "returned None as the feedback to completion 1: feedback is a text"),
         (Judgement(Judgement(1.0)), r"returned Judgement\(.* for completion 1"),
+        (Judgement(1.0, "\ud83d"), "gave feedback to completion 1 that is broken: after"),
         ({"score": 1.0, "feedback": 3}, "returned 3 as the feedback to completion 1"),
         (
             {"feedback": "a"},

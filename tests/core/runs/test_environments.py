@@ -165,6 +165,18 @@ def test_what_cannot_work_is_refused_before_it_begins(talk, tmp_path, name, opti
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("option", ["data", "eval_data"])
+def test_prompts_that_are_texts_are_bad_rows_wherever_they_stand(talk, tmp_path, option):
+    mixed = tmp_path / "mixed.jsonl"
+    mixed.write_text(CONTENT.format("ab") + '{"prompt": "cd"}\n')
+    given = str(mixed) if option == "data" else [str(mixed)]
+    options = talk(**{option: given}, steps=1, prompts_per_step=1)
+    says = "^row 2 of '.*mixed.jsonl': a prompt is a text, but environment 'Teacher' talks"
+    with pytest.raises(DataError, match=says):
+        run("grpo", **options)
+    run("grpo", **options, bad_rows="skip")
+
+
 def test_an_environment_that_breaks_ends_the_run_with_its_name(talk):
     says = r"^step 1: environment 'Broken' raised ValueError: out of order \(.*mine.py:\d+\)"
     with pytest.raises(SamplerError, match=says):

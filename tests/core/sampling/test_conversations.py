@@ -21,6 +21,12 @@ CALLING = (
     "{% endfor %}"
 )
 
+DEMANDING = CALLING.replace(
+    "{{ m.content }}",
+    "{% if m.role == 'tool' and m.tool_call_id | length != 9 %}"
+    "{{ raise_exception('ids have nine characters') }}{% endif %}{{ m.content }}",
+)
+
 
 class Drawing:
     """An engine that draws random tokens, and remembers what it was asked and what it drew."""
@@ -353,6 +359,37 @@ def test_prompts_that_are_texts_are_refused(chat, talking):
     tokenizer, _ = chat(PLAIN)
     with pytest.raises(DataError, match="a prompt is a text, but environment 'talker' talks in"):
         talking(Environment, tokenizer).check([[Prompt([1], "1+1")]])
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        ('{"name": "add", "arguments": {"a": 1, "b": 2}}', "3"),
+        ('{"name": "add", "id": 7, "arguments": {"a": 1, "b": 2}}', "3"),
+        ('{"name": "\\ud83d", "arguments": {}}', "error: there is no tool '?'; there is add"),
+        ('{"name": "add", "arguments": {"a": 1%s}}' % ("0" * 4300), "error: a call is a JSON"),
+    ],
+)
+def test_whatever_is_called_the_conversation_goes_on(chat, conversing, asked, call, says):
+    tokenizer, ends = chat(DEMANDING)
+    engine = Drawing(ends, [f"<tool_call>{call}</tool_call>"], tokenizer)
+    sampler = conversing(Adder, engine, tokenizer, ends, limit=5000, turns=2, longest=20_000)
+    tools = {"tools": sampler.talking.environments.schemas}
+    (sample,) = sampler.sample([asked(tokenizer, **tools)], 1)
+    assert sample.messages[1]["content"].startswith(says)
+    assert sample.figures["conversation/turns"] == 2
+
+
+def test_calls_in_a_form_that_nobody_can_read_are_refused(spoken, talking, asked):
+    name, tokenizer, _ = spoken
+    talk = talking(Adder, tokenizer)
+    sets = [[asked(tokenizer, tools=talk.environments.schemas)]]
+    if name != "llama":
+        assert talk.check(sets) is (name == "thinking")
+        return
+    says = "talk to this model: the tokenizer cannot parse the calls that its chat template renders"
+    with pytest.raises(DataError, match=says):
+        talk.check(sets)
 
 
 @pytest.mark.parametrize("processes", [1, 2])

@@ -1,6 +1,7 @@
 """Environments are asked in time, and what they say is checked."""
 
 import asyncio
+import resource
 import time
 
 import anyio
@@ -8,7 +9,7 @@ import pytest
 
 from anypo import Environment, SamplerError, Turn
 from anypo.data.calls import Call, Reply
-from anypo.errors import PluginError
+from anypo.errors import ConfigError, PluginError
 from anypo.hooks.environment import ChosenEnvironment
 from anypo.sampling.environments import Answer, Environments
 
@@ -62,11 +63,23 @@ def test_a_text_is_a_message_of_the_user(awaits):
         (Turn([{"role": "assistant", "content": "2"}]), "neither a text, nor a list of messages"),
         (Turn([{"content": "2"}]), "neither a text, nor a list of messages"),
         (Turn(7, done=True), "says 7: that is neither"),
+        (Turn("so \ud83d"), "says what cannot be read: after 'so .*' half a character is missing"),
+        (Turn([{"role": "tool", "content": "\ud83d"}]), "half a character is missing"),
+        (
+            Turn([{"role": "user", "content": [{"type": "image"}]}]),
+            "says what cannot be read: a message holds {'type': 'image'}, and no part but texts",
+        ),
     ],
 )
 def test_what_is_no_answer_is_refused(turn, says, awaits):
     with pytest.raises(SamplerError, match=f"^environment 'talker' .*{says}"):
         answer(saying(turn, awaits))
+
+
+def test_parts_of_text_are_a_text():
+    parts = [{"type": "text", "text": "no, "}, {"type": "text", "text": "less"}]
+    said = answer(saying(Turn([{"role": "user", "content": parts}])))
+    assert said.messages == [{"role": "user", "content": "no, less"}]
 
 
 def broken(function, awaits=False):
@@ -110,6 +123,12 @@ def test_one_that_takes_too_long_is_named(awaits):
         answer(Waiting if awaits else Slow, timeout=0.2)
 
 
+def test_where_none_can_be_interrupted_the_limit_that_is_set_is_named(monkeypatch):
+    monkeypatch.setattr("anypo.support.deadline.SIGNAL", None)
+    with pytest.raises(ConfigError, match="call run there, or set environment_timeout to 0"):
+        environments(Environment)
+
+
 def test_those_that_wait_do_so_together():
     started = []
 
@@ -129,6 +148,18 @@ def test_those_that_wait_do_so_together():
     replies = [Reply({"role": "assistant", "content": text}, []) for text in "def"]
     pairs = [(environment, reply) for (environment, _), reply in zip(begun, replies, strict=True)]
     assert [a.messages[0]["content"] for a in kind.answer(pairs)] == ["d", "e", "f"]
+
+
+def test_however_many_wait_they_open_no_files():
+    most, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    kind = environments(saying(Turn(done=True), awaits=True))
+    begun = kind.begin([ROW] * 200)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(200, most), hard))
+    try:
+        answers = kind.answer([(environment, SAID) for environment, _ in begun])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    assert len(answers) == 200
 
 
 def test_what_it_waits_for_unseen_is_refused():
@@ -246,3 +277,53 @@ def test_a_tool_without_a_docstring_is_refused():
     says = "^tool 'act' of environment 'talker' has no schema: .* no docstring"
     with pytest.raises(PluginError, match=says):
         environments(Silent)
+
+
+class Echo(Environment):
+    """Has one tool twice, or one that gives back what it is given."""
+
+    twice = False
+
+    @property
+    def tools(self):
+        return (self.echo,) * (1 + self.twice)
+
+    def echo(self, text: str):
+        """Say it again.
+
+        Args:
+            text: Anything.
+        """
+        return text * 10 if isinstance(text, int) else text
+
+
+def test_two_tools_of_one_name_are_refused():
+    says = "^environment 'talker' has two tools that are called 'echo': rename one"
+    with pytest.raises(PluginError, match=says):
+        environments(type("Twice", (Echo,), {"twice": True}))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [("so \ud83d", "so ?"), (10**4299, "error: ValueError: Exceeds the limit"), ([1], "[1]")],
+)
+def test_whatever_the_policy_makes_a_tool_say_can_be_read(text, says):
+    (message,) = answer(Echo, calling(Call("echo", {"text": text}))).messages
+    assert message["content"].startswith(says)
+
+
+def test_a_tool_that_has_to_be_waited_for_unseen_is_refused():
+    async def later():
+        pass
+
+    class Hidden(Echo):
+        def echo(self, text: str):
+            """Say it again.
+
+            Args:
+                text: Anything.
+            """
+            return later()
+
+    with pytest.raises(SamplerError, match="environment 'talker' has to be waited for: write"):
+        answer(Hidden, calling(Call("echo", {"text": "a"})))

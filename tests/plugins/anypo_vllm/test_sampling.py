@@ -159,6 +159,12 @@ def move(policy):
                 parameter.add_(0.02 * torch.randn_like(parameter))
 
 
+def test_more_prompts_than_vllm_reads_at_once(engine, policy):
+    draw = random.Random(0)
+    prompts = [Prompt([draw.randrange(256) for _ in range(290)], "") for _ in range(20)]
+    assert mismatch(policy, sampled(engine, n=2, prompts=prompts), 0.7) < CLOSE
+
+
 def test_log_probs_follow_every_one_of_20_updates(engine, policy):
     """On prompts longer than a block of the prefix cache, which an update makes worthless."""
     prompts = long_prompts()

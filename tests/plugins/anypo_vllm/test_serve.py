@@ -38,6 +38,11 @@ def test_graphs_and_threads_are_for_gpus():
     assert "--enforce-eager" in command(eager=True)[0]
 
 
+def test_a_cpu_reads_prompts_whole():
+    assert "--no-enable-chunked-prefill" in command(on_cpu=True)[0]
+    assert "--no-enable-chunked-prefill" not in command()[0]
+
+
 def test_what_is_not_given_is_left_to_vllm():
     assert not {"--max-model-len", "--gpu-memory-utilization"} & {*command()[0]}
     arguments, _ = command(max_length=512, memory=0.5, tensor_parallel=2)
