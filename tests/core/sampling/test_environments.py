@@ -306,6 +306,7 @@ def test_two_tools_of_one_name_are_refused():
 @pytest.mark.parametrize(
     ("text", "says"),
     [("so \ud83d", "so ?"), (10**4299, "error: ValueError: Exceeds the limit"), ([1], "[1]")],
+    ids=["half a character", "many digits", "a list"],
 )
 def test_whatever_the_policy_makes_a_tool_say_can_be_read(text, says):
     (message,) = answer(Echo, calling(Call("echo", {"text": text}))).messages
