@@ -3,11 +3,12 @@
 import json
 
 import pytest
-from learning import built_in, evaluations, whole
+from learning import evaluations, on_built_in_task, teacher, whole
 
 from anypo import run
 
-NAMES = built_in()
+NAMES = on_built_in_task()
+LEARNING = [name for name in NAMES if "teacher" not in whole(name).options]  # not of itself
 every_algorithm = pytest.mark.parametrize("name", NAMES)
 
 
@@ -23,16 +24,21 @@ def test_every_algorithm_runs(name, quick_cache, tmp_path):
     options = {"steps": 2, "prompts_per_step": 4, "max_completion_length": 8}
     if algorithm.inputs.sampler:
         options["max_rounds"] = 2
+    if "teacher" in algorithm.requires:
+        options["teacher"] = "policy"
     folder = run(algorithm, output=str(tmp_path / "run"), **options)
     assert len(scores(folder)) == 2
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@every_algorithm
+@pytest.mark.parametrize("name", LEARNING)
 @pytest.mark.parametrize("seed", [0, 1])
 def test_every_algorithm_learns_the_built_in_task(name, seed, tmp_path):
-    before, *_, after = scores(run(whole(name), seed=seed, output=str(tmp_path / "run")))
+    algorithm = whole(name)
+    options = teacher(algorithm, {}, tmp_path / "teacher")
+    folder = run(algorithm, seed=seed, output=str(tmp_path / "run"), **options)
+    before, *_, after = scores(folder)
     assert after >= before + 0.2
 
 

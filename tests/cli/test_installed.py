@@ -194,6 +194,7 @@ def test_the_json_of_an_explanation_tells_all_that_the_explanation_does(capsys):
         "scorer": True,
         "completions": [],
         "columns": [],
+        "otherwise": False,
         "fixed": False,
     }
 

@@ -393,7 +393,9 @@ def test_calls_in_a_form_that_nobody_can_read_are_refused(spoken, talking, asked
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_every_process_holds_its_share(processes, chat, conversing, asked, tmp_path):
+def test_every_process_holds_its_share(processes, chat, conversing, asked, tmp_path, monkeypatch):
+    for libraries in ("OMP", "MKL"):  # whose threads accelerate warns of
+        monkeypatch.setenv(f"{libraries}_NUM_THREADS", "1")
     tokenizer, ends = chat(PLAIN)
     prompts = [asked(tokenizer, "a" * i, number=i) for i in range(1, 7)]
     given = conversing, tokenizer, ends, prompts, tmp_path
