@@ -16,11 +16,14 @@ from anypo.composition.compose import assemble
 from anypo.composition.explain import first_line
 from anypo.composition.knobs import Knob, resolve_knobs
 from anypo.composition.stack import Stack, lay
-from anypo.errors import ConfigError, PluginError
+from anypo.errors import AnypoError, ConfigError, PluginError
 from anypo.hooks import registry
 from anypo.hooks.task import load_task
+from anypo.models.options import CriticOptions
 from anypo.runs.options import RunConfig, RunOptions, config_class, make_config, panels
 from anypo.runs.recipe import Recipe
+from anypo.support.options import Options
+from anypo.training.options import ReferenceOptions, TeacherOptions
 from anypo_cli.launching import launch
 from anypo_cli.printing import escaped
 from anypo_cli.processes import is_launched
@@ -31,6 +34,11 @@ Parameter = inspect.Parameter
 Act = Callable[..., None]  # with an algorithm, its options and notes, and the act's own options
 SAMPLER, TASK = (RunConfig.model_fields[name].default for name in ("sampler", "task"))
 LOG_EVERY = "Steps between lines; else a live screen."
+OF_MODELS: dict[str, type[Options]] = {
+    "reference": ReferenceOptions,
+    "teacher": TeacherOptions,
+    "critic": CriticOptions,
+}
 COMMAND_OPTIONS = {  # the type of each, what it is by default, and what it is for
     "config": (str, "", "TOML file with options, [knobs], [hooks]."),
     "trust_config": (bool, "False", "Run the code that the file names."),
@@ -84,7 +92,8 @@ def build_command(
         (act or partial(_run, arguments, **of_run))(*told, **of_act)
 
     parameters = [*extra, *(_knob_option(knob, stack.layers) for knob in knobs.values())]
-    parameters += _run_options(config, recipe, stack)
+    lacking = _lacking(stack, recipe) if "--help" in arguments else frozenset()
+    parameters += _run_options(config, recipe, stack, lacking)
     sign(command, parameters)
     app = typer.Typer(add_completion=False)
     app.command(recipe.algorithm, help="\n\n".join(map(_about, stack.layers)))(command)
@@ -152,8 +161,19 @@ def _told_apart(given: dict[str, Any], stack: Stack) -> tuple[dict[str, Any], di
     return options, knobs
 
 
-def _run_options(config: type[RunConfig], recipe: Recipe, stack: Stack) -> list[Parameter]:
-    """The options of a run, block by block."""
+def _lacking(stack: Stack, recipe: Recipe) -> frozenset[str]:
+    """The panels of models that the algorithm does without, which its help need not show."""
+    try:
+        requires = assemble(stack, recipe.knobs).requires
+    except AnypoError:  # what is wrong is said when it is to run
+        return frozenset()
+    return frozenset(block.panel for role, block in OF_MODELS.items() if role not in requires)
+
+
+def _run_options(
+    config: type[RunConfig], recipe: Recipe, stack: Stack, lacking: frozenset[str]
+) -> list[Parameter]:
+    """The options of a run, block by block; hidden are those of panels that are lacking."""
     suited = stack.preferred("options")
     task = recipe.options.get("task", TASK)
     on_task = _preferred_by_task(recipe).options
@@ -163,7 +183,8 @@ def _run_options(config: type[RunConfig], recipe: Recipe, stack: Stack) -> list[
         default = shown(suited.get(name, field.get_default(call_default_factory=True)))
         if name in on_task:
             default = f"{default or 'none'}; {task}: {on_task[name]}"
-        return option_of(name, field.annotation, field.description or "", default, panel)
+        told = field.description or "", default, panel
+        return option_of(name, field.annotation, *told, hidden=panel in lacking)
 
     from_file = [
         option_of(name, kind, text, default, RunOptions.panel)

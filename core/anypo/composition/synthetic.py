@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from anypo.hooks.batch import Completion, Prompt, Sample, step_columns
+from anypo.hooks.rollout import POLICY
 
 LENGTHS = (7, 3, 0, 5, 1, 6, 2, 4)  # of the made-up completions, in tokens: one is empty
 
@@ -20,12 +21,12 @@ class SyntheticSampler:
         self.otherwise = False  # whether it was to draw in another way than the run says
 
     def sample(
-        self, prompts: Sequence[Prompt], n: int, *, model: str = "policy", **how: Any
+        self, prompts: Sequence[Prompt], n: int, *, model: str = POLICY, **how: Any
     ) -> list[Sample]:
         """See `anypo.hooks.rollout.Sampler`."""
         self.used = True
-        self.models |= {model} - {"policy"}
-        self.otherwise |= bool(how) or model != "policy"
+        self.models |= {model} - {POLICY}
+        self.otherwise |= bool(how) or model != POLICY
         rows = [(prompt, group, i) for group, prompt in enumerate(prompts) for i in range(n)]
         return [self._completion(prompt, group, self.length(group, i)) for prompt, group, i in rows]
 

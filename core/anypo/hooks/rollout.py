@@ -6,6 +6,8 @@ from typing import Any, Protocol
 
 from anypo.hooks.batch import Prompt, Sample
 
+POLICY = "policy"  # what draws, unless a rollout names another model
+
 
 class Sampler(Protocol):
     """Draws completions from the policy."""
@@ -23,7 +25,7 @@ class Sampler(Protocol):
         top_p: float | None = None,
         top_k: int | None = None,
         greedy: bool = False,
-        model: str = "policy",
+        model: str = POLICY,
     ) -> list[Sample]:
         """`n` completions of every prompt, prompt by prompt; `group` is the prompt's position.
 

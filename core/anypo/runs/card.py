@@ -12,13 +12,10 @@ from anypo.runs.reading import Metrics, RunRecord, read_run
 
 POINTS = 12  # of the curve
 HEADLINES = ("score", "loss", "accuracies")  # how held-out metrics end that are worth a column
-PATHS = (
-    "model",
-    "data",
-    "eval_data",
-    "reward",
-    "critic_model",
-)  # options that may name files of this machine
+PATHS = (  # options that may name files of this machine
+    *("model", "reference", "teacher", "critic_model"),
+    *("data", "eval_data", "reward", "environment"),
+)
 HERE = ("output", "device", "processes", "task")  # those that say nothing of the model
 
 

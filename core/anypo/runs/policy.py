@@ -58,7 +58,7 @@ def load_others(algorithm: Algorithm, found: Setup, distributed: Distributed) ->
     """The models that stand for the reference or the teacher, where the options name some.
 
     Raises:
-        ModelError: There is none, or it reads other tokens than the policy.
+        ModelError: There is none, or it does not load.
     """
     config, runtime = found.config, distributed.runtime
     others: dict[str, Other] = {}

@@ -20,20 +20,18 @@ class ConversationOptions(RowOptions, panel="Several turns"):
     """Who answers the policy, and how long they talk."""
 
     environment: str | None = Field(
-        None, description="What answers completions: NAME, file.py:Class or module:Class."
+        None, description="Who answers: NAME, file.py:Class or module:Class."
     )
     max_turns: int = Field(4, ge=1, description="Completions of a conversation.")
     max_conversation_length: int | None = Field(
         None,
         ge=1,
-        description="Tokens of its completions and answers; else 2 * max_turns * "
-        "max_completion_length.",
+        description="Tokens of all; else twice what all turns may write.",
     )
     environment_timeout: float = Field(
         60.0,
         ge=0,
-        description="Seconds that it may take to answer, or all those that are waited for "
-        "together; 0: no limit.",
+        description="Seconds to answer, for all that are waited for together; 0: no limit.",
     )
 
     @field_validator("environment", mode="before")

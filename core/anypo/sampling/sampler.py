@@ -12,13 +12,13 @@ from anypo.data.prompts import followed_by
 from anypo.data.tokens import Tokens
 from anypo.errors import SamplerError, told
 from anypo.hooks.batch import Prompt, Sample
+from anypo.hooks.rollout import POLICY
 from anypo.hooks.sampler import Engine, SamplingRequest
 from anypo.support.foreign import foreign, place
 from anypo.support.world import ALONE, World, shares
 
 LOWEST = {"temperature": 0, "top_p": 0, "top_k": -1}  # which is too low
 HIGHEST = {"top_p": 1}
-POLICY = "policy"  # what draws, unless another model is asked for
 Lent = Callable[[], AbstractContextManager[tuple[PreTrainedModel, PreTrainedModel]]]  # and policy
 
 

@@ -46,8 +46,7 @@ class OptimizerOptions(Options, panel="Optimizer"):
         None,
         gt=0,
         lt=1,
-        description="Evaluate and save a moving average of the weights too, which keeps this share "
-        "of itself in an update.",
+        description="Average weights too; this share stays.",
     )
 
 

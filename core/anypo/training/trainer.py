@@ -136,7 +136,9 @@ class Trainer:
 
         Rows with and without a weight are dealt apart, so that every step has its share of both.
         """
-        state = copy.deepcopy(self.state)  # weights that are only looked at change nothing
+        state = self.state
+        if "state" in self.learner.algorithm.asks("weight"):
+            state = copy.deepcopy(state)  # weights that are only looked at change nothing
         weighed = self.learner.weigh(batch, state)
         counting, others = self.learner.algorithm.units_by_weight(weighed)
         steps = max(1, min(self.config.minibatches, len(counting)))
