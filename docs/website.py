@@ -26,7 +26,7 @@ LINK = re.compile(r"(?<=\]\()([^)#\s:]+)")
 ELSEWHERE = re.compile(r'<(?:script|link|img|iframe)[^>]+(?:src|href)="((?:https?:)?//[^"]+)"')
 TABLE_ROW = re.compile(r"^\|.*$", re.MULTILINE)
 CODE_SPAN = re.compile(r"`[^`]+`")
-OF_AN_ALGORITHM = re.compile(r"\[`(\w+)`\]\(\.\./plugins/anypo_plugins/\w+\.py\)")
+OF_AN_ALGORITHM = re.compile(r"\[`(\w+)`\]\(\.\./plugins/anypo_plugins/[\w/]+\.py\)")
 
 
 def on_config(config: Any) -> None:

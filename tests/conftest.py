@@ -27,6 +27,7 @@ settings.load_profile("steady")
 
 GOLDEN = json.loads(Path(__file__).with_name("golden.json").read_text(encoding="utf-8"))
 CASES = {case["id"]: case for case in GOLDEN["cases"]}
+PAPERS = json.loads(Path(__file__).with_name("golden-papers.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -44,6 +45,12 @@ def golden():
 def fixtures():
     """The input tensors that golden cases share."""
     return GOLDEN["fixtures"]
+
+
+@pytest.fixture(scope="session")
+def papers():
+    """Losses and gradients of papers on one small batch, by case, and that batch."""
+    return PAPERS
 
 
 @pytest.fixture(scope="session")

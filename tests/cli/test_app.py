@@ -93,7 +93,7 @@ def test_list_names_package_and_version(capsys):
 def test_explain_shows_stages_sources_and_knobs(capsys):
     assert main(["explain", "grpo", "--set", "group_size=4"]) == 0
     output = " ".join(capsys.readouterr().out.split())
-    assert "anypo_plugins/grpo.py:" in output
+    assert "anypo_plugins/policy_gradient/grpo.py:" in output
     assert "set by you" in output
     assert "default of grpo" in output
     assert "reference model" in output

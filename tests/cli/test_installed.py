@@ -127,7 +127,7 @@ def test_naming_a_bad_plugin_says_whose_it_is(bad, capsys, command):
 def test_a_rival_can_be_chosen_by_its_full_name(install, capsys):
     points, module, *_ = BAD["rival"]
     install("anypo-lamprey", points, {"lamprey_module.py": module}, version="0.3")
-    assert "anypo_plugins/grpo.py" in output(capsys, "explain", "anypo:grpo")
+    assert "anypo_plugins/policy_gradient/grpo.py" in output(capsys, "explain", "anypo:grpo")
     told = output(capsys, "explain", "anypo:grpo", "anypo-lamprey:grpo", "--json")
     stack = [layer["plugin"] for layer in json.loads(told)["stack"]]
     assert stack == ["anypo:grpo", "anypo-lamprey:grpo"]
@@ -167,7 +167,7 @@ def test_the_json_of_the_list_tells_all_that_the_list_does(capsys):
         "kind": "algorithm",
         "distribution": "anypo",
         "version": "0.1.0",
-        "class": "anypo_plugins.dapo:DAPO",
+        "class": "anypo_plugins.policy_gradient.dapo:DAPO",
         "summary": plugin["summary"],
         "status": "usable",
         "problem": "",

@@ -143,5 +143,5 @@ def test_of_several_kinds_with_one_name_the_kind_is_said(install, capsys):
 def test_an_algorithm_goes_before_other_kinds_of_its_name(install, capsys):
     others = {"anypo.rewards": {"grpo": "e:grpo"}}
     install("anypo-e", {}, {"e.py": 'def grpo(argument):\n    """A reward."""\n'}, others=others)
-    assert "anypo_plugins/grpo.py" in output(capsys, "explain", "grpo")
+    assert "anypo_plugins/policy_gradient/grpo.py" in output(capsys, "explain", "grpo")
     assert "A reward." in output(capsys, "explain", "grpo", "--kind", "reward")

@@ -15,7 +15,7 @@ def folders(path):
 
 
 def test_the_plugin_it_shows_is_the_file():
-    plugin = (ROOT / "plugins/anypo_plugins/grpo.py").read_text(encoding="utf-8")
+    plugin = (ROOT / "plugins/anypo_plugins/policy_gradient/grpo.py").read_text(encoding="utf-8")
     assert f"```python\n{plugin}```" in README
 
 

@@ -84,7 +84,7 @@ def test_a_link_leads_to_what_the_site_has(page, link, there):
 
 
 def test_an_algorithm_in_the_overview_leads_to_its_page():
-    row = "| [`dapo`](../plugins/anypo_plugins/dapo.py) | words |"
+    row = "| [`dapo`](../plugins/anypo_plugins/policy_gradient/dapo.py) | words |"
     assert on_site(row, "algorithms.md") == "| [`dapo`](algorithms/dapo.md) | words |"
 
 

@@ -79,7 +79,7 @@ def test_the_distribution_of_a_built_in_goes_without_saying():
         compose("grpo").advantage(Batch(mask=torch.ones(2, 3)), {})
     says = str(caught.value)
     assert says.startswith("'advantage' of plugin 'grpo' failed: the batch holds no 'rewards'")
-    assert re.search(r"\(anypo_plugins/grpo\.py:\d+\)$", says)
+    assert re.search(r"\(anypo_plugins/policy_gradient/grpo\.py:\d+\)$", says)
 
 
 def test_of_two_decorated_hooks_the_right_one_is_blamed():

@@ -10,7 +10,7 @@ from anypo import Algorithm, Plugin, compose, hookimpl
 from anypo.composition.compose import suited_to
 from anypo.errors import KnobError, PluginError
 from anypo.hooks.task import ChosenTask
-from anypo_plugins.grpo import GRPO
+from anypo_plugins.policy_gradient.grpo import GRPO
 
 
 class TokenMean(Plugin):

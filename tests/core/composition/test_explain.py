@@ -9,7 +9,7 @@ import pytest
 
 import anypo_plugins
 from anypo import Plugin, compose, hookimpl
-from anypo_plugins.grpo import GRPO
+from anypo_plugins.policy_gradient.grpo import GRPO
 
 
 class Halved:
@@ -109,7 +109,10 @@ def test_the_source_points_at_the_function():
 def test_the_source_of_an_inherited_hook_is_where_it_is_written():
     (shown,) = answers(compose(Silent).explain(), "ratio")
     assert shown.plugin == "silent"
-    assert shown.source == f"anypo_plugins/grpo.py:{inspect.getsourcelines(GRPO.ratio)[1]}"
+    assert (
+        shown.source
+        == f"anypo_plugins/policy_gradient/grpo.py:{inspect.getsourcelines(GRPO.ratio)[1]}"
+    )
 
 
 def test_the_source_of_a_hook_in_a_package_names_the_package(tmp_path, monkeypatch):

@@ -10,9 +10,9 @@ import anypo.functional as F
 from anypo import Plugin, compose, hookimpl
 from anypo.errors import KnobError, PluginError
 from anypo.testing import check_plugin
-from anypo_plugins.dapo import DAPO
-from anypo_plugins.dpo import DPO
-from anypo_plugins.grpo import GRPO
+from anypo_plugins.policy_gradient.dapo import DAPO
+from anypo_plugins.policy_gradient.grpo import GRPO
+from anypo_plugins.preference.dpo import DPO
 
 
 class Softer(Plugin):

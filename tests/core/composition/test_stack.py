@@ -10,7 +10,7 @@ import anypo.functional as F
 from anypo import Batch, Plugin, compose, hookimpl
 from anypo.composition.stack import snake_case
 from anypo.errors import KnobError, PluginError
-from anypo_plugins.grpo import GRPO
+from anypo_plugins.policy_gradient.grpo import GRPO
 
 
 class DapoLike(Plugin):

@@ -10,7 +10,7 @@ from anypo import Batch, Plugin, compose, hookimpl, sample_groups
 from anypo.errors import KnobError, PluginError
 from anypo.hooks.requirements import REQUIREMENTS
 from anypo.hooks.rollout import Inputs
-from anypo_plugins.grpo import GRPO
+from anypo_plugins.policy_gradient.grpo import GRPO
 
 ONE_ANSWER = ("rollout", "advantage", "ratio", "clip", "weight")
 

@@ -245,7 +245,7 @@ def test_nobody_elses_code_is_run_to_find_who_learns_from_what(install):
 
 
 IMITATION = """
-from anypo_plugins.sft import SFT
+from anypo_plugins.supervised.sft import SFT
 class Imitation(SFT):
     "The same by another name."
 class Broken:

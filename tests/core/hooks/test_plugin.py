@@ -5,7 +5,7 @@ from pydantic import Field, ValidationError
 
 from anypo import Plugin, compose, hookimpl
 from anypo.errors import PluginError
-from anypo_plugins.grpo import GRPO
+from anypo_plugins.policy_gradient.grpo import GRPO
 
 
 @hookimpl

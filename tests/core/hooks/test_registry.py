@@ -8,7 +8,7 @@ import pytest
 from anypo import HOOK_API_VERSION
 from anypo.errors import PluginError
 from anypo.hooks import registry
-from anypo_plugins.grpo import GRPO
+from anypo_plugins.policy_gradient.grpo import GRPO
 
 PLUGIN = '''\
 """A module."""

@@ -6,7 +6,7 @@ import platform
 from importlib.metadata import version
 from pathlib import Path
 
-import anypo_plugins.cispo
+import anypo_plugins.policy_gradient.cispo
 from anypo import HOOK_API_VERSION, compose, run
 from anypo.runs.options import make_config
 from anypo.runs.provenance import describe, write_lock
@@ -33,7 +33,7 @@ def test_every_plugin_is_described(lock, lamprey):
 
 def test_a_plugin_of_which_one_stage_was_taken_says_which(lock):
     assert [p["stage"] for p in lock["plugins"]] == [None, None, None, "clip"]
-    assert lock["plugins"][3]["sha256"] == sha256(anypo_plugins.cispo.__file__)
+    assert lock["plugins"][3]["sha256"] == sha256(anypo_plugins.policy_gradient.cispo.__file__)
 
 
 def test_a_plugin_of_no_distribution_says_so(lock):

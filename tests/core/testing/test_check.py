@@ -12,7 +12,7 @@ from anypo.testing import PROPERTIES, Conformance, Status, check_plugin
 from anypo.testing.check import make_subject
 from anypo.testing.report import Violation
 from anypo.testing.runs import same_on
-from anypo_plugins.grpo import GRPO
+from anypo_plugins.policy_gradient.grpo import GRPO
 
 
 class TwoRows(Plugin):
@@ -54,7 +54,7 @@ class TokenReward(Plugin):
 
 BROKEN = '''
 from anypo import Plugin, hookimpl
-from anypo_plugins.grpo import GRPO
+from anypo_plugins.policy_gradient.grpo import GRPO
 
 class Mine(GRPO):
     """An override that forgets its mark."""

@@ -8,13 +8,13 @@ import anypo.functional as F
 from anypo import Plugin, hookimpl
 from anypo.testing import Status
 from anypo.testing.check import examine, make_subject
-from anypo_plugins.dpo import DPO
-from anypo_plugins.grpo import GRPO
-from anypo_plugins.gspo import GSPO
-from anypo_plugins.kto import KTO
-from anypo_plugins.opd import OPD
-from anypo_plugins.ppo import PPO
-from anypo_plugins.sft import SFT
+from anypo_plugins.distillation.opd import OPD
+from anypo_plugins.policy_gradient.grpo import GRPO
+from anypo_plugins.policy_gradient.gspo import GSPO
+from anypo_plugins.policy_gradient.ppo import PPO
+from anypo_plugins.preference.dpo import DPO
+from anypo_plugins.preference.kto import KTO
+from anypo_plugins.supervised.sft import SFT
 
 
 class FlippedAdvantage(Plugin):

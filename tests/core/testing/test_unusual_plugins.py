@@ -8,13 +8,13 @@ import anypo.functional as F
 from anypo import Plugin, compose, hookimpl
 from anypo.errors import PluginError
 from anypo.testing import Status, check_plugin
-from anypo_plugins.dpo import DPO
-from anypo_plugins.grpo import GRPO
-from anypo_plugins.gspo import GSPO
-from anypo_plugins.pairwise import Pairwise
-from anypo_plugins.ppo import PPO
-from anypo_plugins.rloo import RLOO
-from anypo_plugins.sft import SFT
+from anypo_plugins.policy_gradient.grpo import GRPO
+from anypo_plugins.policy_gradient.gspo import GSPO
+from anypo_plugins.policy_gradient.ppo import PPO
+from anypo_plugins.policy_gradient.rloo import RLOO
+from anypo_plugins.preference.dpo import DPO
+from anypo_plugins.preference.pairwise import Pairwise
+from anypo_plugins.supervised.sft import SFT
 
 
 class OPO(Plugin):

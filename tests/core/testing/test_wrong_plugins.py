@@ -7,8 +7,8 @@ import anypo.functional as F
 from anypo import Plugin, hookimpl, sample_groups
 from anypo.testing import Status, check_plugin
 from anypo.testing.check import examine, make_subject
-from anypo_plugins.dpo import DPO
-from anypo_plugins.grpo import GRPO
+from anypo_plugins.policy_gradient.grpo import GRPO
+from anypo_plugins.preference.dpo import DPO
 
 MEMORY = {"rollouts": 0, "batches": 0}
 

@@ -93,6 +93,46 @@ def reproduces(golden, golden_batch, loss_and_gradient, precision):
 
 
 @pytest.fixture
+def paper_batch(papers):
+    """Makes the log-probs and the batch that golden cases of papers share.
+
+    `rows` are the numbers of those that it shall have; `changes` replace its tensors.
+    """
+
+    def make(dtype=torch.float64, rows=(0, 1, 2, 3), **changes):
+        data = {name: torch.tensor(values) for name, values in papers["fixture"].items()}
+        floats = {name: x.to(dtype) for name, x in data.items() if x.is_floating_point()}
+        floats |= {"old_entropy": floats["entropy"], "text_scores": floats.pop("scores")}
+        batch = Batch(**{**data, **floats, "scores": None})
+        logprobs, chosen = batch["logprobs"], torch.tensor(rows)
+        return logprobs[chosen], batch.rows(chosen).replace(**changes)
+
+    return make
+
+
+@pytest.fixture
+def reproduces_paper(papers, paper_batch, loss_and_gradient, precision):
+    """Checks that an algorithm gives the loss, and the gradient if it is known, of a paper's case.
+
+    `state` is what plugins remember, `more` what else the loss is given, such as the entropy.
+    """
+
+    def check(algorithm, case, *, rows=(0, 1, 2, 3), state=None, more=None, **changes):
+        dtype, tolerance = precision
+        expected = papers["cases"][case]
+        logprobs, batch = paper_batch(dtype, rows, **changes)
+        prepared = algorithm.prepare(batch, state)
+        loss, gradient = loss_and_gradient(algorithm, logprobs, prepared, **(more or {}))
+        near = pytest.approx(expected["loss"], rel=tolerance, abs=tolerance)
+        assert loss.total.item() == near
+        if expected["grad"] is not None:
+            wanted = torch.tensor(expected["grad"], dtype=dtype)[torch.tensor(rows)]
+            torch.testing.assert_close(gradient, wanted, rtol=tolerance, atol=tolerance)
+
+    return check
+
+
+@pytest.fixture
 def random_batch():
     """Makes log-probs and a batch with unequal groups, a group of one, and an empty row.
 

@@ -1,0 +1,1 @@
+"""Plugins that go on top of an algorithm and change one thing of it."""

@@ -1,0 +1,1 @@
+"""Algorithms that sample, score, and follow the gradient of what scored well."""

@@ -1,0 +1,1 @@
+"""Algorithms that learn what rows of a data set say."""
