@@ -9,7 +9,7 @@ BUILT_IN = {entry.name for entry in registry.entries() if entry.distribution == 
 
 
 class Counted:
-    """A class of five lines.
+    """A class of four lines.
 
     Of which these are none.
     """
@@ -19,14 +19,13 @@ class Counted:
     # nor is this
     def two(self):
         """It has three."""
-        text = """a
+        return """a
 
         text"""
-        return text
 
 
 def test_lines_are_those_of_code():
-    assert papers.lines(Counted) == 5
+    assert papers.lines(Counted) == 4
 
 
 def test_the_source_of_an_alias_is_its_own():
