@@ -4,12 +4,13 @@ import json
 
 import pytest
 from learning import evaluations, on_built_in_task, teacher, whole
+from shapes import of_each
 
 from anypo import run
 
 NAMES = on_built_in_task()
 LEARNING = [name for name in NAMES if "teacher" not in whole(name).options]  # not of itself
-every_algorithm = pytest.mark.parametrize("name", NAMES)
+every_algorithm = pytest.mark.parametrize("name", of_each(NAMES))
 
 
 def scores(folder):

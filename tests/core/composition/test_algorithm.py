@@ -4,13 +4,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from learning import built_in, whole
+from learning import built_in
+from shapes import composed, of_each
 
 from anypo import Batch
 
 NAMES = built_in()
-every_algorithm = pytest.mark.parametrize("name", NAMES)
-ALGORITHMS = {name: whole(name) for name in NAMES}
+every_algorithm = pytest.mark.parametrize("name", of_each(NAMES))
 
 rows = st.lists(
     st.tuples(st.integers(0, 5), st.integers(0, 2), st.floats(-2, 2)), min_size=1, max_size=7
@@ -81,7 +81,7 @@ def same(one, other):
 @settings(max_examples=20)
 @given(rows=rows, data=st.data())
 def test_any_split_into_micro_batches_or_ranks_gives_the_same_loss_and_gradient(name, rows, data):
-    algorithm = ALGORITHMS[name]
+    algorithm = composed(name)
     reference = loss_and_gradients(algorithm, *made_batch(rows), whole(rows))
     owner = data.draw(st.lists(st.integers(0, 3), min_size=len(rows), max_size=len(rows)))
     if algorithm.couples_groups:
@@ -95,7 +95,7 @@ def test_any_split_into_micro_batches_or_ranks_gives_the_same_loss_and_gradient(
 @settings(max_examples=20)
 @given(rows=rows)
 def test_rows_that_teach_nothing_may_be_left_out(name, rows):
-    algorithm = ALGORITHMS[name]
+    algorithm = composed(name)
     batch, inputs = made_batch(rows)
     learning = algorithm.units_that_learn(algorithm.prepare(batch, {}))
     reference = loss_and_gradients(algorithm, batch, inputs, whole(rows))
@@ -110,7 +110,7 @@ def test_rows_that_teach_nothing_may_be_left_out(name, rows):
 @settings(max_examples=20)
 @given(rows=rows, padding=st.sampled_from([1e3, -1e3, torch.inf, torch.nan]))
 def test_padding_changes_nothing(name, rows, padding):
-    algorithm = ALGORITHMS[name]
+    algorithm = composed(name)
     reference = loss_and_gradients(algorithm, *made_batch(rows), whole(rows))
     padded = made_batch(rows, padding, width=9)
     same(loss_and_gradients(algorithm, *padded, whole(rows)), reference)
@@ -120,7 +120,7 @@ def test_padding_changes_nothing(name, rows, padding):
 @settings(max_examples=20)
 @given(rows=rows, data=st.data())
 def test_the_order_of_rows_changes_nothing(name, rows, data):
-    algorithm = ALGORITHMS[name]
+    algorithm = composed(name)
     batch, inputs = made_batch(rows)
     total, gradients = loss_and_gradients(algorithm, batch, inputs, whole(rows))
     order = torch.tensor(data.draw(st.permutations(range(len(rows)))))
@@ -134,5 +134,5 @@ def test_the_order_of_rows_changes_nothing(name, rows, data):
 def test_low_precision_log_probs_give_finite_gradients(name, dtype):
     batch, inputs = made_batch([(5, 0, 1.0), (0, 0, 0.0), (3, 1, 2.0), (4, 1, 2.0)])
     inputs = {k: x.detach().to(dtype).requires_grad_() for k, x in inputs.items()}
-    _, gradients = loss_and_gradients(ALGORITHMS[name], batch, inputs, whole(batch))
+    _, gradients = loss_and_gradients(composed(name), batch, inputs, whole(batch))
     assert all(x.isfinite().all() for x in gradients.values())
