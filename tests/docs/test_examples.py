@@ -1,6 +1,7 @@
 """Packages of others work: the example and what `anypo new` writes, installed by pip and used."""
 
 import json
+import random
 import re
 import subprocess
 import sys
@@ -12,13 +13,14 @@ from pathlib import Path
 import pytest
 
 from anypo_cli.app import main
-from anypo_tasks.addition.model import build_model, build_tokenizer
+from anypo_tasks.addition.model import build_model, build_tokenizer, make
 from anypo_tasks.calculator.problems import CHAT_TEMPLATE
 
 ROOT = Path(__file__).parents[2]
-SAPO, RECORDER, SHELF = (
-    ROOT / "docs/examples" / name for name in ("anypo-sapo", "anypo-recorder", "anypo-shelf")
-)
+GALLERY = DISTINCT, MASTERMIND, RECORDER, SAPO, SHELF = [
+    ROOT / f"docs/examples/anypo-{name}"
+    for name in ("distinct", "mastermind", "recorder", "sapo", "shelf")
+]
 ANYPO = """
 import json, sys
 from anypo_cli import main
@@ -67,23 +69,51 @@ def environment(tmp_path):
     return Environment(tmp_path)
 
 
-def test_the_examples_are_installed_and_used(environment, model_dir):
-    environment.install(SAPO, RECORDER, SHELF)
+@pytest.fixture
+def guesser(tmp_path, monkeypatch):
+    """A model directory: it says a few letters at random and ends its turn, mostly."""
+    monkeypatch.setattr("anypo_tasks.addition.model.STEPS", 60)
+    draw = random.Random(0)
+    asked = {"role": "user", "content": "Break the code."}
+    guesses = ("".join(draw.choices("abcd", k=3)) for _ in range(100))
+    games = [{"messages": [asked, {"role": "assistant", "content": g}]} for g in guesses]
+    make(tmp_path, build_tokenizer(), games, 0, lambda *_: None)
+    return tmp_path / "model"
+
+
+def test_the_examples_are_installed_and_used(environment, guesser):
+    environment.install(*GALLERY)
+    names = {p: points_of(p) for p in GALLERY}
     (environment.folder / "train.jsonl").write_text('{"prompt": "ab"}\n{"prompt": "cd"}\n')
-    options = ["--prompts-per-step=2", "--max-completion-length=6", "--device=cpu", "--output=run"]
-    own = [f"--model={model_dir}", "--data=train.jsonl", "--reward=length"]
-    run = ["run", "sapo", "--steps=2", "--tau-neg=1.1", *own, *options]
-    listed, checked, trained = environment.anypo(["list"], ["check", "sapo"], run)
-    for name in ("sapo", "recorder", "shelf"):
-        (line,) = (line for line in listed.splitlines() if line.startswith(f"{name} "))
-        assert line.split()[1:3] == [f"anypo-{name}", "0.1.0"]
-    assert "FAILED" not in checked
-    assert "step 2/2" in trained
+    (environment.folder / "rows.jsonl").write_text(environment.python("-m", "anypo_mastermind", 4))
+    options = ["--steps=2", "--prompts-per-step=2", "--device=cpu", f"--model={guesser}"]
+    options += ["--max-completion-length=6", "--reward=length"]
+    plain = [*options, "--data=train.jsonl"]
+    game = [*options, "--data=rows.jsonl", "--environment=mastermind", "--max-turns=3"]
+    game += ["--max-conversation-length=200"]
+    listed, *checked, sapo, distinct, even, faded = environment.anypo(
+        ["list"],
+        *(["check", name] for points in names.values() for name in points.get("anypo", ())),
+        ["run", "sapo", "--tau-neg=1.1", *plain, "--output=run"],
+        ["run", "grpo+distinct", "--distinct-overlap=0.1", *plain, "--output=distinct"],
+        ["run", "grpo+turn_discount", "--turn-discount=1", *game, "--output=even"],
+        ["run", "grpo+turn_discount", "--turn-discount=0.5", *game, "--output=faded"],
+    )
+    for package, points in names.items():
+        for name in (name for group in points.values() for name in group):
+            (line,) = (line for line in listed.splitlines() if line.startswith(f"{name} "))
+            assert line.split()[1:3] == [package.name, "0.1.0"]
+    assert len(checked) == 3
+    assert "FAILED" not in "".join(checked)
+    assert all("step 2/2" in trained for trained in (sapo, distinct, even, faded))
     assert "tau_neg = 1.1" in (environment.folder / "run/config.toml").read_text()
     assert "anypo-sapo" in (environment.folder / "run/plugins.lock.json").read_text()
-    tests = ["-p", "no:cacheprovider", "-c", SAPO / "pyproject.toml", SAPO, RECORDER, SHELF]
+    even, faded = (first_step(environment.folder / run) for run in ("even", "faded"))
+    assert even["conversation/turns"] == faded["conversation/turns"] > 1
+    assert even["grad_norm"] > 1.1 * faded["grad_norm"] > 0
+    tests = ["-p", "no:cacheprovider", "-c", SAPO / "pyproject.toml", *GALLERY]
     output = environment.python("-m", "pytest", "-v", *tests)
-    assert passed(output) > 20
+    assert passed(output) > 100
     assert "test_it_keeps_the_rules_of_samplers PASSED" in output
 
 
@@ -152,6 +182,18 @@ def test_what_anypo_new_writes_is_installed_and_used(environment):
     checked, explained = environment.anypo(["check", "my_algo"], ["explain", "my-algo"])
     assert "FAILED" not in checked
     assert "anypo_my_algo.py:" in explained
+
+
+def points_of(package):
+    """The entry points that a package declares, by their groups."""
+    project = tomllib.loads((package / "pyproject.toml").read_text())["project"]
+    return project["entry-points"]
+
+
+def first_step(run):
+    """The metrics of the first step of a run that was not judged before."""
+    lines = (json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines())
+    return next(line for line in lines if line["step"] == 1)
 
 
 def passed(output):
