@@ -3,23 +3,25 @@
 import json
 import random
 import re
+import shlex
 import subprocess
 import sys
 import sysconfig
 import tomllib
 import venv
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 import pytest
+import yaml
 
 from anypo_cli.app import main
 from anypo_tasks.addition.model import build_model, build_tokenizer, make
 from anypo_tasks.calculator.problems import CHAT_TEMPLATE
 
-ROOT = Path(__file__).parents[2]
+EXAMPLES = Path(__file__).parents[2] / "docs/examples"
 GALLERY = DISTINCT, MASTERMIND, RECORDER, SAPO, SHELF = [
-    ROOT / f"docs/examples/anypo-{name}"
-    for name in ("distinct", "mastermind", "recorder", "sapo", "shelf")
+    EXAMPLES / f"anypo-{name}" for name in ("distinct", "mastermind", "recorder", "sapo", "shelf")
 ]
 ANYPO = """
 import json, sys
@@ -35,7 +37,7 @@ class Environment:
     """A fresh environment that also has what this one has, but nothing that is installed in it."""
 
     def __init__(self, folder):
-        self.folder = folder
+        self.folder = self.here = folder
         builder = venv.EnvBuilder(symlinks=True)
         builder.create(folder / "env")
         self.executable = builder.ensure_directories(folder / "env").env_exe
@@ -45,7 +47,7 @@ class Environment:
 
     def run(self, *command):
         done = subprocess.run(
-            [str(part) for part in command], cwd=self.folder, capture_output=True, text=True
+            [str(part) for part in command], cwd=self.here, capture_output=True, text=True
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
@@ -82,6 +84,7 @@ def guesser(tmp_path, monkeypatch):
 
 
 def test_the_examples_are_installed_and_used(environment, guesser):
+    assert {path / "pyproject.toml" for path in GALLERY} == set(EXAMPLES.glob("*/pyproject.toml"))
     environment.install(*GALLERY)
     names = {p: points_of(p) for p in GALLERY}
     (environment.folder / "train.jsonl").write_text('{"prompt": "ab"}\n{"prompt": "cd"}\n')
@@ -171,17 +174,57 @@ def test_the_example_of_an_environment_is_explained_and_talked_to(
     assert (used["name"], used["distribution"]) == ("shelf", "anypo-shelf")
 
 
+@pytest.fixture
+def without_networkx(monkeypatch):
+    """Nothing can import networkx, as where it is not installed."""
+    find = PathFinder.find_spec
+
+    def hiding(name, *others):
+        return None if name == "networkx" else find(name, *others)
+
+    monkeypatch.setattr(PathFinder, "find_spec", hiding)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "networkx"]:
+        monkeypatch.delitem(sys.modules, name)
+
+
+def test_a_missing_dependency_is_told_in_a_line(install, capsys, without_networkx):
+    code = {"anypo_distinct.py": (DISTINCT / "anypo_distinct.py").read_text()}
+    install("anypo-distinct", points_of(DISTINCT)["anypo"], code)
+    assert main(["list", "--json"]) == 0
+    plugins = json.loads(capsys.readouterr().out)
+    (listed,) = (plugin for plugin in plugins if plugin["distribution"] == "anypo-distinct")
+    assert listed["status"] == "broken"
+    assert listed["problem"] == "ModuleNotFoundError: no module named 'networkx'"
+    assert main(["run", "grpo+distinct"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.sub(r"\d+\)$", "N)", line) == (
+        "error: plugin 'distinct' of anypo-distinct 1.0 is broken: "
+        "ModuleNotFoundError: No module named 'networkx' (anypo_distinct.py:N)"
+    )
+
+
 def test_what_anypo_new_writes_is_installed_and_used(environment):
     environment.anypo(["new", "my-algo"])
-    package = environment.folder / "my-algo"
+    package = environment.here = environment.folder / "my-algo"
     assert code_lines(package / "anypo_my_algo.py") <= 30
     environment.run(sys.executable, "-m", "ruff", "check", package)
     environment.run(sys.executable, "-m", "ruff", "format", "--check", package)
-    environment.install("-e", "my-algo")
-    assert passed(environment.python("-m", "pytest", "my-algo")) > 20
-    checked, explained = environment.anypo(["check", "my_algo"], ["explain", "my-algo"])
-    assert "FAILED" not in checked
-    assert "anypo_my_algo.py:" in explained
+    pip, check, tests = commands_of(package / ".github/workflows/check.yml")
+    environment.install(*pip[2:])
+    assert "FAILED" not in environment.anypo(check[1:])[0]
+    assert passed(environment.python("-m", *tests)) > 20
+    environment.install("-e", ".")
+    assert "anypo_my_algo.py:" in environment.anypo(["explain", "my-algo"])[0]
+
+
+def commands_of(workflow):
+    """The commands of a workflow as lists of words, for the first of all versions."""
+    (job,) = yaml.safe_load(workflow.read_text())["jobs"].values()
+    firsts = {f"${{{{ matrix.{k} }}}}": some[0] for k, some in job["strategy"]["matrix"].items()}
+    commands = [step["run"] for step in job["steps"] if "run" in step]
+    for variable, first in firsts.items():
+        commands = [command.replace(variable, first) for command in commands]
+    return [shlex.split(command) for command in commands]
 
 
 def points_of(package):
