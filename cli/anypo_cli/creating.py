@@ -42,7 +42,8 @@ def create_package(title: str, directory: str | None) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
         print(f"wrote {file}")
-    print(f"next: pip install -e {folder} && pytest {folder} && anypo check {names['name']}")
+    install, name = f"pip install -e '{folder}[test]'", names["name"]
+    print(f"next: {install} && pytest {folder} && anypo check {name}")
 
 
 def package_files(title: str) -> dict[str, str]:

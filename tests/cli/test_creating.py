@@ -39,7 +39,7 @@ def test_the_names_of_a_package(title, plugin, tmp_path, capsys):
     source = (tmp_path / title / f"{module}.py").read_text()
     assert f"class {class_name}(Plugin):" in source
     assert "$" not in source
-    assert f"pip install -e {title} && pytest {title}" in capsys.readouterr().out
+    assert f"pip install -e '{title}[test]' && pytest {title}" in capsys.readouterr().out
 
 
 def test_it_needs_the_anypo_that_wrote_it(tmp_path):

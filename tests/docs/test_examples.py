@@ -213,7 +213,7 @@ def test_what_anypo_new_writes_is_installed_and_used(environment):
     environment.install(*pip[2:])
     assert "FAILED" not in environment.anypo(check[1:])[0]
     assert passed(environment.python("-m", *tests)) > 20
-    environment.install("-e", ".")
+    environment.install("-e", ".[test]")
     assert "anypo_my_algo.py:" in environment.anypo(["explain", "my-algo"])[0]
 
 
