@@ -1,0 +1,37 @@
+"""ReMax.
+
+Source: Li et al. 2023, arXiv:2310.10505, algorithm 1, which follows A log pi; as in verl, a clipped
+ratio allows more than one update of a rollout, and the first one is the same.
+"""
+
+from typing import ClassVar
+
+import torch
+
+import anypo.functional as F
+from anypo import Plugin, hookimpl, sample_groups
+from anypo_plugins.policy_gradient.baselines import rewards_of, with_column
+from anypo_plugins.policy_gradient.ppo import token_rewards
+from anypo_plugins.policy_gradient.reinforce_pp import ReinforcePP
+
+
+class ReMax(Plugin):
+    """The baseline of a prompt is the reward of its greedy completion."""
+
+    extends: ClassVar = (ReinforcePP,)
+    claims: ClassVar = ("reward_shift",)
+
+    @hookimpl
+    def rollout(self, prompts, sampler, scorer):
+        """y of every prompt, with b = r of the greedy completion, which is not learnt from."""
+        samples = sample_groups(prompts, sampler, scorer, self.group_size)
+        greedy = rewards_of(prompts, sampler, scorer, 1, greedy=True)
+        return [with_column(sample, greedy=greedy[sample.group][0]) for sample in samples]
+
+    @hookimpl
+    def advantage(self, batch):
+        """A_t = G_t - b, G_t = sum over s >= t of gamma^(s - t) r_s; [N, T]."""
+        rewards = token_rewards(batch, self.kl_coef)
+        no_critic = torch.zeros_like(rewards)
+        _, returns = F.gae(rewards, no_critic, batch.mask, gamma=self.gamma, lam=1.0)
+        return F.masked(returns - batch.greedy.unsqueeze(-1), batch.mask)
