@@ -23,7 +23,7 @@ class SRPO(Plugin):
     claims: ClassVar = ()
 
     kl_coef: float = 0.0
-    solved: float = Field(1.0, description="The reward from which a completion is right.")
+    right_above: float = Field(0.5, description="The reward above which a completion is right.")
 
     @hookimpl
     def rollout(self, prompts, sampler, scorer, state):
@@ -35,9 +35,12 @@ class SRPO(Plugin):
         drawn = sample_groups(asked, sampler, scorer, self.group_size) if asked else []
         samples = [replace(sample, group=places[sample.group]) for sample in drawn]
         for place, group in groupby(samples, key=lambda sample: sample.group):
-            if all(sample.reward >= self.solved for sample in group):
+            if all(map(self._is_right, group)):
                 easy.add(names[place])
         return samples
+
+    def _is_right(self, sample):
+        return sample.reward > self.right_above
 
     @hookimpl
     def weight(self, batch):

@@ -9,7 +9,7 @@ from pydantic import Field
 
 import anypo.functional as F
 from anypo import Plugin, hookimpl
-from anypo_plugins.policy_gradient.ppo import PPO
+from anypo_plugins.policy_gradient.ppo import PPO, token_rewards
 
 
 class VAPO(Plugin):
@@ -31,7 +31,7 @@ class VAPO(Plugin):
         0.05, gt=0, description="lambda = 1 - 1 / (length_alpha |y|) of the advantages, or 0."
     )
     lm_coef: float = Field(0.1, ge=0, description="Weight of the likelihood of right completions.")
-    right_above: float = Field(0.0, description="The reward above which a completion is right.")
+    right_above: float = Field(0.5, description="The reward above which a completion is right.")
 
     @hookimpl
     def advantage(self, batch):
@@ -39,7 +39,7 @@ class VAPO(Plugin):
 
         `returns`, which the critic learns, are those of `lam`.
         """
-        rewards = F.at_last_token(batch.rewards, batch.mask)
+        rewards = token_rewards(batch, self.kl_coef)
         by_length = (1 - 1 / (self.length_alpha * batch.lengths.clamp(min=1))).clamp(min=0)
         estimates, _ = self._gae(rewards, batch, by_length)
         _, returns = self._gae(rewards, batch, self.lam)
