@@ -13,13 +13,13 @@ def gae(
     mask: Bool[Tensor, "N T"],
     *,
     gamma: float = 1.0,
-    lam: float | Float[Tensor, " N"] = 0.95,
+    lam: float = 0.95,
 ) -> tuple[Float[Tensor, "N T"], Float[Tensor, "N T"]]:
     """Generalised advantage estimates and the returns A + V that the critic learns.
 
     delta_t = r_t + gamma V_{t+1} - V_t and A_t = delta_t + gamma lam A_{t+1}, where t + 1 is the
     next unmasked token: text the policy did not write is passed over. After the last one, V and A
-    are 0. Each row may have a `lam` of its own.
+    are 0. `lam` may be one for each row, [N].
 
     Source: Schulman et al. 2015, arXiv:1506.02438, equation 16.
     """

@@ -26,7 +26,7 @@ class ReMax(Plugin):
         """y of every prompt, with b = r of the greedy completion, which is not learnt from."""
         samples = sample_groups(prompts, sampler, scorer, self.group_size)
         greedy = rewards_of(prompts, sampler, scorer, 1, greedy=True)
-        return [with_column(sample, greedy=greedy[sample.group][0]) for sample in samples]
+        return [with_column(sample, baseline=greedy[sample.group][0]) for sample in samples]
 
     @hookimpl
     def advantage(self, batch):
@@ -34,4 +34,4 @@ class ReMax(Plugin):
         rewards = token_rewards(batch, self.kl_coef)
         no_critic = torch.zeros_like(rewards)
         _, returns = F.gae(rewards, no_critic, batch.mask, gamma=self.gamma, lam=1.0)
-        return F.masked(returns - batch.greedy.unsqueeze(-1), batch.mask)
+        return F.masked(returns - batch.baseline.unsqueeze(-1), batch.mask)

@@ -44,7 +44,7 @@ class SPO(Plugin):
         values |= {name: sum(r) / len(r) for name, r in zip(new, drawn, strict=True)}
         samples = sample_groups(prompts, sampler, scorer, self.group_size)
         names = [name_of(prompts[sample.group]) for sample in samples]
-        judged = [with_column(s, v=values[n]) for s, n in zip(samples, names, strict=True)]
+        judged = [with_column(s, baseline=values[n]) for s, n in zip(samples, names, strict=True)]
         for name, sample in zip(names, samples, strict=True):
             values[name] += (1 - self.forget) * (sample.reward - values[name])
         return judged
@@ -52,7 +52,7 @@ class SPO(Plugin):
     @hookimpl
     def advantage(self, batch):
         """A = r - v(x), standardised over the batch; [N]."""
-        return F.group_standardize(batch.rewards - batch.v, torch.zeros_like(batch.group))
+        return F.group_standardize(batch.rewards - batch.baseline, torch.zeros_like(batch.group))
 
     @hookimpl
     def weight(self, batch):

@@ -25,7 +25,7 @@ def test_agrees_with_the_equations_worked_by_hand(random_batch, agrees_by_hand, 
     logprobs, batch = random_batch(seed)
     greedy = torch.linspace(-1, 1, len(batch), dtype=torch.float64)
     algorithm = compose("remax", knobs={"kl_coef": 0.3, "gamma": 0.9})
-    agrees_by_hand(algorithm, by_hand, logprobs, batch.replace(greedy=greedy, margin=greedy))
+    agrees_by_hand(algorithm, by_hand, logprobs, batch.replace(baseline=greedy, margin=greedy))
 
 
 def test_the_baseline_is_the_reward_of_the_greedy_completion(deal):
@@ -35,13 +35,13 @@ def test_the_baseline_is_the_reward_of_the_greedy_completion(deal):
     samples, drawn = deal(compose("remax"), ["a", "b"], worth)
     assert drawn == [(["a", "b"], 1, {}), (["a", "b"], 1, {"greedy": True})]
     assert [sample.reward for sample in samples] == [97.0, 98.0]
-    assert [sample.columns["greedy"] for sample in samples] == [97.5, 98.5]
+    assert [sample.columns["baseline"] for sample in samples] == [97.5, 98.5]
 
 
 def test_completions_of_a_prompt_share_its_baseline(deal):
     algorithm = compose("remax", knobs={"group_size": 3})
     samples, _ = deal(algorithm, ["a", "b"], lambda content, how: ord(content) * bool(how))
-    assert [sample.columns["greedy"] for sample in samples] == [97.0] * 3 + [98.0] * 3
+    assert [sample.columns["baseline"] for sample in samples] == [97.0] * 3 + [98.0] * 3
 
 
 def test_needs_a_reference_for_the_kl_alone_and_no_critic():

@@ -24,7 +24,7 @@ def by_hand(rows, new, sg):
 def test_agrees_with_the_equation_worked_by_hand(random_batch, agrees_by_hand, seed):
     logprobs, batch = random_batch(seed)
     values = torch.linspace(-1, 1, len(batch), dtype=torch.float64)
-    agrees_by_hand(compose("spo"), by_hand, logprobs, batch.replace(v=values, margin=values))
+    agrees_by_hand(compose("spo"), by_hand, logprobs, batch.replace(baseline=values, margin=values))
 
 
 def test_the_first_value_of_a_prompt_is_the_mean_of_rewards_not_learnt_from(deal):
@@ -32,22 +32,22 @@ def test_the_first_value_of_a_prompt_is_the_mean_of_rewards_not_learnt_from(deal
     algorithm = compose("spo", knobs={"value_samples": 4})
     (sample,), drawn = deal(algorithm, ["a"], lambda *_: next(worth))
     assert drawn == [(["a"], 4, {}), (["a"], 1, {})]
-    assert (sample.reward, sample.columns["v"]) == (0.5, 0.5)
+    assert (sample.reward, sample.columns["baseline"]) == (0.5, 0.5)
 
 
 def test_a_value_follows_the_rewards_of_earlier_steps(deal):
     algorithm, state = compose("spo", knobs={"forget": 0.75, "value_samples": 1}), {}
     value = {"a": 1.0, "b": 0.0}
     first = deal(algorithm, ["a", "b"], lambda content, _: value[content], state)[0]
-    assert [sample.columns["v"] for sample in first] == [1.0, 0.0]
+    assert [sample.columns["baseline"] for sample in first] == [1.0, 0.0]
     for step in range(3):
         reward = float(step % 2)
         (sample,), drawn = deal(algorithm, ["a"], lambda *_, r=reward: r, state)
         assert drawn == [(["a"], 1, {})]
-        assert sample.columns["v"] == pytest.approx(value["a"])
+        assert sample.columns["baseline"] == pytest.approx(value["a"])
         value["a"] = 0.75 * value["a"] + 0.25 * reward
     untouched = deal(algorithm, ["b"], lambda *_: 1.0, state)[0]
-    assert untouched[0].columns["v"] == 0.0
+    assert untouched[0].columns["baseline"] == 0.0
 
 
 def test_completions_of_one_step_are_compared_with_one_value(deal):
@@ -55,8 +55,8 @@ def test_completions_of_one_step_are_compared_with_one_value(deal):
     samples, _ = deal(algorithm, ["a"], lambda *_: 1.0, state)
     worse, _ = deal(algorithm, ["a"], lambda *_: 0.0, state)
     later, _ = deal(algorithm, ["a"], lambda *_: 0.0, state)
-    assert [sample.columns["v"] for sample in (*samples, *worse)] == [1.0] * 6
-    assert later[0].columns["v"] == 0.125
+    assert [sample.columns["baseline"] for sample in (*samples, *worse)] == [1.0] * 6
+    assert later[0].columns["baseline"] == 0.125
 
 
 @pytest.mark.parametrize("knobs", [{"forget": 1.0}, {"value_samples": 0}, {"group_size": 0}])
