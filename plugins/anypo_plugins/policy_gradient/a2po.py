@@ -23,7 +23,7 @@ class A2PO(Plugin):
     }
 
     beta1: float = Field(
-        0.5, gt=0, description="How far V* is from the reference's best reward: at 0 it is that."
+        0.5, gt=0, description="Small: V* is near the reference's best reward; large: its mean."
     )
     beta2: float = Field(1e-3, gt=0, description="Weight of the KL to the reference (beta).")
     value_samples: int = Field(

@@ -1,4 +1,5 @@
 import math
+from itertools import cycle
 
 import pytest
 
@@ -20,13 +21,14 @@ def test_agrees_with_the_equation_worked_by_hand(random_batch, agrees_by_hand, s
     agrees_by_hand(compose("srpo"), by_hand, *random_batch(seed))
 
 
-def outcomes(content, how):
+@pytest.fixture
+def outcomes():
     """Of `e` all are right, of `h` all are wrong, of `m` every second one."""
-    outcomes.turn = getattr(outcomes, "turn", 0) + 1
-    return {"e": 1.0, "h": 0.0, "m": float(outcomes.turn % 2)}[content]
+    worth = {"e": cycle([1.0]), "h": cycle([0.0]), "m": cycle([1.0, 0.0])}
+    return lambda content, how: next(worth[content])
 
 
-def test_a_prompt_that_was_all_right_is_not_drawn_for_again(deal):
+def test_a_prompt_that_was_all_right_is_not_drawn_for_again(deal, outcomes):
     algorithm, state = compose("srpo", knobs={"group_size": 2}), {}
     samples, drawn = deal(algorithm, ["e", "h", "m"], outcomes, state)
     assert [sample.group for sample in samples] == [0, 0, 1, 1, 2, 2]
@@ -36,13 +38,13 @@ def test_a_prompt_that_was_all_right_is_not_drawn_for_again(deal):
     assert [bytes(sample.prompt_ids) for sample in samples] == [b"h", b"h", b"m", b"m"]
 
 
-def test_a_step_of_easy_prompts_draws_nothing(deal):
+def test_a_step_of_easy_prompts_draws_nothing(deal, outcomes):
     algorithm, state = compose("srpo"), {}
     deal(algorithm, ["e"], outcomes, state)
     assert deal(algorithm, ["e"], outcomes, state) == ([], [])
 
 
-def test_what_counts_as_right_can_be_said(deal):
+def test_what_counts_as_right_can_be_said(deal, outcomes):
     algorithm, state = compose("srpo", knobs={"right_above": 2.0}), {}
     for _ in range(2):
         assert len(deal(algorithm, ["e"], outcomes, state)[0]) == 8
