@@ -28,8 +28,8 @@ class SPO(Plugin):
     group_size: int = Field(1, ge=1, description="Completions sampled per prompt (G).")
     clip_high: float = 0.28
     kl_coef: float = 0.0
-    forget: float = Field(
-        0.875, ge=0, lt=1, description="Share that a prompt's value keeps of what it was (rho)."
+    rho: float = Field(
+        0.875, ge=0, lt=1, description="Share that a prompt's value keeps of what it was."
     )
     value_samples: int = Field(
         8, ge=1, description="Completions that a prompt's first value is the mean reward of."
@@ -37,7 +37,7 @@ class SPO(Plugin):
 
     @hookimpl
     def rollout(self, prompts, sampler, scorer, state):
-        """y of every prompt, with v(x); then v(x) = forget v(x) + (1 - forget) r."""
+        """y of every prompt, with v(x); then v(x) = rho v(x) + (1 - rho) r."""
         values = state.setdefault("spo", {})
         new = unknown(prompts, values)
         drawn = rewards_of([*new.values()], sampler, scorer, self.value_samples)
@@ -46,7 +46,7 @@ class SPO(Plugin):
         names = [name_of(prompts[sample.group]) for sample in samples]
         judged = [with_column(s, baseline=values[n]) for s, n in zip(samples, names, strict=True)]
         for name, sample in zip(names, samples, strict=True):
-            values[name] += (1 - self.forget) * (sample.reward - values[name])
+            values[name] += (1 - self.rho) * (sample.reward - values[name])
         return judged
 
     @hookimpl

@@ -17,7 +17,7 @@ from anypo_plugins.policy_gradient.grpo import GRPO
 
 
 class SRPO(Plugin):
-    """GRPO that does not draw again a prompt which it always got right."""
+    """GRPO that does not draw again for a prompt whose completions were all right."""
 
     extends: ClassVar = (GRPO,)
     claims: ClassVar = ()

@@ -36,7 +36,7 @@ def test_the_first_value_of_a_prompt_is_the_mean_of_rewards_not_learnt_from(deal
 
 
 def test_a_value_follows_the_rewards_of_earlier_steps(deal):
-    algorithm, state = compose("spo", knobs={"forget": 0.75, "value_samples": 1}), {}
+    algorithm, state = compose("spo", knobs={"rho": 0.75, "value_samples": 1}), {}
     value = {"a": 1.0, "b": 0.0}
     first = deal(algorithm, ["a", "b"], lambda content, _: value[content], state)[0]
     assert [sample.columns["baseline"] for sample in first] == [1.0, 0.0]
@@ -51,7 +51,7 @@ def test_a_value_follows_the_rewards_of_earlier_steps(deal):
 
 
 def test_completions_of_one_step_are_compared_with_one_value(deal):
-    algorithm, state = compose("spo", knobs={"group_size": 3, "forget": 0.5}), {}
+    algorithm, state = compose("spo", knobs={"group_size": 3, "rho": 0.5}), {}
     samples, _ = deal(algorithm, ["a"], lambda *_: 1.0, state)
     worse, _ = deal(algorithm, ["a"], lambda *_: 0.0, state)
     later, _ = deal(algorithm, ["a"], lambda *_: 0.0, state)
@@ -59,7 +59,7 @@ def test_completions_of_one_step_are_compared_with_one_value(deal):
     assert later[0].columns["baseline"] == 0.125
 
 
-@pytest.mark.parametrize("knobs", [{"forget": 1.0}, {"value_samples": 0}, {"group_size": 0}])
+@pytest.mark.parametrize("knobs", [{"rho": 1.0}, {"value_samples": 0}, {"group_size": 0}])
 def test_refuses_knobs_out_of_range(knobs):
     with pytest.raises(AnypoError, match=next(iter(knobs))):
         compose("spo", knobs=knobs)
