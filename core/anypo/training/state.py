@@ -15,13 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from anypo.errors import SaveError, one_line
+from anypo.hooks.remembered import packed, unpacked
 from anypo.models.adapters import has_lora
 from anypo.models.load import load_model
 from anypo.support.saving import Tell, write_on_first
 from anypo.support.tensor_files import TensorFiles, tensors_in
 from anypo.training.learner import Learner
 from anypo.training.optimizer import at_update
-from anypo.training.remembered import packed, unpacked
 from anypo.training.trainer import Trainer
 
 FOLDER, NUMBERS, PLUGINS = "training", "training.json", "plugins.pt"
