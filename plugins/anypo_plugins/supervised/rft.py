@@ -4,6 +4,7 @@ Source: RFT, Yuan et al. 2023, arXiv:2308.01825, section 3.3, which learns every
 RAFT, Dong et al. 2023, arXiv:2304.06767, algorithm 1, which learns the best of each prompt.
 """
 
+from dataclasses import replace
 from typing import ClassVar
 
 from pydantic import Field
@@ -21,14 +22,11 @@ class RFT(Plugin):
     threshold: float = Field(1.0, description="The reward from which a completion is learnt.")
 
     @hookimpl
-    def rollout(self, prompts, sampler, scorer, state):
-        """Those of G completions of every prompt with r_i >= threshold, equal ones once."""
+    def rollout(self, prompts, sampler, scorer):
+        """G completions of every prompt; those of r_i >= threshold are learnt, equals once."""
         samples = sample_groups(prompts, sampler, scorer, self.group_size)
-        right = [sample for sample in samples if sample.reward >= self.threshold]
-        kept = {(sample.group, *sample.completion_ids): sample for sample in right}
-        unsolved = set(range(len(prompts))) - {sample.group for sample in right}
-        state.setdefault("dropped", []).extend(unsolved)
-        return list(kept.values())
+        learnt = {_said(s): s for s in reversed(samples) if s.reward >= self.threshold}
+        return [s if learnt.get(_said(s)) is s else _silent(s) for s in samples]
 
 
 class RAFT(Plugin):
@@ -47,3 +45,11 @@ class RAFT(Plugin):
             if sample.group not in best or sample.reward > best[sample.group].reward:
                 best[sample.group] = sample
         return list(best.values())
+
+
+def _said(sample):
+    return sample.group, *sample.completion_ids
+
+
+def _silent(sample):
+    return replace(sample, mask=[False] * len(sample.completion_ids))
