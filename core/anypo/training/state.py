@@ -80,6 +80,8 @@ def load_state(trainer: Trainer, checkpoint: Path, tell: Tell) -> None:
         for name, values in numbers["optimizer"]["values"].items():
             learner.optimizer.state[trained[name]].update(values)
     at_update(learner.schedule, numbers["updates"])
+    if learner.average is not None:
+        learner.average.updates = numbers["updates"]
     device = {"cuda:0": str(learner.runtime.device)}
     trainer.state = unpacked((folder / PLUGINS).read_bytes(), device)
     trainer.prompts.drawn, trainer.done = numbers["drawn"], numbers["step"]

@@ -1,7 +1,8 @@
 """Bypass mode, a modifier.
 
 Source: verl's rollout correction, `bypass_mode`: the two policies of PPO, Schulman et al. 2017,
-arXiv:1707.06347, with the sampler's as the old one. Do not add `tis`: there is nothing to correct.
+arXiv:1707.06347, with the sampler's as the old one. `tis` above it has nothing to correct, and
+`mismatch/…` nothing to tell: the trainer is not asked.
 """
 
 from anypo import Plugin, hookimpl

@@ -17,6 +17,11 @@ def test_all_that_the_model_before_training_writes_is_learnt():
     assert not algorithm.inputs.scorer
 
 
+def test_it_may_be_the_policy_as_it_is():
+    algorithm = compose("ssd", knobs={"frozen": False})
+    assert algorithm.requires == set()
+
+
 def test_it_is_imitated(random_batch):
     logprobs, batch = random_batch()
     plain, algorithm = compose("sft"), compose("ssd")
