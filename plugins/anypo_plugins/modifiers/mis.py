@@ -33,7 +33,8 @@ class MIS(Plugin):
         """
         gain = yield
         both = batch.old_logprobs, batch.sampler_logprobs
-        reduce = "sum" if self.mis_mode == "product" else "mean"
-        judged = F.exp_ratio(F.sequence_log_ratio(*both, batch.mask, reduce=reduce))
-        weight = judged if reduce == "sum" else F.exp_ratio(F.token_log_ratio(*both))
+        whole = self.mis_mode == "product"
+        log_ratio = F.sequence_log_ratio(*both, batch.mask, reduce="sum" if whole else "mean")
+        judged = F.exp_ratio(log_ratio)
+        weight = judged if whole else F.exp_ratio(F.token_log_ratio(*both))
         return torch.where((judged >= self.mis_low) & (judged <= self.mis_high), weight, 0) * gain

@@ -25,7 +25,7 @@ class RFT(Plugin):
     def rollout(self, prompts, sampler, scorer):
         """G completions of every prompt; those of r_i >= threshold are learnt, equals once."""
         samples = sample_groups(prompts, sampler, scorer, self.group_size)
-        learnt = {_said(s): s for s in reversed(samples) if s.reward >= self.threshold}
+        learnt = {_said(s): s for s in reversed(samples) if _reward(s) >= self.threshold}
         return [s if learnt.get(_said(s)) is s else _silent(s) for s in samples]
 
 
@@ -40,11 +40,12 @@ class RAFT(Plugin):
     def rollout(self, prompts, sampler, scorer):
         """That of G completions of every prompt with the highest reward; of equals the first."""
         samples = sample_groups(prompts, sampler, scorer, self.group_size)
-        best = {}
-        for sample in samples:
-            if sample.group not in best or sample.reward > best[sample.group].reward:
-                best[sample.group] = sample
-        return list(best.values())
+        best = {s.group: s for s in sorted(reversed(samples), key=_reward)}
+        return [best[group] for group in sorted(best)]
+
+
+def _reward(sample):
+    return sample.reward
 
 
 def _said(sample):

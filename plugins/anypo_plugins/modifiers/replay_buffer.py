@@ -17,7 +17,7 @@ from anypo import Plugin, hookimpl
 from anypo_plugins.modifiers.bypass import Bypass
 
 
-class Replay(Plugin):
+class ReplayBuffer(Plugin):
     """Groups of equal rewards, which teach nothing, give way to earlier ones that taught much."""
 
     extends: ClassVar = (Bypass,)
@@ -36,7 +36,7 @@ class Replay(Plugin):
         taught = [group for name, group in groups.items() if name not in dull]
         state["replay"] = sorted([*taught, *buffer], key=_spread, reverse=True)[: self.replay_size]
         for name in dull if buffer else ():
-            (group,) = draw.choices(buffer, weights=map(_spread, buffer))
+            (group,) = draw.choices(buffer, weights=[*map(_spread, buffer)])
             groups[name] = [replace(sample, group=name) for sample in group]
         return [sample for group in groups.values() for sample in group]
 

@@ -23,7 +23,7 @@ def step():
 
     def go_on(rewards, **knobs):
         size = len(next(iter(rewards.values())))
-        algorithm = compose("grpo", "replay", knobs={"group_size": size, **knobs})
+        algorithm = compose("grpo", "replay_buffer", knobs={"group_size": size, **knobs})
 
         def scorer(prompts, samples):
             said = [reward for group in rewards.values() for reward in group]
@@ -61,6 +61,6 @@ def test_what_taught_least_is_forgotten_and_of_equals_the_oldest(step):
 
 
 def test_the_ratio_is_to_the_policy_that_sampled():
-    algorithm = compose("grpo", "replay")
+    algorithm = compose("grpo", "replay_buffer")
     assert "sampler_logprobs" in algorithm.requires
     assert any(layer.name == "bypass" for layer in algorithm.layers)
