@@ -1,7 +1,6 @@
 """Fine-tuning on completions of one's own that were rewarded: rejection sampling.
 
-Source: RFT, Yuan et al. 2023, arXiv:2308.01825, section 3.3, which learns every right one once;
-RAFT, Dong et al. 2023, arXiv:2304.06767, algorithm 1, which learns the best of each prompt.
+Source: RFT, Yuan et al. 2023, arXiv:2308.01825, section 3.3, which learns every right one once.
 """
 
 from dataclasses import replace
@@ -27,21 +26,6 @@ class RFT(Plugin):
         samples = sample_groups(prompts, sampler, scorer, self.group_size)
         learnt = {_said(s): s for s in reversed(samples) if _reward(s) >= self.threshold}
         return [s if learnt.get(_said(s)) is s else _silent(s) for s in samples]
-
-
-class RAFT(Plugin):
-    """SFT on the best of several completions of its own."""
-
-    extends: ClassVar = (SFT,)
-
-    group_size: int = Field(4, ge=2, description="Completions sampled per prompt (G).")
-
-    @hookimpl
-    def rollout(self, prompts, sampler, scorer):
-        """That of G completions of every prompt with the highest reward; of equals the first."""
-        samples = sample_groups(prompts, sampler, scorer, self.group_size)
-        best = {s.group: s for s in sorted(reversed(samples), key=_reward)}
-        return [best[group] for group in sorted(best)]
 
 
 def _reward(sample):

@@ -22,10 +22,10 @@ def scored(prompts, samples):
     return [replace(s, reward=r) for s, r in zip(samples, said, strict=True)]
 
 
-def learnt(name, **knobs):
+def learnt(**knobs):
     """What is learnt, of how many samples."""
     prompts = [Prompt([1], ""), Prompt([2], "")]
-    samples = compose(name, knobs=knobs).rollout(prompts, Sampler(), scored, {})
+    samples = compose("rft", knobs=knobs).rollout(prompts, Sampler(), scored, {})
     return [(s.group, *s.completion_ids) for s in samples if s.length], len(samples)
 
 
@@ -38,17 +38,12 @@ def learnt(name, **knobs):
     ],
 )
 def test_rft_learns_the_right_ones_once_and_draws_no_other_prompts(threshold, kept):
-    assert learnt("rft", threshold=threshold) == (kept, 8)
+    assert learnt(threshold=threshold) == (kept, 8)
 
 
-def test_raft_learns_the_best_of_every_prompt():
-    assert learnt("raft") == ([(0, 3), (1, 5)], 2)
-
-
-@pytest.mark.parametrize("name", ["rft", "raft"])
-def test_what_is_kept_is_imitated(random_batch, name):
+def test_what_is_kept_is_imitated(random_batch):
     logprobs, batch = random_batch()
-    plain, algorithm = compose("sft"), compose(name)
+    plain, algorithm = compose("sft"), compose("rft")
     expected = plain.loss(logprobs, plain.prepare(batch)).total
     assert algorithm.loss(logprobs, algorithm.prepare(batch)).total == expected
     assert algorithm.requires == set()
