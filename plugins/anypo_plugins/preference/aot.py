@@ -33,7 +33,7 @@ class AOT(Plugin):
 
     @hookimpl
     def clip(self, log_ratio, advantages, batch):
-        """log sigmoid(beta (h - other)), h - other = margin - the reference's of the same rank."""
+        """log sigmoid(beta (h - other)), h = log_ratio(chosen) - log_ratio(rejected); [N, 1]."""
         h = F.margin(log_ratio, advantages, batch.group)
         return logsigmoid(self.beta * (h - _other(batch)))
 

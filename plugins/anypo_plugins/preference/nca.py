@@ -25,7 +25,7 @@ class NCA(Plugin):
 
     @hookimpl
     def clip(self, log_ratio, advantages, batch):
-        """log sigmoid(r_w) + (log sigmoid(-r_w) + log sigmoid(-r_l)) / 2, r = beta log_ratio."""
+        """log s(r_w) + (log s(-r_w) + log s(-r_l)) / 2, s = sigmoid, r = beta log_ratio; [N, 1]."""
         rewards = self.beta * log_ratio
         chosen = torch.where(advantages > 0, logsigmoid(rewards), 0)
         return F.pair_sum(chosen + logsigmoid(-rewards) / 2, batch.group)
@@ -55,11 +55,11 @@ class InfoNCA(Plugin):
 
     @hookimpl
     def clip(self, log_ratio, advantages, batch):
-        """K A log softmax(beta log_ratio), K completions being in the group; [N, 1]."""
+        """K A log softmax(beta log_ratio), of a group of K that are not empty; [N, 1]."""
         group, rewards = batch.group, self.beta * log_ratio.squeeze(-1)
         rewards = rewards - F.group_max(rewards.detach(), group)
         shares = rewards - F.group_sum(rewards.exp(), group).log()
-        size = F.group_sum(torch.ones_like(rewards), group)
+        size = F.group_sum(batch.mask.any(-1).to(rewards.dtype), group)
         return advantages * (size * shares).unsqueeze(-1)
 
     @hookimpl

@@ -29,6 +29,6 @@ class SimPO(Plugin):
 
     @hookimpl
     def clip(self, log_ratio, advantages, batch):
-        """log sigmoid(beta h - simpo_gamma), h = log_ratio(chosen) - log_ratio(rejected)."""
+        """log sigmoid(beta h - simpo_gamma), h the margin of mean log-probs; [N, 1]."""
         h = F.margin(log_ratio, advantages, batch.group)
         return logsigmoid(self.beta * h - self.simpo_gamma)

@@ -13,6 +13,7 @@ from torch.nn.functional import logsigmoid
 import anypo.functional as F
 from anypo import Plugin, hookimpl
 from anypo_plugins.preference.cpo import CPO
+from anypo_plugins.preference.pairwise import comparison
 
 
 class TPO(Plugin):
@@ -47,8 +48,7 @@ class TPO(Plugin):
 
     @hookimpl
     def metrics(self, log_ratio, batch):
-        """The margin once for each row of a pair, and not for the golden one."""
+        """DPO's, of the rows of pairs alone."""
         golden = (batch["preference"] == 0).unsqueeze(-1)
-        h = F.margin(log_ratio, batch["preference"].unsqueeze(-1), batch.group)
-        margins = torch.where(golden, torch.nan, self.beta * h)
-        return {"rewards/margins": margins, "rewards/accuracies": (1 + margins.sign()) / 2}
+        compared = comparison(self.beta * log_ratio, batch)
+        return {name: torch.where(golden, torch.nan, x) for name, x in compared.items()}
