@@ -4,6 +4,7 @@ import random
 import statistics
 from types import SimpleNamespace
 
+import numpy
 import pytest
 import torch
 
@@ -100,7 +101,7 @@ def paper_batch(papers):
     """
 
     def make(dtype=torch.float64, rows=(0, 1, 2, 3), **changes):
-        data = {name: torch.tensor(values) for name, values in papers["fixture"].items()}
+        data = {name: _precise(values) for name, values in papers["fixture"].items()}
         floats = {name: x.to(dtype) for name, x in data.items() if x.is_floating_point()}
         floats |= {"old_entropy": floats["entropy"], "text_scores": floats.pop("scores")}
         batch = Batch(**{**data, **floats, "scores": None})
@@ -319,6 +320,11 @@ def agrees_pair_by_pair(agrees_by_hand):
         agrees_by_hand(algorithm, of_rows, logprobs, batch)
 
     return check
+
+
+def _precise(values):
+    """A tensor of the digits that are given; numbers that are no whole ones are float64."""
+    return torch.from_numpy(numpy.array(values))
 
 
 def _pairs(rows, new):
