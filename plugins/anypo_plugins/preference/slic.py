@@ -18,6 +18,7 @@ class SLiC(Plugin):
     """DPO with a hinge: pairs further apart than 1 / beta teach nothing."""
 
     extends: ClassVar = (DPO,)
+    task_knobs: ClassVar = {"addition": {"beta": 0.3}}
 
     beta: float = Field(0.05, gt=0, description="Pairs are to be 1 / beta nats apart (gamma).")
 
