@@ -15,6 +15,8 @@ class CPO(Plugin):
     """DPO without a reference, and SFT on the chosen completions."""
 
     extends: ClassVar = (DPO,)
+    task_options: ClassVar = {"addition": {"learning_rate": 5e-4}}
+    task_knobs: ClassVar = {"addition": {"beta": 0.1}}
 
     sft_coef: float = 1.0
 

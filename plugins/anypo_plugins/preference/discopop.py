@@ -21,6 +21,7 @@ class DiscoPOP(Plugin):
 
     extends: ClassVar = (DPO,)
     claims: ClassVar = ("own_direction",)
+    task_knobs: ClassVar = {"addition": {"beta": 5.0}}
 
     beta: float = 0.05
     discopop_tau: float = Field(0.05, gt=0, description="How wide the blend between the two is.")

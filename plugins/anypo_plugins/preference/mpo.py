@@ -18,6 +18,8 @@ class MPO(Plugin):
     """DPO, BCO and SFT at once: which is better, whether it is good, and how it is written."""
 
     extends: ClassVar = (DPO,)
+    task_options: ClassVar = {"addition": {"learning_rate": 5e-4}}
+    task_knobs: ClassVar = {"addition": {"beta": 0.1}}
 
     preference_coef: float = Field(0.8, ge=0, description="Weight of DPO's loss.")
     quality_coef: float = Field(0.2, ge=0, description="Weight of BCO's loss.")

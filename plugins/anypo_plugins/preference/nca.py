@@ -37,6 +37,8 @@ class InfoNCA(Plugin):
     extends: ClassVar = (GRPO,)
     claims: ClassVar = ("reward_shift",)
     couples: ClassVar = "group"
+    task_options: ClassVar = {"addition": {"learning_rate": 5e-4}}
+    task_knobs: ClassVar = {"addition": {"beta": 0.1, "group_size": 8}}
 
     group_size: int = Field(4, ge=2, description="Completions sampled per prompt (K).")
     kl_coef: float = 0.0

@@ -18,6 +18,8 @@ class SimPO(Plugin):
     """Compares mean log-probs, by a margin to be kept, and needs no reference."""
 
     extends: ClassVar = (DPO,)
+    task_options: ClassVar = {"addition": {"learning_rate": 1e-5}}
+    task_knobs: ClassVar = {"addition": {"beta": 2.5}}
 
     beta: float = Field(2.5, gt=0, description="What a nat per token is worth.")
     simpo_gamma: float = Field(1.375, ge=0, description="The lead that the chosen is to have.")

@@ -19,6 +19,7 @@ class SPPOHard(Plugin):
     """Regresses the winner's log-ratio to 1 / (2 beta), and the loser's to the opposite."""
 
     extends: ClassVar = (DPO,)
+    task_knobs: ClassVar = {"addition": {"beta": 0.2}}
 
     beta: float = Field(0.001, gt=0, description="The log-ratios to reach are ±1 / (2 beta).")
 
