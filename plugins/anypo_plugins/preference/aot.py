@@ -22,20 +22,27 @@ class AOT(Plugin):
 
     beta: float = 0.01
 
-    @hookimpl
+    @hookimpl(wrapper=True)
     def weight(self, batch, logprobs):
         """DPO's; `other`: the reference's margin of the same rank, less the pair's own; [N, T]."""
         chosen = batch["preference"] > 0
-        policy, reference = (_margins(x, batch)[chosen] for x in (logprobs, batch.ref_logprobs))
+        policy, reference = (
+            self._margins(x, batch)[chosen] for x in (logprobs, batch.ref_logprobs)
+        )
         other = torch.zeros(len(batch), dtype=reference.dtype, device=reference.device)
         other[chosen] = _matched(policy, reference) - reference
-        return _with(F.group_sum(other, batch.group), batch)
+        return {**(yield), "other": F.to_tokens(F.group_sum(other, batch.group), batch.mask)}
 
     @hookimpl
     def clip(self, log_ratio, advantages, batch):
         """log sigmoid(beta (h - other)), h = log_ratio(chosen) - log_ratio(rejected); [N, 1]."""
         h = F.margin(log_ratio, advantages, batch.group)
         return logsigmoid(self.beta * (h - _other(batch)))
+
+    def _margins(self, logprobs, batch):
+        """log pi(chosen) - log pi(rejected), for both rows of a pair; [N]."""
+        logprob = _drift(logprobs, torch.zeros_like(logprobs), batch, self.logps)
+        return F.margin(logprob, batch["preference"].unsqueeze(-1), batch.group).squeeze(-1)
 
 
 class AOTUnpaired(Plugin):
@@ -46,15 +53,14 @@ class AOTUnpaired(Plugin):
 
     beta: float = 0.01
 
-    @hookimpl
+    @hookimpl(wrapper=True)
     def weight(self, batch, logprobs):
         """DPO's; `other`: the log-ratio of the same rank on the other side; [N, T]."""
         chosen = batch["preference"] > 0
-        drift = F.sequence_log_ratio(logprobs, batch.ref_logprobs, batch.mask, reduce="sum")
-        good, bad = drift.squeeze(-1)[chosen], drift.squeeze(-1)[~chosen]
-        other = torch.empty_like(drift.squeeze(-1))
+        drift = _drift(logprobs, batch.ref_logprobs, batch, self.logps).squeeze(-1)
+        good, bad, other = drift[chosen], drift[~chosen], torch.empty_like(drift)
         other[chosen], other[~chosen] = _matched(good, bad), _matched(bad, good)
-        return _with(other, batch)
+        return {**(yield), "other": F.to_tokens(other, batch.mask)}
 
     @hookimpl
     def clip(self, log_ratio, advantages, batch):
@@ -66,20 +72,13 @@ class AOTUnpaired(Plugin):
         return logsigmoid(self.beta * (2 * h - h.detach()))
 
 
-def _margins(logprobs, batch):
-    """log pi(chosen) - log pi(rejected), for both rows of a pair; [N]."""
-    total = F.masked(logprobs, batch.mask).sum(-1, keepdim=True)
-    return F.margin(total, batch["preference"].unsqueeze(-1), batch.group).squeeze(-1)
-
-
 def _matched(x, others):
     """For each number, that of the same rank among as many others."""
     return others.sort().values[x.argsort().argsort()]
 
 
-def _with(other, batch):
-    weights = F.group_completion_mean(batch.mask, batch.group)
-    return {"policy": weights, "other": F.to_tokens(other, batch.mask)}
+def _drift(logprobs, others, batch, logps):
+    return F.sequence_log_ratio(logprobs, others, batch.mask, reduce=logps)
 
 
 def _other(batch):

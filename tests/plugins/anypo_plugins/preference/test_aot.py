@@ -2,6 +2,7 @@ import math
 from statistics import fmean
 
 import pytest
+import torch
 
 from anypo import compose
 
@@ -57,3 +58,25 @@ def test_is_sorted_by_what_the_policy_says_now(random_pairs, name):
     algorithm = compose(name)
     now, later = (algorithm.prepare(batch, logprobs=x) for x in (logprobs, logprobs.flip(0)))
     assert not now.weights["other"].equal(later.weights["other"])
+
+
+@pytest.mark.parametrize("name", ["aot", "aot_unpaired"])
+def test_sft_touches_the_chosen_rows_only(random_pairs, loss_and_gradient, name):
+    logprobs, batch = random_pairs()
+    one, other = (
+        loss_and_gradient(algorithm, logprobs, algorithm.prepare(batch, logprobs=logprobs))[1]
+        for algorithm in (compose(name, knobs={"sft_coef": c}) for c in (0.9, 0.0))
+    )
+    chosen = batch.mask & (batch["preference"] == 1).unsqueeze(-1)
+    torch.testing.assert_close(one - other, torch.where(chosen, -0.9 / chosen.sum(), 0.0).double())
+
+
+@pytest.mark.parametrize("name", ["aot", "aot_unpaired"])
+def test_ranks_are_of_what_is_compared(random_pairs, name):
+    logprobs, batch = random_pairs()
+    even = batch.replace(mask=torch.ones_like(batch.mask), ref_logprobs=batch.ref_logprobs - 1)
+    found = [
+        algorithm.prepare(even, logprobs=logprobs - 1).weights["other"]
+        for algorithm in (compose(name, knobs={"logps": logps}) for logps in ("sum", "mean"))
+    ]
+    torch.testing.assert_close(found[0], 6 * found[1])  # of six tokens each
