@@ -27,6 +27,8 @@ class APODown(Plugin):
     """Lowers both completions, and the rejected one more: for a policy better than its data."""
 
     extends: ClassVar = (DPO,)
+    task_options: ClassVar = {"addition": {"learning_rate": 5e-4}}
+    task_knobs: ClassVar = {"addition": {"beta": 0.1, "sft_coef": 1.0}}  # its data are better
 
     @hookimpl
     def clip(self, log_ratio, advantages, batch):
