@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from anypo import Plugin, hookimpl
+from anypo import Plugin, Sample, hookimpl
 from anypo_plugins.preference.online_dpo import best_and_worst
 from anypo_plugins.preference.slic import SLiC
 
@@ -53,7 +53,7 @@ class RSO(Plugin):
 
     def _kept(self, group, dice):
         """Some in the order in which they are accepted, each once."""
-        kept = []
+        kept: list[Sample] = []
         while group and len(kept) < self.keep:
             best = max(sample.reward for sample in group)
             chances = [math.exp((sample.reward - best) / self.rso_beta) for sample in group]
