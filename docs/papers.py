@@ -84,8 +84,10 @@ def in_tests(fixtures: set[str]) -> Cases:
         for test in ast.walk(tree):
             if isinstance(test, ast.FunctionDef) and fixtures & {a.arg for a in test.args.args}:
                 tried = list(_cases(test, constants)) if fixtures == GOLDEN else [test.name]
-                for name in _composed(test) or [path.stem.removeprefix("test_")]:
-                    found.setdefault(name, []).extend(tried)
+                names = _composed(test) or [path.stem.removeprefix("test_")]
+                for name in filter(registry.knows, names):
+                    own = [name] if name in tried and len(names) > 1 else tried
+                    found.setdefault(name, []).extend(own)
     return {name: list(dict.fromkeys(tried)) for name, tried in found.items() if tried}
 
 
@@ -120,14 +122,17 @@ def _scores(name: str) -> tuple[str, str]:
 
 
 def _composed(test: ast.FunctionDef) -> list[str]:
-    """What a test composes; of a stack, the topmost."""
+    """What a test composes; of a stack, the topmost. Else the algorithms of its parameters."""
     calls = [node for node in ast.walk(test) if isinstance(node, ast.Call)]
     stacks = [
         [a.value for a in call.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
         for call in calls
         if isinstance(call.func, ast.Name) and call.func.id == "compose"
     ]
-    return [stack[-1].rpartition("+")[2] for stack in stacks if stack]
+    given = [node for mark in test.decorator_list for node in ast.walk(mark)]
+    texts = [n.value for n in given if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+    named = [stack[-1].rpartition("+")[2] for stack in stacks if stack]
+    return named or [text for text in texts if registry.knows(text)]
 
 
 def _cases(test: ast.FunctionDef, constants: Mapping[str, ast.expr]) -> Iterator[str]:

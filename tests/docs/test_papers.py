@@ -46,6 +46,7 @@ def test_golden_cases_are_found_in_the_tests():
     assert set(found["ipo"]) == {"ipo.loss_mean", "ipo.loss_sum"}  # the name is put together
     assert {"cispo.loss", "stack.drgrpo_cispo"} <= set(found["cispo"])
     assert found["tulu3_dpo"] == ["tulu3 (dpo mean)"]
+    assert (found["apo_zero"], found["apo_down"]) == (["apo_zero"], ["apo_down"])  # of one test
     assert found.keys() <= BUILT_IN
     assert {case for cases in found.values() for case in cases} <= papers.known_cases()
 
