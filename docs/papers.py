@@ -122,17 +122,22 @@ def _scores(name: str) -> tuple[str, str]:
 
 
 def _composed(test: ast.FunctionDef) -> list[str]:
-    """What a test composes; of a stack, the topmost. Else the algorithms of its parameters."""
-    calls = [node for node in ast.walk(test) if isinstance(node, ast.Call)]
-    stacks = [
-        [a.value for a in call.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
-        for call in calls
-        if isinstance(call.func, ast.Name) and call.func.id == "compose"
+    """What a test composes, by name or by a parameter of it; of a stack, the topmost."""
+    calls = [
+        node.args[-1]
+        for node in ast.walk(test)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "compose"
+        and node.args
     ]
-    given = [node for mark in test.decorator_list for node in ast.walk(mark)]
-    texts = [n.value for n in given if isinstance(n, ast.Constant) and isinstance(n.value, str)]
-    named = [stack[-1].rpartition("+")[2] for stack in stacks if stack]
-    return named or [text for text in texts if registry.knows(text)]
+    named = [str(a.value).rpartition("+")[2] for a in calls if isinstance(a, ast.Constant)]
+    parameters = {argument.arg for argument in test.args.args}
+    if any(isinstance(a, ast.Name) and a.id in parameters for a in calls):
+        nodes = [node for mark in test.decorator_list for node in ast.walk(mark)]
+        texts = [str(node.value) for node in nodes if isinstance(node, ast.Constant)]
+        named += [text for text in texts if registry.knows(text)]
+    return named
 
 
 def _cases(test: ast.FunctionDef, constants: Mapping[str, ast.expr]) -> Iterator[str]:
