@@ -47,6 +47,9 @@ def made_batch(rows, padding=0.0, width=6):
         label=torch.arange(len(rows)) % 3 - 1.0,
         margin=0.5 * group.double(),
         told=torch.arange(len(rows)) % 2,
+        shown=torch.arange(len(rows)) % 2,
+        baseline=0.5 * group.double(),
+        v_star=0.5 * group.double(),
         **{name: tensor() for name in names},
     )
     named = ("logprobs", "values", "entropy", "jsd", "reverse_kl")

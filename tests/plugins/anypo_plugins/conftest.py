@@ -183,7 +183,8 @@ def agrees_by_hand(loss_and_gradient):
     """
 
     def check(algorithm, by_hand, logprobs, batch, h=1e-6, values=None, now=None):
-        rows, prepared = _rows(batch), algorithm.prepare(batch, **(now or {}))
+        seen = {"logprobs": logprobs, **(now or {})}
+        rows, prepared = _rows(batch), algorithm.prepare(batch, **seen)
         more = {} if values is None else {"values": values.clone().requires_grad_()}
         loss, gradient = loss_and_gradient(algorithm, logprobs, prepared, **more)
         new, frozen = logprobs.tolist(), logprobs.tolist()
