@@ -1,4 +1,4 @@
-"""A class for TRL's `environment_factory`, and rewards that ask it, as a user of TRL writes them."""
+"""A class for TRL's `environment_factory`, and rewards that ask it, as users of TRL write them."""
 
 from __future__ import annotations
 
