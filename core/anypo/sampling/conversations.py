@@ -18,7 +18,7 @@ from anypo.data.tokens import Tokens
 from anypo.errors import DataError, SamplerError
 from anypo.hooks.batch import ENVIRONMENT, Prompt, Sample, step_columns
 from anypo.hooks.environment import Message
-from anypo.hooks.sampler import Engine, SamplingRequest
+from anypo.hooks.sampler import Engine, Memory, SamplingRequest
 from anypo.sampling.environments import Answer, Environments
 from anypo.sampling.sampler import PolicySampler
 from anypo.support.world import ALONE, World
@@ -188,9 +188,11 @@ class ConversationSampler(PolicySampler):
 
     def _drawn(self, prompts: Sequence[Prompt], n: int) -> list[Sample]:
         environments, held = self.talking.environments, self._begun(prompts, n)
-        going = held
+        going, memory = held, Memory()
+        asking = self.asking(replace(self.request, memory=memory))
         for turn in range(1, self.talking.turns + 1):
-            self._reply(going)
+            memory.is_over = turn == self.talking.turns
+            asking._reply(going)
             asked = [(conversation.environment, conversation.last) for conversation in going]
             ask = environments.answer if turn < self.talking.turns else environments.answer_last
             answers = ask(asked)

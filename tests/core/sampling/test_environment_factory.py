@@ -96,9 +96,7 @@ def test_a_reply_ends_the_conversation_if_it_calls_nothing_or_what_is_no_call(sh
 
 def test_what_no_model_of_texts_can_read_is_refused(shops):
     ((shop, _),) = shops.begin([ROW])
-    with pytest.raises(
-        SamplerError, match=r"^environment 'Shop' says what cannot be read: .*image"
-    ):
+    with pytest.raises(SamplerError, match=r"^environment 'Shop' says what cannot be read: .*im"):
         shops.answer([(shop, calling(("ask", {"word": "show"})))])
 
 
