@@ -1,6 +1,6 @@
 """Sample completions with the policy itself."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -9,16 +9,14 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from anypo.hooks.batch import Prompt, Sample
+from anypo.hooks.batch import Sample
 from anypo.hooks.runtime import Runtime
-from anypo.hooks.sampler import Memory, SamplingRequest
+from anypo.hooks.sampler import SamplingRequest
 from anypo.models.logits import Making, making_of
 from anypo.models.micro_batches import micro_batches
 from anypo.sampling.continuation import Continuation, can_go_on, can_pad, can_remember
 from anypo.sampling.decode import decode
-from anypo.sampling.recall import Known
-
-KEPT = 4  # times the tokens that go through the model together
+from anypo.sampling.recall import Known, keep, taken
 
 
 class TransformersEngine:
@@ -56,20 +54,21 @@ class TransformersEngine:
     def sample(self, request: SamplingRequest) -> list[Sample]:
         """See `Engine`."""
         request.refuse_all_but("temperature", "top_p", "top_k", "stop")
-        samples = []
         memory = request.memory if self.goes_on else None
-        known = _take(request.prompts, memory, request.end_tokens)
+        known = taken(memory, request.prompts, request.end_tokens)
+        samples = []
         for index in self._batches(request, torch.tensor([text is not None for text in known])):
             prompts = [request.prompts[i].ids for i in index]
             texts = self.begin(prompts, [text for i in index if (text := known[i]) is not None])
+            for place in index:
+                known[place] = None  # the memory is needed for what is read now
             with self.runtime.autocast():
                 drawn = decode(texts, request, keeps=bool(memory and not memory.is_over))
-            ids, logprobs = (part.tolist() for part in (drawn.ids, drawn.logprobs))
             groups = index.repeat_interleave(request.n).tolist()
-            rows = zip(groups, ids, logprobs, strict=True)
-            samples += (found := [request.sample(*row) for row in rows])
-            if memory:
-                self._keep(memory, found, drawn.known)
+            rows = zip(groups, drawn.ids.tolist(), drawn.logprobs.tolist(), strict=True)
+            found = [request.sample(*row) for row in rows]
+            keep(memory, found, drawn.known, self.runtime.token_budget)
+            samples += found
         return sorted(samples, key=lambda sample: sample.group)
 
     def sync(self, model: Any) -> None:
@@ -82,16 +81,6 @@ class TransformersEngine:
     def close(self) -> None:
         """Nothing to release."""
 
-    def _keep(self, memory: Memory, samples: Sequence[Sample], known: dict[int, Known]) -> None:
-        """Keep what is known of texts, as long as there is room."""
-        room = KEPT * self.runtime.token_budget - sum(map(len, memory.held))
-        for row, text in known.items():
-            read = tuple(samples[row].prompt_ids + samples[row].completion_ids[:-1])
-            room -= len(read)
-            if room >= 0:
-                layers = ((keys[:, : len(read)], values[:, : len(read)]) for keys, values in text)
-                memory.held[read] = list(layers)
-
     def _batches(
         self, request: SamplingRequest, known: Bool[Tensor, " P"]
     ) -> Iterator[Int[Tensor, " p"]]:
@@ -103,23 +92,3 @@ class TransformersEngine:
             lengths = prompts[index] + request.max_completion_length
             budget = max(1, self.runtime.token_budget // request.n)
             yield from (index[rows] for rows in micro_batches(lengths, budget))
-
-
-def _take(
-    prompts: Sequence[Prompt], memory: Memory | None, ends: Sequence[int]
-) -> list[Known | None]:
-    """What is known of prompts that go on from replies, up to the end of the last one.
-
-    Nothing else is remembered any longer.
-    """
-    if memory is None or not memory.held:
-        return [None] * len(prompts)
-    held, memory.held = memory.held, {}
-    return [_known(prompt.ids, held, ends) for prompt in prompts]
-
-
-def _known(
-    ids: list[int], held: Mapping[tuple[int, ...], Known], ends: Sequence[int]
-) -> Known | None:
-    places = (place for place in reversed(range(len(ids))) if ids[place] in ends)
-    return next((held[read] for place in places if (read := tuple(ids[:place])) in held), None)
