@@ -24,6 +24,7 @@ RUNS = [  # what is run, and the package that it needs
     (["learning.py", "grpo", "--seeds", "0", "1", "--set", "sampler='vllm'"], "vllm"),
     (["scaling.py"], "anypo"),
     (["teachers.py"], "anypo"),
+    (["environments.py"], "anypo"),
     (["processes.py"], "anypo"),
     (["kills.py"], "anypo"),
     (["data.py"], "anypo"),

@@ -11,6 +11,7 @@ from anypo import Batch
 NAMES = built_in()
 every_algorithm = pytest.mark.parametrize("name", NAMES)
 ALGORITHMS = {name: whole(name) for name in NAMES}
+AT_RANDOM = {"clip_cov", "cppo"}  # what they choose hangs on the order of rows, as they claim
 
 rows = st.lists(
     st.tuples(st.integers(0, 5), st.integers(0, 2), st.floats(-2, 2)), min_size=1, max_size=7
@@ -46,6 +47,9 @@ def made_batch(rows, padding=0.0, width=6):
         label=torch.arange(len(rows)) % 3 - 1.0,
         margin=0.5 * group.double(),
         told=torch.arange(len(rows)) % 2,
+        shown=torch.arange(len(rows)) % 2,
+        baseline=0.5 * group.double(),
+        v_star=0.5 * group.double(),
         **{name: tensor() for name in names},
     )
     named = ("logprobs", "values", "entropy", "jsd", "reverse_kl")
@@ -53,9 +57,15 @@ def made_batch(rows, padding=0.0, width=6):
     return batch, inputs
 
 
+def prepare(algorithm, batch, inputs):
+    """The batch with its advantages, and weights that may see the policy now."""
+    now = {name: inputs[name].detach() for name in ("logprobs", "entropy")}
+    return algorithm.prepare(batch, {}, **now)
+
+
 def loss_and_gradients(algorithm, batch, inputs, parts):
     """Totals and gradients when the prepared batch is cut into parts of rows."""
-    prepared = algorithm.prepare(batch, {})
+    prepared = prepare(algorithm, batch, inputs)
     total = 0.0
     for part in parts:
         given = {name: x[part] for name, x in inputs.items()}
@@ -97,7 +107,7 @@ def test_any_split_into_micro_batches_or_ranks_gives_the_same_loss_and_gradient(
 def test_rows_that_teach_nothing_may_be_left_out(name, rows):
     algorithm = ALGORITHMS[name]
     batch, inputs = made_batch(rows)
-    learning = algorithm.units_that_learn(algorithm.prepare(batch, {}))
+    learning = algorithm.units_that_learn(prepare(algorithm, batch, inputs))
     reference = loss_and_gradients(algorithm, batch, inputs, whole(rows))
     if not learning:
         assert reference[0] == 0
@@ -116,7 +126,7 @@ def test_padding_changes_nothing(name, rows, padding):
     same(loss_and_gradients(algorithm, *padded, whole(rows)), reference)
 
 
-@every_algorithm
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in AT_RANDOM])
 @settings(max_examples=20)
 @given(rows=rows, data=st.data())
 def test_the_order_of_rows_changes_nothing(name, rows, data):
