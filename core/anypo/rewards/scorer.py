@@ -211,9 +211,11 @@ class Rewards:
 
     def _shares(self, samples: Sequence[Sample]) -> list[list[int]]:
         """The rows of each process: of whole groups, whose environments are there if need be."""
-        held = [(s.environment.rank, row) for row, s in enumerate(samples) if s.environment]
-        if held and self.reads(ENVIRONMENTS):
-            return [[row for at, row in held if at == rank] for rank in range(self.world.size)]
+        if self.reads(ENVIRONMENTS) and any(s.environment for s in samples):
+            held = [s.environment.rank if s.environment else 0 for s in samples]
+            return [
+                [r for r, at in enumerate(held) if at == rank] for rank in range(self.world.size)
+            ]
         groups = rows_by_group(torch.tensor([sample.group for sample in samples]))
         parts = shares([len(rows) for rows in groups], self.world.size)
         return [sorted(row for place in part for row in groups[place]) for part in parts]
@@ -307,8 +309,8 @@ class Rewards:
             "completion_ids": ids,
             MASK: [s.mask or [True] * len(s.completion_ids) for s in samples],
         }
-        if talked := [s.environment.thing for s in samples if s.environment]:
-            arguments[ENVIRONMENTS] = talked
+        if any(s.environment for s in samples):
+            arguments[ENVIRONMENTS] = [s.environment and s.environment.thing for s in samples]
         if self._asks(TOKENS):
             decode = partial(self.tokenizer.batch_decode, skip_special_tokens=True)
             arguments[TOKENS] = [decode([[token] for token in row]) for row in ids]
