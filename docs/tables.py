@@ -199,16 +199,7 @@ def taught(part: str) -> str:
 
 def conversations() -> str:
     """What is learnt in conversations."""
-    head = (
-        "environment",
-        "algorithm",
-        "seed",
-        "score before",
-        "after",
-        "turns",
-        "calls",
-        "seconds",
-    )
+    head = ("environment", "algorithm", "seed", "score before", "after", "turns", "calls")
     rows = []
     for row in _measured("environments"):
         ends = (", then ".join(map(str, row[name])) for name in ("turns", "calls"))
