@@ -1,6 +1,7 @@
 """The length of completions.
 
-The policy has learnt to work a sum out one to four times, with answers as often right for each.
+The policy has learnt from completions that work a sum out one to four times, right as often for
+each; the longest are cut at the limit.
 """
 
 from __future__ import annotations
