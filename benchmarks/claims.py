@@ -87,7 +87,7 @@ def row(subject: str, claim: Claim, kept: Kept) -> figures.Row:
     }
     said = {"claim": claim.name, "subject": subject, "source": claim.source, "says": claim.says}
     how = {"measure": claim.measure.name, "curve": curve, "expects": claim.expects}
-    size = {"by": claim.by, "relative": claim.relative}
+    size = {"by": claim.by, "relative": claim.relative, "remark": claim.remark}
     return {**said, **how, **size, "arms": arms, **result(claim, kept), "curves": curves}
 
 

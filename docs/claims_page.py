@@ -49,7 +49,9 @@ def section(row: Row) -> str:
     return (
         f"### {row['claim']}\n\n{row['says']} ({row['source']})\n\n"
         f"**{row['verdict'].capitalize()}**{_evidence(row)}: "
-        f"`python benchmarks/claims.py {row['claim']}`\n{runs}{picture if has_curves(row) else ''}"
+        f"`python benchmarks/claims.py {row['claim']}`\n{runs}"
+        + (f"{row['remark']}\n\n" if row["remark"] else "")
+        + (picture if has_curves(row) else "")
     )
 
 

@@ -43,6 +43,7 @@ class Claim:
         by: How much at least, in that direction. Below zero it is a margin: what is said is then
             that the first is not worse by more than that.
         relative: Whether differences are shares of what the second arm has.
+        remark: Why it came out as it did, where that is known.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Claim:
     expects: Literal["more", "less"]
     by: float = 0.0
     relative: bool = False
+    remark: str = ""
 
     @property
     def sign(self) -> int:

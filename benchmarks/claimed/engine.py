@@ -56,8 +56,9 @@ def carried_out(
 
 
 def curves(run: Run, seed: int, quick: bool) -> Any:
-    """What an experiment returns."""
-    return resolve_name(run.function)(seed, **run.arguments, quick=quick)
+    """What an experiment returns, in few digits."""
+    found = resolve_name(run.function)(seed, **run.arguments, quick=quick)
+    return {name: [[x, rounded(y, 4)] for x, y in points] for name, points in found.items()}
 
 
 def result(claim: Claim, kept: Kept) -> Row:
@@ -70,10 +71,11 @@ def result(claim: Claim, kept: Kept) -> Row:
     values = {name: [claim.measure(by[seed]) for seed in seeds] for name, by in found.items()}
     gaps = interval(differences(*values.values(), relative=claim.relative))
     row["verdict"] = verdict(gaps.turned(claim.sign), claim.by)
-    row["values"] = {name: _short(fmean(each)) for name, each in values.items()}
-    row["difference"] = [_short(x) for x in (gaps.mean, gaps.low, gaps.high)]
+    row["values"] = {name: rounded(fmean(each)) for name, each in values.items()}
+    row["difference"] = [rounded(x) for x in (gaps.mean, gaps.low, gaps.high)]
     return row
 
 
-def _short(x: float) -> float:
-    return float(f"{x:.3g}")
+def rounded(x: float, digits: int = 3) -> float:
+    """To so many digits that are no leading zeros."""
+    return float(f"{x:.{digits}g}")

@@ -103,7 +103,7 @@ def thinned(points: Curve) -> list[tuple[float, float]]:
     """A curve of few points, each the mean of those that it stands for, at the last of them."""
     size = -(-len(points) // POINTS)
     parts = [points[start : start + size] for start in range(0, len(points), size)]
-    return [(part[-1][0], float(f"{fmean(y for _, y in part):.4g}")) for part in parts]
+    return [(part[-1][0], fmean(y for _, y in part)) for part in parts]
 
 
 def _is_right(sample: Sample) -> bool:
