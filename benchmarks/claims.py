@@ -41,10 +41,10 @@ def main() -> None:
     chosen = [CLAIMS[name] for name in asked.names or CLAIMS]
     seeds = range(1 if asked.quick else asked.seeds)
     if asked.list:
-        tell(chosen, Kept(read()), seeds)
+        tell(chosen, Kept(figures.kept(RUNS)), seeds)
         return
     anew = asked.again or asked.quick
-    runs = asked_by(chosen, seeds) if anew else Kept(read()).missing(chosen, seeds)
+    runs = asked_by(chosen, seeds) if anew else Kept(figures.kept(RUNS)).missing(chosen, seeds)
     failed = 0
     for row in carried_out(runs, asked.jobs, quick=asked.quick):
         if isinstance(row, Exception):
@@ -58,20 +58,14 @@ def main() -> None:
             print(f"seed {row['seed']} of {described(row['run'])}", flush=True)
     if not asked.quick:
         write()
-        tell(chosen, Kept(read()), seeds)
+        tell(chosen, Kept(figures.kept(RUNS)), seeds)
     if failed:
         raise SystemExit(f"{failed} experiments failed")
 
 
-def read() -> list[figures.Row]:
-    """The curves that are kept."""
-    file = figures.FOLDER / f"{RUNS}.json"
-    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
-
-
 def write() -> None:
     """What is found of every claim, also of those not run yet, for the page."""
-    kept = Kept(read())
+    kept = Kept(figures.kept(RUNS))
     rows = [row(subject, c, kept) for subject, claims in BY_SUBJECT.items() for c in claims]
     lines = ",\n".join(json.dumps(each, ensure_ascii=False) for each in rows)
     Path(figures.FOLDER, f"{FOUND}.json").write_text(f"[\n{lines}\n]\n", encoding="utf-8")

@@ -1,6 +1,7 @@
 """Run algorithms on the built-in task, and keep what each learned for the tables of the pages.
 
     python benchmarks/learning.py --seeds 0 1 --jobs 2       # all of them: about a minute each
+    python benchmarks/learning.py --seeds 0 1 --missing --shard 1/3   # a third of what is not kept
     python benchmarks/learning.py dapo gspo
     python benchmarks/learning.py grpo --set lora_rank=8
 
@@ -22,11 +23,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from figures import Row, keep
+from figures import Row, keep, kept
 
 from anypo import Algorithm, compose, run
 from anypo.errors import PluginError
 from anypo.hooks import registry
+
+Run = tuple[str, int]  # the name of an algorithm, and a seed
 
 
 def whole(name: str) -> Algorithm:
@@ -89,15 +92,32 @@ def teacher(algorithm: Algorithm, options: dict[str, Any], folder: Path) -> dict
     return {"teacher": str(run("grpo", output=str(folder)))}
 
 
-def learn(
-    names: Sequence[str], seeds: Sequence[int], options: dict[str, Any], jobs: int
-) -> Iterator[Row]:
-    """What each run learned, every one in a process of its own, as soon as it is known."""
+def learn(runs: Sequence[Run], options: dict[str, Any], jobs: int) -> Iterator[Row | str]:
+    """What each run learned, every one in a process of its own, as soon as it is known.
+
+    Of one that failed, a sentence that says so: the others go on.
+    """
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=context, max_tasks_per_child=1) as pool:
-        asked = [pool.submit(learned, *pair, options) for pair in product(names, seeds)]
+        asked = {pool.submit(learned, *run, options): run for run in runs}
         for answer in as_completed(asked):
-            yield answer.result()
+            error = answer.exception()
+            yield f"{asked[answer]}: {error!r}" if error else answer.result()
+
+
+def missing(runs: Sequence[Run], options: dict[str, Any]) -> list[Run]:
+    """Those of which no row is kept."""
+    rows = [row for row in kept("learning") if row["options"] == options]
+    there = {(row["algorithm"], row["seed"]) for row in rows}
+    return [(name, seed) for name, seed in runs if (whole(name).name, seed) not in there]
+
+
+def shard(text: str) -> tuple[int, int]:
+    """What `2/3` says: the second of three."""
+    number, of = map(int, text.split("/"))
+    if not 1 <= number <= of:
+        raise ValueError(text)
+    return number, of
 
 
 def built_in() -> list[str]:
@@ -118,11 +138,19 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--set", action="append", default=[], help="an option of the run, as TOML")
     parser.add_argument("--jobs", type=int, default=1, help="runs beside each other")
+    parser.add_argument("--missing", action="store_true", help="only runs that no row is kept of")
+    parser.add_argument("--shard", type=shard, default=(1, 1), help="1/3: the first of three parts")
     chosen = parser.parse_args()
     options = tomllib.loads("\n".join(chosen.set))
-    for row in learn(chosen.names, chosen.seeds, options, chosen.jobs):
-        print(json.dumps(row), flush=True)
-        keep("learning", row, "algorithm", "options", "seed")
+    runs = list(product(chosen.names, chosen.seeds))[chosen.shard[0] - 1 :: chosen.shard[1]]
+    failed = 0
+    for row in learn(missing(runs, options) if chosen.missing else runs, options, chosen.jobs):
+        print(row if isinstance(row, str) else json.dumps(row), flush=True)
+        if isinstance(row, str):
+            failed += 1
+        else:
+            keep("learning", row, "algorithm", "options", "seed")
+    raise SystemExit(failed > 0)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ RUNS = [  # what is run, and the package that it needs
     (["scaling.py"], "anypo"),
     (["teachers.py"], "anypo"),
     (["claims.py"], "anypo"),
+    (["environments.py"], "anypo"),
     (["processes.py"], "anypo"),
     (["kills.py"], "anypo"),
     (["data.py"], "anypo"),

@@ -23,7 +23,7 @@ from peers.cases import CASES
 def row(case: Case, bench: Bench) -> dict[str, object]:
     """What came out of a case."""
     differences = {k: float(f"{v:.0e}") for k, v in asdict(bench.measure(case)).items()}
-    return {"case": case.id, "why": case.reason, **differences}
+    return {"case": case.id, "algorithm": case.algorithm, "why": case.reason, **differences}
 
 
 def template_row(name: str) -> dict[str, object]:

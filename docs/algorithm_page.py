@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
 import re
 from typing import Any
 
 from curves import drawn
-from generate import ROOT, file, table
+from generate import file, table
+from papers import sources
 from tables import learned
 
 from anypo import Algorithm, compose
 from anypo.composition.explain import Explanation, first_line
 from anypo.errors import PluginError
 from anypo.hooks import registry
+from anypo_cli.anatomy import anatomies
 from anypo_cli.diffing import differences
 from anypo_cli.explaining import learns_from, needs
+from anypo_cli.families import heading
 
 TASK = "addition"
 
@@ -27,12 +29,19 @@ def built_in() -> list[str]:
 
 
 def overview() -> str:
-    """A line on every algorithm, with its source."""
-    rows = []
+    """A line on every algorithm, with what it changes of which other, family by family."""
+    known, by_family = anatomies(), dict[str, list[tuple[str, ...]]]()
     for name in built_in():
-        plugin = registry.find(name).load()
-        rows.append((f"[`{name}`](../{_path(plugin)})", first_line(plugin), _source(plugin)))
-    return table(("name", "what it is", "source"), rows)
+        entry = registry.find(name)
+        plugin, changes = entry.load(), _literal(str(known[name]))
+        row = f"[`{name}`](../{_path(plugin)})", changes, first_line(plugin), sources(plugin)
+        by_family.setdefault(heading(entry), []).append(row)
+    head = ("name", "changes", "what it is", "source")
+    parts = []
+    for title, rows in sorted(by_family.items()):
+        name, _, about = title.partition(": ")
+        parts.append(f"### {name.replace('_', ' ').capitalize()}\n\n{about}\n{table(head, rows)}")
+    return "\n" + "".join(parts)
 
 
 def page_of(name: str) -> str:
@@ -43,7 +52,7 @@ def page_of(name: str) -> str:
         [
             f"# {name}",
             f"**{first_line(inspect.getmodule(plugin))}** {inspect.getdoc(plugin)}",
-            f"Source: {_source(plugin)}",
+            f"Source: {sources(plugin)}",
             f"```sh\nanypo run {algorithm.name}\n```",
             f"It learns from {learns_from(explanation.inputs)}, and holds {needs(explanation)}.",
             _formulas(explanation),
@@ -64,12 +73,6 @@ def _whole(name: str) -> Algorithm:
 
 def _path(plugin: Any) -> str:
     return f"plugins/{plugin.__module__.replace('.', '/')}.py"
-
-
-def _source(plugin: Any) -> str:
-    """The papers that the docstring of a plugin's module names."""
-    text = ast.get_docstring(ast.parse((ROOT / _path(plugin)).read_text(encoding="utf-8")))
-    return " ".join(str(text).partition("Source: ")[2].split("\n\n")[0].split())
 
 
 def _formulas(explanation: Explanation) -> str:

@@ -9,6 +9,7 @@ import ast
 import inspect
 import re
 import textwrap
+import tomllib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -23,6 +24,7 @@ from anypo.runs.options import config_class, panels
 from anypo.runs.recipe import Recipe
 from anypo_cli.app import app
 from anypo_cli.commands import command_of
+from anypo_cli.creating import package_files
 from anypo_cli.late import Late
 from anypo_cli.options import COMMAND_OPTIONS, build_command
 
@@ -67,6 +69,24 @@ def file(path: str, start: str = "", language: str = "python") -> str:
     text = (ROOT / path).read_text(encoding="utf-8")
     text = text[text.index(f"\n{start}") + 1 :] if start else text
     return f"\n```{language}\n{text.rstrip()}\n```\n\n"
+
+
+def workflow() -> str:
+    """What `anypo new my-algo` writes for GitHub."""
+    return f"\n```yaml\n{package_files('my-algo')['.github/workflows/check.yml']}```\n\n"
+
+
+def gallery() -> str:
+    """The packages of the examples: what they bring, and what they say of themselves."""
+    rows = []
+    for path in sorted((ROOT / "docs/examples").glob("*/pyproject.toml")):
+        project = tomllib.loads(path.read_text(encoding="utf-8"))["project"]
+        points = project["entry-points"]
+        kinds = registry.KINDS.items()
+        plugins = [f"{kind} `{name}`" for kind, group in kinds for name in points.get(group, ())]
+        link = f"[`{project['name']}`](examples/{path.parent.name})"
+        rows.append((link, ", ".join(plugins), project["description"]))
+    return table(("package", "plugins", "what it is"), rows)
 
 
 def hooks() -> str:

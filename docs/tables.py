@@ -186,6 +186,26 @@ def taught(part: str) -> str:
     return _table_of_measured(list(rows[0] if rows else ()), [list(row.values()) for row in rows])
 
 
+def conversations() -> str:
+    """What is learnt in conversations."""
+    head = (
+        "environment",
+        "algorithm",
+        "seed",
+        "score before",
+        "after",
+        "turns",
+        "calls",
+        "seconds",
+    )
+    rows = []
+    for row in _measured("environments"):
+        ends = (", then ".join(map(str, row[name])) for name in ("turns", "calls"))
+        names = f"`{row['environment']}`", f"`{row['algorithm']}`"
+        rows.append((*names, row["seed"], *_scores(row), *ends))
+    return _table_of_measured(head, rows)
+
+
 def process_costs() -> str:
     """The CPU time of a step."""
     rows = [row for row in kept("processes") if row["part"] == "cost"]

@@ -18,7 +18,7 @@ from anypo_cli.previewing import PreviewGroup
 from anypo_cli.printing import say
 from anypo_cli.processes import DEBUG, is_first, tells_first
 from anypo_cli.run import RunGroup
-from anypo_cli.settings import look_up, pairs
+from anypo_cli.settings import NEEDS, look_up, pairs
 
 AsJSON = Annotated[bool, typer.Option("--json", help="Print JSON, whose keys stay the same.")]
 
@@ -50,6 +50,17 @@ def of_all(
 
 @app.command("list")
 def list_command(
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="[WORD]...", help="The same as --search.")
+    ] = None,
+    search: Annotated[
+        list[str] | None,
+        typer.Option(metavar="WORD...", help="Only what says all of these words of itself."),
+    ] = None,
+    needs: Annotated[
+        list[str] | None,
+        typer.Option(metavar="|".join(NEEDS), help="Only algorithms that need it; imports all."),
+    ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Import every plugin, to find all that are broken.")
     ] = False,
@@ -61,7 +72,8 @@ def list_command(
     """List all plugins: algorithms, samplers, rewards, tasks, environments, observers, commands."""
     from anypo_cli.listing import show_list
 
-    show_list(kind, check=check, as_json=as_json)
+    said = [word for text in [*(search or []), *(words or [])] for word in text.split()]
+    show_list(kind, words=said, needs=needs or [], check=check, as_json=as_json)
 
 
 @app.command()

@@ -18,6 +18,7 @@ FILES = {  # of the package, each by the template that it is made of
     "README.md": "README.md.tmpl",
     "$module.py": "plugin.py.tmpl",
     "test_$name.py": "test_plugin.py.tmpl",
+    ".github/workflows/check.yml": "check.yml.tmpl",
 }
 
 
@@ -36,12 +37,22 @@ def create_package(title: str, directory: str | None) -> None:
     _refuse_taken(names)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise AnypoError(f"{folder} exists and is not empty; choose another --directory")
-    folder.mkdir(parents=True, exist_ok=True)
-    for path, template in FILES.items():
-        file = folder / Template(path).substitute(names)
-        file.write_text(Template(_text(template)).substitute(names), encoding="utf-8")
+    for path, text in package_files(title).items():
+        file = folder / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
         print(f"wrote {file}")
-    print(f"next: pip install -e {folder} && pytest {folder} && anypo check {names['name']}")
+    install, name = f"pip install -e '{folder}[test]'", names["name"]
+    print(f"next: {install} && pytest {folder} && anypo check {name}")
+
+
+def package_files(title: str) -> dict[str, str]:
+    """What every file of the package holds, by its path."""
+    names = _names(title)
+    return {
+        Template(path).substitute(names): Template(_text(template)).substitute(names)
+        for path, template in FILES.items()
+    }
 
 
 def _names(title: str) -> dict[str, str]:

@@ -13,6 +13,8 @@ from anypo.composition.compose import compose
 from anypo.composition.explain import Explanation
 from anypo.hooks.requirements import REQUIREMENTS
 from anypo.hooks.rollout import Inputs
+from anypo_cli.anatomy import anatomies
+from anypo_cli.families import below, trees
 from anypo_cli.printing import plain
 from anypo_cli.settings import pairs, value_of
 
@@ -23,8 +25,12 @@ def show_explanation(
     """Print the stack, the stages, the knobs and the models of an algorithm."""
     knobs = {name: value_of(text) for name, text in pairs("--set", settings).items()}
     explanation = compose(*names, knobs=knobs, hooks=pairs("--hook", hooks)).explain()
+    name, known = explanation.name, anatomies()
     if as_json:
-        print(json.dumps(explanation.as_dict(), indent=2, default=str))
+        told = explanation.as_dict()
+        if name in known:
+            told |= {"extends": known[name].bases, "extended_by": below(name, known)}
+        print(json.dumps(told, indent=2, default=str))
         return
     console = Console(highlight=False)
     console.print(plain(explanation.name, "bold"), "")
@@ -32,6 +38,8 @@ def show_explanation(
         console.print(table, "")
     console.print(Text("learns from ", "bold") + plain(learns_from(explanation.inputs)))
     console.print(Text("requires ", "bold") + plain(needs(explanation)))
+    for tree in trees(name, known) if name in known else ():
+        console.print("", tree)
 
 
 def needs(explanation: Explanation) -> str:

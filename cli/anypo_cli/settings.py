@@ -10,6 +10,8 @@ from typing import Any
 from anypo.errors import ConfigError
 from anypo.hooks import registry
 
+NEEDS = ("reference", "critic", "teacher", "pairs", "labels", "rewards")  # of algorithms
+
 
 def pairs(option: str, arguments: Sequence[str]) -> dict[str, str]:
     """The pairs given with an option that may be repeated.

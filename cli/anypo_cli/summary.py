@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from importlib.util import find_spec
 
 from anypo.errors import PluginError
 from anypo.hooks.registry import Entry
+from anypo.hooks.source import spec_of
 
 
 def summary(entry: Entry) -> str:
@@ -36,7 +36,7 @@ def _refuse_missing_imports(tree: ast.Module) -> None:
             case ast.ImportFrom(module=str(module), level=0):
                 modules = [module]
         for module in modules:
-            if find_spec(module.partition(".")[0]) is None:
+            if spec_of(module.partition(".")[0]) is None:
                 raise ModuleNotFoundError(f"no module named '{module}'")
 
 

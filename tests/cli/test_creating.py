@@ -1,8 +1,10 @@
 """`anypo new` writes a package, or says in one line why not. tests/docs installs and runs one."""
 
 import tomllib
+from importlib.metadata import metadata
 
 import pytest
+import yaml
 
 from anypo_cli.app import main
 
@@ -37,13 +39,26 @@ def test_the_names_of_a_package(title, plugin, tmp_path, capsys):
     source = (tmp_path / title / f"{module}.py").read_text()
     assert f"class {class_name}(Plugin):" in source
     assert "$" not in source
-    assert f"pip install -e {title} && pytest {title}" in capsys.readouterr().out
+    assert f"pip install -e '{title}[test]' && pytest {title}" in capsys.readouterr().out
 
 
 def test_it_needs_the_anypo_that_wrote_it(tmp_path):
     assert main(["new", "my-algo"]) == 0
     project = tomllib.loads((tmp_path / "my-algo" / "pyproject.toml").read_text())["project"]
     assert project["dependencies"] == ["anypo>=0.1.0"]
+
+
+def test_its_workflow_tries_all_pythons_and_the_lowest_and_the_newest_anypo(tmp_path):
+    assert main(["new", "my-algo"]) == 0
+    file = tmp_path / "my-algo" / ".github" / "workflows" / "check.yml"
+    (job,) = yaml.safe_load(file.read_text())["jobs"].values()
+    classifiers = metadata("anypo").get_all("Classifier")
+    pythons = [name.rpartition(" ")[2] for name in classifiers if ":: 3." in name]
+    matrix = {"python": pythons, "anypo": ["anypo==0.1.0", "anypo"]}
+    assert job["strategy"]["matrix"] == matrix
+    commands = [step["run"] for step in job["steps"] if "run" in step]
+    install = 'pip install "${{ matrix.anypo }}" ".[test]"'
+    assert commands == [install, "anypo check my_algo", "pytest"]
 
 
 def test_a_directory_may_be_given_and_may_be_there_if_it_is_empty(tmp_path):

@@ -114,8 +114,8 @@ def test_a_bad_plugin_is_listed_with_its_distribution(bad, capsys):
     assert checked["status"] != "usable"
     assert checked["problem"].split("ModuleNotFoundError")[0] in f"{says} {checked['problem']}"
     lines = output(capsys, "list", "--check").splitlines()
-    (line,) = (line for line in lines if line.split()[:2] == [name, "anypo-lamprey"])
-    assert checked["status"] in line
+    (line,) = (x for x in lines[lines.index("anypo-lamprey 0.3") :] if x.split()[:1] == [name])
+    assert f"{checked['status']}: " in line
 
 
 @pytest.mark.parametrize("command", [["explain"], ["run"], ["diff", "rloo"]], ids=" ".join)
@@ -124,7 +124,8 @@ def test_naming_a_bad_plugin_says_whose_it_is(bad, capsys, command):
     assert says in error(capsys, *command, name)
 
 
-def test_a_rival_can_be_chosen_by_its_full_name(install, capsys):
+def test_a_rival_can_be_chosen_by_its_full_name(install, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "140")
     points, module, *_ = BAD["rival"]
     install("anypo-lamprey", points, {"lamprey_module.py": module}, version="0.3")
     assert "anypo_plugins/policy_gradient/grpo.py" in output(capsys, "explain", "anypo:grpo")
@@ -171,6 +172,9 @@ def test_the_json_of_the_list_tells_all_that_the_list_does(capsys):
         "summary": plugin["summary"],
         "status": "usable",
         "problem": "",
+        "family": "policy_gradient",
+        "extends": ["grpo"],
+        "changes": "grpo: rollout, weight; group_size=16, clip_high=0.28, kl_coef=0.0",
     }
     assert plugin["summary"].startswith("GRPO that explores more")
 

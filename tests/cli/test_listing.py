@@ -1,6 +1,7 @@
 """`anypo list` and `anypo explain` of every kind of plugin."""
 
 import json
+import re
 
 import pytest
 
@@ -89,6 +90,83 @@ def test_there_is_no_such_kind(capsys, command):
     assert "there is no kind 'samplr' of plugin; did you mean 'sampler'" in says
 
 
+def test_algorithms_stand_below_the_title_of_their_folder(install, capsys):
+    install("anypo-eel", {"eel": "eel:Eel"}, {"eel.py": 'class Eel:\n    """A fish."""\n'})
+    files = {"pond/__init__.py": "", "pond/fish/__init__.py": '"""Fish."""\n'}
+    files["pond/fish/cod.py"] = 'class Cod:\n    """Another."""\n'
+    install("anypo-pond", {"cod": "pond.fish.cod:Cod"}, files)
+    lines = [line.rstrip() for line in output(capsys, "list").splitlines()]
+    (dapo,) = (line for line in lines if line.startswith("dapo "))
+    assert re.search(r" grpo: rollout, weight; group_size=16, .*kl_coef=0.0 +GRPO that exp", dapo)
+    blocks = [block.splitlines() for block in "\n".join(lines).split("\n\n")]
+    titles = {line.split()[0]: block[0] for block in blocks for line in block[1:]}
+    assert titles["grpo"].startswith("policy_gradient: Algorithms that sample")
+    assert titles["dpo"].startswith("preference: ")
+    assert lines[lines.index("anypo-eel 1.0") + 1].split() == ["eel", "A", "fish."]
+    assert lines[lines.index("fish: Fish.") + 1].split() == ["cod", "Another."]
+    assert [p["family"] for p in listed(capsys) if p["name"] in ("cod", "eel")] == ["fish", ""]
+
+
+def test_a_line_is_cut_short_on_a_terminal_only(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    whole = output(capsys, "list")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    cut = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in output(capsys, "list").splitlines()]
+    assert max(map(len, cut)) == 80
+    assert len(cut) == len(whole.splitlines())
+    assert "skips prompts that teach nothing." in whole
+
+
+@pytest.mark.parametrize(
+    ("words", "finds", "notes"),
+    [
+        (["--search", "bias", "length"], ["dr_grpo"], ""),
+        (["length", "bias"], ["dr_grpo"], ""),
+        (["--search", "two biases"], ["dr_grpo"], ""),
+        (["--search", "2503.20783"], ["dr_grpo"], ""),
+        (["--search", "lenght bias"], ["dr_grpo"], "no plugin says 'lenght'; this is what says"),
+        (["--search", "zzzzzz qqqqqq"], [], "no plugin says all of"),
+    ],
+)
+def test_what_says_some_words_is_found(capsys, words, finds, notes):
+    assert main(["list", "--json", "--kind", "algorithm", *words]) == 0
+    said = capsys.readouterr()
+    names = [plugin["name"] for plugin in json.loads(said.out)]
+    assert set(finds) <= set(names)
+    assert len(names) <= 3 * len(finds)  # which others may say, too
+    assert notes in said.err
+    assert bool(notes) == bool(said.err)
+
+
+@pytest.mark.parametrize(
+    ("needs", "some", "others"),
+    [
+        (["reference"], {"grpo", "dpo", "ipo"}, {"dapo", "orpo", "sft", "tis"}),
+        (["critic"], {"ppo", "hybrid_grpo"}, {"grpo", "entropy"}),
+        (["teacher"], {"opd", "gkd"}, {"grpo", "dpo"}),
+        (["pairs"], {"dpo", "orpo", "reward_model"}, {"online_dpo", "kto", "grpo"}),
+        (["labels"], {"kto"}, {"dpo"}),
+        (["rewards"], {"grpo", "online_dpo"}, {"dpo", "sft", "dual_clip"}),
+        (["reference", "rewards"], {"grpo", "online_dpo"}, {"dpo", "dapo"}),
+    ],
+)
+def test_what_needs_something_is_found(capsys, needs, some, others):
+    options = [option for need in needs for option in ("--needs", need)]
+    found = {plugin["name"] for plugin in listed(capsys, *options)}
+    assert some <= found
+    assert not others & found
+
+
+def test_what_cannot_be_needed_is_refused(capsys):
+    assert "--needs kritic is nothing that is known; did you mean 'critic'" in error(
+        capsys, "list", "--needs", "kritic"
+    )
+    assert "--needs is of algorithms, and a reward is none" in error(
+        capsys, "list", "--kind", "reward", "--needs", "critic"
+    )
+
+
 # -- explain -------------------------------------------------------------------------------------
 
 
@@ -140,8 +218,27 @@ def test_of_several_kinds_with_one_name_the_kind_is_said(install, capsys):
     assert "Theirs." in output(capsys, "explain", "anypo-e:exact")
 
 
-def test_an_algorithm_goes_before_other_kinds_of_its_name(install, capsys):
+def test_an_algorithm_goes_before_other_kinds_of_its_name(install, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "140")
     others = {"anypo.rewards": {"grpo": "e:grpo"}}
     install("anypo-e", {}, {"e.py": 'def grpo(argument):\n    """A reward."""\n'}, others=others)
     assert "anypo_plugins/policy_gradient/grpo.py" in output(capsys, "explain", "grpo")
     assert "A reward." in output(capsys, "explain", "grpo", "--kind", "reward")
+
+
+def test_the_family_of_an_algorithm_is_shown(capsys):
+    text = output(capsys, "explain", "gspo")
+    _, tree = text.split("grpo  \n")
+    assert tree.startswith("└── gspo  grpo: ratio, weight;")
+    assert "    └── gspo_token" in tree
+    told = json.loads(output(capsys, "explain", "gspo", "--json"))
+    assert (told["extends"], "gspo_token" in told["extended_by"]) == (["grpo"], True)
+
+
+def test_an_algorithm_on_two_stands_below_both(capsys):
+    text = output(capsys, "explain", "intellect2")
+    assert text.count("└── intellect2  grpo+dual_clip: group_size=16") == 2
+
+
+def test_a_stack_has_no_family(capsys):
+    assert "└──" not in output(capsys, "explain", "grpo+tis")

@@ -1,6 +1,7 @@
 """A file that a run is repeated from: whose code runs, and what of it another algorithm takes."""
 
 import enum
+import sys
 import tomllib
 from pathlib import Path
 from typing import ClassVar
@@ -124,3 +125,32 @@ def test_a_knob_that_cannot_be_written_down_is_refused_before_anything_is_loaded
     options = {**letters, "model": model_dir, "steps": 1, "device": "cpu"}
     with pytest.raises(ConfigError, match=r"^'thing' is <object .*config\.toml cannot hold"):
         run(compose("rloo", Unwritable), **options)
+
+
+ALIAS = """\
+from typing import ClassVar
+
+from anypo import Plugin
+
+
+class Shy(Plugin):
+    extends: ClassVar = ("grpo",)
+    group_size: int = {size}
+"""
+
+
+def test_what_an_alias_stood_for_is_repeated_when_it_stands_for_something_else(
+    install, letters, model_dir, tmp_path, monkeypatch, capsys
+):
+    usual = {**letters, "model": model_dir, "steps": 1, "device": "cpu", "prompts_per_step": 2}
+    for size in (2, 12):
+        monkeypatch.delitem(sys.modules, "shy_module", raising=False)
+        install("anypo-shy", {"shy": "shy_module:Shy"}, {"shy_module.py": ALIAS.format(size=size)})
+        if size == 2:
+            folder = run("shy", **usual)
+    again = ["--trust-config", "--output", str(tmp_path / "again")]
+    assert main(["run", "--config", str(folder / "config.toml"), *again]) == 0
+    says = " ".join(capsys.readouterr().out.split())
+    assert "'shy' of anypo-shy 1.0: the file that defines it has changed" in says
+    written = [tomllib.loads((f / "config.toml").read_text()) for f in (folder, tmp_path / "again")]
+    assert [config["knobs"]["group_size"] for config in written] == [2, 2]

@@ -275,7 +275,7 @@ def test_sizes_and_margins_are_told():
 def test_the_kept_figures_are_those_of_the_claims():
     found = {row["claim"]: row for row in tables.kept("claims")}
     assert list(found) == list(CLAIMS), "run benchmarks/claims.py with the name of one that was run"
-    kept = engine.Kept(claims.read())
+    kept = engine.Kept(figures.kept(claims.RUNS))
     for subject, some in BY_SUBJECT.items():
         for claim in some:
             told = json.loads(json.dumps(claims.row(subject, claim, kept)))

@@ -1,6 +1,7 @@
 """The figures of the pages are kept by the commands that print them."""
 
 import json
+from concurrent.futures import Future
 
 import figures
 import learning
@@ -35,6 +36,64 @@ def test_what_a_run_learned_is_in_the_table(folder, quick_cache):
     figures.keep("learning", {**row, "options": {}}, "algorithm", "options", "seed")
     before, after = row["score"]
     assert f"| `rloo` | 1 | {before:.3f} | {after:.3f} |" in tables.learning()
+
+
+@pytest.fixture
+def learn(folder, monkeypatch, capsys):
+    """Calls the command, whose runs only say their names; gives its status and those names."""
+
+    class Pool:
+        """Runs nothing elsewhere."""
+
+        def __init__(self, *_, **__):
+            pass
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def submit(self, function, *arguments):
+            future = Future()
+            try:
+                future.set_result(function(*arguments))
+            except ValueError as error:
+                future.set_exception(error)
+            return future
+
+    def learned(name, seed, options):
+        if name == "dapo":
+            raise ValueError("it failed")
+        return {"algorithm": learning.whole(name).name, "options": options, "seed": seed}
+
+    monkeypatch.setattr(learning, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(learning, "learned", learned)
+
+    def call(*arguments):
+        monkeypatch.setattr("sys.argv", ["learning.py", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            learning.main()
+        lines = capsys.readouterr().out.splitlines()
+        found = [json.loads(x)["algorithm"] if x.startswith("{") else x for x in lines]
+        return int(ended.value.code), sorted(found)
+
+    return call
+
+
+def test_shards_are_all_runs_together(learn):
+    names = ["grpo", "tis", "intellect2"]
+    one, two = (learn(*names, "--seeds", "0", "1", "--shard", f"{i}/2")[1] for i in (1, 2))
+    assert (len(one), len(two)) == (3, 3)
+    assert sorted(one + two) == sorted(2 * ["grpo", "grpo+tis", "intellect2"])
+
+
+def test_what_is_missing_alone_is_run_and_what_fails_stops_no_other(learn):
+    status, found = learn("dapo", "grpo", "tis", "--missing")
+    assert (status, found) == (1, ["('dapo', 0): ValueError('it failed')", "grpo", "grpo+tis"])
+    assert learn("grpo", "tis", "--missing") == (0, [])
+    assert learn("grpo", "--missing", "--set", "lora_rank=8") == (0, ["grpo"])
+    assert learn("grpo") == (0, ["grpo"])
 
 
 def test_what_a_chain_prints_is_in_the_table(folder, quick_cache, tmp_path):

@@ -20,6 +20,7 @@ from anypo_cli.app import main
 ROOT = Path(__file__).parents[2]
 PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"(<!-- slow -->\n)?```(python|sh)\n(.*?)```", re.DOTALL)
+INSTALLED = re.compile(r"pip install (?:-e )?([\w/-]+)(?:\[test\])?")
 LEARNED = re.compile(r"eval score (\S+) -> (\S+)")
 
 
@@ -58,7 +59,7 @@ class Reader:
             name, *arguments = shlex.split(command, comments=True) or [""]
             if name == "anypo":
                 self.call(arguments, trains=trains)
-            elif folder := re.fullmatch(r"pip install (?:-e )?([\w/-]+)", command.strip()):
+            elif folder := INSTALLED.fullmatch(" ".join([name, *arguments])):
                 self.add(folder[1])
 
     def call(self, arguments, *, trains):

@@ -4,6 +4,7 @@ prompt only               prompt
 prompt and completion     prompt, completion       or `messages`, or `text`
 preferences               prompt, chosen, rejected   or without prompt: what both begin with
 unpaired preferences      prompt, completion, label   or pairs: chosen is true, rejected false
+stepwise supervision      prompt, completions, labels   a step each; a row up to every one of them
 
 A prompt and what follows it are texts or lists of messages.
 """
@@ -13,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from itertools import chain, takewhile
+from itertools import accumulate, chain, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +173,23 @@ def _unpair(chosen: Any, rejected: Any) -> list[Columns]:
     return [{"completion": chosen, "label": True}, {"completion": rejected, "label": False}]
 
 
+def _up_to_each_step(completions: Any, labels: Any) -> list[Columns]:
+    """A row for every step: all up to it, one step a line, and whether the step is right."""
+    if not (isinstance(completions, list) and isinstance(labels, list)):
+        raise DataError(
+            f"'completions' is {completions!r:.40} and 'labels' is {labels!r:.40}: both have to be "
+            "lists, of texts and of whether each is right"
+        )
+    if len(completions) != len(labels) or not all(isinstance(step, str) for step in completions):
+        raise DataError(
+            f"'completions' has {len(completions)} steps and 'labels' has {len(labels)}: there has "
+            "to be a text and a label for each step"
+        )
+    lines = accumulate(completions, "{}\n{}".format)
+    pairs = zip(lines, labels, strict=True)
+    return [{"completion": text, "label": label} for text, label in pairs]
+
+
 _CONVERTERS = (
     Converter(("messages",), ("prompt", "completion"), _split_conversation),
     Converter(
@@ -179,4 +197,5 @@ _CONVERTERS = (
     ),
     Converter(("chosen", "rejected"), ("chosen", "rejected", "prompt"), _split_shared_start),
     Converter(("chosen", "rejected"), ("completion", "label"), _unpair),
+    Converter(("completions", "labels"), ("completion", "label"), _up_to_each_step),
 )

@@ -27,7 +27,15 @@ from anypo.functional.groups import (
     group_sum,
     group_top_k,
 )
-from anypo.functional.masking import first_token, masked, masked_mean, row_mean, to_tokens, whiten
+from anypo.functional.masking import (
+    first_token,
+    largest,
+    masked,
+    masked_mean,
+    row_mean,
+    to_tokens,
+    whiten,
+)
 from anypo.functional.preference import log_odds, margin, mean_logprob, pair_sum
 from anypo.functional.ratios import (
     LOG_RATIO_LIMIT,

@@ -19,7 +19,7 @@ def gae(
 
     delta_t = r_t + gamma V_{t+1} - V_t and A_t = delta_t + gamma lam A_{t+1}, where t + 1 is the
     next unmasked token: text the policy did not write is passed over. After the last one, V and A
-    are 0.
+    are 0. `lam` may be one for each row, [N].
 
     Source: Schulman et al. 2015, arXiv:1506.02438, equation 16.
     """

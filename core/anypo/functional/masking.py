@@ -1,8 +1,10 @@
-"""Sums and means that no masked position reaches."""
+"""Sums, means and ranks that no masked position reaches."""
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+ROUNDING = 1e-5  # of entropies and the like, of order 1, where they are float32
 
 
 def masked(x: Float[Tensor, "N T"], mask: Bool[Tensor, "N T"]) -> Float[Tensor, "N T"]:
@@ -23,6 +25,20 @@ def row_mean(x: Float[Tensor, "N T"], mask: Bool[Tensor, "N T"]) -> Float[Tensor
 def to_tokens(x: Float[Tensor, " N"], mask: Bool[Tensor, "N T"]) -> Float[Tensor, "N T"]:
     """What each row has, at all of its unmasked positions."""
     return masked(x.unsqueeze(-1).expand(mask.shape), mask)
+
+
+def largest(
+    x: Float[Tensor, "N T"], mask: Bool[Tensor, "N T"], count: Int[Tensor, "N 1"] | int
+) -> Bool[Tensor, "N T"]:
+    """The unmasked positions of a row of which fewer than `count` others have more; at least one.
+
+    Of equals all or none, so there may be more. Equal are numbers that rounding may have set apart:
+    the first tokens of the completions to a prompt have one entropy. Those of a whole batch: make
+    one row of it.
+    """
+    ranked = torch.where(mask, x, -torch.inf).sort(-1, descending=True).values
+    last = torch.as_tensor(count, device=x.device).expand(len(x), 1).clamp(1, x.shape[-1]) - 1
+    return mask & (x >= ranked.gather(-1, last) - ROUNDING)
 
 
 def first_token(x: Float[Tensor, "N T"], mask: Bool[Tensor, "N T"]) -> Float[Tensor, "N 1"]:

@@ -14,11 +14,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import Distribution, EntryPoint, distributions
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from anypo.errors import PluginError, nearest, told
+from anypo.hooks.source import Definition, hook_api, parsed
 from anypo.hooks.version import mismatch
 from anypo.support.foreign import foreign, place
 from anypo.support.functions import is_module
@@ -35,7 +34,6 @@ KINDS = {  # of which there are several, and the entry points by which they are 
 }
 ALGORITHM = "algorithm"  # what is meant where no kind is said
 DISABLE = "ANYPO_DISABLE_PLUGINS"
-Definition = ast.Module | ast.ClassDef | ast.FunctionDef
 
 
 @dataclass(frozen=True)
@@ -101,21 +99,14 @@ class Entry:
     def mismatch(self) -> str:
         """Why it cannot run with this hook API, as far as its source tells; nothing if it can."""
         try:
-            written_for = _hook_api(self.parsed()[1])
+            written_for = hook_api(self.parsed()[1])
         except Exception:  # importing it will tell what is wrong
             return ""
         return "" if written_for is None else mismatch(written_for)
 
     def parsed(self) -> tuple[ast.Module, Definition | None]:
-        """The source of its module, and where that defines it; None if it is defined elsewhere.
-
-        Raises:
-            Exception: There is no such module, or it is no text or no Python.
-        """
-        tree = ast.parse(_path(self.entry_point.module).read_text(encoding="utf-8"))
-        defined = [node for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)]
-        named = (node for node in defined if node.name == self.entry_point.attr)
-        return tree, next(named, None) if self.entry_point.attr else tree
+        """What `parsed` says of the plugin."""
+        return parsed(self.entry_point.module, self.entry_point.attr)
 
 
 def title(kind: str) -> str:
@@ -135,9 +126,8 @@ def installed() -> tuple[Entry, ...]:
     """Every plugin of every kind, sorted by kind and name."""
     found: dict[tuple[str, str, str], Entry] = {}
     for dist in distributions():  # in the order of sys.path: the first is the one imported
-        for kind, point in _points(dist):
-            entry = Entry(kind, point.name, dist.name, dist.version, point)
-            found.setdefault((kind, point.name, dist.name), entry)
+        for entry in _offered(dist):
+            found.setdefault((entry.kind, entry.name, entry.distribution), entry)
     kinds = list(KINDS)
     order = sorted(found, key=lambda key: (kinds.index(key[0]), *key[1:]))
     return tuple(found[key] for key in order)
@@ -231,11 +221,14 @@ def load(name: str, kind: str = ALGORITHM) -> Any:
     return find(name, kind).load()
 
 
-def _points(dist: Distribution) -> list[tuple[str, EntryPoint]]:
+def _offered(dist: Distribution) -> list[Entry]:
     kinds = {group: kind for kind, group in KINDS.items()}
     try:
-        points = dist.entry_points if dist.name else ()
-        return [(kinds[point.group], point) for point in points if point.group in kinds]
+        points = [point for point in dist.entry_points if point.group in kinds]
+        if not points or not dist.name:  # to ask for its name reads another file
+            return []
+        owner = dist.name, dist.version
+        return [Entry(kinds[point.group], point.name, *owner, point) for point in points]
     except Exception:  # the metadata of some distribution is damaged: the others still count
         return []
 
@@ -266,32 +259,6 @@ def _nearest(name: str, known: Sequence[Entry]) -> str:
     return nearest(name, same_name or [entry.name for entry in known])
 
 
+@cache
 def _normal(name: str) -> str:
     return re.sub(r"[-_.]+", "_", name).lower()
-
-
-def _path(module: str) -> Path:
-    # find_spec would import the parents of a dotted name, so walk down from the top by path.
-    top, *rest = module.split(".")
-    spec = find_spec(top)
-    if spec is None:
-        raise ModuleNotFoundError(f"no module named '{top}'")
-    places = list(spec.submodule_search_locations or [])
-    path = Path(spec.origin) if spec.origin else Path(places[0], "__init__.py")
-    for part in rest:
-        folder = path.parent / part
-        path = folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")
-    if not path.exists():
-        raise ModuleNotFoundError(f"no module named '{module}'")
-    return path
-
-
-def _hook_api(definition: Definition | None) -> Any:
-    """What the class, or the module, says it is written for; None if it does not say."""
-    for node in definition.body if definition else ():
-        targets = getattr(node, "targets", [getattr(node, "target", None)])
-        value = getattr(node, "value", None)
-        is_said = "hook_api" in [getattr(target, "id", "") for target in targets]
-        if is_said and isinstance(value, ast.Constant):
-            return value.value
-    return None

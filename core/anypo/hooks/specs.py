@@ -27,6 +27,9 @@ from torch import Tensor
 
 from anypo.hooks.batch import Batch, Prompt, Sample
 from anypo.hooks.rollout import Sampler, Scorer
+from anypo.hooks.stages import HOOKS as HOOKS
+from anypo.hooks.stages import MERGED as MERGED
+from anypo.hooks.stages import STAGES as STAGES
 
 hookspec = pluggy.HookspecMarker("anypo")
 hookimpl = pluggy.HookimplMarker("anypo")
@@ -147,13 +150,3 @@ class Hooks(Protocol):
 
         Names of `REQUIREMENTS`. Only needed where a hook reads a tensor in some batches only.
         """
-
-
-STAGES = ("rollout", "advantage", "ratio", "clip", "regularizer", "weight")
-HOOKS = (*STAGES, "distribution", "metrics", "requires")
-MERGED = (
-    "regularizer",
-    "distribution",
-    "metrics",
-    "requires",
-)  # all are asked; elsewhere the topmost one answers

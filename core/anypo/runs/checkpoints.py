@@ -9,6 +9,7 @@ from pathlib import Path
 from transformers import PreTrainedTokenizerBase
 
 from anypo.errors import ConfigError, SaveError, nearest
+from anypo.hooks.remembered import packed
 from anypo.models.save import save_model
 from anypo.runs.directory import RunDirectory
 from anypo.runs.layout import AVERAGED, CHECKPOINTS
@@ -22,7 +23,6 @@ from anypo.support.saving import (
     write_on_first,
 )
 from anypo.training.evaluation import EMA
-from anypo.training.remembered import packed
 from anypo.training.state import load_state, save_state
 from anypo.training.trainer import Report, Trainer
 

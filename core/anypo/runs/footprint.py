@@ -118,7 +118,7 @@ class Counting:
             f"optimizer state ({self.config.optimizer})": self.remembered / self.shared_by,
             "reference model": stored_bytes([models.reference], trained=False) / self.shared_by,
             "teacher": stored_bytes([models.teacher], trained=False) / self.shared_by,
-            "averaged weights": self._averaged / self.shared_by,
+            "averaged weights": (self._averaged + self._start) / self.shared_by,
             "reward models": stored_bytes(judges, trained=False),
         }
         if self.shared_by > 1:
@@ -210,7 +210,7 @@ class Counting:
             state += stored_bytes([self.models.policy], trained=True)
         if self.config.ref_sync_every is not None:
             state += stored_bytes([self.models.reference], trained=False)
-        models = self._whole * (1 + (self.config.ema is not None))
+        models = self._whole * (1 + self.config.averages)
         return {"model": models, "checkpoint": models + state + self._averaged}
 
     @property
@@ -236,10 +236,20 @@ class Counting:
 
     @property
     def _averaged(self) -> float:
-        """Of the weights of the policy that are averaged, in float32."""
-        trained = [w.numel() for w in self.models.policy.parameters() if w.requires_grad]
+        """Of the averages of the weights of the policy."""
         teaches = "teacher" in self.algorithm.requires and self.config.teacher == AVERAGE
-        return 4.0 * sum(trained) * (teaches + (self.config.ema is not None))
+        return self._in_float32 * (teaches + self.config.averages)
+
+    @property
+    def _start(self) -> float:
+        """Of the weights of the policy before training, from which an average goes on."""
+        return self._in_float32 * (self.config.bema is not None)
+
+    @property
+    def _in_float32(self) -> float:
+        """Of the weights of the policy that are trained."""
+        trained = [w.numel() for w in self.models.policy.parameters() if w.requires_grad]
+        return 4.0 * sum(trained)
 
     @property
     def _whole(self) -> float:

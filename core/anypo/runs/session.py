@@ -4,6 +4,7 @@ import shlex
 from pathlib import Path
 
 from anypo.errors import AnypoError, PeerError, SaveError
+from anypo.hooks.remembered import packed
 from anypo.runs import notes
 from anypo.runs.checkpoints import Checkpoints
 from anypo.runs.directory import RunDirectory
@@ -15,7 +16,6 @@ from anypo.runs.setup import Setup
 from anypo.runs.stops import Stops, stopped_by
 from anypo.support.deadline import last_words
 from anypo.support.world import ALONE, gone, lost_peer
-from anypo.training.remembered import packed
 from anypo.training.trainer import Report, Trainer
 
 

@@ -141,6 +141,8 @@ def set_up(
 
 def _check_named(algorithm: Algorithm, config: RunConfig) -> None:
     """Refuse a run that lacks what nobody can choose for it; raises ConfigError."""
+    if config.ema is not None and config.bema is not None:
+        raise ConfigError("ema and bema are both set, but there is one average: leave one out")
     rewarded = config.reward or config.environment
     if config.data is not None and algorithm.inputs.scorer and not rewarded:
         raise ConfigError("data are given but no reward: name one with reward (--reward)")
@@ -221,7 +223,7 @@ def _check_best(found: Setup) -> None:
     """Refuse to keep the best by a set that is not there; the metrics of a set show later."""
     metric, names = found.config.keep_best or "", {*found.held_out, *found.held_out_rows}
     of_average = f"eval/{EMA}/"
-    if metric.startswith(of_average) and found.config.ema is None:
+    if metric.startswith(of_average) and not found.config.averages:
         raise ConfigError(
             f"keep_best names '{metric}', but no averaged weights are asked for: set ema (--ema)"
         )

@@ -58,6 +58,7 @@ A claim counts while the plugin answers the stage that the claim is about.
     reward_shift, reward_scale    see above; of the topmost plugin with a `rollout` or `advantage`
     stop_gradient                 a `.detach()` in `ratio`, `clip` or `regularizer` is meant
     own_gradient                  at ratio 1 the gradient shall be another than the policy gradient
+    own_direction                 before any update, the better ones need not become likelier
     by_length                     with one ratio or gain per row, longer rows shall count for more
     random_choice                 what is drawn, with a seed of its own, hangs on rows and places
 

@@ -26,6 +26,8 @@ NOISE = 1e-6  # of all that is compared
 def better_ones(subject: Subject) -> None:
     """A step makes completions more likely where they are rewarded, or chosen, than where not."""
     _refuse_uncomposed(subject)
+    if subject.claims("own_direction"):
+        raise NotApplicable("the plugin claims 'own_direction'")
     algorithm = subject.algorithm
     found = as_good_or_bad(algorithm)
     if found is None:
@@ -64,7 +66,7 @@ def towards_reference(subject: Subject) -> None:
             for apart in (APART, -APART)
         )
         gained = float((side * (above - below)).sum())
-        if gained < -NOISE * float((above - below).abs().sum()):
+        if gained < -NOISE * float((above.abs() + below.abs()).sum()):
             raise Violation(
                 f"{subject.algorithm.blame(stage)}: tokens that the {other} finds likelier become "
                 f"less likely, by {-gained:.4g} in all\nusual cause: a divergence from the {other} "

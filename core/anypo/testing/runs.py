@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import io
-
 import torch
 
 from anypo.composition.algorithm import Algorithm
+from anypo.errors import SaveError
+from anypo.hooks.remembered import packed, unpacked
 from anypo.hooks.specs import State, beginning
 from anypo.testing.cases import make_case, roll_out
 from anypo.testing.outcome import Outcome, difference, evaluate
@@ -77,17 +77,10 @@ def _step(algorithm: Algorithm, seed: int, state: State) -> Outcome:
 
 
 def _saved_and_loaded(state: State) -> State:
-    buffer = io.BytesIO()
     try:
-        torch.save(state, buffer)
-        buffer.seek(0)
-        loaded: State = torch.load(buffer, weights_only=True)
-    except Exception as error:  # pickle raises anything
-        reason = str(error).partition("\n")[0]
+        return unpacked(packed(state))
+    except SaveError as error:
         raise Violation(
-            f"`state` cannot be saved and loaded: {type(error).__name__}: {reason}\n"
-            f"state: { {name: type(value).__name__ for name, value in state.items()} }\n"
-            "usual cause: an object or a function is kept in `state`; keep numbers, strings, "
-            "tensors, and lists and dicts of them"
+            f"`state` cannot be saved and loaded: {error}\n"
+            "usual cause: an object or a function is kept in `state`"
         ) from error
-    return loaded

@@ -27,6 +27,7 @@ CLAIMS = {  # what a plugin may say of itself, and of which stages
     "reward_scale": ("rollout", "advantage"),
     "stop_gradient": ("ratio", "clip", "regularizer"),
     "own_gradient": ("ratio", "clip"),
+    "own_direction": ("ratio", "clip"),
     BY_LENGTH: ("weight",),
     "random_choice": ("rollout", "advantage", "weight"),
 }

@@ -21,7 +21,7 @@ from anypo.models.checks import sharing_of
 from anypo.models.forward import TokenScorer, TokenScores
 from anypo.models.lines import MicroBatch, cut
 from anypo.models.router import router_coefficient
-from anypo.training.average import Average
+from anypo.training.average import average_of
 from anypo.training.compared import NONE, Compared, Others, check_chunks
 from anypo.training.distributed import Distributed
 from anypo.training.first_critic import first_critic
@@ -83,7 +83,7 @@ class Learner:
             self.sharing = scorer.asked(sharing)
         self.optimizer = make_optimizer(config, model, critic)  # of weights that may be sharded now
         self.schedule = make_schedule(self.optimizer, config)
-        self.average = Average(model, config.ema) if config.ema else None
+        self.average = average_of(model, config.ema, config.bema)
         if "reference" in self.compared.models:
             self.frozen["ref_logprobs"] = partial(
                 self._said_by, self._scorer_of("reference", others)

@@ -48,6 +48,11 @@ class OptimizerOptions(Options, panel="Optimizer"):
         lt=1,
         description="Average weights too; this share stays.",
     )
+    bema: int | None = Field(
+        None,
+        ge=1,
+        description="Average weights too, and correct the average's lag; updates between its own.",
+    )
 
 
 class ReferenceOptions(Options, panel="Reference model"):
@@ -112,6 +117,11 @@ class LearnerOptions(
         """The models that are named beside the policy, by what they are required as."""
         named = {"reference": self.reference, "teacher": self.teacher}
         return {role: name for role, name in named.items() if name and name not in OF_POLICY}
+
+    @property
+    def averages(self) -> bool:
+        """Whether an average of the weights is wanted beside the policy."""
+        return self.ema is not None or self.bema is not None
 
 
 class TrainerOptions(LearnerOptions, EvaluationOptions):

@@ -15,13 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from anypo.errors import SaveError, one_line
+from anypo.hooks.remembered import packed, unpacked
 from anypo.models.adapters import has_lora
 from anypo.models.load import load_model
 from anypo.support.saving import Tell, write_on_first
 from anypo.support.tensor_files import TensorFiles, tensors_in
 from anypo.training.learner import Learner
 from anypo.training.optimizer import at_update
-from anypo.training.remembered import packed, unpacked
 from anypo.training.trainer import Trainer
 
 FOLDER, NUMBERS, PLUGINS = "training", "training.json", "plugins.pt"
@@ -80,6 +80,8 @@ def load_state(trainer: Trainer, checkpoint: Path, tell: Tell) -> None:
         for name, values in numbers["optimizer"]["values"].items():
             learner.optimizer.state[trained[name]].update(values)
     at_update(learner.schedule, numbers["updates"])
+    if learner.average is not None:
+        learner.average.updates = numbers["updates"]
     device = {"cuda:0": str(learner.runtime.device)}
     trainer.state = unpacked((folder / PLUGINS).read_bytes(), device)
     trainer.prompts.drawn, trainer.done = numbers["drawn"], numbers["step"]

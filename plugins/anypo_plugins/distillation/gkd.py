@@ -26,8 +26,8 @@ class GKD(Plugin):
     @hookimpl
     def rollout(self, prompts, sampler):
         """One completion of each prompt: of the policy, or the `completion` of its row."""
-        drawn = round(self.on_policy * len(prompts))
-        if 0 < self.on_policy < 1:
+        drawn = int(self.on_policy * len(prompts) + torch.rand(()).item())  # right on average
+        if 0 < self.on_policy < 1 < len(prompts):
             drawn = min(max(drawn, 1), len(prompts) - 1)
         held = [p.sample("completion", i) for i, p in enumerate(prompts) if i >= drawn]
         return (sampler.sample(prompts[:drawn], 1) if drawn else []) + held

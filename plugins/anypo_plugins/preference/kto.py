@@ -31,7 +31,7 @@ class KTO(Plugin):
         return [
             sample
             for group, prompt in enumerate(prompts)
-            for sample in (_labelled(prompt, group), _mismatched(prompts, group, data))
+            for sample in (labelled(prompt, group), _mismatched(prompts, group, data))
         ]
 
     @hookimpl
@@ -76,7 +76,8 @@ class KTO(Plugin):
         }
 
 
-def _labelled(prompt, group):
+def labelled(prompt, group):
+    """The `completion` of a row, 1 or -1 being its `label`."""
     return prompt.sample("completion", group, label=1.0 if prompt.columns["label"] else -1.0)
 
 

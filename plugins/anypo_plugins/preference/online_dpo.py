@@ -33,19 +33,23 @@ class OnlineDPO(Plugin):
     def rollout(self, prompts, sampler, scorer):
         """Of G scored completions of a prompt, the best as chosen and the worst as rejected."""
         samples = sample_groups(prompts, sampler, scorer, self.group_size)
-        by_prompt = groupby(map(self._penalised, samples), key=lambda sample: sample.group)
-        return [sample for _, group in by_prompt for sample in self._pair(list(group))]
+        paid = (penalised(sample, self.missing_eos_penalty) for sample in samples)
+        by_prompt = groupby(paid, key=lambda sample: sample.group)
+        return [s for _, group in by_prompt for s in best_and_worst(list(group), self.ties)]
 
-    def _penalised(self, sample):
-        penalty = self.missing_eos_penalty if sample.truncated else 0.0
-        return replace(sample, reward=sample.reward - penalty)
 
-    def _pair(self, group):
-        best = max(group, key=lambda sample: sample.reward)
-        worst = min(reversed(group), key=lambda sample: sample.reward)
-        if self.ties == "drop" and best.reward == worst.reward:
-            return []
-        return [_preferred(best, 1.0), _preferred(worst, -1.0)]
+def penalised(sample, missing_eos_penalty):
+    """The sample with a lower reward if it has no end."""
+    return replace(sample, reward=sample.reward - missing_eos_penalty * sample.truncated)
+
+
+def best_and_worst(group, ties):
+    """The best of some samples as chosen and the worst as rejected; nothing if a tie is dropped."""
+    best = max(group, key=lambda sample: sample.reward)
+    worst = min(reversed(group), key=lambda sample: sample.reward)
+    if ties == "drop" and best.reward == worst.reward:
+        return []
+    return [_preferred(best, 1.0), _preferred(worst, -1.0)]
 
 
 def _preferred(sample, preference):

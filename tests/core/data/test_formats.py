@@ -183,6 +183,29 @@ def test_a_pair_is_two_labelled_completions():
     ]
 
 
+def test_steps_are_labelled_completions_up_to_each():
+    row = {"prompt": "1+1+1", "completions": ["1+1=2", "2+1=4"], "labels": [True, False], "by": 1}
+    rest = {"prompt": "1+1+1", "by": 1}
+    assert convert_all([row], LABELLED) == [
+        {**rest, "completion": "1+1=2", "label": True},
+        {**rest, "completion": "1+1=2\n2+1=4", "label": False},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("completions", "labels", "flaw"),
+    [
+        ("a", [True], "both have to be lists"),
+        (["a"], True, "both have to be lists"),
+        (["a", "b"], [True], "'completions' has 2 steps and 'labels' has 1"),
+        (["a", 2], [True, False], "a text and a label for each step"),
+    ],
+)
+def test_steps_that_cannot_be_paired_with_labels_are_a_flaw(completions, labels, flaw):
+    row = {"prompt": "a", "completions": completions, "labels": labels}
+    assert flaw in flaws([row], LABELLED)[1]
+
+
 def test_rows_keep_the_number_of_the_one_that_they_come_from():
     pair = {"chosen": "1+1=2", "rejected": "1+1=3"}
     assert [row.number for row in made_of([pair] * 2, LABELLED)] == [1, 1, 2, 2]

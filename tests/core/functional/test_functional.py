@@ -111,6 +111,23 @@ def test_masked_mean_of_nothing_is_zero():
     assert F.masked_mean(torch.full((2, 3), torch.nan), nothing) == 0
 
 
+@pytest.mark.parametrize(
+    ("count", "first", "second"),
+    [
+        (1, [1, 0, 0, 0], [0, 1, 1, 0]),
+        (2, [1, 0, 1, 0], [0, 1, 1, 0]),
+        (9, [1, 1, 1, 0], [0, 1, 1, 0]),
+        (0, [1, 0, 0, 0], [0, 1, 1, 0]),
+        (torch.tensor([[2], [1], [1]]), [1, 0, 1, 0], [0, 1, 1, 0]),
+    ],
+)
+def test_the_largest_of_a_row_are_unmasked_and_of_equals_all(count, first, second):
+    equal = 1.0 + 1e-6
+    x = torch.tensor([[3.0, 1, 2, 9], [torch.nan, 1, equal, torch.inf], [1, 2, 3, 4]])
+    mask = torch.tensor([[1, 1, 1, 0], [0, 1, 1, 0], [0, 0, 0, 0]]).bool()
+    assert F.largest(x, mask, count).int().tolist() == [first, second, [0, 0, 0, 0]]
+
+
 # -- ratio and clip ------------------------------------------------------------------------------
 
 

@@ -96,6 +96,9 @@ def test_averaged_weights_are_there_once_more(planned, model_dir, processes):
     assert found.always["averaged weights"] == size / processes.get("processes", 1)
     assert found.disk["model"] == 2 * without.disk["model"]
     assert found.disk["checkpoint"] == without.disk["checkpoint"] + 2 * size
+    corrected = planned(bema=1, **processes)  # keeps the weights before training, in memory alone
+    assert corrected.always["averaged weights"] == 2 * found.always["averaged weights"]
+    assert corrected.disk == found.disk
 
 
 def test_checkpointing_keeps_less(planned):

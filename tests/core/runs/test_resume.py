@@ -99,7 +99,7 @@ SAMPLED = {
     "dapo+gfpo": {"ema": 0.9},
     "ppo": {},
     "ppo+entropy": {"critic": "shared", "lora_rank": 2},
-    "ppo+tis": {"lora_rank": 2},
+    "ppo+tis": {"lora_rank": 2, "bema": 1},
     "grpo+tis": {"ref_sync_every": 1, "ref_sync_alpha": 0.5, "optimizer": "adafactor"},
     "minillm": {"teacher": "average", "teacher_decay": 0.5},
     "rloo": {"lora_rank": 2, "optimizer": "sgd", "schedule": "cosine", "ema": 0.5},
@@ -111,7 +111,7 @@ SAMPLED = {
     },
 }
 GIVEN = {
-    "sft": {"weights": "float32", "schedule": "constant"},
+    "sft": {"weights": "float32", "schedule": "constant", "bema": 2},
     "dpo": {"precompute_reference": True},
     "kto": {"lora_rank": 2},
     "reward_model": {"ema": 0.9},

@@ -416,6 +416,11 @@ def test_a_teacher_that_reads_other_tokens_is_refused(gathered, copied):
         gathered("opd", ANSWERED, teacher=other)
 
 
+def test_there_is_one_average(gathered):
+    with pytest.raises(ConfigError, match="ema and bema are both set"):
+        gathered("grpo", ANSWERED, ema=0.9, bema=1)
+
+
 def test_a_teacher_is_asked_for(gathered):
     with pytest.raises(ConfigError, match="opd needs a teacher: name a model with teacher"):
         gathered("opd", ANSWERED)

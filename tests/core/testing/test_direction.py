@@ -12,8 +12,10 @@ from anypo_plugins.distillation.opd import OPD
 from anypo_plugins.policy_gradient.grpo import GRPO
 from anypo_plugins.policy_gradient.gspo import GSPO
 from anypo_plugins.policy_gradient.ppo import PPO
+from anypo_plugins.preference.discopop import DiscoPOP
 from anypo_plugins.preference.dpo import DPO
 from anypo_plugins.preference.kto import KTO
+from anypo_plugins.preference.mpo import MPO
 from anypo_plugins.supervised.sft import SFT
 
 
@@ -243,12 +245,24 @@ RIGHT = [
     *((Adverse, name) for name in ("way_back", "better_ones")),
     *((OwnDenominator, name) for name in ("denominators", "better_ones")),
     (ReadElsewhere, "knobs"),
+    (
+        MPO,
+        "towards_reference",
+    ),  # whose penalty pulls alike wherever that is
 ]
 
 
 @pytest.mark.parametrize(("plugin", "name"), RIGHT)
 def test_what_is_right_in_another_way_is_no_finding(plugin, name):
     assert found(plugin, name).status is Status.PASSED
+
+
+def test_another_direction_may_be_meant():
+    claimed = found(DiscoPOP, "better_ones")
+    assert claimed.status is Status.NOT_APPLICABLE
+    assert "own_direction" in claimed.detail
+    unclaimed = type("Unclaimed", (DiscoPOP,), {"claims": ()})
+    assert found(unclaimed, "better_ones").status is Status.FAILED
 
 
 def test_without_better_ones_the_direction_is_not_known():

@@ -474,7 +474,7 @@ CAUGHT = [
     (RemembersByItself, "state_survives", ["'advantage' of plugin", "keep it in `state`"]),
     (RemembersBatches, "determinism", ["remembered outside of `state`"]),
     (UnsavableState, "state_survives", ["cannot be saved", "baseline"]),
-    (ObjectInState, "state_survives", ["cannot be saved and loaded", "'plugin': 'GRPO'"]),
+    (ObjectInState, "state_survives", ["cannot be saved and loaded", "a GRPO in state['plugin']"]),
     (NoLogOfZero, "finite_bfloat16", ["the loss term 'unlikelihood' is inf", "on 1 row"]),
     (Overflows, "finite_float32", ["'clip' of plugin 'overflows'", "exp_ratio clamps"]),
     (DeviationOfOne, "group_of_one", ["'advantage' of plugin", "nan", "group_standardize"]),

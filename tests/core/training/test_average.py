@@ -7,7 +7,7 @@ from itertools import islice
 import pytest
 import torch
 
-from anypo.training.average import Average
+from anypo.training.average import Average, BiasCorrected
 from anypo.training.evaluation import Evaluated
 
 QUICK = {"learning_rate": 1e-2, "warmup_steps": 0, "epochs": 2, "minibatches": 2}
@@ -39,6 +39,33 @@ def test_it_keeps_a_share_of_itself_in_every_update(layer):
         ]
     for found, wanted in zip(average.weights.values(), expected, strict=True):
         torch.testing.assert_close(found, wanted)
+
+
+@pytest.mark.parametrize("every", [1, 2])
+def test_bema_goes_on_from_where_training_began(layer, every):
+    start, average = values(layer), BiasCorrected(layer, every)
+    ema = start
+    for t in range(1, 6):
+        moved(layer)
+        average.follow()
+        now = values(layer)
+        if t % every == 0:
+            beta = (10 + t) ** -0.5
+            ema = [(1 - beta) * old + beta * new for old, new in zip(ema, now, strict=True)]
+        expected = [
+            average + (10 + t) ** -0.2 * (new - first)
+            for average, new, first in zip(ema, now, start, strict=True)
+        ]
+        with average.shown():
+            for found, wanted in zip(values(layer), expected, strict=True):
+                torch.testing.assert_close(found, wanted)
+        assert all(map(torch.equal, values(layer), now))
+
+
+def test_before_any_update_bema_is_the_policy(layer):
+    before, average = values(layer), BiasCorrected(layer, 1)
+    with average.shown():
+        assert all(map(torch.equal, values(layer), before))
 
 
 def test_the_policy_gets_its_own_weights_back_to_the_bit(layer):

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate import debug_launcher
-from learning import built_in, whole
+from learning import built_in
+from shapes import composed, first_of_each
 
 from anypo.errors import TrainingError
 from anypo.models.adapters import add_lora
@@ -26,6 +27,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+SLOW = [pytest.mark.slow, pytest.mark.timeout(900)]
 SPARE = "grpo, with weights that nothing reads"
 JUDGED = "ppo, from a reward model"
 AVERAGED = "rloo, averaged"
@@ -136,14 +138,15 @@ def given(model, scorer_dir, monkeypatch):
     return model, load_model(scorer_dir, scalar_head=True), scorer_dir
 
 
-@pytest.fixture(scope="module")
-def algorithms():
-    """All of them, composed once: processes that are forked have them, too."""
-    return {name: whole(name.partition(",")[0]) for name in (*built_in(), *VARIANTS)}
+@pytest.fixture(scope="module", params=["one of each shape", pytest.param("all", marks=SLOW)])
+def algorithms(request):
+    """Composed once: processes that are forked have them, too."""
+    names = built_in() if request.param == "all" else first_of_each(built_in())
+    return {name: composed(name.partition(",")[0]) for name in (*names, *VARIANTS)}
 
 
 @pytest.fixture(scope="module")
-def alone():
+def alone(algorithms):
     """What one process finds, once it has been asked for."""
     return {}
 

@@ -4,6 +4,7 @@ import random
 import statistics
 from types import SimpleNamespace
 
+import numpy
 import pytest
 import torch
 
@@ -100,7 +101,7 @@ def paper_batch(papers):
     """
 
     def make(dtype=torch.float64, rows=(0, 1, 2, 3), **changes):
-        data = {name: torch.tensor(values) for name, values in papers["fixture"].items()}
+        data = {name: _precise(values) for name, values in papers["fixture"].items()}
         floats = {name: x.to(dtype) for name, x in data.items() if x.is_floating_point()}
         floats |= {"old_entropy": floats["entropy"], "text_scores": floats.pop("scores")}
         batch = Batch(**{**data, **floats, "scores": None})
@@ -115,13 +116,15 @@ def reproduces_paper(papers, paper_batch, loss_and_gradient, precision):
     """Checks that an algorithm gives the loss, and the gradient if it is known, of a paper's case.
 
     `state` is what plugins remember, `more` what else the loss is given, such as the entropy.
+    `now` are tensors of the batch, by what weights that see the policy now take them for.
     """
 
-    def check(algorithm, case, *, rows=(0, 1, 2, 3), state=None, more=None, **changes):
+    def check(algorithm, case, *, rows=(0, 1, 2, 3), state=None, more=None, now=None, **changes):
         dtype, tolerance = precision
         expected = papers["cases"][case]
         logprobs, batch = paper_batch(dtype, rows, **changes)
-        prepared = algorithm.prepare(batch, state)
+        seen = {name: batch[taken] for name, taken in (now or {}).items()}
+        prepared = algorithm.prepare(batch, state, **seen)
         loss, gradient = loss_and_gradient(algorithm, logprobs, prepared, **(more or {}))
         near = pytest.approx(expected["loss"], rel=tolerance, abs=tolerance)
         assert loss.total.item() == near
@@ -176,11 +179,12 @@ def agrees_by_hand(loss_and_gradient):
     `by_hand(rows, new, sg)` gets the rows and the log-probs as lists, and returns the loss; what
     the gradient must not see, it reads from `sg` instead of `new`. Differences give the gradient.
     Where there is a critic, its new `values` are one more argument. Rows are added up one by one,
-    or group by group where the algorithm couples them.
+    or group by group where the algorithm couples them. `now` is what weights see of the policy now.
     """
 
-    def check(algorithm, by_hand, logprobs, batch, h=1e-6, values=None):
-        rows, prepared = _rows(batch), algorithm.prepare(batch)
+    def check(algorithm, by_hand, logprobs, batch, h=1e-6, values=None, now=None):
+        seen = {"logprobs": logprobs, **(now or {})}
+        rows, prepared = _rows(batch), algorithm.prepare(batch, **seen)
         more = {} if values is None else {"values": values.clone().requires_grad_()}
         loss, gradient = loss_and_gradient(algorithm, logprobs, prepared, **more)
         new, frozen = logprobs.tolist(), logprobs.tolist()
@@ -317,6 +321,11 @@ def agrees_pair_by_pair(agrees_by_hand):
         agrees_by_hand(algorithm, of_rows, logprobs, batch)
 
     return check
+
+
+def _precise(values):
+    """A tensor of the digits that are given; numbers that are no whole ones are float64."""
+    return torch.from_numpy(numpy.array(values))
 
 
 def _pairs(rows, new):

@@ -112,7 +112,7 @@ class Scripted:
         return chr(sample.completion_ids[0])
 
 
-@pytest.mark.parametrize(("share", "sampled"), [(1.0, 3), (0.5, 2), (0.1, 1), (0.9, 2), (0.0, 0)])
+@pytest.mark.parametrize(("share", "sampled"), [(1.0, 3), (2 / 3, 2), (0.1, 1), (0.9, 2), (0.0, 0)])
 def test_gkd_completes_a_share_of_the_prompts(share, sampled):
     algorithm = compose("gkd", knobs={"on_policy": share})
     held = {"completion": Completion([50, 51])}
@@ -122,6 +122,14 @@ def test_gkd_completes_a_share_of_the_prompts(share, sampled):
     assert [s.group for s in samples] == [0, 1, 2]
     needs = algorithm.inputs.completions
     assert needs == (set() if share == 1 else {"completion"})
+
+
+def test_gkd_completes_a_share_of_the_prompts_where_each_step_has_one():
+    algorithm = compose("gkd", knobs={"on_policy": 0.25})
+    prompts = [Prompt([0], "a", completions={"completion": Completion([50, 51])})]
+    torch.manual_seed(0)
+    drawn = [algorithm.rollout(prompts, Scripted(), None, {})[0] for _ in range(400)]
+    assert 75 < sum(sample.completion_ids == [97] for sample in drawn) < 125
 
 
 def test_sdft_has_the_teacher_read_the_context():

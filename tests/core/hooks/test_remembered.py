@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from anypo.errors import SaveError
+from anypo.hooks import remembered
 from anypo.hooks.batch import Prompt, Sample, collate
-from anypo.training import remembered
-from anypo.training.remembered import packed, unpacked
+from anypo.hooks.remembered import packed, unpacked
 
 SAMPLE = Sample([1], [2, 3], 0, reward=0.5, logprobs=[-1.0, -2.0])
 KEEPABLE = {

@@ -1,0 +1,46 @@
+"""A replay buffer of groups, a modifier.
+
+Source: TRL's experimental GRPO with a replay buffer, which keeps and draws groups by the sum of
+|r - mean(r)|. Of old groups the policy that sampled them is the sampler's, hence bypass.
+"""
+
+import random
+from collections import defaultdict
+from dataclasses import replace
+from statistics import fmean
+from typing import ClassVar
+
+from pydantic import Field
+
+import anypo.functional as F
+from anypo import Plugin, hookimpl
+from anypo_plugins.modifiers.bypass import Bypass
+
+
+class ReplayBuffer(Plugin):
+    """Groups of equal rewards, which teach nothing, give way to earlier ones that taught much."""
+
+    extends: ClassVar = (Bypass,)
+
+    replay_size: int = Field(64, ge=1, description="Groups that are remembered.")
+
+    @hookimpl(wrapper=True)
+    def rollout(self, state):
+        """The groups; in place of each of equal rewards an earlier one of unequal, if any."""
+        groups = defaultdict(list)
+        for sample in (yield):
+            groups[sample.group].append(sample)
+        buffer = state.get("replay", [])
+        draw = random.Random(f"{state['step']} {len(groups)}")
+        dull = {name for name, group in groups.items() if _spread(group) <= F.EQUAL_REWARDS}
+        taught = [group for name, group in groups.items() if name not in dull]
+        state["replay"] = sorted([*taught, *buffer], key=_spread, reverse=True)[: self.replay_size]
+        for name in dull if buffer else ():
+            (group,) = draw.choices(buffer, weights=[*map(_spread, buffer)])
+            groups[name] = [replace(sample, group=name) for sample in group]
+        return [sample for group in groups.values() for sample in group]
+
+
+def _spread(group):
+    rewards = [sample.reward for sample in group]
+    return sum(abs(reward - fmean(rewards)) for reward in rewards)
