@@ -1,5 +1,8 @@
+import math
 from collections import Counter
 from dataclasses import replace
+from statistics import fmean
+from types import SimpleNamespace
 
 import pytest
 
@@ -44,6 +47,55 @@ def test_a_group_of_equal_rewards_gives_way_to_an_earlier_one_as_it_was_sampled(
         *((0, 7, 1.0, -7), (0, 7, 0.0, -7)),
         *((1, 6, 0.0, -6), (1, 6, 3.0, -6)),
     ]
+
+
+def spread(group):
+    mean = fmean(row.reward for row in group)
+    return sum(abs(row.reward - mean) for row in group)
+
+
+def remembering_one():
+    """Equal groups give way to the one that taught most so far; of equals, to the latest."""
+    held = []
+
+    def by_hand(draw):
+        groups = {}
+        for row in draw(2):
+            groups.setdefault(row.group, []).append(row)
+        taught = [group for group in groups.values() if spread(group) > 0]
+        learnt = []
+        for name, group in groups.items():
+            again = held[0] if held and group not in taught else group
+            learnt += [SimpleNamespace(**{**vars(row), "group": name}) for row in again]
+        for group in reversed(taught):
+            if not held or spread(group) >= spread(held[0]):
+                held[:] = [group]
+        return learnt
+
+    return by_hand
+
+
+def loss_by_hand(rows, new, sg):
+    losses = []
+    for row in filter(lambda row: row.tokens, rows):
+        gains = []
+        for t in row.tokens:
+            ratio = math.exp(new[row.index][t] - row.sampler[t])
+            clipped = min(max(ratio, 0.8), 1.2)
+            gains.append(min(ratio * row.advantage, clipped * row.advantage))
+        losses.append(-fmean(gains))
+    return fmean(losses)
+
+
+def test_the_group_that_is_remembered_comes_back_in_the_place_of_equal_ones(rolls_out_by_hand):
+    algorithm = compose("grpo", "replay_buffer", knobs={"group_size": 2, "replay_size": 1})
+    rolls_out_by_hand(algorithm, remembering_one(), steps=8)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_agrees_with_the_equation_worked_by_hand(random_batch, agrees_by_hand, seed):
+    algorithm = compose("grpo", "replay_buffer", knobs={"kl_coef": 0.0})
+    agrees_by_hand(algorithm, loss_by_hand, *random_batch(seed))
 
 
 def test_groups_that_taught_more_come_back_more_often(step):
