@@ -22,10 +22,12 @@ def by_hand_with(gamma, right):
 
 
 @pytest.mark.parametrize("seed", range(2))
-@pytest.mark.parametrize(("gamma", "right"), [(0.5, 1.0), (2.0, 0.3), (0.0, 0.3)])
+@pytest.mark.parametrize(("gamma", "right"), [(0.5, 1.0), (2.0, 0.0), (1.0, 0.3)])
 def test_agrees_with_the_equation_worked_by_hand(random_batch, agrees_by_hand, seed, gamma, right):
+    logprobs, batch = random_batch(seed)
+    batch = batch.replace(rewards=batch.rewards.round())  # some are what is just right
     algorithm = compose("dapo", "focal", knobs={"focal_gamma": gamma, "focal_right": right})
-    agrees_by_hand(algorithm, by_hand_with(gamma, right), *random_batch(seed))
+    agrees_by_hand(algorithm, by_hand_with(gamma, right), logprobs, batch)
 
 
 def test_a_group_that_is_all_right_teaches_nothing():

@@ -40,15 +40,6 @@ def step():
     return go_on
 
 
-def test_a_group_of_equal_rewards_gives_way_to_an_earlier_one_as_it_was_sampled(step):
-    first = step({7: [1.0, 0.0], 8: [1.0, 1.0]})
-    assert first == [(0, 7, 1.0, -7), (0, 7, 0.0, -7), (1, 8, 1.0, -8), (1, 8, 1.0, -8)]
-    assert step({5: [0.0, 0.0], 6: [0.0, 3.0]}) == [
-        *((0, 7, 1.0, -7), (0, 7, 0.0, -7)),
-        *((1, 6, 0.0, -6), (1, 6, 3.0, -6)),
-    ]
-
-
 def spread(group):
     mean = fmean(row.reward for row in group)
     return sum(abs(row.reward - mean) for row in group)
