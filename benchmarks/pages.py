@@ -31,6 +31,8 @@ RUNS = [  # what is run, and the package that it needs
     (["data.py"], "anypo"),
     (["plan.py"], "peft"),
     (["against_trl.py"], "trl"),
+    (["turns.py"], "anypo"),
+    (["turns.py", "--sampler", "vllm"], "vllm"),
     (["rollouts.py", "--shape", "small", "--prompts", "8", "--tokens", "64"], "vllm"),
 ]
 BESIDE = ("learning.py", "claims.py")  # whose runs may stand beside each other

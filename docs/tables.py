@@ -87,6 +87,17 @@ def speed() -> str:
     return table((*first, *found[0]["seconds"], "GiB at most", "date"), rows)
 
 
+def turns() -> str:
+    """What conversations cost by their turns."""
+    head = ("machine", "sampler", "turns", "tokens written", "read", "seconds", "per turn", "date")
+    rows = []
+    for row in kept("turns"):
+        numbers = f"{row['written']:,}", f"{row['read']:,}", row["seconds"]
+        each = f"{row['seconds'] / row['turns']:.2f}"
+        rows.append((row["machine"], row["sampler"], row["turns"], *numbers, each, row["date"]))
+    return table(head, rows)
+
+
 def against_trl() -> str:
     """How fast GRPO is here and with TRL, in its fastest setting."""
     pairs = ("tokens/s", "s/step", "GiB")
@@ -188,16 +199,7 @@ def taught(part: str) -> str:
 
 def conversations() -> str:
     """What is learnt in conversations."""
-    head = (
-        "environment",
-        "algorithm",
-        "seed",
-        "score before",
-        "after",
-        "turns",
-        "calls",
-        "seconds",
-    )
+    head = ("environment", "algorithm", "seed", "score before", "after", "turns", "calls")
     rows = []
     for row in _measured("environments"):
         ends = (", then ".join(map(str, row[name])) for name in ("turns", "calls"))

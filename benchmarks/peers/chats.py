@@ -67,7 +67,7 @@ def names() -> list[str]:
 @cache
 def tally(name: str) -> dict[str, int]:
     """In how many conversations both make the same of each aspect."""
-    tokenizer = _tokenizer(name)
+    tokenizer = tokenizer_of(name)
     training = get_training_chat_template(tokenizer)
     source, found = random.Random(name), dict.fromkeys(ASPECTS, 0)
     for _ in range(ROWS):
@@ -93,7 +93,7 @@ def _end(name: str) -> str:
     return next((end for model, end in ENDS.items() if name.startswith(model)), "")
 
 
-def _tokenizer(name: str) -> PreTrainedTokenizerBase:
+def tokenizer_of(name: str) -> PreTrainedTokenizerBase:
     """One token per byte, and one for every mark of the template."""
     tokenizer, text = build_tokenizer(), (FOLDER / f"{name}.jinja").read_text(encoding="utf-8")
     marks = sorted({*MARK.findall(text), _end(name)})

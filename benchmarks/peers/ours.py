@@ -31,6 +31,7 @@ USUAL = {
 POINTS = """
 [anypo.samplers]
 replay = peers.replay:Replay
+scripted = peers.talks:Scripted
 [anypo]
 like_trl = peers.like_trl:LikeTRL
 sapo = anypo_sapo:SAPO

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from anypo.errors import AnypoError
 from anypo.hooks.requirements import REQUIRED_FOR, REQUIREMENTS
+from anypo.support.here import Here
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ class Sample:
     asked: list[dict[str, Any]] | None = None  # the prompt of a conversation, as it was opened
     messages: list[dict[str, Any]] | None = None  # and what follows it, up to the last reply
     figures: dict[str, float] = field(default_factory=dict)  # whose means are metrics, by name
+    environment: Here | None = None  # which answered, for reward functions
 
     @property
     def length(self) -> int:

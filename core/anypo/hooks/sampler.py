@@ -4,7 +4,7 @@ import re
 from abc import abstractmethod
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from torch import nn
@@ -15,7 +15,18 @@ from anypo.hooks.batch import Prompt, Sample
 from anypo.hooks.runtime import Runtime
 from anypo.support.options import Options
 
-ALWAYS = ("prompts", "n", "end_tokens", "max_completion_length", "decode")  # heeded by all
+ALWAYS = ("prompts", "n", "end_tokens", "max_completion_length", "decode", "memory")  # by all
+
+
+@dataclass
+class Memory:
+    """Where an engine may keep what it has read, for requests that go on from completions.
+
+    Whoever asks makes one, and drops it before the weights change.
+    """
+
+    held: dict[tuple[int, ...], Any] = field(default_factory=dict)  # by tokens that were read
+    is_over: bool = False  # whether nobody goes on from what is drawn next
 
 
 @dataclass(frozen=True)
@@ -31,6 +42,7 @@ class SamplingRequest:
     top_k: int = 0  # only so many of the likeliest tokens; 0: all
     stop: tuple[str, ...] = ()  # texts that end a completion, and belong to it
     decode: Callable[[list[int]], str] | None = None  # text of tokens, to find `stop` in
+    memory: Memory | None = None  # for an engine that would otherwise read prompts again
 
     def ending(self, ids: list[int]) -> int | None:
         """How many tokens a completion has up to its end, that included; None: it has none.
@@ -68,11 +80,10 @@ class SamplingRequest:
         Raises:
             SamplerError: Another one has not its default.
         """
-        for field in fields(self):
-            always = field.name in ALWAYS
-            value = getattr(self, field.name)
-            if not always and field.name not in understood and value != field.default:
-                raise SamplerError(f"the sampler cannot sample with {field.name} = {value!r}")
+        for each in fields(self):
+            value, heeded = getattr(self, each.name), each.name in (*ALWAYS, *understood)
+            if not heeded and value != each.default:
+                raise SamplerError(f"the sampler cannot sample with {each.name} = {value!r}")
 
 
 @runtime_checkable

@@ -14,6 +14,7 @@ from anypo.support.loop import awaited
 from anypo.support.retries import PATIENCE, Patience
 from anypo.support.together import together
 
+ENVIRONMENTS = "environments"  # what an argument is called that is given those that answered
 PASSING = ConfigError, RewardError  # what says itself what is wrong
 
 
@@ -42,8 +43,12 @@ class Call:
         return iscoroutinefunction(function) or iscoroutinefunction(function.__call__)
 
     def ask(self) -> Any:
-        """Call it, with a copy: what a function does to its arguments is its own affair."""
-        return self.reward.function(**copy.deepcopy(self.arguments))
+        """Call it, with a copy: what a function does to its arguments is its own affair.
+
+        Environments, which may be impossible to copy, are themselves.
+        """
+        themselves = {id(each): each for each in self.arguments.get(ENVIRONMENTS, ())}
+        return self.reward.function(**copy.deepcopy(self.arguments, themselves))
 
     async def wait(self) -> None:
         """Have its answer, which it takes an event loop to get."""

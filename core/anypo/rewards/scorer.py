@@ -3,10 +3,10 @@
 A reward function has TRL's signature: `f(prompts, completions, **columns) -> list[float]`, with
 the other columns of the data set as lists, and `completion_ids` with a `completion_mask`, which
 says what of them the policy wrote. For conversations, prompts and completions are lists of
-messages. None means that it does not apply to the row. A list of (index of the last token, reward)
-pairs rewards the steps of a completion; its score is their sum. To find the tokens, a function may
-name an argument `completion_tokens`: each token as text. Words beside any of these are a
-`Judgement(score, feedback)`.
+messages, and `environments` are those that answered. None means that it does not apply to the row.
+A list of (index of the last token, reward) pairs rewards the steps of a completion; its score is
+their sum. To find the tokens, a function may name an argument `completion_tokens`: each token as
+text. Words beside any of these are a `Judgement(score, feedback)`.
 """
 
 import copy
@@ -28,7 +28,7 @@ from anypo.errors import DataError, RewardError
 from anypo.functional.groups import rows_by_group
 from anypo.hooks.batch import ENVIRONMENT, Prompt, Sample, step_columns
 from anypo.rewards.answers import Answer
-from anypo.rewards.calling import PASSING, Call, answers, raised
+from anypo.rewards.calling import ENVIRONMENTS, PASSING, Call, answers, raised
 from anypo.rewards.load import Reward
 from anypo.rewards.timing import in_time
 from anypo.support.foreign import foreign
@@ -52,6 +52,7 @@ class Rewards:
         world: The processes, each of which scores its share and gets the answers of the others.
         retries: How often one is called again where its service could not be reached.
         tell: Is told of that.
+        talks: Whether samples are conversations with environments, which functions may ask for.
 
     Raises:
         RewardError: Two are the same.
@@ -65,6 +66,8 @@ class Rewards:
         world: World = ALONE,
         retries: int = 0,
         tell: Callable[[str], None] = lambda _: None,
+        *,
+        talks: bool = False,
     ) -> None:
         if len({*TAKEN, *(reward.name for reward in rewards)}) < len(TAKEN) + len(rewards):
             rewards = [replace(reward, name=reward.source) for reward in rewards]
@@ -73,6 +76,7 @@ class Rewards:
             raise RewardError(f"rewards must be different: {names}")
         self.rewards, self.tokenizer, self.timeout = list(rewards), tokenizer, timeout
         self.world, self.retries, self.tell = world, retries, tell
+        self.given = GIVEN | ({ENVIRONMENTS} if talks else set())
         self._again, self._told = Counter[str](), Counter[str]()  # calls, by the names of rewards
         self.stop: Sequence[str] = ()
         self._refusals: dict[frozenset[Any], str] = {}  # by the columns that are blank
@@ -116,7 +120,10 @@ class Rewards:
         """Why rows with these blanks are not scored, if so and they are what it hangs on.
 
         One made-up completion tells it, and another to the row with what other rows hold there.
+        No environment has answered that, so functions that ask for one are not tried.
         """
+        if self._asks(ENVIRONMENTS):
+            return ""
         if blanks not in self._refusals and len(self._refusals) < TRIED:
             why = self._failure(prompt)
             known = {c: self._examples[c] for c, _ in blanks if c in self._examples}
@@ -136,6 +143,10 @@ class Rewards:
         """Whether some function may read a column of the data set."""
         return any(p.name == column or p.kind is p.VAR_KEYWORD for _, p in self._parameters)
 
+    def _asks(self, argument: str) -> bool:
+        """Whether some function names an argument."""
+        return any(p.name == argument for _, p in self._parameters)
+
     @cached_property
     def _parameters(self) -> list[tuple[str, Parameter]]:
         """Those of all functions, each with the name of its function."""
@@ -148,7 +159,7 @@ class Rewards:
         return [
             (name, p.name)
             for name, p in self._parameters
-            if p.kind in NAMED and p.default is p.empty and p.name not in GIVEN
+            if p.kind in NAMED and p.default is p.empty and p.name not in self.given
         ]
 
     def __call__(self, prompts: Sequence[Prompt], samples: Sequence[Sample]) -> list[Sample]:
@@ -181,10 +192,8 @@ class Rewards:
     def _answers(
         self, prompts: Sequence[Prompt], samples: Sequence[Sample]
     ) -> list[tuple[Answer, ...]]:
-        """What the functions say of each sample; each process asks them for its share of groups."""
-        groups = rows_by_group(torch.tensor([sample.group for sample in samples]))
-        parts = shares([len(rows) for rows in groups], self.world.size)
-        orders = [sorted(row for place in part for row in groups[place]) for part in parts]
+        """What the functions say of each sample; each process asks them for its share."""
+        orders = self._shares(samples)
         mine = [samples[row] for row in orders[self.world.rank]]
         found: list[tuple[Answer, ...]] = []
         calls: list[Call] = []
@@ -199,6 +208,17 @@ class Rewards:
         self._tell_of(chain(*(told for _, told in shared)))
         every = zip(chain(*orders), chain(*(theirs for theirs, _ in shared)), strict=True)
         return [answer for _, answer in sorted(every, key=itemgetter(0))]
+
+    def _shares(self, samples: Sequence[Sample]) -> list[list[int]]:
+        """The rows of each process: of whole groups, whose environments are there if need be."""
+        if self.reads(ENVIRONMENTS) and any(s.environment for s in samples):
+            held = [s.environment.rank if s.environment else 0 for s in samples]
+            return [
+                [r for r, at in enumerate(held) if at == rank] for rank in range(self.world.size)
+            ]
+        groups = rows_by_group(torch.tensor([sample.group for sample in samples]))
+        parts = shares([len(rows) for rows in groups], self.world.size)
+        return [sorted(row for place in part for row in groups[place]) for part in parts]
 
     def _tell_of(self, again: Iterable[tuple[str, int, str]]) -> None:
         """Say how often services were asked again, each time that it has doubled."""
@@ -289,7 +309,9 @@ class Rewards:
             "completion_ids": ids,
             MASK: [s.mask or [True] * len(s.completion_ids) for s in samples],
         }
-        if any(TOKENS in signature(reward.function).parameters for reward in self.rewards):
+        if any(s.environment for s in samples):
+            arguments[ENVIRONMENTS] = [s.environment and s.environment.thing for s in samples]
+        if self._asks(TOKENS):
             decode = partial(self.tokenizer.batch_decode, skip_special_tokens=True)
             arguments[TOKENS] = [decode([[token] for token in row]) for row in ids]
         return arguments

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from anypo.composition.algorithm import Algorithm
 from anypo.hooks.batch import Prompt
 from anypo.hooks.runtime import Runtime
-from anypo.hooks.sampler import SamplingRequest
+from anypo.hooks.sampler import Memory, SamplingRequest
 from anypo.models.adapters import add_lora, has_lora
 from anypo.models.checkpointing import checkpoint_activations
 from anypo.models.critic import Critic
@@ -132,7 +132,8 @@ class Counting:
         if not isinstance(sampler_of(self.config)[1], Transformers):
             return {}
         found, rollout = self.found, self.rollout
-        training = replace(training_request(self.config), n=rollout.each)
+        memory = Memory() if self.config.environment else None
+        training = replace(training_request(self.config), n=rollout.each, memory=memory)
         evaluating = replace(evaluation_request(self.config, training), n=self.config.eval_samples)
         said = self.config.longest_sample - self.config.max_completion_length  # before the last
         kinds = list[tuple[int, list[Sequence[Prompt]], SamplingRequest]]()
@@ -154,7 +155,8 @@ class Counting:
         most = max(drawn, key=lambda one: one.most)
         return {
             f"cache of {most.rows} completions": most.cache,
-            "logits of a token, and what else is computed": most.most - most.cache,
+            **({"what was read of conversations": most.known} if most.known else {}),
+            "logits of a token, and what else is computed": most.most - most.cache - most.known,
         }
 
     def updating(self) -> Parts:

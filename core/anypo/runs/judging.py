@@ -26,7 +26,6 @@ from anypo.models.load import (
 from anypo.models.options import MachineOptions, RuntimeOptions
 from anypo.models.precision import shrink_frozen, stored_as
 from anypo.models.rope import rotate_as_at
-from anypo.rewards.load import load_reward
 from anypo.rewards.scorer import Rewards
 from anypo.runs.engines import check_sampler, start_engine
 from anypo.runs.judge import Judge
@@ -37,17 +36,15 @@ from anypo.runs.options import checked
 from anypo.runs.setup import (
     check_rendered,
     check_tokens,
-    environments_of,
     limits_of,
     longest_of,
-    talk_of,
-    talking_of,
     tokenizer_of,
-    tools_of,
 )
+from anypo.runs.talking import environments_of, rewards_of, talk_of, talking_of, tools_of
 from anypo.runs.task import ensure_task, task_of
 from anypo.runs.unread import refuse, unread_by_sampler, unread_without_environment
 from anypo.sampling.conversations import make_sampler
+from anypo.sampling.environments import Environments
 from anypo.support.world import World
 from anypo.training.distributed import Distributed
 
@@ -78,9 +75,9 @@ def judging(
     check_sampler(config, [_asked(config)], distributed.runtime)
     how = {"trusted": config.trust_remote_code}
     limits, tokenizer = limits_of(path, config, **how), tokenizer_of(path, config, **how)
-    scorer = _scorer(config, tokenizer, distributed, observer)
-    tell = observer.note, config.bad_rows == "skip", scorer.check, observer.preparing
     environments = environments_of(config)
+    scorer = _scorer(config, tokenizer, environments, distributed, observer)
+    tell = observer.note, config.bad_rows == "skip", scorer.check, observer.preparing
     reader = Reader(None, tokenizer, limits, *tell, tools_of(environments), talk_of(environments))
     sets = {n: reader.to_complete(load_rows(s), has_loss=False) for n, s in sources.items()}
     check_rendered(sets.values(), config)
@@ -145,15 +142,16 @@ def _request(
 def _scorer(
     config: JudgingConfig,
     tokenizer: PreTrainedTokenizerBase,
+    environments: Environments | None,
     distributed: Distributed,
     observer: Observer,
 ) -> Rewards:
     if not (config.reward or config.environment):
         raise ConfigError("no reward is named that could score completions: name one (--reward)")
-    timeout = config.reward_timeout
-    rewards = [load_reward(spec, distributed.runtime, timeout) for spec in config.reward]
-    patience = timeout, distributed.world, config.reward_retries, observer.note
-    return Rewards(rewards, tokenizer, *patience).reading_to(config.stop)
+    rewards = rewards_of(config, environments, distributed.runtime)
+    patience = config.reward_timeout, distributed.world, config.reward_retries, observer.note
+    scorer = Rewards(rewards, tokenizer, *patience, talks=environments is not None)
+    return scorer.reading_to(config.stop)
 
 
 def _loaded(path: str, config: JudgingConfig, runtime: Runtime, length: int) -> PreTrainedModel:

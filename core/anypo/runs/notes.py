@@ -7,7 +7,6 @@ from anypo.composition.algorithm import Algorithm
 from anypo.data.found import PromptSet
 from anypo.hooks.batch import Prompt
 from anypo.hooks.runtime import Runtime
-from anypo.rewards.scorer import GIVEN
 from anypo.runs.setup import Setup
 from anypo.runs.symptoms import Symptoms
 from anypo.sampling.agreement import EXPLAINED
@@ -48,8 +47,13 @@ def before(algorithm: Algorithm, setup: Setup) -> Iterator[str]:
             "the chat template leaves out of earlier replies what was thought; in conversations "
             "they stay as the policy wrote them, and so they should where the model is used"
         )
+    if setup.talking and setup.talking.environments.chosen.is_of_trl:
+        yield (
+            f"{setup.talking.environments.chosen} is a class for TRL's environment_factory: its "
+            "public methods are tools, and it is asked as TRL asks it"
+        )
     columns = {column for prompts in setup.sets for column in prompts.tally.columns}
-    if algorithm.inputs.scorer and (hidden := sorted(columns & GIVEN)):
+    if algorithm.inputs.scorer and (hidden := sorted(columns & setup.scorer.given)):
         yield (
             f"no reward sees column '{hidden[0]}' of the data set: under that name it is given "
             "what is to be scored"

@@ -17,12 +17,12 @@ from anypo.errors import DataError
 from anypo.hooks.batch import Prompt, Sample
 from anypo.hooks.rollout import Inputs
 from anypo.hooks.specs import beginning
-from anypo.rewards.load import load_reward
-from anypo.rewards.scorer import GIVEN, Rewards
+from anypo.rewards.scorer import Rewards
 from anypo.runs.observer import Observer
 from anypo.runs.options import RunConfig
 from anypo.runs.run import settled
-from anypo.runs.setup import environments_of, limits_of, talk_of, tokenizer_of, tools_of
+from anypo.runs.setup import limits_of, tokenizer_of
+from anypo.runs.talking import environments_of, rewards_of, talk_of, tools_of
 from anypo.runs.task import sources
 
 
@@ -70,7 +70,9 @@ class Preview:
     def rewarded(self) -> dict[str, bool]:
         """The columns beside the prompt, and whether a reward may read them."""
         columns = self.found.tally.columns
-        return {name: name not in GIVEN and self.rewards.reads(name) for name in columns}
+        return {
+            name: name not in self.rewards.given and self.rewards.reads(name) for name in columns
+        }
 
     def examples(self, number: int) -> Iterator[tuple[int, Prompt, list[Sample]]]:
         """The first rows: their number, prompt, and what the algorithm makes of them by itself."""
@@ -93,9 +95,10 @@ def previews(algorithm: Algorithm, config: RunConfig, observer: Observer) -> Ite
     model, parts, held_out = sources(config, task, observer.warming_up)
     tokenizer = tokenizer_of(model, config, trusted=config.trust_remote_code)
     limits = limits_of(model, config, trusted=config.trust_remote_code)
-    given = [load_reward(spec, timeout=config.reward_timeout) for spec in config.reward]
-    rewards = Rewards(given, tokenizer, config.reward_timeout)
     environments = environments_of(config)
+    given = rewards_of(config, environments)
+    talks = environments is not None
+    rewards = Rewards(given, tokenizer, config.reward_timeout, talks=talks)
     tell = observer.note, False, accept, observer.preparing
     reader = Reader(algorithm, tokenizer, limits, *tell, tools_of(environments))
     skip = config.bad_rows == "skip"

@@ -4,7 +4,6 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
@@ -12,7 +11,7 @@ from anypo.composition.algorithm import Algorithm
 from anypo.composition.synthetic import SyntheticSampler, SyntheticScorer
 from anypo.data.dataset import Reader
 from anypo.data.formats import Rows
-from anypo.data.found import Check, PromptSet, accept
+from anypo.data.found import PromptSet
 from anypo.data.load import load_rows
 from anypo.data.mixture import parts_of, shares_of
 from anypo.data.named import named_sets
@@ -22,7 +21,6 @@ from anypo.data.template_defaults import set_defaults
 from anypo.data.tokens import Tokens
 from anypo.errors import ConfigError, DataError, nearest
 from anypo.hooks.batch import Prompt
-from anypo.hooks.environment import load_environment
 from anypo.hooks.runtime import Runtime
 from anypo.hooks.specs import beginning
 from anypo.hooks.task import ChosenTask
@@ -34,13 +32,12 @@ from anypo.models.load import (
 )
 from anypo.models.options import MachineOptions
 from anypo.models.warm_start import check_critic_model
-from anypo.rewards.load import load_reward
 from anypo.rewards.scorer import Rewards
 from anypo.runs.observer import Observer
 from anypo.runs.options import RunConfig
+from anypo.runs.talking import environments_of, rewards_of, talk_of, talking_of, tools_of
 from anypo.runs.task import sources
 from anypo.sampling.conversations import Talking
-from anypo.sampling.environments import Environments
 from anypo.sampling.options import ConversationOptions
 from anypo.support.lazy import Joined
 from anypo.support.world import ALONE, World
@@ -101,8 +98,8 @@ def set_up(
         AnypoError: Something does not exist, or does not fit the algorithm.
     """
     _check_named(algorithm, config)
-    rewards = [load_reward(spec, runtime, config.reward_timeout) for spec in config.reward]
     environments = environments_of(config)
+    rewards = rewards_of(config, environments, runtime)
     named = [part.name for part in parts_of(config.data or [])]
     named += named_sets(config.eval_data).values()
     rows = {name: load_rows(name) for name in named}
@@ -113,7 +110,7 @@ def set_up(
     _check_others(config, model, tokenizer)
     limits = limits_of(model, config, trusted=config.trust_remote_code)
     patience = config.reward_timeout, world, config.reward_retries, observer.note
-    scorer = Rewards(rewards, tokenizer, *patience)
+    scorer = Rewards(rewards, tokenizer, *patience, talks=environments is not None)
     skip_bad = config.bad_rows == "skip"
     tell = observer.note, skip_bad, scorer.check, observer.preparing
     reader = Reader(
@@ -175,36 +172,6 @@ def _hold_out(found: Setup, algorithm: Algorithm, reader: Reader, name: str, row
         )
     found.held_out |= {name: completed} if completed else {}
     found.held_out_rows |= {name: measured} if measured else {}
-
-
-def environments_of(config: ConversationOptions) -> Environments | None:
-    """Those that options name; raises AnypoError if there are none such."""
-    if config.environment is None:
-        return None
-    return Environments(load_environment(config.environment), config.environment_timeout)
-
-
-def tools_of(environments: Environments | None) -> Sequence[Any]:
-    """The schemas of what the policy may call."""
-    return environments.schemas if environments else ()
-
-
-def talk_of(environments: Environments | None) -> Check:
-    """What refuses prompts that cannot be talked about."""
-    return environments.check if environments else accept
-
-
-def talking_of(
-    config: ConversationOptions,
-    environments: Environments | None,
-    tokenizer: PreTrainedTokenizerBase,
-    limits: Limits,
-) -> Talking | None:
-    """How conversations are held with environments, if there are any."""
-    if environments is None:
-        return None
-    tokens = Tokens(tokenizer)
-    return Talking(environments, tokens, config.max_turns, config.longest_sample, limits.prompt)
 
 
 def _check_contexts(found: Setup) -> None:

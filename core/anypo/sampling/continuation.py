@@ -1,5 +1,6 @@
 """What a model says of the next token of texts that grow, and what it remembers of them."""
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import partial
 from inspect import signature
@@ -14,6 +15,7 @@ from transformers import DynamicCache, PreTrainedModel, cache_utils
 from anypo.hooks.runtime import Runtime
 from anypo.models.logits import Making, decoder_of, logits_of
 from anypo.sampling.cache import RoomyLayer, new_cache
+from anypo.sampling.recall import Known, known_of, length_of, recall
 
 ATTENTION = {RoomyLayer} | {  # layers of a cache that hold keys and values alone
     getattr(cache_utils, name, DynamicCache) for name in ("DynamicSlidingWindowLayer", "DummyLayer")
@@ -30,6 +32,7 @@ class Continuation:
         model: Of transformers.
         prompts: Token ids, of one length unless the model `can_pad`.
         making: How it makes logits, where that is known.
+        known: What is remembered of the beginning of each prompt, which is then not read.
         remembers: Whether it reads only what is new; otherwise all, every time.
     """
 
@@ -38,6 +41,7 @@ class Continuation:
         model: PreTrainedModel,
         prompts: list[list[int]],
         making: Making | None = None,
+        known: Sequence[Known] = (),
         *,
         remembers: bool = True,
     ) -> None:
@@ -45,12 +49,18 @@ class Continuation:
         takes = signature(self.decoder.forward).parameters.keys()
         name = next((name for name in CACHES if name in takes), "")
         self.remembered = {name: new_cache(model)} if remembers and name else {}
-        rows = [torch.tensor(prompt, dtype=torch.long) for prompt in prompts]
+        read = [length_of(text) for text in known] or [0] * len(prompts)
+        new = zip(prompts, read, strict=True)
+        rows = [torch.tensor(prompt[start:], dtype=torch.long) for prompt, start in new]
         padded = partial(pad_sequence, batch_first=True, padding_side="left")
-        mask = padded([torch.ones_like(row) for row in rows])
         given = {"input_ids": padded(rows)}
+        parts = [rows, [torch.ones(start, dtype=torch.long) for start in read]]
+        after, before = (padded([torch.ones_like(row) for row in part]) for part in parts)
+        mask = torch.cat([before, after], -1)
+        for cache in self.remembered.values():
+            recall(cache, known)
         if "position_ids" in takes:
-            given["position_ids"] = (mask.cumsum(-1) - 1).clamp(min=0)
+            given["position_ids"] = (mask.cumsum(-1) - 1).clamp(min=0)[:, before.shape[1] :]
         if not mask.all():  # without one, attention is faster
             given["attention_mask"] = mask
         self.given = {name: tensor.to(model.device) for name, tensor in given.items()}
@@ -74,6 +84,20 @@ class Continuation:
         self.given = {name: tensor[rows] for name, tensor in self.given.items()}
         for cache in self.remembered.values():
             cache.reorder_cache(rows)  # type: ignore[arg-type]
+
+    def known(self, rows: Int[Tensor, " n"]) -> list[Known]:
+        """What is remembered of the texts at `rows`, without padding."""
+        (cache,) = self.remembered.values()
+        size = cache.get_seq_length()
+        mask = self.given.get("attention_mask")
+        read = rows.new_ones(len(rows), size) if mask is None else mask[rows, :size]
+        columns = [row.nonzero().squeeze(-1) for row in read]
+        return [known_of(cache, *each) for each in zip(rows.tolist(), columns, strict=True)]
+
+
+def can_go_on(model: PreTrainedModel) -> bool:
+    """Whether what a cache holds of a text is keys and values of all of its tokens."""
+    return can_pad(model) and all(type(x) is RoomyLayer for x in new_cache(model).layers)
 
 
 def can_pad(model: PreTrainedModel) -> bool:

@@ -17,8 +17,8 @@ from anypo.data.prompts import template_options, with_content
 from anypo.data.tokens import Tokens
 from anypo.errors import DataError, SamplerError
 from anypo.hooks.batch import ENVIRONMENT, Prompt, Sample, step_columns
-from anypo.hooks.environment import Environment, Message
-from anypo.hooks.sampler import Engine, SamplingRequest
+from anypo.hooks.environment import Message
+from anypo.hooks.sampler import Engine, Memory, SamplingRequest
 from anypo.sampling.environments import Answer, Environments
 from anypo.sampling.sampler import PolicySampler
 from anypo.support.world import ALONE, World
@@ -89,7 +89,7 @@ class Conversation:
 
     group: int
     prompt: Prompt  # as it is answered, with the opening messages
-    environment: Environment
+    environment: Any
     ids: list[int] = field(default_factory=list)
     mask: list[bool] = field(default_factory=list)
     logprobs: list[float] | None = field(default_factory=list)
@@ -187,12 +187,15 @@ class ConversationSampler(PolicySampler):
         return min(self.talking.turns * each, self.talking.longest)
 
     def _drawn(self, prompts: Sequence[Prompt], n: int) -> list[Sample]:
-        held = self._begun(prompts, n)
-        going = held
+        environments, held = self.talking.environments, self._begun(prompts, n)
+        going, memory = held, Memory()
+        asking = self.asking(replace(self.request, memory=memory))
         for turn in range(1, self.talking.turns + 1):
-            self._reply(going)
+            memory.is_over = turn == self.talking.turns
+            asking._reply(going)
             asked = [(conversation.environment, conversation.last) for conversation in going]
-            answers = self.talking.environments.answer(asked)
+            ask = environments.answer if turn < self.talking.turns else environments.answer_last
+            answers = ask(asked)
             for conversation, answer in zip(going, answers, strict=True):
                 conversation.hear(answer)
             if turn < self.talking.turns:
@@ -200,7 +203,13 @@ class ConversationSampler(PolicySampler):
                 going = [c for c, a in pairs if not (a.done or c.truncated) and self._read(c, a)]
             if not going:
                 break
-        return [conversation.sample() for conversation in held]
+        return [self._sample(conversation) for conversation in held]
+
+    def _sample(self, held: Conversation) -> Sample:
+        environments = self.talking.environments
+        lent = environments.lent(held.environment, self.world.rank)
+        sample = replace(held.sample(), environment=lent)
+        return sample if environments.rewards else replace(sample, scores={}, score_weights={})
 
     def _begun(self, prompts: Sequence[Prompt], n: int) -> list[Conversation]:
         groups = [group for group in range(len(prompts)) for _ in range(n)]

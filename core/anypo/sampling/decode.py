@@ -13,6 +13,7 @@ from torch import Tensor
 from anypo.hooks.sampler import SamplingRequest
 from anypo.sampling.continuation import Continuation
 from anypo.sampling.draw import asked_for, draw
+from anypo.sampling.recall import Known
 
 LOOK_EVERY = 4  # steps: to see which rows have ended, the host waits for the device
 LEAVING = 0.25  # share of the rows that must have ended, since to leave costs a copy of the cache
@@ -23,15 +24,17 @@ class Drawn(NamedTuple):
 
     ids: Int[Tensor, "N T"]
     logprobs: Float[Tensor, "N T"]  # nats, float32, of the distribution drawn from
+    known: dict[int, Known]  # by row, if they are to be gone on from: of all tokens but the last
 
 
 @torch.no_grad()
-def decode(texts: Continuation, request: SamplingRequest) -> Drawn:
+def decode(texts: Continuation, request: SamplingRequest, *, keeps: bool = False) -> Drawn:
     """Complete every text `request.n` times, those of a text one after the other.
 
     Args:
         texts: The prompts; they grow.
         request: Its own prompts do not matter.
+        keeps: Whether to keep what is known of them.
     """
     logits = texts.logits()
     groups = torch.arange(len(logits), device=logits.device).repeat_interleave(request.n)
@@ -40,6 +43,12 @@ def decode(texts: Continuation, request: SamplingRequest) -> Drawn:
     rows = torch.arange(len(groups), device=logits.device)  # that have not left
     ids = groups.new_zeros(len(rows), request.max_completion_length)
     logprobs = torch.zeros_like(ids, dtype=torch.float32)
+    known = dict[int, Known]()
+
+    def leave(places: Int[Tensor, " n"]) -> None:
+        if keeps:
+            known.update(zip(rows[places].tolist(), texts.known(places), strict=True))
+
     for step in range(request.max_completion_length):
         if step:
             logits = texts.logits()
@@ -50,12 +59,14 @@ def decode(texts: Continuation, request: SamplingRequest) -> Drawn:
         if step % LOOK_EVERY == LOOK_EVERY - 1:
             ended = have_ended(ids[rows, : step + 1], request)
             if ended.float().mean() >= LEAVING:
+                leave(ended.nonzero().squeeze(-1))
                 going = (~ended).nonzero().squeeze(-1)
                 texts.select(going)
                 rows = rows[going]
             if not len(rows):
                 break
-    return Drawn(ids, logprobs)
+    leave(torch.arange(len(rows), device=rows.device))
+    return Drawn(ids, logprobs, known)
 
 
 def have_ended(ids: Int[Tensor, "n t"], request: SamplingRequest) -> Bool[Tensor, " n"]:

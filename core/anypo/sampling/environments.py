@@ -18,8 +18,9 @@ from anypo.data.formats import is_reply
 from anypo.data.messages import is_message
 from anypo.errors import AnypoError, DataError, PluginError, SamplerError, nearest, told
 from anypo.hooks.batch import Prompt
-from anypo.hooks.environment import ChosenEnvironment, Environment, Message, Turn
+from anypo.hooks.environment import ChosenEnvironment, Message, Turn
 from anypo.support.foreign import foreign, lacks_memory, place
+from anypo.support.here import Here
 from anypo.support.loop import awaited
 from anypo.support.timing import in_time
 from anypo.support.together import together
@@ -41,6 +42,10 @@ class Answer:
 class Environments:
     """Makes and asks environments of one kind.
 
+    Attributes:
+        rewards: Whether their turns are rewarded.
+        score: A reward function of theirs that is given those whose conversations are over.
+
     Args:
         chosen: Their kind.
         timeout: Seconds that one may take to begin, or to answer; 0 for no limit.
@@ -50,17 +55,20 @@ class Environments:
         PluginError: It has a tool of which no schema can be made, or two of one name.
     """
 
+    rewards = True
+    score: Callable[..., Any] | None = None
+
     def __init__(self, chosen: ChosenEnvironment, timeout: float) -> None:
         self.chosen, self.timeout = chosen, timeout
         with in_time(f"making {chosen}", timeout, OPTION, SamplerError):
-            one = self._made()
+            self.first = one = self._made()
         with foreign(self._raised):
-            tools = list(one.tools)
+            tools = list(self._tools(one))
         self.schemas = [self._schema(tool) for tool in tools]
         names = [schema["function"]["name"] for schema in self.schemas]
         if twice := [name for name in names if names.count(name) > 1]:
             raise PluginError(f"{chosen} has two tools that are called '{twice[0]}': rename one")
-        self.awaits = any(map(iscoroutinefunction, (one.reset, one.step, *tools)))
+        self.awaits = any(map(iscoroutinefunction, (one.reset, getattr(one, "step", None), *tools)))
 
     def check(self, prompt: Prompt) -> None:
         """Refuse a prompt that they cannot talk about; raises DataError."""
@@ -70,7 +78,7 @@ class Environments:
                 "messages"
             )
 
-    def begin(self, rows: Sequence[Mapping[str, Any]]) -> list[tuple[Environment, list[Message]]]:
+    def begin(self, rows: Sequence[Mapping[str, Any]]) -> list[tuple[Any, list[Message]]]:
         """An environment for each row, whose `prompt` is messages, and the prompt as it opens it.
 
         Raises:
@@ -78,9 +86,17 @@ class Environments:
         """
         return self._each([partial(self._begun, row) for row in rows], "the start")
 
-    def answer(self, asked: Sequence[tuple[Environment, Reply]]) -> list[Answer]:
+    def answer(self, asked: Sequence[tuple[Any, Reply]]) -> list[Answer]:
         """What environments say to replies. Raises like `begin`; what tools raise is told."""
         return self._each([partial(self._answer, *each) for each in asked], "an answer")
+
+    def answer_last(self, asked: Sequence[tuple[Any, Reply]]) -> list[Answer]:
+        """The same of replies that no other may follow: what is said to them, nobody reads."""
+        return self.answer(asked)
+
+    def lent(self, environment: Any, rank: int) -> Here:
+        """One whose conversation is over, for reward functions of the process of that rank."""
+        return Here(rank, environment)
 
     def _each(self, jobs: Sequence[Callable[[], Coroutine[Any, Any, T]]], what: str) -> list[T]:
         took = f"{what} of {self.chosen}"
@@ -107,16 +123,23 @@ class Environments:
                 raise
             raise self._raised(error) from error
 
-    async def _begun(self, row: Mapping[str, Any]) -> tuple[Environment, list[Message]]:
-        environment, prompt = self._made(), list(row["prompt"])
-        said = await self._value(environment.reset(copy.deepcopy(dict(row))))
+    async def _begun(self, row: Mapping[str, Any]) -> tuple[Any, list[Message]]:
+        environment, prompt = self._taken(), list(row["prompt"])
+        said = await self._value(self._reset(environment, copy.deepcopy(dict(row))))
         last, messages = prompt[-1], self._messages(said or "")
         if isinstance(said, str) and last["role"] == "user" and isinstance(last["content"], str):
             prompt[-1] = last | {"content": last["content"] + said}
             return environment, prompt
         return environment, prompt + messages
 
-    async def _answer(self, environment: Environment, reply: Reply) -> Answer:
+    def _reset(self, environment: Any, row: dict[str, Any]) -> Any:
+        return environment.reset(row)
+
+    def _tools(self, environment: Any) -> Sequence[Callable[..., Any]]:
+        tools: Sequence[Callable[..., Any]] = environment.tools
+        return tools
+
+    async def _answer(self, environment: Any, reply: Reply) -> Answer:
         if reply.calls:
             return await self._called(environment, reply.calls)
         turn = self._turn(await self._value(environment.step(copy.deepcopy(reply.message))))
@@ -125,25 +148,37 @@ class Environments:
             raise SamplerError(f"{self.chosen} says nothing to a reply, and is not done")
         return Answer(messages, turn.reward, turn.done)
 
-    async def _called(self, environment: Environment, calls: Sequence[Call]) -> Answer:
+    async def _called(self, environment: Any, calls: Sequence[Call]) -> Answer:
         """What tools return, a message each; what they raise is for the policy to read."""
-        answer, tools = Answer(), {tool.__name__: tool for tool in environment.tools}
+        answer, tools = Answer(), {tool.__name__: tool for tool in self._tools(environment)}
         for call in calls:
             try:
                 result = await self._value(_tool(tools, call)(**copy.deepcopy(call.arguments)))
                 turn = self._turn(result) if isinstance(result, Turn) else Turn(result)
-                text = _text(turn.observation)
+                text = self._text(turn.observation)
             except AnypoError:
                 raise
             except Exception as error:
-                said = str(error) if isinstance(error, _NoCallError) else told(error)
-                turn, text = Turn(), f"error: {said}"
+                turn, text = Turn(), self._complaint(call, error)
                 answer.failed += 1
             answer.reward, answer.done = answer.reward + turn.reward, answer.done or turn.done
             message = {"role": "tool", "name": call.name, "content": whole(text)}
             message |= {"tool_call_id": call.id} if call.id else {}
             answer.messages.append(message)
         return answer
+
+    def _text(self, result: Any) -> str:
+        """What a tool returns, as the policy reads it."""
+        if isinstance(result, str):
+            return result
+        try:
+            return json.dumps(result, ensure_ascii=False)
+        except (TypeError, ValueError):
+            return str(result)
+
+    def _complaint(self, call: Call, error: Exception) -> str:
+        """What the policy reads of a call that makes no sense, or whose tool raised."""
+        return f"error: {error if isinstance(error, NoCallError) else told(error)}"
 
     async def _value(self, given: Any) -> Any:
         if not isawaitable(given):
@@ -181,7 +216,11 @@ class Environments:
             raise SamplerError(f"{self.chosen} says what cannot be read: {error}") from error
         return texts
 
-    def _made(self) -> Environment:
+    def _taken(self) -> Any:
+        """One for a conversation."""
+        return self._made()
+
+    def _made(self) -> Any:
         with foreign(self._raised):
             return self.chosen.make()
 
@@ -198,26 +237,16 @@ class Environments:
         return SamplerError(f"{self.chosen} raised {told(error)}{place(error, module)}")
 
 
-class _NoCallError(Exception):
+class NoCallError(Exception):
     """What the policy wrote calls nothing."""
 
 
 def _tool(tools: Mapping[str, Callable[..., Any]], call: Call) -> Callable[..., Any]:
     if call.flaw:
-        raise _NoCallError(call.flaw)
+        raise NoCallError(call.flaw)
     if call.name not in tools:
-        raise _NoCallError(f"there is no tool '{call.name}'{nearest(call.name, tools)}")
+        raise NoCallError(f"there is no tool '{call.name}'{nearest(call.name, tools)}")
     return tools[call.name]
-
-
-def _text(result: Any) -> str:
-    """What a tool returns, as the policy reads it."""
-    if isinstance(result, str):
-        return result
-    try:
-        return json.dumps(result, ensure_ascii=False)
-    except (TypeError, ValueError):
-        return str(result)
 
 
 def _at_once(work: Coroutine[Any, Any, T]) -> T:

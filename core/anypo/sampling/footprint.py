@@ -10,8 +10,9 @@ from anypo.hooks.runtime import Runtime
 from anypo.hooks.sampler import SamplingRequest
 from anypo.models.logits import Making
 from anypo.models.unreal import Alive, Reserve
-from anypo.sampling.continuation import Continuation
+from anypo.sampling.continuation import Continuation, can_go_on
 from anypo.sampling.draw import asked_for, draw
+from anypo.sampling.recall import KEPT
 
 
 class Sampling(NamedTuple):
@@ -20,6 +21,7 @@ class Sampling(NamedTuple):
     rows: int  # completions at a time
     cache: float = 0.0  # keys and values, or whatever the model remembers
     most: float = 0.0  # with logits and all else
+    known: float = 0.0  # of conversations that go on
 
 
 def sampling_of(
@@ -46,7 +48,11 @@ def sampling_of(
     rows = min(prompts, together) * request.n
     _, first = step(min(prompts, together), longest)
     cache, last = step(rows, longest + limit - 1, known=True)
-    return Sampling(rows, cache, max(first, last))
+    known = 0.0
+    if request.memory and can_go_on(model):
+        room = KEPT * runtime.token_budget / (longest + limit)  # in conversations
+        known = cache / rows * min(room, prompts * request.n)
+    return Sampling(rows, cache, max(first, last) + known, known)
 
 
 @torch.no_grad()

@@ -21,6 +21,7 @@ class A2PO(Plugin):
     task_options: ClassVar = {
         task: {"prompts_per_step": 128} for task in ("addition", "retry", "calculator")
     }
+    task_knobs: ClassVar = {task: {"beta2": 0.1} for task in task_options}
 
     beta1: float = Field(
         0.5, gt=0, description="Small: V* is near the reference's best reward; large: its mean."

@@ -27,11 +27,12 @@ class NashMD(Plugin):
     @hookimpl
     def rollout(self, prompts, sampler, scorer):
         """Own completions; r = P(y beats y') = sigmoid(their lead), y' of the reference."""
-        own = scorer(prompts, sampler.sample(prompts, self.group_size))
-        rivals = scorer(prompts, sampler.sample(prompts, self.group_size, model="reference"))
+        models = ("policy", "reference")
+        drawn = (sampler.sample(prompts, self.group_size, model=model) for model in models)
+        scored = scorer(prompts, [sample for pair in zip(*drawn, strict=True) for sample in pair])
         return [
-            replace(sample, reward=torch.tensor(sample.reward - rival.reward).sigmoid().item())
-            for sample, rival in zip(own, rivals, strict=True)
+            replace(own, reward=torch.tensor(own.reward - rival.reward).sigmoid().item())
+            for own, rival in zip(scored[::2], scored[1::2], strict=True)
         ]
 
     @hookimpl

@@ -4,6 +4,7 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import replace
+from threading import Lock
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from anypo.errors import DataError, RewardError
 from anypo.hooks.batch import Prompt, Sample, step_columns
 from anypo.rewards.load import Reward, load_reward
 from anypo.rewards.scorer import Rewards
+from anypo.support.here import Here
 from anypo.support.world import World
 
 TWO_ROWS = ("first", "second")
@@ -402,6 +404,39 @@ def test_words_reach_all_processes(tokenizer, tmp_path, monkeypatch):
     debug_launcher(write, num_processes=2)
     words = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
     assert words == [["read: first", "read: second"]] * 2
+
+
+def test_functions_that_ask_are_given_the_environments_themselves(tokenizer):
+    first, second = Lock(), Lock()  # which cannot be copied
+    held = [Here(0, first), Here(0, second)]
+    given = []
+
+    def named(completions, environments):
+        given.append(environments)
+        return [0.0] * len(completions)
+
+    def others(completions, **more):
+        given.append(more["environments"])
+        return [0.0] * len(completions)
+
+    def alone(completions):
+        return [0.0] * len(completions)
+
+    rewards = [Reward(f.__name__, f) for f in (named, others, alone)]
+    prompts = [Prompt([1], f"prompt {i}") for i in range(2)]
+    scorer = Rewards(rewards, tokenizer, 30.0, talks=True)
+    for prompt in prompts:
+        scorer.check(prompt)
+    samples = answers(tokenizer, TWO_ROWS)
+    pairs = zip(samples, held, strict=True)
+    scorer(prompts, [replace(sample, environment=lent) for sample, lent in pairs])
+    assert given == [[first, second]] * 2
+
+
+def test_where_nobody_talks_there_are_no_environments(tokenizer):
+    scorer = Rewards([Reward("a", lambda completions, environments: [])], tokenizer, 30.0)
+    with pytest.raises(DataError, match="reward 'a' needs a column 'environments'"):
+        scorer.check(Prompt([1], "a"))
 
 
 @pytest.mark.parametrize(

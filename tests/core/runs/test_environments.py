@@ -1,6 +1,7 @@
 """Runs in which an environment answers the policy."""
 
 import json
+from functools import partial
 
 import pytest
 
@@ -41,6 +42,32 @@ class Tool(Environment):
         Args:
             word: A word.
         """
+
+
+class Shop:
+    """For TRL."""
+
+    def reset(self, **row):
+        self.seen = row["prompt"]
+
+    def look(self, word: str):
+        """Look up.
+
+        Args:
+            word: A word.
+        """
+        return word
+
+
+class Judging(Shop):
+    """Knows what it is worth."""
+
+    def get_reward(self):
+        return float(len(self.seen))
+
+
+def asks(environments, **_):
+    return [float(len(shop.seen[0]["content"])) for shop in environments]
 
 
 class Broken(Environment):
@@ -104,6 +131,28 @@ def test_rewards_add_to_those_of_the_environment(talk, tmp_path):
     assert last["reward/mean"] == pytest.approx(
         last["reward/environment"] + last["reward/last"], abs=1e-4
     )
+
+
+@pytest.fixture
+def shop(talk, tmp_path):
+    """Options of a run with a class for TRL."""
+    tokenizer = build_tokenizer(CHAT_TEMPLATE)
+    build_model(tokenizer, seed=0).save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    limits = {"max_completion_length": 20, "max_conversation_length": 100}
+    return partial(talk, model=str(tmp_path / "model"), **limits)
+
+
+def test_a_class_for_trl_is_rewarded_by_itself_and_by_functions_that_ask_for_it(shop, tmp_path):
+    last = metrics(run("grpo", **shop("Judging", reward=[f"{tmp_path / 'mine.py'}:asks"])))[-1]
+    scores = {name: x for name, x in last.items() if name.startswith("reward/")}
+    assert (scores["reward/Judging"], scores["reward/asks"], scores["reward/mean"]) == (1, 2, 3)
+    assert "reward/environment" not in scores
+
+
+def test_one_that_nothing_rewards_is_refused(shop):
+    with pytest.raises(ConfigError, match=r"^environment 'Shop' has no get_reward, and no reward"):
+        run("grpo", **shop("Shop"))
 
 
 def test_held_out_prompts_are_talked_about(talk):

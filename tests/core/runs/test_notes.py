@@ -9,7 +9,9 @@ import torch
 from anypo import Prompt, Sample, compose
 from anypo.data.found import PromptSet
 from anypo.data.tally import Tally
+from anypo.hooks.environment import ChosenEnvironment, Environment
 from anypo.hooks.runtime import Runtime
+from anypo.rewards.scorer import GIVEN
 from anypo.runs.notes import StepNotes, before
 from anypo.runs.options import RunConfig
 from anypo.training.trainer import Report
@@ -20,7 +22,14 @@ GRPO = compose("grpo")
 
 
 def told_before(
-    algorithm, prompts, shares=None, held_out=(), template=None, forgets=False, **options
+    algorithm,
+    prompts,
+    shares=None,
+    held_out=(),
+    template=None,
+    forgets=False,
+    environment=None,
+    **options,
 ):
     config = RunConfig(**{**QUIET, "prompts_per_step": 2, **options})
     tally = Tally()
@@ -30,6 +39,9 @@ def told_before(
     setup = SimpleNamespace(config=config, prompts=prompts, sets=sets, shares=shares)
     setup.tokenizer = SimpleNamespace(chat_template=template)
     setup.held_out, setup.held_out_rows, setup.forgets = dict(held_out), {}, forgets
+    setup.scorer = SimpleNamespace(given=GIVEN)
+    chosen = SimpleNamespace(environments=SimpleNamespace(chosen=environment))
+    setup.talking = environment and chosen
     return list(before(algorithm, setup))
 
 
@@ -57,6 +69,12 @@ def test_a_column_that_no_reward_sees_is_told_where_there_are_rewards(column):
 def test_that_a_template_forgets_thoughts_is_told():
     (note,) = told_before(GRPO, PROMPTS, forgets=True)
     assert note.startswith("the chat template leaves out of earlier replies what was thought; in")
+
+
+def test_that_a_class_for_trl_is_taken_for_one_is_told():
+    (note,) = told_before(GRPO, PROMPTS, environment=ChosenEnvironment("A", dict, is_of_trl=True))
+    assert note.startswith("environment 'A' is a class for TRL's environment_factory: its public")
+    assert told_before(GRPO, PROMPTS, environment=ChosenEnvironment("A", Environment)) == []
 
 
 def test_that_prompts_are_learnt_several_times_is_told_of_those_that_are_sampled():

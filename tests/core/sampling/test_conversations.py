@@ -406,24 +406,39 @@ def test_every_process_holds_its_share(processes, chat, conversing, asked, tmp_p
     found = [path.read_text().splitlines() for path in sorted(tmp_path.glob("*.txt"))]
     assert len(found) == processes
     assert all(lines == found[0] for lines in found)
-    groups, makers = zip(*(line.split() for line in found[0]), strict=True)
+    groups, makers, scorers = zip(*(line.split() for line in found[0]), strict=True)
+    assert scorers == makers
     assert list(groups) == [str(i // 2) for i in range(12)]
     assert len(set(makers)) == processes
 
 
 def hold(conversing, tokenizer, ends, prompts, folder):
-    """Sample conversations, of which each tells who held it, and write down what comes of it."""
+    """Sample and score conversations, and write down who held and who scored each."""
     import os
+    from threading import Lock
 
+    from anypo.rewards.load import Reward
+    from anypo.rewards.scorer import Rewards
     from anypo.runs.options import RunConfig
     from anypo.training.distributed import Distributed
 
     class Telling(Environment):
+        def __init__(self):
+            self.is_mine = Lock()  # which no other process can be sent
+
         def step(self, message):
             return Turn(reward=float(os.getpid()), done=True)
 
     world = Distributed(RunConfig(device="cpu")).world
     sampler = conversing(Telling, Drawing(ends, ["x"], tokenizer), tokenizer, ends, world=world)
-    samples: list[Sample] = sampler.sample(prompts, 2)
-    lines = [f"{sample.group} {sample.reward:.0f}" for sample in samples]
+
+    def scorers(environments):
+        assert all(environment.is_mine for environment in environments)
+        return [float(os.getpid())] * len(environments)
+
+    score = Rewards([Reward("scorer", scorers)], tokenizer, 30.0, world, talks=True)
+    samples: list[Sample] = score(prompts, sampler.sample(prompts, 2))
+    scores = [sample.scores for sample in samples]
+    rows = zip(samples, scores, strict=True)
+    lines = [f"{s.group} {by['environment']:.0f} {by['scorer']:.0f}" for s, by in rows]
     (folder / f"{world.rank}.txt").write_text("\n".join(lines))

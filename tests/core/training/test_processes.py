@@ -12,6 +12,7 @@ from learning import built_in
 from shapes import composed, first_of_each
 
 from anypo.errors import TrainingError
+from anypo.hooks.specs import beginning
 from anypo.models.adapters import add_lora
 from anypo.models.load import load_model
 from anypo.models.weights import whole_weights
@@ -89,7 +90,7 @@ def step(learner):
                 gradients[name.removeprefix("module.")] = whole_gradient(weight)
 
     learner.optimizer.register_step_pre_hook(note)
-    meter, state = Meter(), {}
+    meter, state = Meter(), beginning()
     samples = roll_out(learner.algorithm, 3, state=state)
     if "teacher" in learner.compared.models:  # which reads something else than the policy
         samples = [replace(s, teacher_prompt_ids=[*s.prompt_ids, 7, 8]) for s in samples]
@@ -165,7 +166,7 @@ def test_every_algorithm_makes_the_same_step(
     assert together.keys() == steps.keys()
     for name, (gradients, metrics) in steps.items():
         same(name, gradients, together[name][0])
-        assert together[name][1] == pytest.approx(metrics, rel=3e-6, abs=1e-6), name
+        assert together[name][1] == pytest.approx(metrics, rel=1e-5, abs=1e-6), name
     assert refusal_together == refusal
 
 
