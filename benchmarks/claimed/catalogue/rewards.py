@@ -42,6 +42,7 @@ CLAIMS = (
         },
         measure=at_the_end("score", "sum of both rewards"),
         expects="more",
+        remark="Both policies end with bare answers, which are brief and hardly ever right.",
     ),
     Claim(
         name="words_sdpo",

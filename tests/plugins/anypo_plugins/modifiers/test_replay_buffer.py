@@ -1,12 +1,13 @@
 import math
 from collections import Counter
 from dataclasses import replace
+from functools import cache
 from statistics import fmean
 from types import SimpleNamespace
 
 import pytest
 
-from anypo import Prompt, Sample, compose
+from anypo import AnypoError, Prompt, Sample, compose
 from anypo.hooks.specs import beginning
 
 
@@ -24,9 +25,12 @@ def step():
     """Goes one step on: the rewards of every prompt's group, and what is learnt."""
     state = beginning()
 
+    @cache
+    def algorithm_of(**knobs):
+        return compose("grpo", "replay_buffer", knobs=knobs)
+
     def go_on(rewards, **knobs):
-        size = len(next(iter(rewards.values())))
-        algorithm = compose("grpo", "replay_buffer", knobs={"group_size": size, **knobs})
+        algorithm = algorithm_of(group_size=len(next(iter(rewards.values()))), **knobs)
 
         def scorer(prompts, samples):
             said = [reward for group in rewards.values() for reward in group]
@@ -107,3 +111,8 @@ def test_the_ratio_is_to_the_policy_that_sampled():
     algorithm = compose("grpo", "replay_buffer")
     assert "sampler_logprobs" in algorithm.requires
     assert any(layer.name == "bypass" for layer in algorithm.layers)
+
+
+def test_completions_without_rewards_are_refused():
+    with pytest.raises(AnypoError, match="replay_buffer compares rewards, but"):
+        compose("dpo", "replay_buffer")

@@ -19,3 +19,8 @@ def test_what_hits_the_limit_keeps_a_share_or_gets_a_fixed_reward(rolls_out_by_h
 def test_it_is_no_bonus():
     with pytest.raises(AnypoError, match="stop_coef"):
         compose("grpo", "stop_properly", knobs={"stop_coef": 1.5})
+
+
+def test_completions_without_rewards_are_refused():
+    with pytest.raises(AnypoError, match="stop_properly changes rewards, but"):
+        compose("dpo", "stop_properly")
