@@ -42,6 +42,13 @@ def test_kl_cov_agrees_with_the_equation_worked_by_hand(random_batch, agrees_by_
     agrees_by_hand(algorithm, kl_cov_by_hand, logprobs, batch, now={"logprobs": logprobs})
 
 
+def test_kl_cov_holds_nothing_back_where_nothing_covaries(random_batch):
+    logprobs, batch = random_batch()
+    equal = batch.replace(rewards=torch.ones_like(batch.rewards))
+    weights = compose("kl_cov").prepare(equal, logprobs=logprobs).weights
+    assert not weights["kl_cov"].any()
+
+
 def clip_cov(**knobs):
     return compose("clip_cov", knobs={"cov_low": 0.1, "cov_high": 2.0, **knobs})
 
