@@ -7,6 +7,7 @@ import torch
 from anypo.errors import SaveError
 from anypo.hooks.batch import Batch, Completion, Prompt, Sample
 from anypo.hooks.specs import State
+from anypo.support.here import the_one
 
 KEEPABLE = "numbers, texts, lists, dicts, sets, tensors, prompts and samples"
 
@@ -30,7 +31,7 @@ def packed(state: State) -> bytes:
 
 def unpacked(data: bytes, device: dict[str, str] | None = None) -> State:
     """What plugins remembered; no code of the file is run."""
-    with torch.serialization.safe_globals([Batch, Completion, Prompt, Sample]):
+    with torch.serialization.safe_globals([Batch, Completion, Prompt, Sample, the_one]):
         state: State = torch.load(io.BytesIO(data), map_location=device, weights_only=True)
     return state
 

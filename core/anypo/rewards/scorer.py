@@ -212,10 +212,9 @@ class Rewards:
     def _shares(self, samples: Sequence[Sample]) -> list[list[int]]:
         """The rows of each process: of whole groups, whose environments are there if need be."""
         if self.reads(ENVIRONMENTS) and any(s.environment for s in samples):
-            held = [s.environment.rank if s.environment else 0 for s in samples]
-            return [
-                [r for r, at in enumerate(held) if at == rank] for rank in range(self.world.size)
-            ]
+            size = self.world.size  # less than it was, maybe, when kept conversations were held
+            held = [s.environment.rank % size if s.environment else 0 for s in samples]
+            return [[r for r, at in enumerate(held) if at == rank] for rank in range(size)]
         groups = rows_by_group(torch.tensor([sample.group for sample in samples]))
         parts = shares([len(rows) for rows in groups], self.world.size)
         return [sorted(row for place in part for row in groups[place]) for part in parts]

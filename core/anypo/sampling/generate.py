@@ -57,7 +57,8 @@ class TransformersEngine:
         memory = request.memory if self.goes_on else None
         known = taken(memory, request.prompts, request.end_tokens)
         samples = []
-        for index in self._batches(request, torch.tensor([text is not None for text in known])):
+        is_known = torch.tensor([text is not None for text in known], dtype=torch.bool)
+        for index in self._batches(request, is_known):
             prompts = [request.prompts[i].ids for i in index]
             texts = self.begin(prompts, [text for i in index if (text := known[i]) is not None])
             for place in index:

@@ -24,8 +24,9 @@ class Here:
         _known[self.key] = self
 
     def __reduce__(self) -> tuple[Callable[..., "Here"], tuple[int, str]]:
-        return _again, (self.rank, self.key)
+        return the_one, (self.rank, self.key)
 
 
-def _again(rank: int, key: str) -> Here:
+def the_one(rank: int, key: str) -> Here:
+    """Of that key, which holds nothing where this process has it not, or no longer."""
     return _known.get(key) or Here(rank, None, key)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -5,6 +7,7 @@ from anypo.errors import SaveError
 from anypo.hooks import remembered
 from anypo.hooks.batch import Prompt, Sample, collate
 from anypo.hooks.remembered import packed, unpacked
+from anypo.support.here import Here
 
 SAMPLE = Sample([1], [2, 3], 0, reward=0.5, logprobs=[-1.0, -2.0])
 KEEPABLE = {
@@ -24,6 +27,12 @@ def test_what_can_be_kept_is_read_back_as_it_was():
     assert read["samples"][0] is read["samples"][1]
     batch = unpacked(packed({"batch": collate([SAMPLE])}))["batch"]
     assert torch.equal(batch.sampler_logprobs, torch.tensor([[-1.0, -2.0]]))
+
+
+def test_of_a_conversation_that_is_kept_it_is_known_who_held_it():
+    data = packed({"samples": [replace(SAMPLE, environment=Here(3, object()))]})
+    (sample,) = unpacked(data)["samples"]
+    assert (sample.environment.rank, sample.environment.thing) == (3, None)
 
 
 class Own:

@@ -433,6 +433,18 @@ def test_functions_that_ask_are_given_the_environments_themselves(tokenizer):
     assert given == [[first, second]] * 2
 
 
+def test_of_conversations_of_a_run_with_more_processes_none_is_left_out(tokenizer):
+    def named(completions, environments):
+        return [float(environment is None) for environment in environments]
+
+    samples = answers(tokenizer, TWO_ROWS)
+    held = [Here(0, Lock()), Here(5, None)]
+    kept = [replace(s, environment=lent) for s, lent in zip(samples, held, strict=True)]
+    scorer = Rewards([Reward("named", named)], tokenizer, 30.0, talks=True)
+    scored = scorer([Prompt([1], f"prompt {i}") for i in range(2)], kept)
+    assert [sample.reward for sample in scored] == [0.0, 1.0]
+
+
 def test_where_nobody_talks_there_are_no_environments(tokenizer):
     scorer = Rewards([Reward("a", lambda completions, environments: [])], tokenizer, 30.0)
     with pytest.raises(DataError, match="reward 'a' needs a column 'environments'"):

@@ -40,6 +40,10 @@ def test_in_bfloat16_the_log_probs_are_the_trainers_to_its_rounding(model):
     assert gaps.max() > 1e-5  # otherwise it was no bfloat16
 
 
+def test_of_no_prompts_there_are_no_completions(model):
+    assert TransformersEngine(model, Runtime()).sample(SamplingRequest((), 2, (1,))) == []
+
+
 ENDS = tuple(range(128))  # half of all tokens, so that completions are of some lengths
 HEARD = [200, 201, 202]
 
