@@ -33,7 +33,7 @@ class AdaptiveEntropy(Plugin):
     @hookimpl
     def regularizer(self, entropy, batch):
         """-alpha_k H(pi(. | y_<t)); [N, T]."""
-        return {"entropy": -batch["entropy_coef"].unsqueeze(-1) * entropy}
+        return {"adaptive_entropy": -batch["entropy_coef"].unsqueeze(-1) * entropy}
 
     @hookimpl
     def metrics(self, batch):

@@ -1,8 +1,8 @@
 """Masked Importance Sampling, a modifier.
 
 Source: Liu et al. 2025, "When Speed Kills Stability: Demystifying RL Collapse from the
-Training-Inference Mismatch" (blog), sequence-level MIS; the geometric mean with a weight per token
-is OpenRLHF's `seq-mask-tis`. A mask per token is icepop, see `tis`.
+Training-Inference Mismatch" (blog), sequence-level MIS, where mis_low is 0; the geometric mean with
+a weight per token is OpenRLHF's `seq-mask-tis`. A mask per token is icepop, see `tis`.
 """
 
 from typing import Literal

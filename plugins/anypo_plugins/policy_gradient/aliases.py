@@ -9,9 +9,9 @@ from anypo import Plugin
 
 
 class DeepSeekR1(Plugin):
-    """GRPO as DeepSeek-R1-Zero used it: a KL penalty of 0.001, and clipped only at a ratio of 11.
+    """GRPO as in DeepSeek-R1's first stage: a KL penalty of 0.001, clipped only at a ratio of 11.
 
-    Source: DeepSeek-AI 2025, arXiv:2501.12948; the settings: its version in Nature, methods.
+    Source: DeepSeek-AI 2025, arXiv:2501.12948, section 3.2.1 of its second version.
     """
 
     extends: ClassVar = ("grpo",)

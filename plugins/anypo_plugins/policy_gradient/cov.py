@@ -60,11 +60,11 @@ class KLCov(Plugin):
 
     @hookimpl
     def weight(self, batch, logprobs):
-        """1 / sum_i |y_i|; `kl_cov`: the same for the tokens of the largest cov, else 0; [N, T]."""
+        """1 / sum_i |y_i|; `kl_cov`: the same for tokens of the largest cov > 0, else 0; [N, T]."""
         cov, every = _covariance(batch, logprobs), F.token_mean(batch.mask)
         count = _count(self.cov_ratio, batch)
         held = F.largest(cov.view(1, -1), batch.mask.view(1, -1), count)
-        return {"policy": every, "kl_cov": every * held.view_as(every)}
+        return {"policy": every, "kl_cov": every * (held.view_as(every) & (cov > 0))}
 
 
 def _count(share, batch):

@@ -1,8 +1,8 @@
 """Divergence Proximal Policy Optimization.
 
 Source: Qi et al. 2026, arXiv:2602.04879: the binary total variation, with the limit of the authors'
-script. The top-K form compares pi and pi_old on the likeliest tokens of pi_old, and a plugin is
-shown one distribution at a time.
+script. There pi_old is what the sampler reported: put `bypass` above it. The top-K form compares pi
+and pi_old on the likeliest tokens of pi_old, and a plugin is shown one distribution at a time.
 """
 
 from typing import ClassVar

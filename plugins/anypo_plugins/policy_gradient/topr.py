@@ -1,6 +1,7 @@
 """Tapered Off-Policy REINFORCE.
 
-Source: Le Roux et al. 2025, arXiv:2503.14286, equation 8.
+Source: Le Roux et al. 2025, arXiv:2503.14286, equation 8. Its rewards are 1 and -1 without a
+baseline; here the other completions to a prompt are one.
 """
 
 from typing import ClassVar

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import ClassVar
 
 import torch
+from pydantic import Field
 
 import anypo.functional as F
 from anypo import Plugin, hookimpl
@@ -22,7 +23,7 @@ class NashMD(Plugin):
     claims: ClassVar = ("reward_shift",)
 
     kl_coef: float = 0.1
-    value_coef: float = 0.0
+    value_coef: float = Field(0.0, le=0, description="There is no critic to learn anything.")
 
     @hookimpl
     def rollout(self, prompts, sampler, scorer):

@@ -1,6 +1,7 @@
 """REBEL: regression to relative rewards.
 
-Source: Gao et al. 2024, arXiv:2404.16767, algorithm 1.
+Source: Gao et al. 2024, arXiv:2404.16767, algorithm 1, which also learns pairs of equal rewards:
+here where `ties` is `first`.
 """
 
 from typing import ClassVar

@@ -23,7 +23,7 @@ def coefficients(paper_batch, entropies):
         prepared = algorithm.prepare(batch, state)
         loss = algorithm.loss(logprobs, prepared, entropy=torch.ones_like(logprobs))
         total, count = loss.metrics["entropy/coef"]
-        assert loss.terms["entropy"].item() == pytest.approx(-float(total / count))
+        assert loss.terms["adaptive_entropy"].item() == pytest.approx(-float(total / count))
         yield float(total / count)
 
 
@@ -44,3 +44,12 @@ def test_gradient_flows_into_the_entropy(paper_batch):
 
 def test_requires_both_entropies():
     assert {"old_entropy", "entropy"} <= compose("grpo", "adaptive_entropy").requires
+
+
+def test_a_bonus_of_a_fixed_weight_below_it_is_paid_too(paper_batch):
+    logprobs, batch = paper_batch()
+    algorithm = compose("grpo", "entropy", "adaptive_entropy", knobs={"entropy_coef": 0.5} | QUIET)
+    prepared = algorithm.prepare(batch.replace(old_entropy=torch.zeros_like(logprobs)))
+    terms = algorithm.loss(logprobs, prepared, entropy=torch.ones_like(logprobs)).terms
+    assert terms["entropy"].item() == pytest.approx(-0.5)
+    assert terms["adaptive_entropy"].item() == pytest.approx(-0.25)

@@ -63,6 +63,13 @@ def test_clip_cov_of_all_that_covary_agrees_with_the_equation_worked_by_hand(
     agrees_by_hand(algorithm, clip_cov_by_hand, logprobs, batch, now={"logprobs": logprobs})
 
 
+def test_kl_cov_holds_nothing_back_where_nothing_covaries(random_batch):
+    logprobs, batch = random_batch()
+    equal = batch.replace(rewards=torch.ones_like(batch.rewards))
+    weights = compose("kl_cov").prepare(equal, logprobs=logprobs).weights
+    assert not weights["kl_cov"].any()
+
+
 def clip_cov(**knobs):
     return compose("clip_cov", knobs={"cov_low": 0.1, "cov_high": 2.0, **knobs})
 

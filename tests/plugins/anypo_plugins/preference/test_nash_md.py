@@ -5,7 +5,7 @@ from statistics import fmean
 import pytest
 import torch
 
-from anypo import Prompt, Sample, compose
+from anypo import AnypoError, Prompt, Sample, compose
 
 ENDLESS = ()
 
@@ -71,3 +71,8 @@ def test_is_rewarded_by_the_probability_of_beating_the_reference():
 
 def test_needs_no_critic_and_no_penalty():
     assert compose("nash_md").requires == {"old_logprobs", "reference"}
+
+
+def test_a_critic_that_could_learn_nothing_is_refused():
+    with pytest.raises(AnypoError, match=r"value_coef = 0\.1 is refused"):
+        compose("nash_md", knobs={"value_coef": 0.1})
