@@ -1,6 +1,6 @@
 """Run all that the pages show figures of, and write their tables anew.
 
-    python benchmarks/pages.py --jobs 2      # two hours on two cores
+    python benchmarks/pages.py --jobs 2      # three hours on two cores
 
 What needs a package that is not installed is named, and its figures stay what they were.
 """
@@ -24,6 +24,7 @@ RUNS = [  # what is run, and the package that it needs
     (["learning.py", "grpo", "--seeds", "0", "1", "--set", "sampler='vllm'"], "vllm"),
     (["scaling.py"], "anypo"),
     (["teachers.py"], "anypo"),
+    (["claims.py"], "anypo"),
     (["environments.py"], "anypo"),
     (["processes.py"], "anypo"),
     (["kills.py"], "anypo"),
@@ -34,6 +35,7 @@ RUNS = [  # what is run, and the package that it needs
     (["turns.py", "--sampler", "vllm"], "vllm"),
     (["rollouts.py", "--shape", "small", "--prompts", "8", "--tokens", "64"], "vllm"),
 ]
+BESIDE = ("learning.py", "claims.py")  # whose runs may stand beside each other
 
 
 def main() -> None:
@@ -45,14 +47,17 @@ def main() -> None:
         if find_spec(package) is None:
             print(f"left out, for want of {package}: {script} {' '.join(arguments)}")
             continue
-        beside = ["--jobs", jobs] if script == "learning.py" and package != "vllm" else []
+        beside = (
+            ["--jobs", jobs] if script in ("learning.py", "claims.py") and package != "vllm" else []
+        )
         program = str(ROOT / "benchmarks" / script)
         subprocess.run([sys.executable, program, *arguments, *beside], check=True)
     write()
 
 
 def write() -> None:
-    """Write the tables of the pages anew."""
+    """Write the tables of the pages anew, and draw what they show."""
+    subprocess.run([sys.executable, "docs/claims_page.py"], check=True, cwd=ROOT)
     cog = [sys.executable, "-m", "cogapp", "-I", "docs", "-r", *PAGES]
     subprocess.run(cog, check=True, cwd=ROOT)
 

@@ -99,7 +99,7 @@ def _changes(explanation: Explanation) -> str:
     base = next((name for name in reversed(below) if name in built_in()), None)
     if base is None:
         return ""
-    changes = differences([compose(base).explain(), explanation])
+    changes = differences([_whole(base).explain(), explanation])
     rows = [(f"`{what}`", *map(_literal, values)) for what, *values in changes]
     return f"## What it changes of {base}\n" + table(("", f"`{base}`", f"`{own}`"), rows)
 

@@ -17,6 +17,30 @@ LOOK = {
 }
 
 
+def compared(arms: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]], what: str) -> str:
+    """The curves of two experiments, one for each seed, as SVG."""
+    points = [
+        {"step": step, what: value, "seed": seed, "run": name}
+        for name, curves in arms.items()
+        for seed, curve in curves.items()
+        for step, value in curve
+    ]
+    spec: dict[str, Any] = {
+        "width": 420,
+        "height": 140,
+        "data": {"values": points},
+        "mark": "line",
+        "encoding": {
+            "x": {"field": "step", "type": "quantitative", "title": None},
+            "y": {"field": what, "type": "quantitative", "scale": {"zero": False}},
+            "color": {"field": "run", "type": "nominal", "sort": list(arms), "title": None},
+            "detail": {"field": "seed"},
+        },
+        "config": LOOK,
+    }
+    return vl_convert.vegalite_to_svg(spec)
+
+
 def drawn(curves: Mapping[int, Sequence[tuple[float, float]]]) -> str:
     """The scores of runs by step, a curve for each seed, as SVG."""
     points = [

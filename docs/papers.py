@@ -20,8 +20,9 @@ from anypo.hooks import registry
 
 ARXIV = re.compile(r"arXiv:(\d{4}\.\d{5})")
 TESTS = ROOT / "tests" / "plugins" / "anypo_plugins"
-GOLDEN = {"golden", "reproduces", "reproduces_pairs", "reproduces_paper"}  # fixtures that hold some
-BY_HAND = {"agrees_by_hand", "agrees_pair_by_pair"}  # whose formula is written anew in a test
+GOLDEN = {"golden", "papers", "reproduces", "reproduces_pairs", "reproduces_paper"}  # hold some
+BY_HAND = {"agrees_by_hand", "agrees_pair_by_pair", "agrees_in_logits"}  # of formulas written anew
+ROLLED_OUT = {"rolls_out_by_hand"}  # of what is learnt from, written anew
 Cases = dict[str, list[str]]  # by the name of an algorithm
 
 
@@ -52,11 +53,13 @@ def papers() -> str:
     """A row on every built-in algorithm: its papers, lines, scores, and what it agrees with."""
     names = [entry.name for entry in registry.entries() if entry.distribution == "anypo"]
     golden, by_hand, parity = in_tests(GOLDEN), in_tests(BY_HAND), with_trl()
+    rolled_out = in_tests(ROLLED_OUT)
     rows = []
     for name in names:
         plugin = registry.find(name).load()
         agrees = [f"golden: {len(golden[name])}"] if name in golden else []
         agrees += ["by hand"] if name in by_hand else []
+        agrees += ["rollout by hand"] if name in rolled_out else []
         agrees += [f"TRL: {parity[name]}"] if name in parity else []
         path = f"../plugins/{plugin.__module__.replace('.', '/')}.py"
         row = _papers(plugin), f"[`{name}`]({path})", lines(plugin), *_scores(name)

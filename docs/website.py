@@ -18,7 +18,11 @@ from mkdocs.structure.files import File, Files, InclusionLevel
 
 DOCS = ROOT / "docs"
 START = "index.md"
-SHOWN = {".md": DOCS, ".png": DOCS / "pictures"}  # as it is; all else as a source
+SHOWN = {
+    ".md": DOCS,
+    ".png": DOCS / "pictures",
+    ".svg": DOCS / "pictures" / "claims",
+}  # as it is; all else as a source
 SOURCES = "sources"
 CODE = (".py", ".toml", ".json")
 UNSEARCHED = "---\nsearch: {exclude: true}\n---\n"

@@ -38,6 +38,7 @@ def test_every_algorithm_has_a_row_and_a_source():
     cells = [row.removeprefix("| ").split(" | ") for row in rows]
     assert {name.split("`")[1] for _, name, *_ in cells} == BUILT_IN
     assert all(paper for paper, *_ in cells)
+    assert [name for _, name, *_, agrees in cells if agrees.rstrip(" |") == "-"] == []
 
 
 def test_golden_cases_are_found_in_the_tests():
@@ -49,6 +50,13 @@ def test_golden_cases_are_found_in_the_tests():
     assert (found["apo_zero"], found["apo_down"]) == (["apo_zero"], ["apo_down"])  # of one test
     assert found.keys() <= BUILT_IN
     assert {case for cases in found.values() for case in cases} <= papers.known_cases()
+
+
+def test_what_is_worked_out_by_hand_is_found_in_the_tests():
+    assert {"gkd", "kd", "bco", "tis"} <= papers.in_tests(papers.BY_HAND).keys()
+    rolled_out = papers.in_tests(papers.ROLLED_OUT).keys()
+    assert {"ssd", "rft", "replay_buffer"} <= rolled_out  # the topmost of a stack
+    assert not {"grpo", "gkd"} & rolled_out
 
 
 @pytest.mark.parametrize(("name", "is_known"), [("gspo", True), ("gfpo", False), ("tis", True)])

@@ -15,6 +15,7 @@ from pydantic import Field
 import anypo.functional as F
 from anypo import Plugin, hookimpl
 from anypo_plugins.modifiers.bypass import Bypass
+from anypo_plugins.modifiers.rewarded import rewarded
 
 
 class ReplayBuffer(Plugin):
@@ -28,7 +29,7 @@ class ReplayBuffer(Plugin):
     def rollout(self, state):
         """The groups; in place of each of equal rewards an earlier one of unequal, if any."""
         groups = defaultdict(list)
-        for sample in (yield):
+        for sample in rewarded((yield), "replay_buffer", "compares"):
             groups[sample.group].append(sample)
         buffer = state.get("replay", [])
         draw = random.Random(f"{state['step']} {len(groups)}")

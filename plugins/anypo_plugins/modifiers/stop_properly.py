@@ -1,7 +1,8 @@
 """The stop-properly penalty, a modifier.
 
 Source: ProRL v2, Hu et al. 2025 (blog; ProRL: arXiv:2505.24864), and OpenRLHF's
-`stop_properly_penalty_coef`.
+`stop_properly_penalty_coef`. A rollout that chooses by rewards, such as online_dpo's, has chosen
+before: there `missing_eos_penalty` does it.
 """
 
 from dataclasses import replace
@@ -9,6 +10,7 @@ from dataclasses import replace
 from pydantic import Field
 
 from anypo import Plugin, hookimpl
+from anypo_plugins.modifiers.rewarded import rewarded
 
 
 class StopProperly(Plugin):
@@ -21,7 +23,8 @@ class StopProperly(Plugin):
     @hookimpl(wrapper=True)
     def rollout(self):
         """stop_coef r_i, or stop_coef where that is below 0, of truncated completions."""
-        return [replace(s, reward=self._reward(s)) if s.truncated else s for s in (yield)]
+        samples = rewarded((yield), "stop_properly", "changes")
+        return [replace(s, reward=self._reward(s)) if s.truncated else s for s in samples]
 
     def _reward(self, sample):
         return self.stop_coef if self.stop_coef < 0 else self.stop_coef * sample.reward

@@ -24,8 +24,8 @@ class CPPO(Plugin):
 
     @hookimpl
     def weight(self, batch):
-        """1 / (K |y_i|) for the K completions kept: those of a group's largest |A|; [N, T]."""
-        keep = max(1, round((1 - self.prune) * self.group_size))
+        """1 / (K |y_i|) for the K = floor((1 - P) G) of a group's largest |A|; [N, T]."""
+        keep = max(1, int((1 - self.prune) * self.group_size + 1e-9))  # the slack is for rounding
         size = batch.advantages.abs().amax(-1)
         order = torch.arange(len(batch), device=size.device)
         earlier = (size == size.unsqueeze(-1)) & (order < order.unsqueeze(-1))

@@ -12,6 +12,7 @@ from pydantic import Field
 
 import anypo.functional as F
 from anypo import Plugin, hookimpl, sample_groups
+from anypo_plugins.policy_gradient.baselines import name_of
 from anypo_plugins.policy_gradient.cispo import CISPO
 
 
@@ -29,11 +30,12 @@ class ScaleRL(Plugin):
     def rollout(self, prompts, sampler, scorer, state):
         """G completions of every prompt not yet solved, without groups of equal rewards."""
         solved, groups = state.setdefault("solved", set()), defaultdict(list)
-        asked = [place for place, prompt in enumerate(prompts) if _name(prompt) not in solved]
+        asked = [place for place, prompt in enumerate(prompts) if name_of(prompt) not in solved]
         unsolved = [prompts[place] for place in asked]
         for s in sample_groups(unsolved, sampler, scorer, self.group_size) if unsolved else []:
             groups[asked[s.group]].append(replace(s, group=asked[s.group]))
-        solved |= {_name(prompts[p]) for p, group in groups.items() if _mean(group) >= self.solved}
+        good = {place for place, group in groups.items() if _mean(group) >= self.solved}
+        solved |= {name_of(prompts[place]) for place in good}
         kept = {place for place, group in groups.items() if _spread(group) > F.EQUAL_REWARDS}
         state.setdefault("dropped", []).extend(set(range(len(prompts))) - kept)
         return [sample for place in kept for sample in groups[place]]
@@ -56,7 +58,3 @@ def _mean(group):
 def _spread(group):
     rewards = [sample.reward for sample in group]
     return max(rewards) - min(rewards)
-
-
-def _name(prompt):
-    return " ".join(map(str, prompt.ids))

@@ -7,8 +7,10 @@ from types import SimpleNamespace
 import numpy
 import pytest
 import torch
+from dealing import Dealer, plainly
 
 from anypo import Batch
+from anypo.hooks.specs import beginning
 
 GROUPS = (7, 2, 7, 9, 5, 7, 2, 9, 7, 2)  # unequal, interleaved; 5 has one row, 9 equal rewards
 LENGTHS = (6, 3, 0, 5, 4, 1, 6, 2, 4, 5)  # of the rows, one of them empty
@@ -21,6 +23,10 @@ COLUMNS = {  # of the batch, as attributes of a row in plain numbers
     "old": "old_logprobs",
     "ref": "ref_logprobs",
     "sampler": "sampler_logprobs",
+    "teacher": "teacher_logprobs",
+    "entropy": "old_entropy",
+    "said": "said",
+    "told": "told",
     "preference": "preference",
     "label": "label",
     "margin": "margin",
@@ -179,12 +185,13 @@ def agrees_by_hand(loss_and_gradient):
     `by_hand(rows, new, sg)` gets the rows and the log-probs as lists, and returns the loss; what
     the gradient must not see, it reads from `sg` instead of `new`. Differences give the gradient.
     Where there is a critic, its new `values` are one more argument. Rows are added up one by one,
-    or group by group where the algorithm couples them. `now` is what weights see of the policy now.
+    or group by group where the algorithm couples them. `now` is what weights see of the policy now,
+    `state` what plugins remember.
     """
 
-    def check(algorithm, by_hand, logprobs, batch, h=1e-6, values=None, now=None):
+    def check(algorithm, by_hand, logprobs, batch, h=1e-6, values=None, now=None, state=None):
         seen = {"logprobs": logprobs, **(now or {})}
-        rows, prepared = _rows(batch), algorithm.prepare(batch, **seen)
+        rows, prepared = _rows(batch), algorithm.prepare(batch, state, **seen)
         more = {} if values is None else {"values": values.clone().requires_grad_()}
         loss, gradient = loss_and_gradient(algorithm, logprobs, prepared, **more)
         new, frozen = logprobs.tolist(), logprobs.tolist()
@@ -197,15 +204,78 @@ def agrees_by_hand(loss_and_gradient):
         assert sum(parts).item() == pytest.approx(loss.total.item(), abs=1e-12)
         slopes = [(new, gradient), *((critic[name], x.grad) for name, x in more.items())]
         for inputs, slope in slopes:
-            for i, row in enumerate(inputs):
-                for t, middle in enumerate(row):
-                    row[t] = middle + h
-                    above = by_hand(rows, new, frozen, **critic)
-                    row[t] = middle - h
-                    below = by_hand(rows, new, frozen, **critic)
-                    row[t] = middle
-                    difference = (above - below) / (2 * h)
-                    assert slope[i, t].item() == pytest.approx(difference, abs=1e-6), (i, t)
+            _agrees_with_differences(slope, inputs, lambda: by_hand(rows, new, frozen, **critic), h)
+
+    return check
+
+
+@pytest.fixture
+def random_distributions(random_batch):
+    """Makes logits of a policy and of a teacher over three tokens, and a batch of what was `said`.
+
+    The batch is that of `random_batch`, told the teacher's log-probs of the tokens said.
+    """
+
+    def make(seed=0):
+        _, batch = random_batch(seed)
+        random, shape = torch.Generator().manual_seed(seed), (*batch.mask.shape, 3)
+        policy, teacher = torch.randn(2, *shape, generator=random, dtype=torch.float64)
+        said = torch.randint(3, batch.mask.shape, generator=random)
+        believed = _of_said(teacher.log_softmax(-1), said)
+        return policy, teacher, batch.replace(said=said, teacher_logprobs=believed)
+
+    return make
+
+
+@pytest.fixture
+def agrees_in_logits():
+    """Checks as `agrees_by_hand` does what depends on whole distributions; gradient in the logits.
+
+    `by_hand(rows, policy, teacher)` gets the rows and two lists of logits, by row, token and
+    vocabulary, and returns the loss. The plugin's own `distribution` makes its token statistics.
+    """
+
+    def check(algorithm, by_hand, policy, teacher, batch):
+        rows, prepared = _rows(batch), algorithm.prepare(batch)
+        logits = policy.clone().requires_grad_()
+        beliefs = logits.log_softmax(-1)
+        said = algorithm.statistics(beliefs.flatten(0, 1), teacher.log_softmax(-1).flatten(0, 1))
+        more = {name: x.view(batch.mask.shape) for name, x in said.items()}
+        logprobs = _of_said(beliefs, batch["said"])
+        loss = algorithm.loss(logprobs, prepared, token_statistics=more).total
+        parts = [
+            algorithm.loss(
+                logprobs[part], prepared.rows(part), token_statistics=_part(more, part)
+            ).total
+            for part in _parts(algorithm, batch)
+        ]
+        assert sum(parts).item() == pytest.approx(loss.item(), abs=1e-12)
+        loss.backward()
+        new, fixed = policy.tolist(), teacher.tolist()
+        assert loss.item() == pytest.approx(by_hand(rows, new, fixed), abs=1e-9)
+        tokens = [token for row in new for token in row]
+        slope = logits.grad.flatten(0, 1)
+        _agrees_with_differences(slope, tokens, lambda: by_hand(rows, new, fixed))
+
+    return check
+
+
+@pytest.fixture
+def rolls_out_by_hand():
+    """Checks which samples come out of rollouts against a function of plain numbers, step by step.
+
+    What is said and how it is rewarded is random, but the same where the same is asked for.
+    `by_hand(draw)` says `draw(n, **how)` for n completions of every prompt, as rows whose fields
+    are those of `dealing.plainly`, and returns the rows of the samples that it expects.
+    """
+
+    def check(algorithm, by_hand, steps=1):
+        state = beginning(steps)
+        for step in range(1, steps + 1):
+            state["step"], dealer = step, Dealer(step)
+            prompts = dealer.prompts()
+            samples = algorithm.rollout(prompts, dealer, dealer.score, state)
+            assert [plainly(sample) for sample in samples] == by_hand(dealer.draw), step
 
     return check
 
@@ -321,6 +391,23 @@ def agrees_pair_by_pair(agrees_by_hand):
         agrees_by_hand(algorithm, of_rows, logprobs, batch)
 
     return check
+
+
+def _agrees_with_differences(slope, inputs, loss, h=1e-6):
+    """Checks a gradient against differences of the loss of lists, which are changed in place."""
+    for i, row in enumerate(inputs):
+        for t, middle in enumerate(row):
+            row[t] = middle + h
+            above = loss()
+            row[t] = middle - h
+            below = loss()
+            row[t] = middle
+            difference = (above - below) / (2 * h)
+            assert slope[i, t].item() == pytest.approx(difference, abs=1e-6), (i, t)
+
+
+def _of_said(log_distribution, said):
+    return log_distribution.gather(-1, said.unsqueeze(-1)).squeeze(-1)
 
 
 def _precise(values):

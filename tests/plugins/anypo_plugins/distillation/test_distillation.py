@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from statistics import fmean
 
 import pytest
 import torch
@@ -25,7 +26,6 @@ def batch():
         group=torch.tensor([0, 0, 1]),
         old_logprobs=drawn(1, 3, 4),
         teacher_logprobs=drawn(2, 3, 4),
-        told=torch.tensor([1.0, 0.0, 1.0]),
     )
 
 
@@ -45,48 +45,83 @@ def test_opd_rewards_each_token_by_what_the_teacher_thinks_of_it(batch):
     assert lines(logprobs.grad, batch)[1] == pytest.approx([-a / 8 for a in expected[1]])
 
 
-def test_minillm_blames_a_token_for_later_ones_and_pays_the_whole_divergence(batch):
-    algorithm = compose("minillm", knobs={"single_coef": 0.5})
-    prepared = algorithm.prepare(batch, {})
-    gains = lines(batch.teacher_logprobs - batch.old_logprobs, batch)
-    expected = [
-        [sum(row[t + 1 :]) / max(1, len(row) - t - 1) for t in range(len(row))] for row in gains
-    ]
-    for found, row in zip(lines(prepared.advantages, batch), expected, strict=True):
-        assert found == pytest.approx(row)
-    kl = torch.ones(3, 4, dtype=torch.float64)
-    loss = algorithm.loss(batch.old_logprobs, prepared, token_statistics={"reverse_kl": kl})
-    assert loss.terms["single"].item() == pytest.approx(0.5)
+def chances(logits):
+    powers = [math.exp(x) for x in logits]
+    return [x / sum(powers) for x in powers]
 
 
 def divergence(p, q):
     return sum(x * math.log(x / y) for x, y in zip(p, q, strict=True))
 
 
+def jsd(policy, teacher, beta):
+    """Of two lists of logits."""
+    p, q = chances(policy), chances(teacher)
+    if beta in (0.0, 1.0):
+        return divergence(p, q) if beta else divergence(q, p)
+    mixed = [beta * y + (1 - beta) * x for x, y in zip(p, q, strict=True)]
+    return beta * divergence(q, mixed) + (1 - beta) * divergence(p, mixed)
+
+
+def gkd_by_hand_with(beta):
+    def by_hand(rows, policy, teacher):
+        return fmean(
+            jsd(policy[row.index][t], teacher[row.index][t], beta)
+            for row in rows
+            for t in row.tokens
+        )
+
+    return by_hand
+
+
+def sdpo_by_hand(rows, policy, teacher):
+    return fmean(
+        row.told * jsd(policy[row.index][t], teacher[row.index][t], 1.0)
+        for row in rows
+        for t in row.tokens
+    )
+
+
+def minillm_by_hand(rows, policy, teacher):
+    losses = []
+    for row in rows:
+        gains = [row.teacher[t] - row.old[t] for t in row.tokens]
+        for n, t in enumerate(row.tokens):
+            p, q = chances(policy[row.index][t]), chances(teacher[row.index][t])
+            ratio, later = p[row.said[t]] / math.exp(row.old[t]), gains[n + 1 :]
+            advantage = fmean(later) if later else 0.0
+            gain = min(ratio * advantage, min(max(ratio, 0.8), 1.2) * advantage)
+            losses.append(0.5 * divergence(p, q) - gain)
+    return fmean(losses)
+
+
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("beta", [0.0, 0.3, 1.0])
-def test_gkd_measures_the_generalised_divergence(beta):
-    student, teacher = [0.7, 0.2, 0.1], [0.25, 0.25, 0.5]
-    logs = (torch.tensor([p], dtype=torch.float64).log() for p in (student, teacher))
-    found = compose("gkd", knobs={"beta": beta}).statistics(*logs)["jsd"].item()
-    mixed = [beta * t + (1 - beta) * s for s, t in zip(student, teacher, strict=True)]
-    expected = {
-        0.0: divergence(teacher, student),
-        0.3: 0.3 * divergence(teacher, mixed) + 0.7 * divergence(student, mixed),
-        1.0: divergence(student, teacher),
-    }[beta]
-    assert found == pytest.approx(expected)
+def test_gkd_agrees_with_the_equation_worked_by_hand(
+    random_distributions, agrees_in_logits, seed, beta
+):
+    algorithm = compose("gkd", knobs={"beta": beta})
+    agrees_in_logits(algorithm, gkd_by_hand_with(beta), *random_distributions(seed))
 
 
-def test_gkd_pays_it_per_token_and_by_nothing_else(batch):
-    algorithm = compose("gkd")
-    prepared = algorithm.prepare(batch, {})
-    logprobs = drawn(3, 3, 4).requires_grad_()
-    jsd = torch.arange(12, dtype=torch.float64).view(3, 4).requires_grad_()
-    loss = algorithm.loss(logprobs, prepared, token_statistics={"jsd": jsd})
-    loss.total.backward()
-    assert loss.total.item() == pytest.approx((0 + 1 + 2 + 4 + 5 + 6 + 7 + 8) / 8)
-    assert logprobs.grad is None
-    assert jsd.grad.tolist() == [[x / 8 for x in row] for row in MASK]
+@pytest.mark.parametrize("seed", range(2))
+def test_sdft_agrees_with_the_equation_worked_by_hand(random_distributions, agrees_in_logits, seed):
+    agrees_in_logits(compose("sdft"), gkd_by_hand_with(1.0), *random_distributions(seed))
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_sdpo_agrees_with_the_equation_worked_by_hand(random_distributions, agrees_in_logits, seed):
+    policy, teacher, batch = random_distributions(seed)
+    batch = batch.replace(told=(batch.rewards > 0.5).double())
+    agrees_in_logits(compose("sdpo"), sdpo_by_hand, policy, teacher, batch)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_minillm_agrees_with_the_equation_worked_by_hand(
+    random_distributions, agrees_in_logits, seed
+):
+    algorithm = compose("minillm", knobs={"single_coef": 0.5})
+    agrees_in_logits(algorithm, minillm_by_hand, *random_distributions(seed))
 
 
 class Scripted:
@@ -132,14 +167,17 @@ def test_gkd_completes_a_share_of_the_prompts_where_each_step_has_one():
     assert 75 < sum(sample.completion_ids == [97] for sample in drawn) < 125
 
 
-def test_sdft_has_the_teacher_read_the_context():
-    sampler = Scripted()
-    prompts = [Prompt([1, 2], "a", {"privileged_context": "it is b"})]
-    samples = compose("sdft").rollout(prompts, sampler, None, {})
-    assert [s.teacher_prompt_ids for s in samples] == [[1, 2, 7, 8, 9]] * 2
-    assert [s.prompt_ids for s in samples] == [[1, 2]] * 2
-    assert sampler.followed == ["it is b"] * 2
-    assert compose("sdft").inputs.columns == {"privileged_context"}
+def test_sdft_has_the_teacher_read_the_context(rolls_out_by_hand):
+    def by_hand(draw):
+        rows = draw(3)
+        for row in rows:
+            row.teacher = [*row.prompt, *f"say {row.prompt[0]}".encode()]
+            row.reward = None
+        return rows
+
+    algorithm = compose("sdft", knobs={"group_size": 3})
+    rolls_out_by_hand(algorithm, by_hand, steps=2)
+    assert algorithm.inputs.columns == {"privileged_context"}
 
 
 def rewarded(prompts, samples):
@@ -191,9 +229,8 @@ def test_a_conversation_teaches_as_it_was_held():
     assert sampler.followed[-1] == (ASKED, "it is 7")
 
 
-def test_sdpo_learns_nothing_of_what_nobody_said_anything_about(batch):
+def test_sdpo_tells_nothing_of_what_nobody_said_anything_about():
     algorithm = compose("sdpo", knobs={"shows": False})
-    assert algorithm.prepare(batch, {}).advantages[:, 0].tolist() == [1.0, 0.0, 1.0]
     samples = algorithm.rollout([Prompt([5], "1+1=")], Scripted(), rewarded, {})
     assert [s.columns["told"] for s in samples] == [1.0] + 7 * [0.0]
 

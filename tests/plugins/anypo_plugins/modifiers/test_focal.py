@@ -1,37 +1,41 @@
+import math
+from statistics import fmean
+
 import pytest
 import torch
 
 from anypo import Batch, compose
 
 
-def prepared(rewards, group, **knobs):
-    rows = len(rewards)
-    batch = Batch(
-        mask=torch.ones(rows, 2).bool(),
-        group=torch.tensor(group),
-        rewards=torch.tensor(rewards, dtype=torch.float64),
-        old_logprobs=torch.zeros(rows, 2),
-    )
-    return [
-        algorithm.prepare(batch).advantages[:, 0]
-        for algorithm in (compose("dapo", "focal", knobs=knobs), compose("dapo"))
-    ]
+def by_hand_with(gamma, right):
+    def by_hand(rows, new, sg):
+        gains = []
+        for row in rows:
+            solved = fmean(reward >= right for reward in row.mates)
+            advantage = (1 - solved) ** gamma * row.advantage
+            for t in row.tokens:
+                ratio = math.exp(new[row.index][t] - row.old[t])
+                gains.append(min(ratio * advantage, min(max(ratio, 0.8), 1.28) * advantage))
+        return -fmean(gains)
+
+    return by_hand
 
 
-def test_what_is_mostly_solved_counts_less():
-    rewards = [1.0, 1.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0]
-    found, plain = prepared(rewards, [0] * 4 + [1] * 4, focal_gamma=2.0)
-    weights = [(1 - 3 / 4) ** 2] * 4 + [(1 - 1 / 4) ** 2] * 4
-    torch.testing.assert_close(found, torch.tensor(weights) * plain)
-
-
-@pytest.mark.parametrize(("right", "share"), [(1.0, 1 / 3), (0.3, 2 / 3)])
-def test_what_is_right_can_be_said(right, share):
-    found, plain = prepared([2.5, 0.3, -4.0], [5, 5, 5], focal_right=right)
-    torch.testing.assert_close(found, (1 - share) ** 0.5 * plain)
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize(("gamma", "right"), [(0.5, 1.0), (2.0, 0.0), (1.0, 0.3)])
+def test_agrees_with_the_equation_worked_by_hand(random_batch, agrees_by_hand, seed, gamma, right):
+    logprobs, batch = random_batch(seed)
+    batch = batch.replace(rewards=batch.rewards.round())  # some are what is just right
+    algorithm = compose("dapo", "focal", knobs={"focal_gamma": gamma, "focal_right": right})
+    agrees_by_hand(algorithm, by_hand_with(gamma, right), logprobs, batch)
 
 
 def test_a_group_that_is_all_right_teaches_nothing():
-    found, plain = prepared([1.0, 1.5], [0, 0])
-    assert plain.any()
-    assert not found.any()
+    batch = Batch(
+        mask=torch.ones(2, 2).bool(),
+        group=torch.tensor([0, 0]),
+        rewards=torch.tensor([1.0, 1.5]),
+        old_logprobs=torch.zeros(2, 2),
+    )
+    assert compose("dapo").prepare(batch).advantages.any()
+    assert not compose("dapo", "focal").prepare(batch).advantages.any()

@@ -1,3 +1,6 @@
+import math
+from statistics import fmean
+
 import pytest
 import torch
 
@@ -48,15 +51,24 @@ def test_where_nothing_is_rewarded_all_rows_are_alike():
     torch.testing.assert_close(found, torch.full_like(found, 0.25), atol=0.05, rtol=0)
 
 
-def test_a_row_counts_as_often_as_it_is_drawn(loss_and_gradient):
-    algorithm, plain = compose("dapo", "pf_ppo"), compose("dapo")
-    batch = batch_of([1.0, 0.5, 2.0, -1.0])
-    prepared = algorithm.prepare(batch)
-    logprobs = torch.zeros(4, 2, dtype=torch.float64)
-    _, found = loss_and_gradient(algorithm, logprobs, prepared)
-    _, each = loss_and_gradient(plain, logprobs, plain.prepare(batch))
-    assert prepared["drawn"].unique().numel() > 1
-    torch.testing.assert_close(found, prepared["drawn"].unsqueeze(-1) * each)
+@pytest.mark.parametrize("method", ["pow", "max_min", "max_random"])
+def test_the_gain_of_a_row_counts_as_often_as_it_is_drawn(random_batch, agrees_by_hand, method):
+    algorithm = compose("dapo", "pf_ppo", knobs={"pf_method": method})
+    logprobs, batch = random_batch()
+    hits = algorithm.prepare(batch)["drawn"].tolist()
+    assert len(set(hits)) > 1
+
+    def by_hand(rows, new, sg):
+        gains = []
+        for row in rows:
+            for t in row.tokens:
+                ratio = math.exp(new[row.index][t] - row.old[t])
+                clipped = min(max(ratio, 0.8), 1.28)
+                gain = min(ratio * row.advantage, clipped * row.advantage)
+                gains.append(hits[row.index] * gain)
+        return -fmean(gains)
+
+    agrees_by_hand(algorithm, by_hand, logprobs, batch)
 
 
 def test_the_same_step_draws_the_same():

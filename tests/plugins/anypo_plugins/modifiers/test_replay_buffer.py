@@ -1,9 +1,13 @@
+import math
 from collections import Counter
 from dataclasses import replace
+from functools import cache
+from statistics import fmean
+from types import SimpleNamespace
 
 import pytest
 
-from anypo import Prompt, Sample, compose
+from anypo import AnypoError, Prompt, Sample, compose
 from anypo.hooks.specs import beginning
 
 
@@ -21,9 +25,12 @@ def step():
     """Goes one step on: the rewards of every prompt's group, and what is learnt."""
     state = beginning()
 
+    @cache
+    def algorithm_of(**knobs):
+        return compose("grpo", "replay_buffer", knobs=knobs)
+
     def go_on(rewards, **knobs):
-        size = len(next(iter(rewards.values())))
-        algorithm = compose("grpo", "replay_buffer", knobs={"group_size": size, **knobs})
+        algorithm = algorithm_of(group_size=len(next(iter(rewards.values()))), **knobs)
 
         def scorer(prompts, samples):
             said = [reward for group in rewards.values() for reward in group]
@@ -37,13 +44,53 @@ def step():
     return go_on
 
 
-def test_a_group_of_equal_rewards_gives_way_to_an_earlier_one_as_it_was_sampled(step):
-    first = step({7: [1.0, 0.0], 8: [1.0, 1.0]})
-    assert first == [(0, 7, 1.0, -7), (0, 7, 0.0, -7), (1, 8, 1.0, -8), (1, 8, 1.0, -8)]
-    assert step({5: [0.0, 0.0], 6: [0.0, 3.0]}) == [
-        *((0, 7, 1.0, -7), (0, 7, 0.0, -7)),
-        *((1, 6, 0.0, -6), (1, 6, 3.0, -6)),
-    ]
+def spread(group):
+    mean = fmean(row.reward for row in group)
+    return sum(abs(row.reward - mean) for row in group)
+
+
+def remembering_one():
+    """Equal groups give way to the one that taught most so far; of equals, to the latest."""
+    held = []
+
+    def by_hand(draw):
+        groups = {}
+        for row in draw(2):
+            groups.setdefault(row.group, []).append(row)
+        taught = [group for group in groups.values() if spread(group) > 0]
+        learnt = []
+        for name, group in groups.items():
+            again = held[0] if held and group not in taught else group
+            learnt += [SimpleNamespace(**{**vars(row), "group": name}) for row in again]
+        for group in reversed(taught):
+            if not held or spread(group) >= spread(held[0]):
+                held[:] = [group]
+        return learnt
+
+    return by_hand
+
+
+def loss_by_hand(rows, new, sg):
+    losses = []
+    for row in filter(lambda row: row.tokens, rows):
+        gains = []
+        for t in row.tokens:
+            ratio = math.exp(new[row.index][t] - row.sampler[t])
+            clipped = min(max(ratio, 0.8), 1.2)
+            gains.append(min(ratio * row.advantage, clipped * row.advantage))
+        losses.append(-fmean(gains))
+    return fmean(losses)
+
+
+def test_the_group_that_is_remembered_comes_back_in_the_place_of_equal_ones(rolls_out_by_hand):
+    algorithm = compose("grpo", "replay_buffer", knobs={"group_size": 2, "replay_size": 1})
+    rolls_out_by_hand(algorithm, remembering_one(), steps=8)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_agrees_with_the_equation_worked_by_hand(random_batch, agrees_by_hand, seed):
+    algorithm = compose("grpo", "replay_buffer", knobs={"kl_coef": 0.0})
+    agrees_by_hand(algorithm, loss_by_hand, *random_batch(seed))
 
 
 def test_groups_that_taught_more_come_back_more_often(step):
@@ -64,3 +111,8 @@ def test_the_ratio_is_to_the_policy_that_sampled():
     algorithm = compose("grpo", "replay_buffer")
     assert "sampler_logprobs" in algorithm.requires
     assert any(layer.name == "bypass" for layer in algorithm.layers)
+
+
+def test_completions_without_rewards_are_refused():
+    with pytest.raises(AnypoError, match="replay_buffer compares rewards, but"):
+        compose("dpo", "replay_buffer")

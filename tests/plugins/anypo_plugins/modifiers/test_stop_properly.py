@@ -1,24 +1,26 @@
 import pytest
 
-from anypo import AnypoError, Prompt, Sample, compose
+from anypo import AnypoError, compose
 
 
-class Sampler:
-    def sample(self, prompts, n):
-        return [Sample([1], [2] * (i + 1), 0, truncated=i % 2 == 1) for i in range(n)]
+@pytest.mark.parametrize("coef", [0.0, 0.25, 1.0, -0.5])
+def test_what_hits_the_limit_keeps_a_share_or_gets_a_fixed_reward(rolls_out_by_hand, coef):
+    def by_hand(draw):
+        rows = draw(4)
+        for row in rows:
+            if row.truncated:
+                row.reward = coef if coef < 0 else coef * row.reward
+        return rows
 
-
-def scored(prompts, samples):
-    return [Sample([1], s.completion_ids, 0, reward=2.0, truncated=s.truncated) for s in samples]
-
-
-@pytest.mark.parametrize(("coef", "reward"), [(0.0, 0.0), (0.25, 0.5), (1.0, 2.0), (-0.5, -0.5)])
-def test_what_hits_the_limit_keeps_a_share_or_gets_a_fixed_reward(coef, reward):
-    algorithm = compose("grpo", "stop_properly", knobs={"group_size": 4, "stop_coef": coef})
-    samples = algorithm.rollout([Prompt([1], "")], Sampler(), scored, {})
-    assert [sample.reward for sample in samples] == [2.0, reward, 2.0, reward]
+    knobs = {"group_size": 4, "stop_coef": coef}
+    rolls_out_by_hand(compose("grpo", "stop_properly", knobs=knobs), by_hand, steps=2)
 
 
 def test_it_is_no_bonus():
     with pytest.raises(AnypoError, match="stop_coef"):
         compose("grpo", "stop_properly", knobs={"stop_coef": 1.5})
+
+
+def test_completions_without_rewards_are_refused():
+    with pytest.raises(AnypoError, match="stop_properly changes rewards, but"):
+        compose("dpo", "stop_properly")

@@ -44,3 +44,18 @@ def test_of_completions_that_are_right_or_wrong_no_more_are_kept(prune, right, k
     weights = compose("cppo", knobs={"prune": prune}).prepare(batch).weights["policy"]
     assert weights.any(-1).nonzero().squeeze(-1).tolist() == kept
     assert float(weights.sum()) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("size", "prune", "kept"), [(7, 0.5, 3), (5, 0.5, 2), (10, 0.8, 2), (4, 0.9, 1), (3, 0.0, 3)]
+)
+def test_a_part_of_a_completion_is_not_kept(size, prune, kept):
+    batch = Batch(
+        mask=torch.ones(size, 1).bool(),
+        group=torch.zeros(size).long(),
+        rewards=torch.arange(size).double(),
+        old_logprobs=torch.zeros(size, 1),
+        ref_logprobs=torch.zeros(size, 1),
+    )
+    algorithm = compose("cppo", knobs={"group_size": size, "prune": prune})
+    assert int((algorithm.prepare(batch).weights["policy"] > 0).sum()) == kept

@@ -57,6 +57,12 @@ def test_a_prompt_that_is_all_but_solved_is_learnt_and_then_asked_no_more():
     assert sampler.asked == [[2, 3], [1, 3]]
 
 
+def test_of_a_solved_prompt_little_is_remembered():
+    state, long = {}, Prompt([1] * 10_000, "")
+    compose("scale_rl").rollout([long], Sampler(), scored, state)
+    assert 0 < sum(map(len, state["solved"])) < 100
+
+
 def test_every_prompt_counts_the_same_and_the_deviation_is_that_of_the_batch(random_batch):
     _, batch = random_batch()
     prepared = compose("scale_rl").prepare(batch)

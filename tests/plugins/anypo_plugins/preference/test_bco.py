@@ -4,7 +4,7 @@ from statistics import fmean
 import pytest
 import torch
 
-from anypo import Batch, Prompt, compose
+from anypo import Prompt, compose
 from anypo.hooks.batch import Completion
 
 
@@ -22,18 +22,6 @@ def by_hand(pairs):
     )
 
 
-def labelled_batch(labels, old, ref):
-    """One row of one token per label."""
-    old, ref = (torch.tensor(x, dtype=torch.float64).unsqueeze(-1) for x in (old, ref))
-    return Batch(
-        mask=torch.ones_like(old).bool(),
-        group=torch.arange(len(labels)),
-        label=torch.tensor(labels),
-        old_logprobs=old,
-        ref_logprobs=ref,
-    )
-
-
 def test_reproduces_the_golden_numbers(reproduces_paper):
     reproduces_paper(compose("bco_pair"), "bco_pair")
 
@@ -44,23 +32,39 @@ def test_agrees_with_the_equation_worked_by_hand(random_pairs, agrees_pair_by_pa
     agrees_pair_by_pair(algorithm, by_hand, *random_pairs(seed))
 
 
-FIRST = labelled_batch([1.0, -1.0, 1.0], [-1.0, -2.0, -3.0], [-1.5, -1.0, -5.0])  # 0.5, -1, 2
-SECOND = labelled_batch([-1.0, 1.0], [-1.0, -1.0], [-4.0, -0.5])  # 3, -0.5
+@pytest.fixture
+def labelled_batch(random_batch):
+    """Makes log-probs and a batch of which some completions are good."""
+
+    def make(seed):
+        logprobs, batch = random_batch(seed)
+        return logprobs, batch.replace(label=torch.tensor([1.0, -1, -1, 1, 1, -1, 1, -1, -1, 1]))
+
+    return make
 
 
-def test_rewards_count_from_the_mean_of_all_so_far(loss_and_gradient):
-    algorithm = compose("bco", knobs={"beta": 0.3, "undesirable_weight": 0.5})
-    state = {}
-    assert algorithm.prepare(FIRST, state)["z0"].tolist() == pytest.approx([0.5] * 3)
-    prepared = algorithm.prepare(SECOND, state)
-    z0 = (0.5 - 1 + 2 + 3 - 0.5) / 5
-    assert prepared["z0"].tolist() == pytest.approx([z0] * 2)
-    logprobs = torch.tensor([[-2.0], [-0.25]], dtype=torch.float64)
-    loss, gradient = loss_and_gradient(algorithm, logprobs, prepared)
-    bad, good = sigmoid(-0.3 * (2.0 - z0)), sigmoid(0.3 * (0.25 - z0))
-    assert loss.total.item() == pytest.approx((-0.5 * math.log(bad) - math.log(good)) / 2)
-    slopes = [0.5 * 0.3 * (1 - bad) / 2, -0.3 * (1 - good) / 2]
-    assert gradient.flatten().tolist() == pytest.approx(slopes)
+def bco_by_hand_after(drifts):
+    def by_hand(rows, new, sg):
+        so_far = [*drifts, *(sum(r.old[t] - r.ref[t] for t in r.tokens) for r in rows)]
+        z0, losses = fmean(so_far), []
+        for row in filter(lambda row: row.tokens, rows):
+            gap = sum(new[row.index][t] - row.ref[t] for t in row.tokens) - z0
+            weight = 1.2 if row.label > 0 else 0.7
+            losses.append(-weight * math.log(sigmoid(0.3 * row.label * gap)))
+        return fmean(losses)
+
+    return by_hand
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_bco_counts_rewards_from_the_mean_of_all_so_far(labelled_batch, agrees_by_hand, seed):
+    knobs = {"beta": 0.3, "desirable_weight": 1.2, "undesirable_weight": 0.7}
+    algorithm, state = compose("bco", knobs=knobs), {}
+    _, earlier = labelled_batch(seed + 5)
+    algorithm.prepare(earlier, state)
+    drifts = (earlier.old_logprobs - earlier.ref_logprobs).sum(-1).tolist()
+    logprobs, batch = labelled_batch(seed)
+    agrees_by_hand(algorithm, bco_by_hand_after(drifts), logprobs, batch, state=state)
 
 
 def test_every_labelled_row_is_a_sample_and_none_is_mismatched():

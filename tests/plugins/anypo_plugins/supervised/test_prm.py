@@ -23,23 +23,23 @@ def test_reproduces_the_golden_loss(papers, paper_batch, precision):
     assert loss == pytest.approx(papers["cases"]["prm"]["loss"], rel=tolerance)
 
 
-def test_the_slope_is_how_far_the_score_is_from_the_label(paper_batch, loss_and_gradient):
-    _, batch = paper_batch()
-    algorithm, scores = compose("prm"), batch["text_scores"]
-    prepared = algorithm.prepare(batch)
-    _, gradient = loss_and_gradient(algorithm, at_the_end(scores, batch.mask), prepared)
-    right = [(1 + label) / 2 for label in batch["label"].tolist()]
-    for i, score in enumerate(scores.tolist()):
-        slope = (1 / (1 + math.exp(-score)) - right[i]) / len(right)
-        assert gradient[i, batch.lengths[i] - 1].item() == pytest.approx(slope)
+def by_hand(rows, new, sg):
+    steps = [row for row in rows if row.tokens]
+    scores = (row.label * sum(new[row.index][t] for t in row.tokens) for row in steps)
+    return fmean(math.log1p(math.exp(-score)) for score in scores)
 
 
-def test_every_step_counts_the_same_and_is_judged_rightly_or_not(paper_batch):
+@pytest.mark.parametrize("seed", range(2))
+def test_agrees_with_the_equation_worked_by_hand(random_batch, agrees_by_hand, seed):
+    logprobs, batch = random_batch(seed)
+    label = torch.tensor([1.0, -1, -1, 1, 1, -1, 1, -1, -1, 1])
+    agrees_by_hand(compose("prm"), by_hand, logprobs / 4, batch.replace(label=label))
+
+
+def test_steps_are_judged_rightly_or_not(paper_batch):
     _, batch = paper_batch()
     algorithm, scores = compose("prm"), torch.tensor([2.0, 1.0, -3.0, 0.0]).double()
     loss = algorithm.loss(at_the_end(scores, batch.mask), algorithm.prepare(batch))
-    pairs = zip(scores.tolist(), batch["label"].tolist(), strict=True)
-    assert loss.total.item() == pytest.approx(fmean(math.log1p(math.exp(-a * s)) for s, a in pairs))
     total, count = loss.metrics["rewards/accuracies"]
     assert float(total / count) == (1 + 0 + 0 + 0.5) / 4
 

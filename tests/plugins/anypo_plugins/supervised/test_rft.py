@@ -1,50 +1,38 @@
-from dataclasses import replace
+from statistics import fmean
 
 import pytest
 
-from anypo import Prompt, Sample, compose
-
-REWARDS = {0: [1.0, 1.0, 0.5, 1.0], 1: [0.0, 0.2, 0.7, 0.7]}
-WORDS = {0: [3, 3, 4, 5], 1: [3, 4, 5, 6]}
+from anypo import compose
 
 
-class Sampler:
-    def sample(self, prompts, n):
-        return [
-            Sample(prompt.ids, [WORDS[group][i]], group)
-            for group, prompt in enumerate(prompts)
-            for i in range(n)
-        ]
+def learnt_by_hand_from(threshold):
+    def by_hand(draw):
+        rows, learnt = draw(6), []
+        for row in rows:
+            if row.reward < threshold or (row.group, row.said) in learnt:
+                row.learnt = 0
+            else:
+                learnt.append((row.group, row.said))
+        return rows
+
+    return by_hand
 
 
-def scored(prompts, samples):
-    said = [reward for group in REWARDS.values() for reward in group]
-    return [replace(s, reward=r) for s, r in zip(samples, said, strict=True)]
+def loss_by_hand(rows, new, sg):
+    return -fmean(new[row.index][t] for row in rows for t in row.tokens)
 
 
-def learnt(**knobs):
-    """What is learnt, of how many samples."""
-    prompts = [Prompt([1], ""), Prompt([2], "")]
-    samples = compose("rft", knobs=knobs).rollout(prompts, Sampler(), scored, {})
-    return [(s.group, *s.completion_ids) for s in samples if s.length], len(samples)
+@pytest.mark.parametrize("threshold", [1.0, 0.5, 2.0])
+def test_the_right_ones_are_learnt_once_and_no_other_prompts_drawn(rolls_out_by_hand, threshold):
+    algorithm = compose("rft", knobs={"threshold": threshold, "group_size": 6})
+    rolls_out_by_hand(algorithm, learnt_by_hand_from(threshold), steps=3)
 
 
-@pytest.mark.parametrize(
-    ("threshold", "kept"),
-    [
-        (1.0, [(0, 3), (0, 5)]),
-        (0.6, [(0, 3), (0, 5), (1, 5), (1, 6)]),
-        (2.0, []),
-    ],
-)
-def test_rft_learns_the_right_ones_once_and_draws_no_other_prompts(threshold, kept):
-    assert learnt(threshold=threshold) == (kept, 8)
+@pytest.mark.parametrize("seed", range(2))
+def test_agrees_with_the_equation_worked_by_hand(random_batch, agrees_by_hand, seed):
+    agrees_by_hand(compose("rft"), loss_by_hand, *random_batch(seed))
 
 
-def test_what_is_kept_is_imitated(random_batch):
-    logprobs, batch = random_batch()
-    plain, algorithm = compose("sft"), compose("rft")
-    expected = plain.loss(logprobs, plain.prepare(batch)).total
-    assert algorithm.loss(logprobs, algorithm.prepare(batch)).total == expected
-    assert algorithm.requires == set()
-    assert not algorithm.inputs.wanted
+def test_needs_the_policy_alone():
+    assert compose("rft").requires == set()
+    assert not compose("rft").inputs.wanted

@@ -1,29 +1,31 @@
-from anypo import Prompt, Sample, compose
+from statistics import fmean
+
+import pytest
+
+from anypo import compose
 
 
-class Sampler:
-    def sample(self, prompts, n, **how):
-        self.how = how
-        return [Sample(prompt.ids, [7], group) for group, prompt in enumerate(prompts)] * n
+def loss_by_hand(rows, new, sg):
+    return -fmean(new[row.index][t] for row in rows for t in row.tokens)
 
 
-def test_all_that_the_model_before_training_writes_is_learnt():
-    sampler = Sampler()
-    algorithm = compose("ssd", knobs={"draw_temperature": 0.5, "draw_top_k": 3, "group_size": 2})
-    samples = algorithm.rollout([Prompt([1], ""), Prompt([2], "")], sampler, None, {})
-    assert len(samples) == 4
-    assert sampler.how == {"temperature": 0.5, "top_k": 3, "model": "reference"}
-    assert algorithm.requires == {"reference"}
+@pytest.mark.parametrize(("frozen", "model"), [(True, "reference"), (False, "policy")])
+def test_all_that_is_drawn_in_another_way_is_learnt_and_none_is_judged(
+    rolls_out_by_hand, frozen, model
+):
+    def by_hand(draw):
+        rows = draw(2, temperature=0.5, top_k=3, model=model)
+        for row in rows:
+            row.reward = None
+        return rows
+
+    knobs = {"draw_temperature": 0.5, "draw_top_k": 3, "group_size": 2, "frozen": frozen}
+    algorithm = compose("ssd", knobs=knobs)
+    rolls_out_by_hand(algorithm, by_hand, steps=3)
+    assert algorithm.requires == {model} - {"policy"}
     assert not algorithm.inputs.scorer
 
 
-def test_it_may_be_the_policy_as_it_is():
-    algorithm = compose("ssd", knobs={"frozen": False})
-    assert algorithm.requires == set()
-
-
-def test_it_is_imitated(random_batch):
-    logprobs, batch = random_batch()
-    plain, algorithm = compose("sft"), compose("ssd")
-    expected = plain.loss(logprobs, plain.prepare(batch)).total
-    assert algorithm.loss(logprobs, algorithm.prepare(batch)).total == expected
+@pytest.mark.parametrize("seed", range(2))
+def test_agrees_with_the_equation_worked_by_hand(random_batch, agrees_by_hand, seed):
+    agrees_by_hand(compose("ssd"), loss_by_hand, *random_batch(seed))

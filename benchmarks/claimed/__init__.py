@@ -1,0 +1,1 @@
+"""The claims of our sources as experiments; `benchmarks/claims.py` is the command."""
