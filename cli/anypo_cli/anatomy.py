@@ -6,11 +6,13 @@ import ast
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from importlib.util import resolve_name
 
 from anypo.hooks import registry
-from anypo.hooks.source import parsed
+from anypo.hooks.source import parsed, path_of
 from anypo.hooks.stages import MERGED, STAGES
 
+ROOT = "Plugin"  # from which all derive
 WHOLE = set(STAGES) - set(MERGED)  # what no algorithm does without
 
 
@@ -29,8 +31,8 @@ class Anatomy:
     @cached_property
     def bases(self) -> tuple[str, ...]:
         """The plugins that it extends, by name."""
-        names = (names for part in self._parts for names in part._extended[0])
-        return tuple(dict.fromkeys(names))
+        names, others = self._extended
+        return tuple(dict.fromkeys([*(base for other in others for base in other.bases), *names]))
 
     @cached_property
     def stages(self) -> tuple[str, ...]:
@@ -67,47 +69,78 @@ class Anatomy:
 
     @cached_property
     def _parts(self) -> list[Anatomy]:
-        """It, and the classes that it extends and that are no plugins by themselves."""
-        return [*(part for other in self._extended[1] for part in other._parts), self]
+        """It, what it derives from, and the classes it extends that are no plugins themselves."""
+        return [*(part for other in self._extended[1] for part in other._parts), *self._line]
+
+    @property
+    def _line(self) -> list[Anatomy]:
+        """The classes that it derives from, and itself."""
+        return [*(one for parent in self._parents for one in parent._line), self]
+
+    @cached_property
+    def _parents(self) -> list[Anatomy]:
+        bases = (node for node in reversed(self._source[1]) if isinstance(node, ast.Name))
+        places = [self._place(base.id) for base in bases]
+        return [self._at(place) for place in places if not place.endswith(f":{ROOT}")]
 
     @cached_property
     def _extended(self) -> tuple[list[str], list[Anatomy]]:
         """The names of the plugins, and the other classes, that its `extends` names."""
         names: list[str] = []
         others: list[Anatomy] = []
+        if "extends" not in self._values and self._parents:
+            return self._parents[-1]._extended
         value = self._values.get("extends")
         for item in value.elts if isinstance(value, ast.Tuple) else ():
             match item:
                 case ast.Constant(value=str(name)):
                     names.append(name.replace("-", "_"))
                 case ast.Name(id=name):
-                    place = self._imported.get(name, f"{self.module}:{name}")
+                    place = self._place(name)
                     if place in self.places:
                         names.append(self.places[place])
                     else:
-                        module, _, attribute = place.partition(":")
-                        others.append(replace(self, module=module, attribute=attribute))
+                        others.append(self._at(place))
         return names, others
 
     @cached_property
-    def _source(self) -> tuple[ast.Module, list[ast.stmt]]:
+    def _source(self) -> tuple[ast.Module, list[ast.expr], list[ast.stmt]]:
+        """The module, and what the class derives from and holds."""
         tree, definition = parsed(self.module, self.attribute)
-        return tree, definition.body if isinstance(definition, ast.ClassDef) else []
+        if not isinstance(definition, ast.ClassDef):
+            return tree, [], []
+        return tree, definition.bases, definition.body
+
+    def _place(self, name: str) -> str:
+        """Where a class is that its module names."""
+        return self._imported.get(name, f"{self.module}:{name}")
+
+    def _at(self, place: str) -> Anatomy:
+        """Of a class that is there; raises LookupError if it only comes from there."""
+        module, _, attribute = place.partition(":")
+        if parsed(module, attribute)[1] is None:
+            raise LookupError(place)
+        return replace(self, module=module, attribute=attribute)
 
     @cached_property
     def _imported(self) -> dict[str, str]:
         """Where the names come from that its module imports."""
         return {
-            alias.asname or alias.name: f"{node.module}:{alias.name}"
+            alias.asname or alias.name: f"{self._module_of(node)}:{alias.name}"
             for node in self._source[0].body
             if isinstance(node, ast.ImportFrom)
             for alias in node.names
         }
 
+    def _module_of(self, node: ast.ImportFrom) -> str:
+        is_package = path_of(self.module).name == "__init__.py"
+        package = self.module if is_package else self.module.rpartition(".")[0]
+        return resolve_name("." * node.level + (node.module or ""), package)
+
     @cached_property
     def _values(self) -> dict[str, ast.expr | None]:
         found: dict[str, ast.expr | None] = {}
-        for node in self._source[1]:
+        for node in self._source[2]:
             match node:
                 case ast.AnnAssign(target=ast.Name(id=name), value=value):
                     found[name] = value
@@ -119,7 +152,7 @@ class Anatomy:
     def _knobs(self) -> dict[str, str]:
         return {
             node.target.id: _default(node.value)
-            for node in self._source[1]
+            for node in self._source[2]
             if isinstance(node, ast.AnnAssign)
             and isinstance(node.target, ast.Name)
             and "ClassVar" not in ast.unparse(node.annotation)
@@ -127,7 +160,7 @@ class Anatomy:
 
     @cached_property
     def _hooks(self) -> set[str]:
-        marked = (n for n in self._source[1] if isinstance(n, ast.FunctionDef))
+        marked = (n for n in self._source[2] if isinstance(n, ast.FunctionDef))
         return {
             n.name for n in marked if any("hookimpl" in ast.unparse(d) for d in n.decorator_list)
         }

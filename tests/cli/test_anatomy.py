@@ -77,6 +77,31 @@ def test_a_class_that_is_no_plugin_is_a_part_of_what_extends_it(install):
     assert str(anatomies()["eel"]) == "grpo+dual_clip: ratio, clip; clip_low=0.1"
 
 
+DERIVED = """\
+from .water import Water
+
+
+class Eel(Water):
+    kl_coef: float = 0.5
+"""
+WATER = """\
+from anypo import hookimpl
+from anypo_plugins.policy_gradient.dr_grpo import DrGRPO
+
+
+class Water(DrGRPO):
+    @hookimpl
+    def ratio(self):
+        return 0
+"""
+
+
+def test_what_a_class_derives_from_is_a_part_of_it_wherever_that_is(install):
+    files = {"pond/__init__.py": "", "pond/eel.py": DERIVED, "pond/water.py": WATER}
+    install("anypo-eel", {"eel": "pond.eel:Eel"}, files)
+    assert str(anatomies()["eel"]) == "grpo: advantage, ratio, weight; kl_coef=0.5"
+
+
 @pytest.mark.parametrize(
     "module",
     [

@@ -44,6 +44,14 @@ def test_its_algorithms_exist(command):
     assert compose(name, hooks=hooks).name
 
 
+def test_what_is_not_here_is_in_no_table():
+    absent = PAGE.partition("**Not here**")[2].partition("\n\n")[0]
+    named = {name for code in re.findall(r"`([^`]+)`", absent) for name in re.findall(r"\w+", code)}
+    here = {code for there, _ in TABLES for code in re.findall(r"\w+", there)}
+    assert len(named) > 3
+    assert not (named - {"tools"}) & here
+
+
 @pytest.mark.trl
 @pytest.mark.filterwarnings("default")
 def test_what_it_says_of_trl_exists():

@@ -177,12 +177,16 @@ def _is_plugin(source: Any) -> bool:
     return isinstance(source, type) and issubclass(source, Plugin)
 
 
-def _with_bases(layer: Layer) -> Iterable[Layer]:
+def _with_bases(layer: Layer, above: tuple[Layer, ...] = ()) -> Iterable[Layer]:
     bases = getattr(layer.source, "extends", ())
     if not isinstance(bases, tuple):
         raise PluginError(f"'{layer.name}' extends {bases!r}, which is no tuple")
+    line = (*above, layer)
+    if any(layer.source is other.source for other in above):
+        names = ", ".join(other.name for other in line)
+        raise PluginError(f"'{layer.name}' extends itself: {names}; take it out of one `extends`")
     for base in bases:
-        yield from _with_bases(layer_of(base))
+        yield from _with_bases(layer_of(base), line)
     yield layer
 
 

@@ -180,6 +180,8 @@ def _up_to_each_step(completions: Any, labels: Any) -> list[Columns]:
             f"'completions' is {completions!r:.40} and 'labels' is {labels!r:.40}: both have to be "
             "lists, of texts and of whether each is right"
         )
+    if not completions:
+        raise DataError("'completions' has no step to be labelled")
     if len(completions) != len(labels) or not all(isinstance(step, str) for step in completions):
         raise DataError(
             f"'completions' has {len(completions)} steps and 'labels' has {len(labels)}: there has "

@@ -19,7 +19,7 @@ def parsed(module: str, attribute: str) -> tuple[ast.Module, Definition | None]:
     Raises:
         Exception: There is no such module, or it is no text or no Python.
     """
-    path = _path(module)
+    path = path_of(module)
     tree = _tree(path, path.stat().st_mtime_ns)
     defined = [node for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)]
     named = (node for node in defined if node.name == attribute)
@@ -53,7 +53,8 @@ def _tree(path: Path, changed: int) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
-def _path(module: str) -> Path:
+def path_of(module: str) -> Path:
+    """The file of a module; raises ModuleNotFoundError if there is none."""
     # find_spec would import the parents of a dotted name, so walk down from the top by path.
     top, *rest = module.split(".")
     spec = spec_of(top)

@@ -308,7 +308,7 @@ class Rewards:
             "completion_ids": ids,
             MASK: [s.mask or [True] * len(s.completion_ids) for s in samples],
         }
-        if any(s.environment for s in samples):
+        if ENVIRONMENTS in self.given:
             arguments[ENVIRONMENTS] = [s.environment and s.environment.thing for s in samples]
         if self._asks(TOKENS):
             decode = partial(self.tokenizer.batch_decode, skip_special_tokens=True)

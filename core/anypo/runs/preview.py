@@ -96,7 +96,8 @@ def previews(algorithm: Algorithm, config: RunConfig, observer: Observer) -> Ite
     tokenizer = tokenizer_of(model, config, trusted=config.trust_remote_code)
     limits = limits_of(model, config, trusted=config.trust_remote_code)
     environments = environments_of(config)
-    given = rewards_of(config, environments)
+    needed = algorithm.inputs.scorer or bool(config.eval_data)
+    given = rewards_of(config, environments, needed=needed)
     talks = environments is not None
     rewards = Rewards(given, tokenizer, config.reward_timeout, talks=talks)
     tell = observer.note, False, accept, observer.preparing

@@ -99,7 +99,8 @@ def set_up(
     """
     _check_named(algorithm, config)
     environments = environments_of(config)
-    rewards = rewards_of(config, environments, runtime)
+    needed = algorithm.inputs.scorer or bool(config.eval_data)
+    rewards = rewards_of(config, environments, runtime, needed=needed)
     named = [part.name for part in parts_of(config.data or [])]
     named += named_sets(config.eval_data).values()
     rows = {name: load_rows(name) for name in named}

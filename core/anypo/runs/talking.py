@@ -29,18 +29,28 @@ def environments_of(config: ConversationOptions) -> Environments | None:
 
 
 def rewards_of(
-    config: RewardOptions, environments: Environments | None, runtime: Runtime | None = None
+    config: RewardOptions,
+    environments: Environments | None,
+    runtime: Runtime | None = None,
+    *,
+    needed: bool = True,
 ) -> list[Reward]:
     """The rewards that options name, and that of the environments, if they have one.
 
+    Args:
+        config: The options.
+        environments: That answer the policy, if some do.
+        runtime: Where reward models run.
+        needed: Whether something is to be scored.
+
     Raises:
-        ConfigError: There are none, and environments do not reward turns.
+        ConfigError: There are none where they are needed, and environments do not reward turns.
         AnypoError: One does not exist, or cannot be used.
     """
     rewards = [load_reward(spec, runtime, config.reward_timeout) for spec in config.reward]
     if environments and environments.score:
         rewards.append(Reward(environments.chosen.name, environments.score))
-    if environments and not (rewards or environments.rewards):
+    if needed and environments and not (rewards or environments.rewards):
         raise ConfigError(
             f"{environments.chosen} has no get_reward, and no reward is named: name one with "
             "reward (--reward)"

@@ -69,18 +69,18 @@ class FactoryEnvironments(Environments):
         return str({"error": f"Tool {call.name} not found." if missing else str(error)})
 
 
-def _score_of(one: Any) -> Callable[..., Any] | None:
-    """`get_reward` as a reward function, if there is one."""
+def _score_of(example: Any) -> Callable[..., Any] | None:
+    """`get_reward` as a reward function, if there is one; None of what no environment answered."""
 
     def score(environments: Sequence[Any]) -> list[Any]:
-        return [environment.get_reward() for environment in environments]
+        return [None if one is None else one.get_reward() for one in environments]
 
     async def score_later(environments: Sequence[Any]) -> list[Any]:
-        return [await environment.get_reward() for environment in environments]
+        return [None if one is None else await one.get_reward() for one in environments]
 
-    if not hasattr(one, "get_reward"):
+    if not hasattr(example, "get_reward"):
         return None
-    return score_later if iscoroutinefunction(one.get_reward) else score
+    return score_later if iscoroutinefunction(example.get_reward) else score
 
 
 def _is_part(value: Any) -> bool:

@@ -423,6 +423,14 @@ def test_a_knob_has_the_type_that_it_declares_however_it_was_given():
     assert compose(GRPO(group_size=4), knobs={"group_size": "4"}).knobs["group_size"].value == 4
 
 
+def test_what_extends_itself_is_refused(install):
+    module = "from anypo import Plugin\n\n\nclass {}(Plugin):\n    extends = ({!r},)\n"
+    files = {"eel.py": module.format("Eel", "pike"), "pike.py": module.format("Pike", "eel")}
+    install("anypo-pond", {"eel": "eel:Eel", "pike": "pike:Pike"}, files)
+    with pytest.raises(PluginError, match="'eel' extends itself: eel, pike, eel"):
+        compose("eel")
+
+
 class Rival(Plugin):
     """An algorithm of its own that answers what grpo does."""
 

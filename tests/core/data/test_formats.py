@@ -199,6 +199,7 @@ def test_steps_are_labelled_completions_up_to_each():
         (["a"], True, "both have to be lists"),
         (["a", "b"], [True], "'completions' has 2 steps and 'labels' has 1"),
         (["a", 2], [True, False], "a text and a label for each step"),
+        ([], [], "'completions' has no step"),
     ],
 )
 def test_steps_that_cannot_be_paired_with_labels_are_a_flaw(completions, labels, flaw):

@@ -445,6 +445,20 @@ def test_of_conversations_of_a_run_with_more_processes_none_is_left_out(tokenize
     assert [sample.reward for sample in scored] == [0.0, 1.0]
 
 
+def test_completions_that_no_environment_answered_have_none(tokenizer):
+    given = []
+
+    def named(completions, environments):
+        given.append(environments)
+        return [0.0] * len(completions)
+
+    prompts = [Prompt([1], f"prompt {i}", {"environments": "of the row"}) for i in range(2)]
+    Rewards([Reward("named", named)], tokenizer, 30.0, talks=True)(
+        prompts, answers(tokenizer, TWO_ROWS)
+    )
+    assert given == [[None, None]]
+
+
 def test_where_nobody_talks_there_are_no_environments(tokenizer):
     scorer = Rewards([Reward("a", lambda completions, environments: [])], tokenizer, 30.0)
     with pytest.raises(DataError, match="reward 'a' needs a column 'environments'"):

@@ -155,6 +155,14 @@ def test_one_that_nothing_rewards_is_refused(shop):
         run("grpo", **shop("Shop"))
 
 
+def test_who_learns_from_a_teacher_needs_no_reward(shop):
+    options = shop("Shop") | {"teacher": shop()["model"]}
+    assert metrics(run("opd", **options))[-1]["conversation/turns"] >= 1
+    assert list(previews(compose("opd"), make_config(options), Observer()))
+    with pytest.raises(ConfigError, match=r"^environment 'Shop' has no get_reward, and no reward"):
+        run("opd", **options | {"eval_data": [options["data"]], "output": options["output"] + "2"})
+
+
 def test_held_out_prompts_are_talked_about(talk):
     folder = run("grpo", **talk(eval_data=[talk()["data"]], eval_samples=8))
     assert 0 < metrics(folder)[0]["eval/score"] <= 1

@@ -115,7 +115,7 @@ def test_one_is_used_again_when_its_conversation_is_gone(shops):
 def test_its_own_reward_is_a_reward_function(shops):
     ((shop, _),) = shops.begin([ROW])
     shops.answer([(shop, calling(("sell", {"number": 2})))])
-    assert shops.score(environments=[shop, Shop()]) == [2.0, 0.0]
+    assert shops.score(environments=[shop, None, Shop()]) == [2.0, None, 0.0]
 
 
 def test_its_own_reward_may_be_waited_for():
@@ -125,4 +125,4 @@ def test_its_own_reward_may_be_waited_for():
             return 1.0
 
     slow = FactoryEnvironments(ChosenEnvironment("Slow", Slow, is_of_trl=True), 10.0)
-    assert anyio.run(slow.score, [slow.first]) == [1.0]
+    assert anyio.run(slow.score, [slow.first, None]) == [1.0, None]
