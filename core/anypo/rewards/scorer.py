@@ -26,10 +26,11 @@ from transformers import PreTrainedTokenizerBase
 from anypo.data.formats import is_reply
 from anypo.errors import DataError, RewardError
 from anypo.functional.groups import rows_by_group
-from anypo.hooks.batch import ENVIRONMENT, Prompt, Sample, step_columns
+from anypo.hooks.batch import ENVIRONMENT, Prompt, Sample
 from anypo.rewards.answers import Answer
 from anypo.rewards.calling import ENVIRONMENTS, PASSING, Call, answers, raised
 from anypo.rewards.load import Reward
+from anypo.rewards.steps import rewarded_steps, steps_of
 from anypo.rewards.timing import in_time
 from anypo.support.foreign import foreign
 from anypo.support.world import ALONE, World, shares
@@ -237,8 +238,8 @@ class Rewards:
         applying = {name: score for name, score in scores.items() if not math.isnan(score)}
         if not applying:
             raise RewardError("every reward returned None for a completion: nothing scores it")
-        stepwise = stepwise or bool(_steps_of(sample))
-        steps = self._step_columns(sample, answers) if stepwise else {}
+        stepwise = stepwise or bool(steps_of(sample))
+        steps = rewarded_steps(sample, self.rewards, answers) if stepwise else {}
         return replace(
             sample,
             reward=sum(weights.get(name, 1.0) * score for name, score in applying.items()),
@@ -247,38 +248,6 @@ class Rewards:
             columns=sample.columns | steps,
             feedback="\n".join(filter(None, [sample.feedback, *(a.feedback for a in answers)])),
         )
-
-    def _step_columns(self, sample: Sample, answers: Sequence[Answer]) -> dict[str, list[float]]:
-        """The steps of all functions, weighted; no two may end at the same token.
-
-        Those that an environment rewards are there already, and may be rewarded further: the last
-        of them by what functions give the whole.
-        """
-        steps: dict[int, float] = {}
-        before = _steps_of(sample)
-        for reward, answer in zip(self.rewards, answers, strict=True):
-            for end, value in answer.score if isinstance(answer.score, list) else []:
-                if end in steps or not 0 <= end < len(sample.completion_ids):
-                    raise RewardError(
-                        f"reward '{reward.name}' ends a step at token {end} of a completion of "
-                        f"{len(sample.completion_ids)} tokens: each end is a token, and used once"
-                    )
-                steps[end] = reward.weight * value
-        every = {end: before.get(end, 0.0) + steps.get(end, 0.0) for end in {**before, **steps}}
-        if before:
-            every[max(before)] += self._of_whole(sample, answers)
-        return step_columns(len(sample.completion_ids), list(every.items()))
-
-    def _of_whole(self, sample: Sample, answers: Sequence[Answer]) -> float:
-        """What functions give a completion as a whole, weighted, beyond what they gave before."""
-        found = 0.0
-        for reward, answer in zip(self.rewards, answers, strict=True):
-            if not isinstance(answer.score, list):
-                weight = sample.score_weights.get(reward.name, 1.0)
-                given = weight * sample.scores.get(reward.name, 0.0)
-                parts = reward.weight * answer.score, -given
-                found += sum(part for part in parts if not math.isnan(part))
-        return found
 
     def seen(self, prompts: Sequence[Prompt], samples: Sequence[Sample]) -> list[Any]:
         """Completions as functions are given them: texts, or lists of messages."""
@@ -314,12 +283,6 @@ class Rewards:
             decode = partial(self.tokenizer.batch_decode, skip_special_tokens=True)
             arguments[TOKENS] = [decode([[token] for token in row]) for row in ids]
         return arguments
-
-
-def _steps_of(sample: Sample) -> dict[int, float]:
-    """The rewards that a sample has by now, by the token that ends their step."""
-    rewards, ends = (sample.columns.get(name, ()) for name in ("step_rewards", "step_ends"))
-    return {i: r for i, (r, is_end) in enumerate(zip(rewards, ends, strict=True)) if is_end}
 
 
 def _of_its_kind(prompt: Prompt, text: str) -> Any:
