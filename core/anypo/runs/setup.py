@@ -112,11 +112,9 @@ def set_up(
     limits = limits_of(model, config, trusted=config.trust_remote_code)
     patience = config.reward_timeout, world, config.reward_retries, observer.note
     scorer = Rewards(rewards, tokenizer, *patience, talks=environments is not None)
-    skip_bad = config.bad_rows == "skip"
-    tell = observer.note, skip_bad, scorer.check, observer.preparing
-    reader = Reader(
-        algorithm, tokenizer, limits, *tell, tools_of(environments), talk_of(environments)
-    )
+    tell = observer.note, config.bad_rows == "skip", scorer.check, observer.preparing
+    spoken = tools_of(environments), talk_of(environments)
+    reader = Reader(algorithm, tokenizer, limits, *tell, *spoken)
     sets = [reader.to_learn_from(rows[part.name]) for part in parts]
     longest = limits.prompt + config.longest_sample
     found = Setup(config, model, tokenizer, longest, scorer, sets, shares_of(parts))
