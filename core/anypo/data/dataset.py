@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
@@ -23,6 +23,7 @@ from anypo.hooks import registry
 from anypo.hooks.batch import Prompt
 from anypo.hooks.rollout import Inputs
 
+FEW = 6  # algorithms that an error names
 SMALL = 4 * 2**20  # bytes of a data set that is read anew sooner than it is kept
 # Fields of a reader on which no token depends, or that say so otherwise.
 BESIDE = {"algorithm", "tokenizer", "note", "skip_bad", "check", "progress", "talk"}
@@ -120,7 +121,9 @@ class Reader:
 
     def _lack(self, name: str, there: Collection[str], missing: Sequence[str]) -> str:
         assert self.algorithm is not None, "of prompts alone nothing else is asked"
-        fitting = ", ".join(learning_from(there, self.algorithm))
+        names = learning_from(there, self.algorithm)
+        others = f" and {len(names) - FEW} others" if len(names) > FEW else ""
+        fitting = ", ".join(names[:FEW]) + others
         if missing != ["prompt"]:
             fitting = fitting or "only an algorithm that samples"
         advice = f"{fitting} would learn from it" if fitting else "rename the one that is meant"
@@ -142,6 +145,7 @@ def learning_from(columns: Collection[str], like: Algorithm) -> list[str]:
     """The algorithms that learn from the completions of a data set with these columns.
 
     Looked for among the plugins of the packages that an algorithm is made of: its code runs anyway.
+    Those that stand on the fewest others come first.
     """
     plugins = like.manager.get_plugins()
     packages = {type(plugin).__module__.partition(".")[0] for plugin in plugins}
@@ -149,10 +153,17 @@ def learning_from(columns: Collection[str], like: Algorithm) -> list[str]:
     for entry in registry.entries():
         if entry.entry_point.module.partition(".")[0] not in packages:
             continue
-        try:
-            inputs = compose(f"{entry.distribution}:{entry.name}").inputs
-        except (PluginError, KnobError):  # broken, a modifier, or nothing without a knob
-            continue
+        inputs, depth = _asked_by(entry)
         if inputs.completions and inputs.wanted <= {*columns_in_reach(columns, inputs.wanted)}:
-            fitting.append(entry.name)
-    return fitting
+            fitting.append((depth, entry.name))
+    return [name for _, name in sorted(fitting)]
+
+
+@cache
+def _asked_by(entry: registry.Entry) -> tuple[Inputs, int]:
+    """What an algorithm needs of a row, and on how much it stands."""
+    try:
+        algorithm = compose(entry.full_name)
+    except (PluginError, KnobError):  # broken, a modifier, or nothing without a knob
+        return Inputs(), 0
+    return algorithm.inputs, len(algorithm.layers)

@@ -51,7 +51,7 @@ class OptimizerOptions(Options, panel="Optimizer"):
     bema: int | None = Field(
         None,
         ge=1,
-        description="Average weights too, and correct the average's lag; updates between its own.",
+        description="Average without lag; updates between its own.",
     )
 
 
