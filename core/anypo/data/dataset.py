@@ -122,8 +122,7 @@ class Reader:
     def _lack(self, name: str, there: Collection[str], missing: Sequence[str]) -> str:
         assert self.algorithm is not None, "of prompts alone nothing else is asked"
         names = learning_from(there, self.algorithm)
-        others = f" and {len(names) - FEW} others" if len(names) > FEW else ""
-        fitting = ", ".join(names[:FEW]) + others
+        fitting = ", ".join(names[:FEW]) + (" and others" if len(names) > FEW else "")
         if missing != ["prompt"]:
             fitting = fitting or "only an algorithm that samples"
         advice = f"{fitting} would learn from it" if fitting else "rename the one that is meant"

@@ -31,7 +31,7 @@ class ConversationOptions(RowOptions, panel="Several turns"):
     environment_timeout: float = Field(
         60.0,
         ge=0,
-        description="Seconds to answer, for all that are waited for together; 0: no limit.",
+        description="Seconds of all to answer; 0: no limit.",
     )
 
     @field_validator("environment", mode="before")

@@ -94,7 +94,7 @@ def same(one, other):
 
 
 @every_algorithm
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(rows=rows, data=st.data())
 def test_any_split_into_micro_batches_or_ranks_gives_the_same_loss_and_gradient(name, rows, data):
     algorithm = composed(name)
@@ -108,7 +108,7 @@ def test_any_split_into_micro_batches_or_ranks_gives_the_same_loss_and_gradient(
 
 
 @every_algorithm
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(rows=rows)
 def test_rows_that_teach_nothing_may_be_left_out(name, rows):
     algorithm = composed(name)
@@ -123,7 +123,7 @@ def test_rows_that_teach_nothing_may_be_left_out(name, rows):
 
 
 @every_algorithm
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(rows=rows, padding=st.sampled_from([1e3, -1e3, torch.inf, torch.nan]))
 def test_padding_changes_nothing(name, rows, padding):
     algorithm = composed(name)
@@ -133,7 +133,7 @@ def test_padding_changes_nothing(name, rows, padding):
 
 
 @pytest.mark.parametrize("name", of_each(ORDERLY))
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(rows=rows, data=st.data())
 def test_the_order_of_rows_changes_nothing(name, rows, data):
     algorithm = composed(name)

@@ -155,8 +155,15 @@ def alone(algorithms):
     return {}
 
 
-@pytest.mark.parametrize("sharding", ["none", "fsdp"])
-@pytest.mark.parametrize("processes", [2, 3])
+@pytest.mark.parametrize(
+    ("processes", "sharding"),
+    [
+        (2, "fsdp"),
+        (3, "none"),
+        pytest.param(2, "none", marks=SLOW),
+        pytest.param(3, "fsdp", marks=SLOW),
+    ],
+)
 def test_every_algorithm_makes_the_same_step(
     processes, sharding, algorithms, given, alone, tmp_path
 ):
@@ -169,7 +176,10 @@ def test_every_algorithm_makes_the_same_step(
     assert together.keys() == steps.keys()
     for name, (gradients, metrics) in steps.items():
         same(name, gradients, together[name][0])
-        assert together[name][1] == pytest.approx(metrics, rel=1e-5, abs=1e-6), name
+        told = together[name][1]
+        for of in (metrics, told):  # the policy still is the reference: its sign is of rounding
+            of.pop("rewards/accuracies", None)
+        assert told == pytest.approx(metrics, rel=1e-5, abs=1e-6), name
     assert refusal_together == refusal
 
 
