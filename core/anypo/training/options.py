@@ -51,7 +51,7 @@ class OptimizerOptions(Options, panel="Optimizer"):
     bema: int | None = Field(
         None,
         ge=1,
-        description="Average without lag; updates between its own.",
+        description="BEMA: an average without lag, every so many updates.",
     )
 
 
