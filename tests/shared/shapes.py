@@ -1,7 +1,7 @@
 """Algorithms that ask the core for the same: in the usual tests one stands for all of them.
 
-What is tried here are the parts around an algorithm, such as processes; `-m slow` tries all of
-them with every algorithm. That each keeps the rules is tried in `tests/core/testing`.
+What is tried so is what surrounds an algorithm's formula, such as the kit and processes; `-m slow`
+tries it with every algorithm.
 """
 
 from functools import cache
