@@ -159,8 +159,8 @@ def alone(algorithms):
     ("processes", "sharding"),
     [
         (2, "fsdp"),
-        (3, "none"),
         pytest.param(2, "none", marks=SLOW),
+        pytest.param(3, "none", marks=SLOW),
         pytest.param(3, "fsdp", marks=SLOW),
     ],
 )
