@@ -51,7 +51,7 @@ class OptimizerOptions(Options, panel="Optimizer"):
     bema: int | None = Field(
         None,
         ge=1,
-        description="BEMA: an average without lag, every so many updates.",
+        description="BEMA: average without lag, every N updates.",
     )
 
 
