@@ -18,6 +18,7 @@ import time
 import tomllib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import cache
 from itertools import product
 from pathlib import Path
 from statistics import median
@@ -32,6 +33,7 @@ from anypo.hooks import registry
 Run = tuple[str, int]  # the name of an algorithm, and a seed
 
 
+@cache
 def whole(name: str) -> Algorithm:
     """The algorithm of a name, on top of grpo if it is a modifier."""
     try:
@@ -134,7 +136,7 @@ def on_built_in_task() -> list[str]:
 def main() -> None:
     """Print what is learned, and keep it."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("names", nargs="*", default=on_built_in_task())
+    parser.add_argument("names", nargs="*", help="of algorithms; else all")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--set", action="append", default=[], help="an option of the run, as TOML")
     parser.add_argument("--jobs", type=int, default=1, help="runs beside each other")
@@ -142,7 +144,8 @@ def main() -> None:
     parser.add_argument("--shard", type=shard, default=(1, 1), help="1/3: the first of three parts")
     chosen = parser.parse_args()
     options = tomllib.loads("\n".join(chosen.set))
-    runs = list(product(chosen.names, chosen.seeds))[chosen.shard[0] - 1 :: chosen.shard[1]]
+    names = chosen.names or on_built_in_task()
+    runs = list(product(names, chosen.seeds))[chosen.shard[0] - 1 :: chosen.shard[1]]
     failed = 0
     for row in learn(missing(runs, options) if chosen.missing else runs, options, chosen.jobs):
         print(row if isinstance(row, str) else json.dumps(row), flush=True)

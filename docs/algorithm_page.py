@@ -7,13 +7,12 @@ import re
 from typing import Any
 
 from curves import drawn
-from generate import file, table
+from generate import built_in, file, table, whole
 from papers import sources
 from tables import learned
 
-from anypo import Algorithm, compose
+from anypo import Algorithm
 from anypo.composition.explain import Explanation, first_line
-from anypo.errors import PluginError
 from anypo.hooks import registry
 from anypo_cli.anatomy import anatomies
 from anypo_cli.diffing import differences
@@ -21,11 +20,6 @@ from anypo_cli.explaining import learns_from, needs
 from anypo_cli.families import heading
 
 TASK = "addition"
-
-
-def built_in() -> list[str]:
-    """The names of all algorithms that come with anypo."""
-    return [entry.name for entry in registry.entries() if entry.distribution == "anypo"]
 
 
 def overview() -> str:
@@ -46,7 +40,7 @@ def overview() -> str:
 
 def page_of(name: str) -> str:
     """All that is known of an algorithm; of a modifier, on top of grpo."""
-    plugin, algorithm = registry.find(name).load(), _whole(name)
+    plugin, algorithm = registry.find(name).load(), whole(name)
     explanation = algorithm.explain()
     return "\n\n".join(
         [
@@ -62,13 +56,6 @@ def page_of(name: str) -> str:
             f"## Code\n{file(_path(plugin))}",
         ]
     )
-
-
-def _whole(name: str) -> Algorithm:
-    try:
-        return compose(name)
-    except PluginError:  # it is none by itself
-        return compose("grpo", name)
 
 
 def _path(plugin: Any) -> str:
@@ -99,7 +86,7 @@ def _changes(explanation: Explanation) -> str:
     base = next((name for name in reversed(below) if name in built_in()), None)
     if base is None:
         return ""
-    changes = differences([_whole(base).explain(), explanation])
+    changes = differences([whole(base).explain(), explanation])
     rows = [(f"`{what}`", *map(_literal, values)) for what, *values in changes]
     return f"## What it changes of {base}\n" + table(("", f"`{base}`", f"`{own}`"), rows)
 

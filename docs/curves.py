@@ -15,54 +15,42 @@ LOOK = {
     "view": {"stroke": None},
     "range": {"category": ["#5470c6", "#ee8a3c", "#3ba272", "#c0507d"]},
 }
+Curves = Mapping[int, Sequence[tuple[float, float]]]  # by seed, over steps
 
 
-def compared(arms: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]], what: str) -> str:
+def compared(arms: Mapping[str, Curves], what: str) -> str:
     """The curves of two experiments, one for each seed, as SVG."""
-    points = [
-        {"step": step, what: value, "seed": seed, "run": name}
-        for name, curves in arms.items()
+    points = [{**p, "run": name} for name, curves in arms.items() for p in _points(curves, what)]
+    encoding = {
+        "x": {"field": "step", "type": "quantitative", "title": None},
+        "y": {"field": what, "type": "quantitative", "scale": {"zero": False}},
+        "color": {"field": "run", "type": "nominal", "sort": list(arms), "title": None},
+        "detail": {"field": "seed"},
+    }
+    return _svg(points, "line", encoding, width=420, height=140)
+
+
+def drawn(curves: Curves) -> str:
+    """The scores of runs by step, a curve for each seed, as SVG."""
+    scores = {"title": "held-out score", "scale": {"domain": [0, 1]}}
+    encoding = {
+        "x": {"field": "step", "type": "quantitative"},
+        "y": {"field": "score", "type": "quantitative", **scores},
+        "color": {"field": "seed", "type": "nominal"},
+    }
+    line = {"type": "line", "point": True}
+    return _svg(_points(curves, "score"), line, encoding, width=520, height=220)
+
+
+def _points(curves: Curves, what: str) -> list[dict[str, Any]]:
+    return [
+        {"step": step, what: value, "seed": seed}
         for seed, curve in curves.items()
         for step, value in curve
     ]
-    spec: dict[str, Any] = {
-        "width": 420,
-        "height": 140,
-        "data": {"values": points},
-        "mark": "line",
-        "encoding": {
-            "x": {"field": "step", "type": "quantitative", "title": None},
-            "y": {"field": what, "type": "quantitative", "scale": {"zero": False}},
-            "color": {"field": "run", "type": "nominal", "sort": list(arms), "title": None},
-            "detail": {"field": "seed"},
-        },
-        "config": LOOK,
-    }
-    return vl_convert.vegalite_to_svg(spec)
 
 
-def drawn(curves: Mapping[int, Sequence[tuple[float, float]]]) -> str:
-    """The scores of runs by step, a curve for each seed, as SVG."""
-    points = [
-        {"step": step, "score": score, "seed": seed}
-        for seed, curve in curves.items()
-        for step, score in curve
-    ]
-    spec: dict[str, Any] = {
-        "width": 520,
-        "height": 220,
-        "data": {"values": points},
-        "mark": {"type": "line", "point": True},
-        "encoding": {
-            "x": {"field": "step", "type": "quantitative"},
-            "y": {
-                "field": "score",
-                "type": "quantitative",
-                "title": "held-out score",
-                "scale": {"domain": [0, 1]},
-            },
-            "color": {"field": "seed", "type": "nominal"},
-        },
-        "config": LOOK,
-    }
-    return vl_convert.vegalite_to_svg(spec)
+def _svg(points: Sequence[dict[str, Any]], mark: Any, encoding: Any, **size: int) -> str:
+    how = {"mark": mark, "encoding": encoding, "config": LOOK}
+    svg: str = vl_convert.vegalite_to_svg({**size, "data": {"values": points}, **how})
+    return svg

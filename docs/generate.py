@@ -11,11 +11,14 @@ import re
 import textwrap
 import tomllib
 from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import typer
 
+from anypo import Algorithm, compose
+from anypo.errors import PluginError
 from anypo.hooks import registry
 from anypo.hooks.batch import Batch, Prompt, Sample
 from anypo.hooks.requirements import REQUIRED_FOR, REQUIREMENTS
@@ -69,6 +72,20 @@ def file(path: str, start: str = "", language: str = "python") -> str:
     text = (ROOT / path).read_text(encoding="utf-8")
     text = text[text.index(f"\n{start}") + 1 :] if start else text
     return f"\n```{language}\n{text.rstrip()}\n```\n\n"
+
+
+def built_in() -> list[str]:
+    """The names of all algorithms that come with anypo."""
+    return [entry.name for entry in registry.entries() if entry.distribution == "anypo"]
+
+
+@cache
+def whole(name: str) -> Algorithm:
+    """The algorithm of a name, on top of grpo if it is a modifier."""
+    try:
+        return compose(name)
+    except PluginError:  # it is none by itself
+        return compose("grpo", name)
 
 
 def workflow() -> str:

@@ -11,11 +11,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from generate import ROOT, table
+from generate import ROOT, built_in, table, whole
 from tables import kept, learned
 
-from anypo import compose
-from anypo.errors import PluginError
 from anypo.hooks import registry
 
 ARXIV = re.compile(r"arXiv:(\d{4}\.\d{5})")
@@ -51,11 +49,10 @@ def lines(plugin: type) -> int:
 
 def papers() -> str:
     """A row on every built-in algorithm: its papers, lines, scores, and what it agrees with."""
-    names = [entry.name for entry in registry.entries() if entry.distribution == "anypo"]
     golden, by_hand, parity = in_tests(GOLDEN), in_tests(BY_HAND), with_trl()
     rolled_out = in_tests(ROLLED_OUT)
     rows = []
-    for name in names:
+    for name in built_in():
         plugin = registry.find(name).load()
         agrees = [f"golden: {len(golden[name])}"] if name in golden else []
         agrees += ["by hand"] if name in by_hand else []
@@ -113,11 +110,7 @@ def _papers(plugin: Any) -> str:
 
 def _scores(name: str) -> tuple[str, str]:
     """Before and after, of two seeds."""
-    try:
-        whole = compose(name).name
-    except PluginError:  # a modifier
-        whole = f"grpo+{name}"
-    pairs = [row["score"] for row in learned(whole) if row["seed"] < 2]
+    pairs = [row["score"] for row in learned(whole(name).name) if row["seed"] < 2]
     if not pairs:
         return "not run yet", ""
     before, after = (", ".join(f"{pair[i]:.3f}" for pair in pairs) for i in (0, 1))

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from algorithm_page import built_in, page_of
-from generate import ROOT, file
+from algorithm_page import page_of
+from generate import ROOT, built_in, file
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files, InclusionLevel
 

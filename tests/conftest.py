@@ -22,7 +22,7 @@ from anypo_tasks.addition import problems
 from anypo_tasks.addition.model import build_model, build_tokenizer
 from anypo_tasks.addition.task import Addition
 
-settings.register_profile("steady", deadline=None, derandomize=True, max_examples=50)
+settings.register_profile("steady", deadline=None, derandomize=True)
 settings.load_profile("steady")
 
 GOLDEN = json.loads(Path(__file__).with_name("golden.json").read_text(encoding="utf-8"))

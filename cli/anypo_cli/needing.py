@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import Any
 
 from anypo.composition.algorithm import Algorithm
 from anypo.hooks import registry
@@ -25,14 +27,20 @@ def needing(entries: Sequence[registry.Entry], needs: Sequence[str]) -> list[reg
     return [entry for entry in able if not entry.disabled_by and _needs(entry) >= set(needs)]
 
 
+@cache
 def _needs(entry: registry.Entry) -> set[str]:
     """Of a modifier, what it needs beside what a neutral algorithm below it does."""
     subject = Subject((entry.full_name,), {}, None)
     if subject.misfit:
         say(f"note: what '{entry.name}' needs is not known: {subject.misfit}")
         return set()
-    of_base = _of(Subject((subject.base,), {}, None).algorithm) if subject.has_base else set()
-    return _of(subject.algorithm) - of_base
+    own = _of(subject.algorithm)
+    return own - _of_base(subject.base) if subject.has_base else own
+
+
+@cache
+def _of_base(base: Any) -> set[str]:
+    return _of(Subject((base,), {}, None).algorithm)
 
 
 def _of(algorithm: Algorithm) -> set[str]:

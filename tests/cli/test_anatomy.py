@@ -12,7 +12,8 @@ from anypo_cli.anatomy import anatomies
 from anypo_cli.diffing import differences
 
 NAMES = [entry.name for entry in registry.entries() if entry.distribution == "anypo"]
-CHANGING = [name for name in NAMES if str(anatomies()[name])]
+ANATOMIES = anatomies()
+CHANGING = [name for name in NAMES if str(ANATOMIES[name])]
 
 
 def explained(*names):
@@ -22,7 +23,7 @@ def explained(*names):
 
 @pytest.mark.parametrize("name", CHANGING)
 def test_it_is_what_the_difference_to_its_bases_says(name):
-    anatomy, own = anatomies()[name], explained(name)
+    anatomy, own = ANATOMIES[name], explained(name)
     rows = differences([explained(*(anatomy.bases or [NeutralBase])), own])
     said = {stage for stage, _, other in rows if f"{name}: " in other or f"{name} (wr" in other}
     assert said & set(STAGES) <= set(anatomy.stages)

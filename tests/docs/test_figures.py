@@ -81,7 +81,6 @@ def learn(folder, monkeypatch, capsys):
     return call
 
 
-@pytest.mark.slow
 def test_shards_are_all_runs_together(learn):
     names = ["grpo", "tis", "intellect2"]
     one, two = (learn(*names, "--seeds", "0", "1", "--shard", f"{i}/2")[1] for i in (1, 2))
@@ -89,7 +88,6 @@ def test_shards_are_all_runs_together(learn):
     assert sorted(one + two) == sorted(2 * ["grpo", "grpo+tis", "intellect2"])
 
 
-@pytest.mark.slow
 def test_what_is_missing_alone_is_run_and_what_fails_stops_no_other(learn):
     status, found = learn("dapo", "grpo", "tis", "--missing")
     assert (status, found) == (1, ["('dapo', 0): ValueError('it failed')", "grpo", "grpo+tis"])

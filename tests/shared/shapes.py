@@ -1,20 +1,16 @@
 """Algorithms that ask the core for the same: in the usual tests one stands for all of them.
 
-What is tried so is what surrounds an algorithm's formula, such as the kit and processes; `-m slow`
-tries it with every algorithm.
+What is tried here are the parts around an algorithm, such as processes; `-m slow` tries all of
+them with every algorithm. That each keeps the rules is tried in `tests/core/testing`.
 """
-
-from functools import cache
 
 import pytest
 from learning import whole
 
-composed = cache(whole)
-
 
 def shape(name):
     """What an algorithm, or a modifier on top of grpo, is given and asks for."""
-    algorithm = composed(name)
+    algorithm = whole(name)
     found = algorithm.findings
     asked = found.prepare_requires, found.loss_requires, found.statistics
     return found.inputs, *asked, algorithm.couples_groups

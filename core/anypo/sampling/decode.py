@@ -45,8 +45,9 @@ def decode(texts: Continuation, request: SamplingRequest, *, keeps: bool = False
     logprobs = torch.zeros_like(ids, dtype=torch.float32)
     known = dict[int, Known]()
 
-    def leave(places: Int[Tensor, " n"]) -> None:
+    def leave(who: Bool[Tensor, " n"]) -> None:
         if keeps:
+            places = who.nonzero().squeeze(-1)
             known.update(zip(rows[places].tolist(), texts.known(places), strict=True))
 
     for step in range(request.max_completion_length):
@@ -59,13 +60,13 @@ def decode(texts: Continuation, request: SamplingRequest, *, keeps: bool = False
         if step % LOOK_EVERY == LOOK_EVERY - 1:
             ended = have_ended(ids[rows, : step + 1], request)
             if ended.float().mean() >= LEAVING:
-                leave(ended.nonzero().squeeze(-1))
+                leave(ended)
                 going = (~ended).nonzero().squeeze(-1)
                 texts.select(going)
                 rows = rows[going]
             if not len(rows):
                 break
-    leave(torch.arange(len(rows), device=rows.device))
+    leave(torch.ones_like(rows, dtype=torch.bool))
     return Drawn(ids, logprobs, known)
 
 

@@ -31,7 +31,7 @@ class ConversationOptions(RowOptions, panel="Several turns"):
     environment_timeout: float = Field(
         60.0,
         ge=0,
-        description="Seconds of all to answer; 0: no limit.",
+        description="Seconds for all answers; 0: no limit.",
     )
 
     @field_validator("environment", mode="before")

@@ -43,12 +43,15 @@ def keep(
         known: Of their tokens, and of what was drawn behind the end.
         budget: Tokens that go through the model together.
     """
+    if memory is None:
+        return
+    room = KEPT * budget - sum(map(len, memory.held))
     for place, text in known.items():
         sample = samples[place]
         read = tuple(sample.prompt_ids + sample.completion_ids[:-1])
-        used = sum(map(len, memory.held)) if memory else 0
-        if memory and not sample.truncated and used + len(read) <= KEPT * budget:
+        if not sample.truncated and read not in memory.held and len(read) <= room:
             memory.held[read] = [(keys[:, : len(read)], v[:, : len(read)]) for keys, v in text]
+            room -= len(read)
 
 
 def taken(

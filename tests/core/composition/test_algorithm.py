@@ -6,8 +6,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from learning import built_in
-from shapes import composed, of_each
+from learning import built_in, whole
+from shapes import of_each
 
 from anypo import Batch
 from anypo.hooks import registry
@@ -82,7 +82,7 @@ def loss_and_gradients(algorithm, batch, inputs, parts):
     return total, {name: x.grad for name, x in inputs.items() if x.grad is not None}
 
 
-def whole(batch):
+def undivided(batch):
     return [torch.arange(len(batch))]
 
 
@@ -94,11 +94,11 @@ def same(one, other):
 
 
 @every_algorithm
-@settings(max_examples=10)
+@settings(max_examples=20)
 @given(rows=rows, data=st.data())
 def test_any_split_into_micro_batches_or_ranks_gives_the_same_loss_and_gradient(name, rows, data):
-    algorithm = composed(name)
-    reference = loss_and_gradients(algorithm, *made_batch(rows), whole(rows))
+    algorithm = whole(name)
+    reference = loss_and_gradients(algorithm, *made_batch(rows), undivided(rows))
     owner = data.draw(st.lists(st.integers(0, 3), min_size=len(rows), max_size=len(rows)))
     if algorithm.couples_groups:
         groups = [group for _, group, _ in rows]
@@ -108,13 +108,13 @@ def test_any_split_into_micro_batches_or_ranks_gives_the_same_loss_and_gradient(
 
 
 @every_algorithm
-@settings(max_examples=10)
+@settings(max_examples=20)
 @given(rows=rows)
 def test_rows_that_teach_nothing_may_be_left_out(name, rows):
-    algorithm = composed(name)
+    algorithm = whole(name)
     batch, inputs = made_batch(rows)
     learning = algorithm.units_that_learn(prepare(algorithm, batch, inputs))
-    reference = loss_and_gradients(algorithm, batch, inputs, whole(rows))
+    reference = loss_and_gradients(algorithm, batch, inputs, undivided(rows))
     if not learning:
         assert reference[0] == 0
         return
@@ -123,25 +123,25 @@ def test_rows_that_teach_nothing_may_be_left_out(name, rows):
 
 
 @every_algorithm
-@settings(max_examples=10)
+@settings(max_examples=20)
 @given(rows=rows, padding=st.sampled_from([1e3, -1e3, torch.inf, torch.nan]))
 def test_padding_changes_nothing(name, rows, padding):
-    algorithm = composed(name)
-    reference = loss_and_gradients(algorithm, *made_batch(rows), whole(rows))
+    algorithm = whole(name)
+    reference = loss_and_gradients(algorithm, *made_batch(rows), undivided(rows))
     padded = made_batch(rows, padding, width=9)
-    same(loss_and_gradients(algorithm, *padded, whole(rows)), reference)
+    same(loss_and_gradients(algorithm, *padded, undivided(rows)), reference)
 
 
 @pytest.mark.parametrize("name", of_each(ORDERLY))
-@settings(max_examples=10)
+@settings(max_examples=20)
 @given(rows=rows, data=st.data())
 def test_the_order_of_rows_changes_nothing(name, rows, data):
-    algorithm = composed(name)
+    algorithm = whole(name)
     batch, inputs = made_batch(rows)
-    total, gradients = loss_and_gradients(algorithm, batch, inputs, whole(rows))
+    total, gradients = loss_and_gradients(algorithm, batch, inputs, undivided(rows))
     order = torch.tensor(data.draw(st.permutations(range(len(rows)))))
     shuffled = {k: x.detach()[order].requires_grad_() for k, x in inputs.items()}
-    moved = loss_and_gradients(algorithm, batch.rows(order), shuffled, whole(rows))
+    moved = loss_and_gradients(algorithm, batch.rows(order), shuffled, undivided(rows))
     same(moved, (total, {k: x[order] for k, x in gradients.items()}))
 
 
@@ -150,5 +150,5 @@ def test_the_order_of_rows_changes_nothing(name, rows, data):
 def test_low_precision_log_probs_give_finite_gradients(name, dtype):
     batch, inputs = made_batch([(5, 0, 1.0), (0, 0, 0.0), (3, 1, 2.0), (4, 1, 2.0)])
     inputs = {k: x.detach().to(dtype).requires_grad_() for k, x in inputs.items()}
-    _, gradients = loss_and_gradients(composed(name), batch, inputs, whole(batch))
+    _, gradients = loss_and_gradients(whole(name), batch, inputs, undivided(batch))
     assert all(x.isfinite().all() for x in gradients.values())

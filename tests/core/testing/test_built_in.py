@@ -6,7 +6,6 @@ from functools import cache
 import pytest
 import torch
 from learning import built_in
-from shapes import of_each
 
 from anypo.testing import PROPERTIES, Conformance, Status, check_plugin
 
@@ -34,7 +33,7 @@ VARIANTS = [
 report_on = cache(check_plugin)
 
 
-@pytest.mark.parametrize("name", of_each(NAMES))
+@pytest.mark.parametrize("name", NAMES)
 def test_every_built_in_conforms(name):
     report_on(name).raise_if_failed()
 
