@@ -34,6 +34,7 @@ KINDS = {  # of which there are several, and the entry points by which they are 
 }
 ALGORITHM = "algorithm"  # what is meant where no kind is said
 DISABLE = "ANYPO_DISABLE_PLUGINS"
+MANY = 20  # names that an error does not list
 
 
 @dataclass(frozen=True)
@@ -256,7 +257,10 @@ def _nearest(name: str, known: Sequence[Entry]) -> str:
     if plugin == "*":
         return nearest(name, {f"{entry.distribution}:*" for entry in known})
     same_name = [entry.full_name for entry in known if _normal(entry.name) == _normal(plugin)]
-    return nearest(name, same_name or [entry.name for entry in known])
+    names = same_name or [entry.name for entry in known]
+    said = nearest(name, names)
+    is_long = len(names) > MANY and "did you mean" not in said
+    return f"; `anypo list` shows the {len(names)} that there are" if is_long else said
 
 
 @cache
