@@ -38,7 +38,7 @@ class SDPO(Plugin):
 
     def _told(self, prompt, sample, samples, sampler):
         """A sample of which there is nothing to tell teaches nothing."""
-        said = []
+        said: list[str] = []
         if self.shows:
             others = (s for s in samples if s.group == sample.group and s is not sample)
             right = [sampler.text(s) for s in others if s.reward >= self.success]
