@@ -56,7 +56,7 @@ class SkyworkOR1(Plugin):
     """GRPO per token without a KL penalty, whose entropy has a floor (MAGIC).
 
     Source: Skywork-OR1, He et al. 2025, arXiv:2505.22312, equation 3.1 and table 1; the clip is
-    verl's, which the authors' script leaves. Its stages, of longer and longer completions, are runs.
+    verl's, which the authors' script leaves. Its stages are runs of longer and longer completions.
     """
 
     extends: ClassVar = ("dapo", "adaptive_entropy")
