@@ -1,5 +1,6 @@
 """Fixtures that many tests share."""
 
+import gc
 import importlib
 import json
 import os
@@ -28,6 +29,10 @@ settings.load_profile("steady")
 GOLDEN = json.loads(Path(__file__).with_name("golden.json").read_text(encoding="utf-8"))
 CASES = {case["id"]: case for case in GOLDEN["cases"]}
 PAPERS = json.loads(Path(__file__).with_name("golden-papers.json").read_text(encoding="utf-8"))
+
+
+def pytest_collection_finish():
+    gc.freeze()  # what is imported and collected stays: nobody need look through it for garbage
 
 
 @pytest.fixture(scope="session", autouse=True)

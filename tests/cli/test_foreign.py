@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from multiprocessing import get_context
 
 import pytest
 
@@ -175,15 +176,15 @@ STUCK = (
 )
 
 
-def test_a_reward_that_nothing_interrupts_ends_the_run_and_nothing_is_lost(arguments, tmp_path):
-    script = "import sys; from anypo_cli import main; sys.exit(main(sys.argv[1:]))"
-    result = subprocess.run(
-        [sys.executable, "-c", script, *arguments(STUCK, reward_timeout=2)],
-        capture_output=True,
-        text=True,
-    )
-    assert result.returncode == 1
-    (line,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+def test_a_reward_that_nothing_interrupts_ends_the_run_and_nothing_is_lost(
+    arguments, tmp_path, capfd
+):
+    fork = get_context("fork")  # which has imported everything
+    process = fork.Process(target=main, args=[arguments(STUCK, reward_timeout=2)])
+    process.start()
+    process.join()
+    assert process.exitcode == 1
+    (line,) = [line for line in capfd.readouterr().err.splitlines() if line.startswith("error: ")]
     assert "reward 'score' took longer than 2 s, and nothing could interrupt it" in line
     assert "the model so far is in" in line
     assert (tmp_path / "run" / "model" / "model.safetensors").exists()

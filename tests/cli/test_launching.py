@@ -12,6 +12,7 @@ from accelerate import debug_launcher
 from safetensors.torch import load_file
 
 from anypo_cli import main
+from anypo_cli.launching import launch
 
 REWARD = """
 import os, signal
@@ -53,24 +54,42 @@ def test_a_run_of_two_processes_looks_like_one(anypo, tmp_path):
     assert all(weight.isfinite().all() for weight in weights.values())
 
 
-@pytest.mark.parametrize(
-    ("does", "says", "status", "sharding"),
-    [
-        ("raise ValueError('bad luck')", "reward 'score' raised ValueError: bad luck", 1, "none"),
-        ("os.kill(os.getpid(), signal.SIGKILL)", "another process of the run is gone", 137, "fsdp"),
-    ],
-)
-def test_what_goes_wrong_in_one_process_ends_both_with_one_message(
-    anypo, tmp_path, does, says, status, sharding
-):
+def test_a_process_that_is_gone_ends_the_other_with_one_message(anypo, tmp_path):
+    does = "os.kill(os.getpid(), signal.SIGKILL)"
     (tmp_path / "rewards.py").write_text(REWARD.format(does), encoding="utf-8")
-    arguments = ("--processes", "2", "--sharding", sharding, "--reward", "rewards.py:score")
-    found, _, errors = anypo(*arguments, FAILS="1")
-    assert (found, errors.count("error:")) == (status, 1)
+    arguments = ("--processes", "2", "--sharding", "fsdp", "--reward", "rewards.py:score")
+    status, _, errors = anypo(*arguments, FAILS="1")
+    assert status == 137
+    assert_both_end_with_one_message(errors, "another process of the run is gone", tmp_path)
+
+
+def test_what_goes_wrong_in_one_process_ends_both_with_one_message(
+    quick_cache, tmp_path, monkeypatch, capfd
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FAILS", "1")
+    does = "raise ValueError('bad luck')"
+    (tmp_path / "rewards.py").write_text(REWARD.format(does), encoding="utf-8")
+    arguments = ("--processes", "2", "--reward", "rewards.py:score", "--output", "run")
+    in_two_forks(["run", *RUN, *arguments], status=1)
+    says = "reward 'score' raised ValueError: bad luck"
+    assert_both_end_with_one_message(capfd.readouterr().err, says, tmp_path)
+
+
+def assert_both_end_with_one_message(errors, says, folder):
+    assert errors.count("error:") == 1
     assert says in errors
     assert "the model so far is in run/model" in errors
-    assert load_file(tmp_path / "run/model/model.safetensors")
+    assert load_file(folder / "run/model/model.safetensors")
     assert "Traceback" not in errors
+
+
+def test_the_status_is_that_of_the_process_that_failed(tmp_path, monkeypatch):
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nexit $((3 * RANK))\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    assert [launch(processes, ["run"]) for processes in (1, 2)] == [0, 3]
 
 
 REFUSED = {  # what is in the environment, what is asked for, and what is said
@@ -115,15 +134,15 @@ def test_a_signal_ends_both_processes_and_both_go_on(quick_cache, tmp_path, monk
     assert one.read_bytes() == other.read_bytes()
 
 
-def in_two_forks(arguments):
+def in_two_forks(arguments, status=0):
     """Run the command line in processes that need not import anything."""
-    debug_launcher(succeed, (arguments,), num_processes=2)
+    debug_launcher(end_with, (status, arguments), num_processes=2)
 
 
-def succeed(arguments):
+def end_with(status, arguments):
     # As launchers of users say it.
     os.environ |= {"RANK": str(torch.distributed.get_rank()), "OMP_NUM_THREADS": "1"}
-    assert main(arguments) == 0
+    assert main(arguments) == status
 
 
 def metrics_in(folder):

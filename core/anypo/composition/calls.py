@@ -18,6 +18,14 @@ from anypo.support.foreign import foreign, place
 from anypo.support.functions import OF_USER
 
 
+class Manager(pluggy.PluginManager):
+    """Looks for hooks among the names of stages alone: a plugin has a hundred other attributes."""
+
+    def parse_hookimpl_opts(self, plugin: object, name: str) -> pluggy.HookimplOpts | None:
+        """What the mark of a hook says; None of what is none, see `check_hooks`."""
+        return super().parse_hookimpl_opts(plugin, name) if name in HOOKS else None
+
+
 class Calls:
     """The hooks of a stack, and who answers them.
 
@@ -37,7 +45,7 @@ class Calls:
     ) -> None:
         self.name = name
         self.layers = {layer.label: layer for layer in layers}
-        self.manager = pluggy.PluginManager("anypo")
+        self.manager = Manager("anypo")
         self.manager.add_hookspecs(Hooks)
         for layer, plugin in zip(layers, plugins, strict=True):
             try:

@@ -144,7 +144,7 @@ class Batch:
         self.tensors = {name: self._checked(name, x) for name, x in tensors.items()}
 
     def _checked(self, name: str, x: Tensor) -> Tensor:
-        if len(x) != len(self):
+        if x.shape[:1] != self.mask.shape[:1]:
             raise AnypoError(f"batch tensor '{name}' has {len(x)} rows, the mask has {len(self)}")
         hides_padding = x.shape == self.mask.shape and x.is_floating_point()
         return torch.where(self.mask, x, 0) if hides_padding else x

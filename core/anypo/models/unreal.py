@@ -65,6 +65,9 @@ def stored_bytes(
     return sum(w.numel() * FOUR_BITS if key in quantized else w.nbytes for key, w in kept)
 
 
+LOOK_EVERY = 64 * 2**10  # bytes that are taken: it grows by more, and to look takes its time
+
+
 class Reserve:
     """Blocks of main memory that stand for tensors elsewhere: taken, and never touched.
 
@@ -78,6 +81,7 @@ class Reserve:
     def __init__(self, device: torch.device) -> None:
         self._works, self._before = device.type == "cpu", heap_size()
         self._blocks: dict[int, Tensor] = {}
+        self._taken = 0  # bytes since the last look
         self.most = 0  # bytes that the allocator had from the system, holes included
 
     def take(self, key: int, size: int) -> None:
@@ -85,7 +89,9 @@ class Reserve:
         try:
             if self._works:
                 self._blocks[key] = torch.empty(size, dtype=torch.uint8, device="cpu")
-                self.most = max(self.most, heap_size() - self._before)
+                self._taken += size
+                if self._taken >= LOOK_EVERY:
+                    self.most, self._taken = max(self.most, heap_size() - self._before), 0
         except RuntimeError:
             self._works = False
             self._blocks.clear()

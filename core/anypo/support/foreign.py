@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
-from inspect import unwrap
 from pathlib import Path
 from traceback import walk_tb
 from types import CodeType
@@ -18,7 +17,7 @@ from anypo.errors import AnypoError
 
 SIGNALS = [getattr(signal, n) for n in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, n)]
 OUTPUTS = ("stdout", 1), ("stderr", 2)  # and their file descriptors
-handler_of = unwrap(signal.getsignal)  # which is quicker: hooks are called often
+handler_of = getattr(sys.modules.get("_signal"), "getsignal", signal.getsignal)  # in C: quick
 NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "ALLOC_FAILED")
 
 

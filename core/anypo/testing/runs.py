@@ -18,7 +18,7 @@ BEFORE, AFTER = (13, 14, 15), (16, 17)  # seeds of the steps before and after th
 
 def state_survives(subject: Subject) -> None:
     """A run that is saved and loaded goes on as if it had not been: all memory is in `state`."""
-    going_on, resumed = subject.assembled(), subject.assembled()
+    going_on, resumed = subject.made_anew(), subject.made_anew()
     state = beginning()
     for seed in BEFORE:
         _step(going_on, seed, state)

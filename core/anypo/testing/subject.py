@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from anypo.composition.algorithm import Algorithm
+from anypo.composition.algorithm import UNTRIED, Algorithm
 from anypo.composition.knobs import resolve_knobs
 from anypo.composition.refusals import refuse_misfits
 from anypo.composition.stack import Layer, Stack, lay, layer_of
@@ -19,7 +19,7 @@ from anypo.functional.groups import rows_by_group
 from anypo.hooks.specs import MERGED, STAGES
 from anypo.testing.cases import Case, joined, make_case, prepared, roll_out, some_rows, with_holes
 from anypo.testing.neutral import NeutralBase
-from anypo.testing.outcome import Difference, difference, evaluate
+from anypo.testing.outcome import Difference, Outcome, difference, evaluate
 from anypo.testing.report import Violation
 
 CLAIMS = {  # what a plugin may say of itself, and of which stages
@@ -79,19 +79,16 @@ class Subject:
 
     @cached_property
     def algorithm(self) -> Algorithm:
-        """The stack, after its trial. Raises AnypoError if there is a misfit."""
-        return self.assembled()
-
-    def assembled(self) -> Algorithm:
-        """The stack put together anew, with what a trial finds unless it fails."""
-        untried = self._untried()
+        """The stack, with what a trial finds unless it fails. Raises AnypoError at a misfit."""
+        untried = Algorithm(self.stack, resolve_knobs(self.stack, self.knobs))
         try:
             return untried.knowing(trial(untried))
         except Exception:  # which `refusal` tells
             return untried
 
-    def _untried(self) -> Algorithm:
-        return Algorithm(self.stack, resolve_knobs(self.stack, self.knobs))
+    def made_anew(self) -> Algorithm:
+        """The same, of plugins that remember nothing."""
+        return self.algorithm.knowing(self.algorithm.findings)
 
     @cached_property
     def without_penalties(self) -> Algorithm:
@@ -123,9 +120,11 @@ class Subject:
     @cached_property
     def refusal(self) -> str:
         """Why `compose` refuses the stack after a trial; empty if it does not."""
-        untried = self._untried()
+        algorithm = self.algorithm
         try:
-            refuse_misfits(untried.knowing(trial(untried)))
+            if algorithm.findings is UNTRIED:
+                algorithm = algorithm.knowing(trial(algorithm))
+            refuse_misfits(algorithm)
         except AnypoError as error:
             return str(error)
         except Exception as error:  # a rollout may return anything
@@ -149,10 +148,18 @@ class Subject:
     def unsteadiness(self) -> Difference | None:
         """What differs the second time that the same batch is tried, if something does."""
         for case in self.cases:
-            first, second = (evaluate(self.algorithm, case) for _ in range(2))
-            if found := difference(first, second, tolerance=0.0):
+            again = evaluate(self.algorithm, case)
+            if found := difference(self.outcome(case), again, tolerance=0.0):
                 return found
         return None
+
+    def outcome(self, case: Case) -> Outcome:
+        """What comes out of a case; of the usual ones that is known, and always the same."""
+        return self._outcomes.get(id(case)) or evaluate(self.algorithm, case)
+
+    @cached_property
+    def _outcomes(self) -> dict[int, Outcome]:
+        return {id(case): evaluate(self.algorithm, case) for case in self.cases}
 
     @cached_property
     def typical(self) -> list[Case]:
