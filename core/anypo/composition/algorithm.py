@@ -229,25 +229,6 @@ class Algorithm:
             return rows_by_group(batch.group)
         return [[row] for row in range(len(batch))]
 
-    def units_by_weight(self, batch: Batch) -> tuple[list[list[int]], list[list[int]]]:
-        """The units of a weighed batch with a weight somewhere, and those without any."""
-        weights = torch.stack([w.any(-1) for w in batch.weights.values()]).any(0).tolist()
-        parts: tuple[list[list[int]], list[list[int]]] = [], []
-        for unit in self.units(batch):
-            parts[not any(weights[row] for row in unit)].append(unit)
-        return parts
-
-    def units_that_learn(self, batch: Batch, *, without_advantage: bool = False) -> list[list[int]]:
-        """The units that add something to the gradient; weights are looked at if there are any.
-
-        With `without_advantage`, those without one count too: something else is learnt of them.
-        """
-        units = self.units_by_weight(batch)[0] if batch.weights else self.units(batch)
-        if without_advantage or not self.findings.only_advantages_count:
-            return units
-        advantages = batch.advantages.any(-1).tolist()
-        return [unit for unit in units if any(advantages[row] for row in unit)]
-
     @property
     def options(self) -> dict[str, Any]:
         """The run options that suit it, whatever the task."""

@@ -15,12 +15,7 @@ from anypo.composition.algorithm import Algorithm
 from anypo.composition.findings import Findings
 from anypo.composition.kept import first_kept
 from anypo.composition.loss import Loss
-from anypo.composition.synthetic import (
-    LENGTHS,
-    SyntheticSampler,
-    SyntheticScorer,
-    synthetic_prompt,
-)
+from anypo.composition.synthetic import LENGTHS, SyntheticSampler, SyntheticScorer, synthetic_prompt
 from anypo.errors import PluginError
 from anypo.hooks.batch import Batch, Sample, collate
 from anypo.hooks.plugin import recorded_knobs

@@ -29,7 +29,7 @@ from anypo.training.metrics import Meter
 from anypo.training.optimizer import make_optimizer, make_schedule
 from anypo.training.options import LearnerOptions
 from anypo.training.replica import Replica
-from anypo.training.shares import Units, check_same, shared_out
+from anypo.training.shares import Units, check_same, shared_out, that_learn
 
 BEFORE = {"logprobs": "old_logprobs", "entropy": "old_entropy"}  # what a batch calls them
 
@@ -258,7 +258,7 @@ class Learner:
     def _units(self, batch: Batch) -> Units:
         """Those that have a part in the loss: where experts are balanced, whatever has a weight."""
         balances = self.router_coefficient > 0
-        return self.algorithm.units_that_learn(batch, without_advantage=balances)
+        return that_learn(self.algorithm, batch, without_advantage=balances)
 
     def _score(
         self, scorer: TokenScorer, part: Batch, micro_batch: MicroBatch, **how: bool
