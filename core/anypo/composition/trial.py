@@ -4,7 +4,7 @@ The trial finds wrong shapes, missing answers and dead gradients, and it sees wh
 read: which models the run needs, and which knobs have an effect.
 """
 
-from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -25,6 +25,7 @@ from anypo.hooks.specs import MERGED, STAGES, beginning
 
 VOCABULARY = 11  # of made-up distributions
 OF_MODELS = ("logprobs", "values", "entropy")  # what gradient flows through, beside statistics
+Part = tuple[Batch, dict[str, Tensor]]  # rows of a batch, and leaves
 BY_LENGTH = "by_length"  # the claim that long sequences shall count for more
 
 
@@ -50,14 +51,14 @@ def trial(algorithm: Algorithm) -> Findings:
         named = _required_by_hooks(algorithm) | models
     if "teacher_log_distribution" in algorithm.asks("distribution"):
         named.add("teacher")
-    return Findings(
+    return replace(
+        found,
         inputs=inputs,
-        prepare_requires=frozenset(_providers(prepare_reads) | named),
-        loss_requires=frozenset(_providers(reads) | named),
+        prepare_requires=_providers(prepare_reads) | named,
+        loss_requires=_providers(reads) | named,
         statistics=frozenset(statistics),
         old_statistics=not statistics.keys().isdisjoint(prepare_reads | reads),
         active_knobs=frozenset(knobs),
-        **found,
     )
 
 
@@ -136,43 +137,33 @@ def loss_of(algorithm: Algorithm, batch: Batch, leaves: dict[str, Tensor]) -> Lo
     return algorithm.loss(batch=batch, **_given(leaves))
 
 
-def _given(leaves: dict[str, Tensor], names: Sequence[str] = OF_MODELS) -> dict[str, Any]:
-    """Leaves as a loss and the stages of one take them: those of some names, and statistics."""
+def _given(leaves: dict[str, Tensor]) -> dict[str, Any]:
+    """Leaves as a loss and the stages of one take them."""
     said = {name: leaf for name, leaf in leaves.items() if name not in OF_MODELS}
-    return {**{name: leaves[name] for name in names}, "token_statistics": said}
+    return {**{name: leaves[name] for name in OF_MODELS}, "token_statistics": said}
 
 
 def _try_loss(
     algorithm: Algorithm, batch: Batch, reads: set[str], leaves: dict[str, Tensor]
-) -> dict[str, Any]:
+) -> Findings:
     """Check the loss of a batch that notes what is read of it; what is found of penalties."""
-    parts = [
-        (batch.rows(rows), {name: leaf[rows] for name, leaf in leaves.items()})
-        for rows in _parts(algorithm, batch)
-    ]
-    if "rewards" in batch:  # as of a step in which nothing is right
-        parts.append((batch.replace(rewards=torch.zeros(len(batch))), leaves))
+    parts = _parts(algorithm, batch, leaves)
     silent, overridden = _idle_regularizers(algorithm, parts)
     reads.clear()  # what an overridden one read has no effect
     with algorithm.calls.leaving_out("regularizer", overridden):
         losses = [loss_of(algorithm, *part) for part in parts]
-    log_ratio = algorithm.log_ratio(leaves["logprobs"], batch)
-    if log_ratio.shape[-1] == 1:
-        _check_sequence_ratio(algorithm, batch)
-    elif algorithm.gain(log_ratio, batch, **_given(leaves, OF_MODELS[:1])).shape[-1] == 1:
-        _check_shares(algorithm, batch, f"{algorithm.blame('clip')} gives one gain")
-    _check_gradient(algorithm, losses, leaves, "clip" if log_ratio.requires_grad else "ratio")
-    # Gradient flows through nothing else, so a term that reaches them is a term that needs them.
-    reads |= {name for name in ("values", "entropy") if leaves[name].grad is not None}
-    with algorithm.calls.leaving_out("regularizer", overridden):
+        log_ratio = algorithm.log_ratio(leaves["logprobs"], batch)
+        if log_ratio.shape[-1] == 1:
+            _check_sequence_ratio(algorithm, batch)
+        elif algorithm.gain(log_ratio, batch, **_given(leaves)).shape[-1] == 1:
+            _check_shares(algorithm, batch, f"{algorithm.blame('clip')} gives one gain")
+        _check_gradient(algorithm, losses, leaves, "clip" if log_ratio.requires_grad else "ratio")
+        # Gradient flows through nothing else: a term that reaches them is a term that needs them.
+        reads |= {name for name in ("values", "entropy") if leaves[name].grad is not None}
         only_advantages = all(_needs_advantages(algorithm, *part) for part in parts)
         if _depends_on_entropy(algorithm, *parts[0]):
             reads.add("entropy")
-    return {
-        "silent": silent,
-        "overridden": overridden,
-        "only_advantages_count": only_advantages,
-    }
+    return Findings(silent=silent, overridden=overridden, only_advantages_count=only_advantages)
 
 
 @torch.no_grad()
@@ -193,17 +184,23 @@ def _needs_advantages(algorithm: Algorithm, batch: Batch, leaves: dict[str, Tens
     return not any(gradient is not None and gradient.any() for gradient in found)
 
 
-def _parts(algorithm: Algorithm, batch: Batch) -> list[Tensor]:
-    """All rows; and apart those that were truncated and the others, as other batches have them."""
+def _parts(algorithm: Algorithm, batch: Batch, leaves: dict[str, Tensor]) -> list[Part]:
+    """All rows; and as other batches have them: apart those that were truncated; unrewarded."""
     kinds: tuple[list[int], list[int]] = [], []
     for unit in algorithm.units(batch):
         kinds[bool(batch.tensors["truncated"][unit].any())].extend(unit)
     every = torch.arange(len(batch))
-    return [every, *map(torch.tensor, kinds)] if all(kinds) else [every]
+    parts = [
+        (batch.rows(rows), {name: leaf[rows] for name, leaf in leaves.items()})
+        for rows in [every, *(map(torch.tensor, kinds) if all(kinds) else ())]
+    ]
+    if "rewards" in batch:  # as of a step in which nothing is right
+        parts.append((batch.replace(rewards=torch.zeros(len(batch))), leaves))
+    return parts
 
 
 def _idle_regularizers(
-    algorithm: Algorithm, parts: list[tuple[Batch, dict[str, Tensor]]]
+    algorithm: Algorithm, parts: list[Part]
 ) -> tuple[frozenset[str], dict[str, frozenset[str]]]:
     """The plugins that add no penalty, and those of them whose every penalty others replace."""
     with recorded_knobs():  # a record of its own, which is thrown away
@@ -237,22 +234,19 @@ def _spied(samples: list[Sample]) -> tuple[Batch, set[str]]:
 
     batch = collate(samples)
     random = torch.Generator().manual_seed(0)
-    tensors: dict[str, Any] = dict(batch.tensors)
-    for requirement in REQUIREMENTS.values():
-        if requirement.tensor and requirement.said_by != "sampler":  # the samples have that, if any
-            tensors[requirement.tensor] = _random(batch, random)
-    spied = Spied(
-        mask=batch.mask, max_completion_length=max(LENGTHS), scores=batch.scores, **tensors
-    )
-    return spied, reads
+    # What a sampler says the samples have, if any.
+    missing = [x.tensor for x in REQUIREMENTS.values() if x.tensor and x.said_by != "sampler"]
+    said: dict[str, Any] = {name: _random(batch, random) for name in missing}
+    given = {"mask": batch.mask, "scores": batch.scores, **batch.tensors, **said}
+    return Spied(max_completion_length=max(LENGTHS), **given), reads
 
 
 def _random(batch: Batch, random: torch.Generator) -> Tensor:
     return -4 * torch.rand(batch.mask.shape, generator=random)  # ratios up to exp(4)
 
 
-def _providers(reads: set[str]) -> set[str]:
-    return {REQUIRED_FOR.get(name, name) for name in reads} & set(REQUIREMENTS)
+def _providers(reads: set[str]) -> frozenset[str]:
+    return frozenset(REQUIRED_FOR.get(name, name) for name in reads) & REQUIREMENTS.keys()
 
 
 def _check_sequence_ratio(algorithm: Algorithm, batch: Batch) -> None:
