@@ -246,7 +246,7 @@ def _random(batch: Batch, random: torch.Generator) -> Tensor:
 
 
 def _providers(reads: set[str]) -> frozenset[str]:
-    return frozenset(REQUIRED_FOR.get(name, name) for name in reads) & REQUIREMENTS.keys()
+    return frozenset(REQUIRED_FOR.get(name, name) for name in reads).intersection(REQUIREMENTS)
 
 
 def _check_sequence_ratio(algorithm: Algorithm, batch: Batch) -> None:

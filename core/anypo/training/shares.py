@@ -36,6 +36,11 @@ def that_learn(algorithm: Algorithm, batch: Batch, *, without_advantage: bool = 
     return [unit for unit in units if any(advantages[row] for row in unit)]
 
 
+def tokens_of(batch: Batch, units: Units) -> Tensor:
+    """How many tokens the rows of some units have, prompts included."""
+    return batch.sequence_lengths[[row for unit in units for row in unit]].sum()
+
+
 def shared_out(
     batch: Batch, units: Units, cut: Callable[[Units], Iterable[MicroBatch]], world: World
 ) -> list[MicroBatch]:
