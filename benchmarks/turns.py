@@ -33,10 +33,10 @@ def measure(folder: str, sampler: str, each: int) -> list[Row]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from anypo import Environment, Prompt, Runtime, SamplingRequest, Tokens, Turn
-    from anypo.hooks.environment import ChosenEnvironment
     from anypo.hooks.sampler import load_sampler
     from anypo.sampling.conversations import ConversationSampler, Talking
     from anypo.sampling.environments import Environments
+    from anypo.sampling.load import ChosenEnvironment
 
     class Again(Environment):
         """Is never content."""

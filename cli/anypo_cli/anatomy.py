@@ -9,8 +9,8 @@ from functools import cached_property
 from importlib.util import resolve_name
 
 from anypo.hooks import registry
-from anypo.hooks.source import parsed, path_of
 from anypo.hooks.stages import MERGED, STAGES
+from anypo.support.source import parsed, path_of
 
 ROOT = "Plugin"  # from which all derive
 WHOLE = set(STAGES) - set(MERGED)  # what no algorithm does without

@@ -9,7 +9,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from anypo.hooks import registry
-from anypo.hooks.source import parsed
+from anypo.support.source import parsed
 from anypo_cli.anatomy import Anatomy
 from anypo_cli.printing import plain
 

@@ -25,7 +25,7 @@ from anypo_cli.summary import summary
 LOADERS = {  # that also look whether a plugin is what its kind has to be; imported when asked
     "sampler": "anypo.hooks.sampler:load_sampler",
     "task": "anypo.hooks.task:load_task",
-    "environment": "anypo.hooks.environment:load_environment",
+    "environment": "anypo.sampling.load:load_environment",
     "command": "anypo_cli.commands:command_of",
 }
 BROAD = 1000  # columns

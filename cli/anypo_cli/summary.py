@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from anypo.errors import PluginError
 from anypo.hooks.registry import Entry
-from anypo.hooks.source import spec_of
+from anypo.support.source import spec_of
 
 
 def summary(entry: Entry) -> str:

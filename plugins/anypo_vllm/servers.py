@@ -17,7 +17,7 @@ from anyio import CapacityLimiter, create_task_group, fail_after, sleep
 from anyio.from_thread import start_blocking_portal
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from anypo import SamplerError, one_line
+from anypo import SamplerError, one_line, together
 from anypo_vllm.addresses import KEY, authorization, check_addresses
 from anypo_vllm.answers import described, generated, reason
 from anypo_vllm.sampler import Generated, Request
@@ -93,7 +93,7 @@ class Servers:
     async def _generate(self, requests: Sequence[Request]) -> list[list[Generated]]:
         await self._check_versions()
         shares = zip(cycle(self.servers), requests, strict=False)
-        answers = await _all([partial(server.complete, request) for server, request in shares])
+        answers = await together([partial(server.complete, request) for server, request in shares])
         await self._check_versions()  # a server that was restarted meanwhile had other weights
         return answers
 
@@ -101,7 +101,7 @@ class Servers:
         await self._each(lambda server: server.check_version(self._version))
 
     async def _each(self, do: Callable[[Server], Awaitable[T]]) -> list[T]:
-        return await _all([partial(do, server) for server in self.servers])
+        return await together([partial(do, server) for server in self.servers])
 
     def _await(self, do: Callable[..., Awaitable[T]], *arguments: object) -> T:
         """What comes of `do` in an event loop of its own: a notebook, say, already runs one.
@@ -289,19 +289,6 @@ class Server:
                         f"otherwise than vLLM would; {HOW}"
                     )
         return response.status_code, bytes(content)
-
-
-async def _all(jobs: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
-    """What comes of all jobs, in their order; the first that fails ends the others."""
-    results: dict[int, T] = {}
-
-    async def note(number: int, job: Callable[[], Awaitable[T]]) -> None:
-        results[number] = await job()
-
-    async with create_task_group() as group:
-        for number, job in enumerate(jobs):
-            group.start_soon(note, number, job)
-    return [results[number] for number in range(len(jobs))]
 
 
 def _first(error: Exception) -> Exception:

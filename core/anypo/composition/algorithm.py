@@ -5,7 +5,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import pluggy
 import torch
@@ -17,7 +17,7 @@ from anypo.composition.calls import Calls
 from anypo.composition.explain import Explanation, explain
 from anypo.composition.findings import Findings
 from anypo.composition.knobs import Knob, build
-from anypo.composition.loss import Loss, Metrics, advantages_like, guarded, weighted
+from anypo.composition.loss import Loss, Metrics, guarded, weighted
 from anypo.composition.schedules import Schedule
 from anypo.composition.stack import Stack
 from anypo.composition.token_metrics import token_metrics
@@ -59,6 +59,7 @@ class Algorithm:
         self.active_knobs = findings.active_knobs
         left_out = {"regularizer": findings.overridden}
         self.calls = Calls(self.name, self.layers, build(self.layers, knobs, share), left_out)
+        trace_from(2 if findings is UNTRIED else 1, self.manager)
 
     def knowing(self, findings: Findings) -> "Algorithm":
         """The same stack and knobs, made anew with what a trial found."""
@@ -68,9 +69,7 @@ class Algorithm:
         """The same after a share of the way: knobs that follow a schedule have other values."""
         if not self.scheduled:
             return self
-        later = Algorithm(self.stack, self.knobs, self.findings, share)
-        trace_from(1, later.manager)
-        return later
+        return Algorithm(self.stack, self.knobs, self.findings, share)
 
     @property
     def scheduled(self) -> dict[str, float]:
@@ -101,13 +100,9 @@ class Algorithm:
 
     def advantage(self, batch: Batch, state: State) -> Batch:
         """The rollout's whole batch, of all ranks, with `advantages` and what comes with them."""
-        answer = self.calls("advantage", batch=batch, state=state)
-        columns = dict(answer) if isinstance(answer, dict) else {"advantages": answer}
-        if "advantages" not in columns:
-            raise PluginError(f"{self.blame('advantage')} returned a dict without 'advantages'")
         n, t = batch.mask.shape
-        for name, column in columns.items():
-            self._expect("advantage", name, column, (n,), (n, t))
+        answer = self.calls.named("advantage", "advantages", batch=batch, state=state)
+        columns = self.calls.checked("advantage", answer, (n,), (n, t))
         if columns["advantages"].dim() == 1:
             columns["advantages"] = columns["advantages"].unsqueeze(-1).expand(n, t)
         return batch.replace(**{name: x.detach() for name, x in columns.items()})
@@ -127,13 +122,9 @@ class Algorithm:
             logprobs: Of the policy now, where some `weight` asks for them; see `asks`.
             entropy: The same.
         """
-        answer = self.calls("weight", batch=batch, state=state, logprobs=logprobs, entropy=entropy)
-        weights = answer if isinstance(answer, dict) else {"policy": answer}
-        if "policy" not in weights:
-            raise PluginError(f"{self.blame('weight')} returned a dict without 'policy'")
-        for name, x in weights.items():
-            self._expect("weight", name, x, batch.mask.shape)
-        return batch.replace(weights=weights)
+        now = {"logprobs": logprobs, "entropy": entropy}
+        weights = self.calls.named("weight", "policy", batch=batch, state=state, **now)
+        return batch.replace(weights=self.calls.checked("weight", weights, batch.mask.shape))
 
     def loss(
         self,
@@ -160,18 +151,10 @@ class Algorithm:
         said = {name: F.masked(x, batch.mask) for name, x in (token_statistics or {}).items()}
         log_ratio = self.log_ratio(logprobs, batch)
         given = {"logprobs": logprobs, "token_statistics": said}
-        advantages = advantages_like(log_ratio, batch)
-        gain = self._per_token_or_row(
-            "clip", batch, log_ratio=log_ratio, advantages=advantages, **given
-        )
+        gain = self.gain(log_ratio, batch, **given)
         penalties = self._penalties(batch, values=values, entropy=entropy, **given)
         terms = {"policy": -weighted(gain, "policy", batch)}
         terms |= {name: weighted(x, name, batch) for name, x in penalties.items()}
-        if self.findings.only_advantages_count and penalties:
-            raise PluginError(
-                f"{self.blame('regularizer', min(penalties))} pays a penalty in some batches only: "
-                "return it in every batch, 0 where there is none"
-            )
         metrics = token_metrics(logprobs, log_ratio, gain, entropy, batch)
         metrics |= self._plugin_metrics(batch, logprobs=logprobs, log_ratio=log_ratio)
         total = torch.stack(list(terms.values())).sum()
@@ -183,20 +166,25 @@ class Algorithm:
         teacher_log_distribution: Float[Tensor, "m V"] | None,
     ) -> dict[str, Float[Tensor, " m"]]:
         """What the plugins make of the distributions of some tokens, by name."""
-        found = self._merged(
+        found = self.calls.merged(
             "distribution",
             log_distribution=log_distribution,
             teacher_log_distribution=teacher_log_distribution,
         )
-        for name, x in found.items():
-            self._expect("distribution", name, x, (len(log_distribution),))
-        return found
+        return self.calls.checked("distribution", found, (len(log_distribution),))
 
     def log_ratio(
         self, logprobs: Float[Tensor, "N T"], batch: Batch
     ) -> Float[Tensor, "N T"] | Float[Tensor, "N 1"]:
         """The logarithm of the importance ratio, per token or per sequence."""
         return self._per_token_or_row("ratio", batch, logprobs=logprobs)
+
+    def gain(self, log_ratio: Tensor, batch: Batch, **given: Any) -> Tensor:
+        """What is gained, where advantages are one per row if the ratio is, per token or row."""
+        per_row = log_ratio.shape != batch.mask.shape
+        advantages = F.first_token(batch.advantages, batch.mask) if per_row else batch.advantages
+        given |= {"log_ratio": log_ratio, "advantages": advantages}
+        return self._per_token_or_row("clip", batch, **given)
 
     @property
     def manager(self) -> pluggy.PluginManager:
@@ -209,7 +197,8 @@ class Algorithm:
 
     def asks(self, *stages: str) -> set[str]:
         """The arguments that plugins name which answer some stages."""
-        return set().union(*map(self.calls.asks, stages))
+        impls = [impl for stage in stages for impl in self.calls.asked(stage)]
+        return {name for impl in impls for name in impl.argnames}
 
     def blame(self, stage: str, *labels: str) -> str:
         """Who answers a stage, for an error message; of a merged one, those that are meant."""
@@ -240,25 +229,6 @@ class Algorithm:
             return rows_by_group(batch.group)
         return [[row] for row in range(len(batch))]
 
-    def units_by_weight(self, batch: Batch) -> tuple[list[list[int]], list[list[int]]]:
-        """The units of a weighed batch with a weight somewhere, and those without any."""
-        weights = torch.stack([w.any(-1) for w in batch.weights.values()]).any(0).tolist()
-        parts: tuple[list[list[int]], list[list[int]]] = [], []
-        for unit in self.units(batch):
-            parts[not any(weights[row] for row in unit)].append(unit)
-        return parts
-
-    def units_that_learn(self, batch: Batch, *, without_advantage: bool = False) -> list[list[int]]:
-        """The units that add something to the gradient; weights are looked at if there are any.
-
-        With `without_advantage`, those without one count too: something else is learnt of them.
-        """
-        units = self.units_by_weight(batch)[0] if batch.weights else self.units(batch)
-        if without_advantage or not self.findings.only_advantages_count:
-            return units
-        advantages = batch.advantages.any(-1).tolist()
-        return [unit for unit in units if any(advantages[row] for row in unit)]
-
     @property
     def options(self) -> dict[str, Any]:
         """The run options that suit it, whatever the task."""
@@ -269,30 +239,27 @@ class Algorithm:
         return self.stack.preferred("task_options", task)
 
     def _per_token_or_row(self, stage: str, batch: Batch, **arguments: Any) -> Tensor:
-        answer = self.calls(stage, batch=batch, **arguments)
+        answer = {"answer": self.calls(stage, batch=batch, **arguments)}
         n, t = batch.mask.shape
-        self._expect(stage, "answer", answer, (n, t), (n, 1))
-        return cast(Tensor, answer)
+        return self.calls.checked(stage, answer, (n, t), (n, 1))["answer"]
 
     def _penalties(self, batch: Batch, **arguments: Any) -> dict[str, Tensor]:
-        penalties = self._merged("regularizer", batch=batch, **arguments)
+        penalties = self.calls.merged("regularizer", batch=batch, **arguments)
         overridden = self.findings.overridden
         idle = [plugin for plugin, names in overridden.items() if names <= penalties.keys()]
         if len(idle) < len(overridden):  # fewer than on the made-up batch
             with self.calls.leaving_out("regularizer", idle):
-                penalties = self._merged("regularizer", batch=batch, **arguments)
+                penalties = self.calls.merged("regularizer", batch=batch, **arguments)
         penalties = {name: x for name, x in penalties.items() if x is not None}
-        if "policy" in penalties:
+        late = "pays a penalty in some batches only: return it in all, 0 where there is none"
+        refused = dict.fromkeys(penalties if self.findings.only_advantages_count else (), late)
+        refused["policy"] = "calls a penalty 'policy', as the gain is called: give it another name"
+        for name in sorted(penalties.keys() & refused.keys()):
             answers = self.calls.one_by_one("regularizer", batch=batch, **arguments)
-            who = [label for label, answer in answers.items() if "policy" in (answer or {})]
-            raise PluginError(
-                f"{self.blame('regularizer', *who[:1])} calls a penalty 'policy', as the gain is "
-                "called: give it another name"
-            )
+            who = [label for label, answer in answers.items() if name in (answer or {})]
+            raise PluginError(f"{self.blame('regularizer', *who[:1])} {refused[name]}")
         n, t = batch.mask.shape
-        for name, penalty in penalties.items():
-            self._expect("regularizer", name, penalty, (n, t), (n, 1))
-        return penalties
+        return self.calls.checked("regularizer", penalties, (n, t), (n, 1))
 
     @torch.no_grad()
     def _plugin_metrics(self, batch: Batch, **arguments: Tensor) -> Metrics:
@@ -301,28 +268,12 @@ class Algorithm:
         n, t = batch.mask.shape
         detached = {name: x.detach() for name, x in arguments.items()}
         with recorded_knobs():  # of no account: a knob that only a metric reads changes nothing
-            answers = self._merged("metrics", batch=batch, **detached)
-        for name, x in ((name, x) for name, x in answers.items() if x is not None):
-            self._expect("metrics", name, x, (n, t), (n, 1), (n,))
+            answers = self.calls.merged("metrics", batch=batch, **detached)
+        said = {name: x for name, x in answers.items() if x is not None}
+        for name, x in self.calls.checked("metrics", said, (n, t), (n, 1), (n,)).items():
             known = ~x.isnan() & (batch.mask if x.shape == (n, t) else True)
             metrics[name] = (torch.where(known, x, 0).sum(), known.sum())
         return metrics
-
-    def _merged(self, stage: str, **arguments: Any) -> dict[str, Any]:
-        """What all plugins answer, by name: the topmost one wins, None deletes."""
-        merged: dict[str, Any] = {}
-        for answer in reversed(self.calls(stage, **arguments)):
-            if not isinstance(answer, dict):
-                raise PluginError(f"{self.blame(stage)} returned {answer!r:.60}, no dict")
-            merged |= answer
-        return merged
-
-    def _expect(self, stage: str, name: str, x: Any, *shapes: tuple[int, ...]) -> None:
-        if isinstance(x, Tensor) and tuple(x.shape) in shapes:
-            return
-        came = f"a tensor of shape {list(x.shape)}" if isinstance(x, Tensor) else repr(x)[:60]
-        expected = " or ".join(str(list(shape)) for shape in shapes)
-        raise PluginError(f"{self.blame(stage)}: {name} is {came}, expected shape {expected}")
 
     def __repr__(self) -> str:
         knobs = ", ".join(f"{knob.name}={knob.value!r}" for knob in self.knobs.values())

@@ -7,12 +7,13 @@ from functools import partial
 from typing import Any
 
 import pluggy
+from torch import Tensor
 
 from anypo.composition.blame import code_of, culprit
 from anypo.composition.stack import Layer
 from anypo.errors import PluginError, nearest, told
 from anypo.hooks.batch import MissingTensorError
-from anypo.hooks.plugin import hook_options
+from anypo.hooks.plugin import hooks_of
 from anypo.hooks.specs import HOOKS, MERGED, Hooks
 from anypo.support.foreign import foreign, place
 from anypo.support.functions import OF_USER
@@ -59,27 +60,54 @@ class Calls:
         """The answer to a stage: of a merged one a list, topmost plugin first.
 
         Raises:
-            PluginError: A hook fails, or nobody answers.
+            PluginError: A hook fails, or returns None.
         """
         with foreign(partial(self._failure, stage)):
-            try:
-                answer = self._callers[stage](**arguments)
-            except MissingTensorError as error:
-                raise self._failure(stage, error) from error
+            answer = self._callers[stage](**arguments)
         if answer is None:
-            answered = self.answers(stage)
-            why = f"{self.blame(stage)} returned None" if answered else "no plugin answers it"
+            why = f"{self.blame(stage)} returned None"
             raise PluginError(f"{self.name} has no answer to the stage '{stage}': {why}")
         return answer
+
+    def named(self, stage: str, main: str, **arguments: Any) -> dict[str, Any]:
+        """The answer to a stage, by name: what is no dict is called `main`."""
+        answer = self(stage, **arguments)
+        named = dict(answer) if isinstance(answer, dict) else {main: answer}
+        if main not in named:
+            raise PluginError(f"{self.blame(stage)} returned a dict without '{main}'")
+        return named
+
+    def merged(self, stage: str, **arguments: Any) -> dict[str, Any]:
+        """What all plugins answer, by name: the topmost one wins."""
+        merged: dict[str, Any] = {}
+        for answer in reversed(self(stage, **arguments)):
+            if not isinstance(answer, dict):
+                raise PluginError(f"{self.blame(stage)} returned {answer!r:.60}, no dict")
+            merged |= answer
+        return merged
 
     def one_by_one(self, stage: str, **arguments: Any) -> dict[str, Any]:
         """What every plugin says to a stage when it is asked alone, by label, topmost first."""
         with foreign(partial(self._failure, stage)):
             return {
                 impl.plugin_name: impl.function(*(arguments[name] for name in impl.argnames))
-                for impl in self.answers(stage)
+                for impl in self.asked(stage)
                 if not impl.wrapper
             }
+
+    def checked(
+        self, stage: str, named: Mapping[str, Any], *shapes: tuple[int, ...]
+    ) -> dict[str, Tensor]:
+        """What a stage answered, by name, all of it tensors of one of the shapes."""
+        for name, x in named.items():
+            if not (isinstance(x, Tensor) and tuple(x.shape) in shapes):
+                is_tensor = isinstance(x, Tensor)
+                came = f"a tensor of shape {list(x.shape)}" if is_tensor else repr(x)[:60]
+                expected = " or ".join(str(list(shape)) for shape in shapes)
+                raise PluginError(
+                    f"{self.blame(stage)}: {name} is {came}, expected shape {expected}"
+                )
+        return dict(named)
 
     @contextmanager
     def leaving_out(self, stage: str, labels: Collection[str]) -> Iterator[None]:
@@ -95,22 +123,17 @@ class Calls:
         """The hook implementations of a stage, in the order in which they are called."""
         return list(reversed(getattr(self.manager.hook, stage).get_hookimpls()))
 
-    def asks(self, stage: str) -> set[str]:
-        """The arguments that some plugin names that is asked."""
-        impls = self._callers[stage].get_hookimpls()
-        return {name for impl in impls for name in impl.argnames}
+    def asked(self, stage: str) -> list[pluggy.HookImpl]:
+        """Those of them that are asked: of a stage with one answer, wrappers and what they wrap."""
+        return list(reversed(self._callers[stage].get_hookimpls()))
 
     def blame(self, stage: str, *labels: str) -> str:
         """Who answers a stage, for an error message: the wrappers, then whom they wrap.
 
         With labels only those of them that are meant.
         """
-        names: list[str] = []
-        for impl in self.answers(stage):
-            if not labels or impl.plugin_name in labels:
-                names.append(self.layers[impl.plugin_name].title)
-            if not impl.wrapper and stage not in MERGED:
-                break
+        meant = [impl.plugin_name for impl in self.asked(stage)]
+        names = [self.layers[label].title for label in meant if not labels or label in labels]
         return f"'{stage}' of plugin {(' or ' if stage in MERGED else ' around ').join(names)}"
 
     def _caller(self, stage: str, left_out: Collection[str]) -> pluggy.HookCaller:
@@ -142,10 +165,8 @@ def _misfit(plugin: object) -> str:
 
     pluggy itself does not say what there is.
     """
-    hooks = {stage: getattr(plugin, stage, None) for stage in HOOKS}
-    for stage, hook in hooks.items():
-        if not callable(hook) or not (options := hook_options(hook)):
-            continue
+    for stage, options in hooks_of(plugin).items():
+        hook = getattr(plugin, stage)
         given = inspect.signature(getattr(Hooks, stage)).parameters.keys() - {"self"}
         for name in inspect.signature(hook).parameters.keys() - given:
             return f"'{stage}' is given no '{name}'{nearest(name, given)}"

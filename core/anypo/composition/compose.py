@@ -1,14 +1,14 @@
 """Make an algorithm of plugins."""
 
 from collections.abc import Mapping
+from functools import reduce
+from operator import or_
 from typing import Any
 
 from anypo.composition.algorithm import Algorithm
-from anypo.composition.findings import together
 from anypo.composition.knobs import resolve_knobs, suiting
 from anypo.composition.refusals import refuse_misfits
 from anypo.composition.stack import Stack, lay
-from anypo.composition.tracing import trace_from
 from anypo.composition.trial import trial
 from anypo.errors import KnobError, PluginError, nearest
 from anypo.hooks.specs import STAGES
@@ -78,9 +78,7 @@ def assemble(
 ) -> Algorithm:
     """The algorithm of a stack that is laid; see `compose`."""
     untried = Algorithm(stack, resolve_knobs(stack, settings, task))
-    trace_from(2, untried.manager)
     shares = TRIED if untried.scheduled else TRIED[:1]
-    algorithm = untried.knowing(together([trial(untried.at(share)) for share in shares]))
+    algorithm = untried.knowing(reduce(or_, [trial(untried.at(share)) for share in shares]))
     refuse_misfits(algorithm)
-    trace_from(1, algorithm.manager)
     return algorithm

@@ -12,7 +12,7 @@ from anypo.composition.calls import Calls
 from anypo.composition.findings import Findings
 from anypo.composition.knobs import Knob
 from anypo.hooks.rollout import Inputs
-from anypo.hooks.specs import MERGED, STAGES
+from anypo.hooks.specs import STAGES
 from anypo.support.foreign import location
 
 
@@ -56,12 +56,14 @@ class Explanation:
 
 def explain(calls: Calls, knobs: Mapping[str, Knob], findings: Findings) -> Explanation:
     """The explanation of an algorithm; see `Algorithm.explain`."""
-    shown = [*STAGES, "distribution"]
-    active = {stage: _active(calls.answers(stage), stage, findings) for stage in shown}
+    asked = [(stage, x) for stage in (*STAGES, "distribution") for x in calls.asked(stage)]
+    silent = {("regularizer", label) for label in findings.silent}
     return Explanation(
         name=calls.name,
         stack=tuple((layer.name, first_line(layer.source)) for layer in calls.layers.values()),
-        answers=tuple(_answer(calls, stage, x) for stage in shown for x in active[stage]),
+        answers=tuple(
+            _answer(calls, stage, x) for stage, x in asked if (stage, x.plugin_name) not in silent
+        ),
         knobs=tuple(knobs.values()),
         active_knobs=findings.active_knobs,
         requires=findings.requires,
@@ -72,14 +74,6 @@ def explain(calls: Calls, knobs: Mapping[str, Knob], findings: Findings) -> Expl
 def first_line(documented: Any) -> str:
     """The first line of a docstring, or nothing."""
     return inspect.cleandoc(documented.__doc__ or "").partition("\n")[0]
-
-
-def _active(impls: list[pluggy.HookImpl], stage: str, findings: Findings) -> list[pluggy.HookImpl]:
-    if stage in MERGED:
-        idle = findings.silent if stage == "regularizer" else ()
-        return [impl for impl in impls if impl.plugin_name not in idle]
-    wrappers = [impl for impl in impls if impl.wrapper]
-    return wrappers + [impl for impl in impls if not impl.wrapper][:1]
 
 
 def _answer(calls: Calls, stage: str, impl: pluggy.HookImpl) -> Answer:

@@ -1,7 +1,7 @@
 """What only a trial can tell of an algorithm."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from anypo.hooks.rollout import Inputs
 
@@ -26,26 +26,12 @@ class Findings:
         """All that the core must provide; see `REQUIREMENTS`."""
         return self.prepare_requires | self.loss_requires
 
-
-def together(found: Sequence[Findings]) -> Findings:
-    """What holds of an algorithm with several values of its knobs, one of which is first."""
-    first = found[0]
-    return replace(
-        first,
-        inputs=Inputs(
-            sampler=any(one.inputs.sampler for one in found),
-            scorer=any(one.inputs.scorer for one in found),
-            completions=frozenset().union(*(one.inputs.completions for one in found)),
-            columns=frozenset().union(*(one.inputs.columns for one in found)),
-            fixed=all(one.inputs.fixed for one in found),
-            otherwise=any(one.inputs.otherwise for one in found),
-        ),
-        statistics=frozenset().union(*(one.statistics for one in found)),
-        prepare_requires=frozenset().union(*(one.prepare_requires for one in found)),
-        loss_requires=frozenset().union(*(one.loss_requires for one in found)),
-        old_statistics=any(one.old_statistics for one in found),
-        active_knobs=frozenset().union(*(one.active_knobs for one in found)),
-        silent=frozenset.intersection(*(one.silent for one in found)),
-        overridden=first.overridden if all(one == first for one in found) else {},
-        only_advantages_count=all(one.only_advantages_count for one in found),
-    )
+    def __or__(self, other: "Findings") -> "Findings":
+        """What holds of an algorithm of which both were found, with other values of its knobs."""
+        either = {name: getattr(self, name) | getattr(other, name) for name in vars(self)}
+        either |= {
+            "silent": self.silent & other.silent,
+            "overridden": self.overridden if self.overridden == other.overridden else {},
+            "only_advantages_count": self.only_advantages_count and other.only_advantages_count,
+        }
+        return Findings(**either)

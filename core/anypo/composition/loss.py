@@ -33,13 +33,6 @@ def weighted(x: Tensor, name: str, batch: Batch) -> Float[Tensor, ""]:
     return F.masked(weights.to(x.dtype) * x, batch.mask).sum()
 
 
-def advantages_like(log_ratio: Tensor, batch: Batch) -> Tensor:
-    """The advantages, one per row where the ratio is one per row."""
-    if log_ratio.shape == batch.mask.shape:
-        return batch.advantages
-    return F.first_token(batch.advantages, batch.mask)
-
-
 def guarded(entropy: Tensor, blame: Callable[[], str]) -> Tensor:
     """A constant from which nothing may learn: a backward pass through it raises PluginError."""
 

@@ -13,31 +13,17 @@ WRITTEN = re.compile(rf"({'|'.join(SCHEDULES)})\(\s*([^,\s]+)\s*,\s*([^,\s]+)\s*
 
 
 class Schedule(str):
-    """From one value to another, written as `linear(0.1, 0.0)`; files and tables show that.
-
-    Attributes:
-        kind: One of `SCHEDULES`.
-        first: The value in the first step.
-        last: The value in the last step; of integers, those between are rounded.
-    """
-
-    kind: str
-    first: Any
-    last: Any
-
-    def __new__(cls, kind: str, first: Any, last: Any) -> "Schedule":
-        """See the class."""
-        schedule = super().__new__(cls, f"{kind}({first}, {last})")
-        schedule.kind, schedule.first, schedule.last = kind, first, last
-        return schedule
-
-    def __getnewargs__(self) -> Any:  # a text is copied by what it says
-        return self.kind, self.first, self.last
+    """From one value to another, such as `linear(0.1, 0.0)`; files and tables show it so."""
 
     def at(self, share: float) -> Any:
-        """The value after a share of the way, from 0 to 1."""
-        value = self.first + (self.last - self.first) * SCHEDULES[self.kind](share)
-        return round(value) if isinstance(self.first, int) else value
+        """The value after a share of the way, from 0 to 1; of integers, those between are rounded.
+
+        It is the first one in the first step, and the last one in the last.
+        """
+        kind, *ends = WRITTEN.split(self)[1:4]
+        first, last = (int(end) if end.lstrip("-").isdigit() else float(end) for end in ends)
+        value = first + (last - first) * SCHEDULES[kind](share)
+        return round(value) if isinstance(first, int) else value
 
 
 def read_schedule(text: Any, check: Callable[[str], Any]) -> Schedule | None:
@@ -48,7 +34,7 @@ def read_schedule(text: Any, check: Callable[[str], Any]) -> Schedule | None:
         check: Gives either end its type, or raises.
     """
     found = WRITTEN.fullmatch(text.strip()) if isinstance(text, str) else None
-    return Schedule(found[1], check(found[2]), check(found[3])) if found else None
+    return Schedule(f"{found[1]}({check(found[2])}, {check(found[3])})") if found else None
 
 
 def at(value: Any, share: float) -> Any:

@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 from anypo.errors import KnobError, PluginError, nearest, told
 from anypo.hooks import registry
-from anypo.hooks.plugin import Plugin, check_hooks, hook_options
-from anypo.hooks.specs import HOOKS, MERGED, STAGES
+from anypo.hooks.plugin import Plugin, check_hooks, hooks_of
+from anypo.hooks.specs import MERGED, STAGES
 from anypo.support.classes import load_own
 from anypo.support.foreign import foreign, place
 from anypo.support.validation import refusal
@@ -64,8 +64,8 @@ class Layer:
 
     def replaces(self) -> list[str]:
         """The stages of which it is the only answer."""
-        hooks = {stage: hook_options(getattr(self.source, stage, None)) for stage in STAGES}
-        return [s for s, o in hooks.items() if o and not o["wrapper"] and s not in MERGED]
+        only = set(STAGES) - set(MERGED)
+        return [s for s, o in hooks_of(self.source).items() if s in only and not o["wrapper"]]
 
     def build(self, values: Mapping[str, Any]) -> object:
         """The object to register with pluggy.
@@ -76,9 +76,8 @@ class Layer:
         plugin = self._plugin(values)
         if isinstance(plugin, Plugin) and self.stage is None:
             return plugin
-        stages = HOOKS if self.stage is None else (self.stage,)
-        hooks = {stage: getattr(plugin, stage, None) for stage in stages}
-        return _Answers({stage: hook for stage, hook in hooks.items() if hook_options(hook)})
+        stages = hooks_of(plugin) if self.stage is None else (self.stage,)
+        return _Answers({stage: getattr(plugin, stage) for stage in stages})
 
     def _plugin(self, values: Mapping[str, Any]) -> object:
         if not isinstance(self.source, type):
@@ -121,7 +120,7 @@ def layer_of(item: Any) -> Layer:
     layer = Layer(name, item)
     if not _is_plugin(item):
         check_hooks(layer.definition)
-        if not any(hook_options(getattr(item, hook, None)) for hook in HOOKS):
+        if not hooks_of(item):
             raise PluginError(f"{item!r:.60} is no plugin: it answers no stage")
     return layer
 
@@ -211,7 +210,7 @@ def _swap(stack: Sequence[Layer], stage: str, name: str) -> Layer:
             "name it as file.py:Class"
         )
     for layer in reversed(list(_with_bases(layer_of(name)))):
-        if hook_options(getattr(layer.source, stage, None)) is not None:
+        if stage in hooks_of(layer.source):
             if layer.source in [below.source for below in stack]:
                 raise PluginError(
                     f"'{name}' answers '{stage}' with that of '{layer.name}', which is in the "

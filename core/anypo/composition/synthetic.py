@@ -90,33 +90,22 @@ class SyntheticScorer:
 
 
 class SyntheticRow(dict[str, Any]):
-    """Has every column that is asked for, and remembers which were."""
+    """Has every column that is asked for, and afterwards those that were."""
 
-    def __init__(self, make: Callable[[int], Any], asked: set[str]) -> None:
-        self.make, self.asked = make, asked
+    def __init__(self, make: Callable[[int], Any]) -> None:
+        self.make = make
 
     def __missing__(self, name: str) -> Any:
-        self.asked.add(name)
         self[name] = self.make(len(self))
         return self[name]
 
 
-def synthetic_prompts(count: int, columns: set[str], completions: set[str]) -> list[Prompt]:
-    """Prompts whose rows have all that is asked for.
-
-    Args:
-        count: Of prompts.
-        columns: Gets the names of the columns that were asked for.
-        completions: Gets those of the columns that were asked for as completions.
-    """
-    return [_prompt(row, columns, completions) for row in range(count)]
-
-
-def _prompt(row: int, columns: set[str], completions: set[str]) -> Prompt:
+def synthetic_prompt(row: int) -> Prompt:
+    """The prompt of a row that has all that is asked for."""
     lengths = [length for length in LENGTHS if length]  # a row of a data set is never empty
 
     def completion(i: int) -> Completion:
         return Completion(list(range(row, row + lengths[(2 * row + i) % len(lengths)])))
 
-    labels = SyntheticRow(lambda _: row % 2 == 0, columns)
-    return Prompt([1, 2, 3 + row], "made up", labels, SyntheticRow(completion, completions))
+    labels = SyntheticRow(lambda _: row % 2 == 0)
+    return Prompt([1, 2, 3 + row], "made up", labels, SyntheticRow(completion))

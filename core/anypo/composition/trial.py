@@ -4,6 +4,7 @@ The trial finds wrong shapes, missing answers and dead gradients, and it sees wh
 read: which models the run needs, and which knobs have an effect.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,12 +15,7 @@ from anypo.composition.algorithm import Algorithm
 from anypo.composition.findings import Findings
 from anypo.composition.kept import first_kept
 from anypo.composition.loss import Loss
-from anypo.composition.synthetic import (
-    LENGTHS,
-    SyntheticSampler,
-    SyntheticScorer,
-    synthetic_prompts,
-)
+from anypo.composition.synthetic import LENGTHS, SyntheticSampler, SyntheticScorer, synthetic_prompt
 from anypo.errors import PluginError
 from anypo.hooks.batch import Batch, Sample, collate
 from anypo.hooks.plugin import recorded_knobs
@@ -28,7 +24,8 @@ from anypo.hooks.rollout import Inputs
 from anypo.hooks.specs import MERGED, STAGES, beginning
 
 VOCABULARY = 11  # of made-up distributions
-STATISTIC = "token_statistics/"  # before the names of those, among leaves
+OF_MODELS = ("logprobs", "values", "entropy")  # what gradient flows through, beside statistics
+Part = tuple[Batch, dict[str, Tensor]]  # rows of a batch, and leaves
 BY_LENGTH = "by_length"  # the claim that long sequences shall count for more
 
 
@@ -44,7 +41,7 @@ def trial(algorithm: Algorithm) -> Findings:
         samples, inputs, models = _try_rollout(algorithm)
         batch, reads = _spied(samples)
         statistics = _try_distribution(algorithm, batch)
-        batch = batch.replace(**{name: x.detach() for name, x in statistics.items()})
+        batch = batch.replace(**statistics)
         leaves = _leaves(batch, statistics)
         now = {name: leaves[name].detach() for name in ("logprobs", "entropy")}
         prepared = algorithm.prepare(batch, beginning(), **now)
@@ -54,14 +51,14 @@ def trial(algorithm: Algorithm) -> Findings:
         named = _required_by_hooks(algorithm) | models
     if "teacher_log_distribution" in algorithm.asks("distribution"):
         named.add("teacher")
-    return Findings(
+    return replace(
+        found,
         inputs=inputs,
-        prepare_requires=frozenset(_providers(prepare_reads) | named),
-        loss_requires=frozenset(_providers(reads) | named),
+        prepare_requires=_providers(prepare_reads) | named,
+        loss_requires=_providers(reads) | named,
         statistics=frozenset(statistics),
         old_statistics=not statistics.keys().isdisjoint(prepare_reads | reads),
         active_knobs=frozenset(knobs),
-        **found,
     )
 
 
@@ -92,8 +89,7 @@ def _required_by_hooks(algorithm: Algorithm) -> set[str]:
 def _try_rollout(algorithm: Algorithm) -> tuple[list[Sample], Inputs, set[str]]:
     """Samples of made-up prompts, what the rollout makes them from, and models that draw some."""
     sampler, scorer = SyntheticSampler(), SyntheticScorer()
-    completions, columns = set[str](), set[str]()
-    prompts = synthetic_prompts(2, columns, completions)
+    prompts = [synthetic_prompt(row) for row in range(2)]
     samples = first_kept(algorithm, prompts, sampler, scorer, beginning())
     if not samples:
         raise PluginError(f"{algorithm.blame('rollout')} kept none of the made-up samples")
@@ -107,8 +103,8 @@ def _try_rollout(algorithm: Algorithm) -> tuple[list[Sample], Inputs, set[str]]:
         sampler=sampler.used,
         scorer=scorer.used,
         otherwise=sampler.otherwise,
-        completions=frozenset(completions),
-        columns=frozenset(columns),
+        completions=frozenset(name for p in prompts for name in p.completions),
+        columns=frozenset(name for p in prompts for name in p.columns),
         fixed=not sampler.used and all((s.prompt_ids, s.completion_ids) in held for s in samples),
     )
     return samples, inputs, sampler.models
@@ -120,7 +116,7 @@ def _try_distribution(algorithm: Algorithm, batch: Batch) -> dict[str, Tensor]:
     sizes = int(batch.mask.sum()), VOCABULARY
     both = (torch.randn(sizes, generator=random).log_softmax(-1) for _ in range(2))
     found = algorithm.statistics(*both)
-    if taken := found.keys() & {*batch, *Batch.__annotations__}:
+    if taken := found.keys() & {*batch, *Batch.__annotations__, *OF_MODELS}:
         raise PluginError(
             f"{algorithm.blame('distribution')} returns '{min(taken)}', which the batch has already"
         )
@@ -129,56 +125,45 @@ def _try_distribution(algorithm: Algorithm, batch: Batch) -> dict[str, Tensor]:
 
 
 def _leaves(batch: Batch, statistics: dict[str, Tensor]) -> dict[str, Tensor]:
-    """What gradient may flow through; names of statistics have `STATISTIC` before them."""
+    """What gradient may flow through."""
     random = torch.Generator().manual_seed(1)
-    leaves = {name: _random(batch, random) for name in ("logprobs", "values", "entropy")}
-    leaves |= {STATISTIC + name: x.clone() for name, x in statistics.items()}
+    leaves = {name: _random(batch, random) for name in OF_MODELS}
+    leaves |= {name: x.clone() for name, x in statistics.items()}
     return {name: leaf.requires_grad_() for name, leaf in leaves.items()}
 
 
 def loss_of(algorithm: Algorithm, batch: Batch, leaves: dict[str, Tensor]) -> Loss:
-    """The loss of leaves, among which those of statistics have `STATISTIC` before their names."""
+    """The loss of leaves: those that are none `OF_MODELS` are statistics."""
     return algorithm.loss(batch=batch, **_given(leaves))
 
 
 def _given(leaves: dict[str, Tensor]) -> dict[str, Any]:
     """Leaves as a loss and the stages of one take them."""
-    own = {name: leaf for name, leaf in leaves.items() if not name.startswith(STATISTIC)}
-    said = {name.removeprefix(STATISTIC): leaves[name] for name in leaves.keys() - own.keys()}
-    return {**own, "token_statistics": said}
+    said = {name: leaf for name, leaf in leaves.items() if name not in OF_MODELS}
+    return {**{name: leaves[name] for name in OF_MODELS}, "token_statistics": said}
 
 
 def _try_loss(
     algorithm: Algorithm, batch: Batch, reads: set[str], leaves: dict[str, Tensor]
-) -> dict[str, Any]:
+) -> Findings:
     """Check the loss of a batch that notes what is read of it; what is found of penalties."""
-    parts = [
-        (batch.rows(rows), {name: leaf[rows] for name, leaf in leaves.items()})
-        for rows in _parts(algorithm, batch)
-    ]
-    if "rewards" in batch:  # as of a step in which nothing is right
-        parts.append((batch.replace(rewards=torch.zeros(len(batch))), leaves))
+    parts = _parts(algorithm, batch, leaves)
     silent, overridden = _idle_regularizers(algorithm, parts)
     reads.clear()  # what an overridden one read has no effect
     with algorithm.calls.leaving_out("regularizer", overridden):
         losses = [loss_of(algorithm, *part) for part in parts]
-    log_ratio = algorithm.log_ratio(leaves["logprobs"], batch)
-    if log_ratio.shape[-1] == 1:
-        _check_sequence_ratio(algorithm, batch)
-    elif _gain(algorithm, batch, leaves, log_ratio).shape[-1] == 1:
-        _check_shares(algorithm, batch, f"{algorithm.blame('clip')} gives one gain")
-    _check_gradient(algorithm, losses, leaves, "clip" if log_ratio.requires_grad else "ratio")
-    # Gradient flows through nothing else, so a term that reaches them is a term that needs them.
-    reads |= {name for name in ("values", "entropy") if leaves[name].grad is not None}
-    with algorithm.calls.leaving_out("regularizer", overridden):
+        log_ratio = algorithm.log_ratio(leaves["logprobs"], batch)
+        if log_ratio.shape[-1] == 1:
+            _check_sequence_ratio(algorithm, batch)
+        elif algorithm.gain(log_ratio, batch, **_given(leaves)).shape[-1] == 1:
+            _check_shares(algorithm, batch, f"{algorithm.blame('clip')} gives one gain")
+        _check_gradient(algorithm, losses, leaves, "clip" if log_ratio.requires_grad else "ratio")
+        # Gradient flows through nothing else: a term that reaches them is a term that needs them.
+        reads |= {name for name in ("values", "entropy") if leaves[name].grad is not None}
         only_advantages = all(_needs_advantages(algorithm, *part) for part in parts)
         if _depends_on_entropy(algorithm, *parts[0]):
             reads.add("entropy")
-    return {
-        "silent": silent,
-        "overridden": overridden,
-        "only_advantages_count": only_advantages,
-    }
+    return Findings(silent=silent, overridden=overridden, only_advantages_count=only_advantages)
 
 
 @torch.no_grad()
@@ -199,17 +184,23 @@ def _needs_advantages(algorithm: Algorithm, batch: Batch, leaves: dict[str, Tens
     return not any(gradient is not None and gradient.any() for gradient in found)
 
 
-def _parts(algorithm: Algorithm, batch: Batch) -> list[Tensor]:
-    """All rows; and apart those that were truncated and the others, as other batches have them."""
+def _parts(algorithm: Algorithm, batch: Batch, leaves: dict[str, Tensor]) -> list[Part]:
+    """All rows; and as other batches have them: apart those that were truncated; unrewarded."""
     kinds: tuple[list[int], list[int]] = [], []
     for unit in algorithm.units(batch):
         kinds[bool(batch.tensors["truncated"][unit].any())].extend(unit)
     every = torch.arange(len(batch))
-    return [every, *map(torch.tensor, kinds)] if all(kinds) else [every]
+    parts = [
+        (batch.rows(rows), {name: leaf[rows] for name, leaf in leaves.items()})
+        for rows in [every, *(map(torch.tensor, kinds) if all(kinds) else ())]
+    ]
+    if "rewards" in batch:  # as of a step in which nothing is right
+        parts.append((batch.replace(rewards=torch.zeros(len(batch))), leaves))
+    return parts
 
 
 def _idle_regularizers(
-    algorithm: Algorithm, parts: list[tuple[Batch, dict[str, Tensor]]]
+    algorithm: Algorithm, parts: list[Part]
 ) -> tuple[frozenset[str], dict[str, frozenset[str]]]:
     """The plugins that add no penalty, and those of them whose every penalty others replace."""
     with recorded_knobs():  # a record of its own, which is thrown away
@@ -243,32 +234,19 @@ def _spied(samples: list[Sample]) -> tuple[Batch, set[str]]:
 
     batch = collate(samples)
     random = torch.Generator().manual_seed(0)
-    tensors: dict[str, Any] = dict(batch.tensors)
-    for requirement in REQUIREMENTS.values():
-        if requirement.tensor and requirement.said_by != "sampler":  # the samples have that, if any
-            tensors[requirement.tensor] = _random(batch, random)
-    spied = Spied(
-        mask=batch.mask, max_completion_length=max(LENGTHS), scores=batch.scores, **tensors
-    )
-    return spied, reads
+    # What a sampler says the samples have, if any.
+    missing = [x.tensor for x in REQUIREMENTS.values() if x.tensor and x.said_by != "sampler"]
+    said: dict[str, Any] = {name: _random(batch, random) for name in missing}
+    given = {"mask": batch.mask, "scores": batch.scores, **batch.tensors, **said}
+    return Spied(max_completion_length=max(LENGTHS), **given), reads
 
 
 def _random(batch: Batch, random: torch.Generator) -> Tensor:
     return -4 * torch.rand(batch.mask.shape, generator=random)  # ratios up to exp(4)
 
 
-def _providers(reads: set[str]) -> set[str]:
-    return {REQUIRED_FOR.get(name, name) for name in reads} & set(REQUIREMENTS)
-
-
-def _gain(
-    algorithm: Algorithm, batch: Batch, leaves: dict[str, Tensor], log_ratio: Tensor
-) -> Tensor:
-    """What is gained where there is a ratio per token."""
-    given = {name: x for name, x in _given(leaves).items() if name not in ("values", "entropy")}
-    shared = {"log_ratio": log_ratio, "advantages": batch.advantages}
-    gain: Tensor = algorithm.calls("clip", batch=batch, **shared, **given)
-    return gain
+def _providers(reads: set[str]) -> frozenset[str]:
+    return frozenset(REQUIRED_FOR.get(name, name) for name in reads).intersection(REQUIREMENTS)
 
 
 def _check_sequence_ratio(algorithm: Algorithm, batch: Batch) -> None:
@@ -285,9 +263,8 @@ def _check_sequence_ratio(algorithm: Algorithm, batch: Batch) -> None:
 
 def _check_shares(algorithm: Algorithm, batch: Batch, what: str) -> None:
     """What is one per row counts alike in all rows, unless `weight` claims that it shall not."""
-    who = {answer.plugin for answer in algorithm.explain().answers if answer.stage == "weight"}
-    sources = (layer.source for layer in algorithm.layers if layer.name in who)
-    if any(BY_LENGTH in getattr(source, "claims", ()) for source in sources):
+    weighing = [algorithm.calls.layers[i.plugin_name] for i in algorithm.calls.asked("weight")]
+    if any(BY_LENGTH in getattr(layer.source, "claims", ()) for layer in weighing):
         return
     shares = batch.weights["policy"].sum(-1)
     if algorithm.couples_groups:  # a gain is a group's, and an empty row of it has no share
@@ -310,7 +287,7 @@ def _check_gradient(
             raise PluginError(f"the loss of {algorithm.name} is {came} on a made-up batch")
         if loss.total.requires_grad:
             loss.total.backward()
-    taught = [x for name, x in leaves.items() if name == "logprobs" or name.startswith(STATISTIC)]
+    taught = [x for name, x in leaves.items() if name not in ("values", "entropy")]
     if "clip/fraction" not in losses[0].metrics or all(x.grad is None for x in taught):
         raise PluginError(
             f"{algorithm.blame(suspect)}: no gradient reaches the log-probs; is it detached?"

@@ -100,7 +100,7 @@ def step_columns(length: int, steps: Sequence[tuple[int, float]]) -> dict[str, l
 SEQUENCES = ("input_ids", "prompt_lengths", "sequence_lengths")
 
 
-class MissingTensorError(AnypoError, AttributeError):
+class MissingTensorError(AttributeError):
     """A hook read a tensor that this batch does not hold."""
 
 

@@ -111,6 +111,12 @@ def hook_options(function: Any) -> dict[str, Any] | None:
     return getattr(function, "anypo_impl", None)
 
 
+def hooks_of(plugin: object) -> dict[str, dict[str, Any]]:
+    """What `@hookimpl` wrote on the functions by which a plugin answers, by stage."""
+    found = {stage: hook_options(getattr(plugin, stage, None)) for stage in HOOKS}
+    return {stage: options for stage, options in found.items() if options}
+
+
 def check_hooks(owner: type | ModuleType) -> None:
     """Refuse what pluggy would drop or reorder without a word.
 

@@ -17,11 +17,11 @@ from importlib.metadata import Distribution, EntryPoint, distributions
 from typing import Any
 
 from anypo.errors import PluginError, nearest, told
-from anypo.hooks.source import Definition, hook_api, parsed
 from anypo.hooks.version import mismatch
 from anypo.support.foreign import foreign, place
 from anypo.support.functions import is_module
 from anypo.support.sequences import shared_start
+from anypo.support.source import Definition, parsed
 
 KINDS = {  # of which there are several, and the entry points by which they are found
     "algorithm": "anypo",
@@ -100,7 +100,7 @@ class Entry:
     def mismatch(self) -> str:
         """Why it cannot run with this hook API, as far as its source tells; nothing if it can."""
         try:
-            written_for = hook_api(self.parsed()[1])
+            written_for = _hook_api(self.parsed()[1])
         except Exception:  # importing it will tell what is wrong
             return ""
         return "" if written_for is None else mismatch(written_for)
@@ -174,18 +174,6 @@ def names_code(name: Any) -> bool:
     return is_file or (bool(separator) and is_module(source))
 
 
-def find_with_argument(spec: str, kind: str) -> tuple[Entry, str]:
-    """What `NAME:ARGUMENT` or `DISTRIBUTION:NAME:ARGUMENT` names, and the argument, or nothing.
-
-    Raises:
-        PluginError: Like `find`.
-    """
-    parts = spec.split(":")
-    known = (size for size in (1, 2) if knows(":".join(parts[:size]), kind))
-    size = next(known, 1)
-    return find(":".join(parts[:size]), kind), ":".join(parts[size:])
-
-
 def rivals(entry: Entry) -> list[Entry]:
     """All that claim the name of an entry, itself included, and are not disabled."""
     return [other for other in _named(entry.name, entry.kind) if not other.disabled_by]
@@ -220,6 +208,17 @@ def ineffective() -> list[str]:
 def load(name: str, kind: str = ALGORITHM) -> Any:
     """Import the plugin called `name`. Raises PluginError like `find` and `Entry.load`."""
     return find(name, kind).load()
+
+
+def _hook_api(definition: Definition | None) -> Any:
+    """What the class, or the module, says it is written for; None if it does not say."""
+    for node in definition.body if definition else ():
+        targets = getattr(node, "targets", [getattr(node, "target", None)])
+        value = getattr(node, "value", None)
+        is_said = "hook_api" in [getattr(target, "id", "") for target in targets]
+        if is_said and isinstance(value, ast.Constant):
+            return value.value
+    return None
 
 
 def _offered(dist: Distribution) -> list[Entry]:

@@ -83,6 +83,11 @@ class Inputs:
         """The columns of the data set that it reads beside the prompt."""
         return self.completions | self.columns
 
+    def __or__(self, other: "Inputs") -> "Inputs":
+        """What two rollouts make theirs from."""
+        either = {name: getattr(self, name) | getattr(other, name) for name in vars(self)}
+        return Inputs(**{**either, "fixed": self.fixed and other.fixed})
+
 
 def sample_groups(
     prompts: Sequence[Prompt], sampler: Sampler, scorer: Scorer, group_size: int

@@ -2,9 +2,5 @@
 
 STAGES = ("rollout", "advantage", "ratio", "clip", "regularizer", "weight")
 HOOKS = (*STAGES, "distribution", "metrics", "requires")
-MERGED = (
-    "regularizer",
-    "distribution",
-    "metrics",
-    "requires",
-)  # all are asked; elsewhere the topmost one answers
+# Of these all are asked; elsewhere the topmost one answers.
+MERGED = ("regularizer", "distribution", "metrics", "requires")

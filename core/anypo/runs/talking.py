@@ -9,13 +9,13 @@ from anypo.data.found import Check, accept
 from anypo.data.tally import Limits
 from anypo.data.tokens import Tokens
 from anypo.errors import ConfigError
-from anypo.hooks.environment import load_environment
 from anypo.hooks.runtime import Runtime
 from anypo.rewards.load import Reward, load_reward
 from anypo.rewards.options import RewardOptions
 from anypo.sampling.conversations import Talking
 from anypo.sampling.environment_factory import FactoryEnvironments
 from anypo.sampling.environments import Environments
+from anypo.sampling.load import load_environment
 from anypo.sampling.options import ConversationOptions
 
 

@@ -12,10 +12,10 @@ from anypo.data.mixture import Part, parts_of
 from anypo.data.named import named_sets
 from anypo.errors import PluginError, SaveError, one_line
 from anypo.hooks import registry
-from anypo.hooks.environment import load_environment
 from anypo.hooks.task import ChosenTask, Progress, load_task
 from anypo.models.load import load_config
 from anypo.runs.options import RunConfig
+from anypo.sampling.load import load_environment
 from anypo.support.cache import cache_directory
 from anypo.support.saving import is_whole, whole_folder
 from anypo.support.world import ALONE, World

@@ -21,13 +21,20 @@ def load_trackers(specs: Sequence[str]) -> Trackers:
     """
     trackers: Trackers = {}
     for spec in specs:
-        entry, argument = registry.find_with_argument(spec, "observer")
+        entry, argument = _named(spec)
         if entry in trackers:
             raise ConfigError(f"track names '{entry.name}' twice")
         trackers[entry] = entry.make(argument)
         if not isinstance(trackers[entry], Observer):
             raise PluginError(f"{entry} makes {trackers[entry]!r:.60}, which is no anypo.Observer")
     return trackers
+
+
+def _named(spec: str) -> tuple[registry.Entry, str]:
+    """What `NAME:ARGUMENT` or `DISTRIBUTION:NAME:ARGUMENT` names, and the argument, or nothing."""
+    parts = spec.split(":")
+    size = next((n for n in (1, 2) if registry.knows(":".join(parts[:n]), "observer")), 1)
+    return registry.find(":".join(parts[:size]), "observer"), ":".join(parts[size:])
 
 
 class Tracked(Observer):

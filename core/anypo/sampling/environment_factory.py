@@ -10,8 +10,8 @@ from inspect import iscoroutinefunction
 from typing import Any
 
 from anypo.data.calls import Call, Reply
-from anypo.hooks.environment import ChosenEnvironment, methods
 from anypo.sampling.environments import Answer, Environments, NoCallError
+from anypo.sampling.load import ChosenEnvironment, methods
 from anypo.support.here import Here
 
 NO_TOOLS = ("reset", "get_reward")

@@ -18,7 +18,8 @@ from anypo.data.formats import is_reply
 from anypo.data.messages import is_message
 from anypo.errors import AnypoError, DataError, PluginError, SamplerError, nearest, told
 from anypo.hooks.batch import Prompt
-from anypo.hooks.environment import ChosenEnvironment, Message, Turn
+from anypo.hooks.environment import Message, Turn
+from anypo.sampling.load import ChosenEnvironment
 from anypo.support.foreign import foreign, lacks_memory, place
 from anypo.support.here import Here
 from anypo.support.loop import awaited

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from anypo.composition.algorithm import Algorithm
 from anypo.composition.kept import first_kept
-from anypo.composition.synthetic import SyntheticSampler, SyntheticScorer, synthetic_prompts
-from anypo.composition.trial import STATISTIC, VOCABULARY
+from anypo.composition.synthetic import SyntheticSampler, SyntheticScorer, synthetic_prompt
+from anypo.composition.trial import VOCABULARY
 from anypo.functional.groups import rows_by_group
 from anypo.hooks.batch import Batch, Sample, collate
 from anypo.hooks.requirements import LOGPROBS
@@ -134,7 +134,7 @@ def roll_out(
     """The samples that the algorithm's rollout makes of made-up prompts."""
     return first_kept(
         algorithm,
-        synthetic_prompts(prompts, set(), set()),
+        [synthetic_prompt(row) for row in range(prompts)],
         sampler or SeededSampler(seed),
         scorer or SeededScorer(seed),
         beginning() if state is None else state,
@@ -176,8 +176,7 @@ def make_case(
         "entropy": noise(0.5).abs(),
     }
     before, now = (_statistics(algorithm, batch.mask, generator) for _ in range(2))
-    inputs |= {STATISTIC + name: x for name, x in now.items()}
-    return Case(batch, inputs).to(torch.float64).with_batch(**tensors, **before)
+    return Case(batch, inputs | now).to(torch.float64).with_batch(**tensors, **before)
 
 
 def _statistics(

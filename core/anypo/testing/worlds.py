@@ -171,9 +171,9 @@ def _prompt(row: int, swapped: bool) -> Prompt:
     def completion(i: int) -> Completion:
         return Completion(_ids(10_000 + 100 * row + i))
 
-    columns = SyntheticRow(lambda _: row % 2 == 0, set())
+    columns = SyntheticRow(lambda _: row % 2 == 0)
     columns["label"] = (row % 2 == 0) != swapped
-    completions = SyntheticRow(completion, set())
+    completions = SyntheticRow(completion)
     pair = ("rejected", "chosen") if swapped else ("chosen", "rejected")
     completions |= {name: completion(90 + i) for i, name in enumerate(pair)}
     return Prompt([1, 2, 3 + row], "made up", columns, completions)

@@ -1,6 +1,5 @@
 """What is trained, what it is compared with, and how an optimizer step is made."""
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -8,12 +7,11 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from anypo.composition.algorithm import Algorithm
 from anypo.composition.loss import Loss
-from anypo.errors import TrainingError
 from anypo.hooks.batch import Batch, Sample, collate
 from anypo.hooks.specs import State
 from anypo.models.adapters import without_lora
@@ -26,10 +24,10 @@ from anypo.training.compared import NONE, Compared, Others, check_chunks
 from anypo.training.distributed import Distributed
 from anypo.training.first_critic import first_critic
 from anypo.training.metrics import Meter
-from anypo.training.optimizer import make_optimizer, make_schedule
+from anypo.training.optimizer import clipped, make_optimizer, make_schedule
 from anypo.training.options import LearnerOptions
 from anypo.training.replica import Replica
-from anypo.training.shares import Units, check_same, shared_out
+from anypo.training.shares import Units, check_same, shared_out, that_learn, tokens_of
 
 BEFORE = {"logprobs": "old_logprobs", "entropy": "old_entropy"}  # what a batch calls them
 
@@ -74,30 +72,26 @@ class Learner:
             whole_entropy=self._reads_entropy,
             statistics=lambda *both: self.algorithm.statistics(*both),
         )
-        self.scorer = self._prepared(scorer, body)
+        if replica is None:
+            self.scorer = distributed.prepare(scorer)
+        else:
+            self.scorer = distributed.shard(scorer, replica.model, body)
         balance = partial(router_coefficient, asked=config.router_loss)
         self.router_coefficient = scorer.asked(balance)
         self.sharing = None
         if algorithm.generates and not self.router_coefficient:  # whose loss is of all tokens
-            sharing = partial(sharing_of, longest=longest, runtime=self.runtime)
-            self.sharing = scorer.asked(sharing)
+            self.sharing = scorer.asked(partial(sharing_of, longest=longest, runtime=self.runtime))
         self.optimizer = make_optimizer(config, model, critic)  # of weights that may be sharded now
         self.schedule = make_schedule(self.optimizer, config)
         self.average = average_of(model, config.ema, config.bema)
         if "reference" in self.compared.models:
-            self.frozen["ref_logprobs"] = partial(
-                self._said_by, self._scorer_of("reference", others)
-            )
+            reference = self._scorer_of("reference", others)
+            self.frozen["ref_logprobs"] = partial(self._said_by, reference)
         if "teacher" in self.compared.models:
             self.teacher = self._scorer_of("teacher", others)
             if algorithm.findings.statistics:
                 check_chunks(getattr(self.teacher, "module", self.teacher))
             self.frozen["teacher_logprobs"] = partial(self._taught_by, self.teacher)
-
-    def _prepared(self, scorer: TokenScorer, body: nn.Module | None) -> Any:
-        if self.replica is None:
-            return self.distributed.prepare(scorer)
-        return self.distributed.shard(scorer, self.replica.model, body)
 
     def _scorer_of(self, name: str, others: Others) -> Any:
         """What scores by a model that the policy is compared with."""
@@ -123,8 +117,7 @@ class Learner:
         batch = algorithm.advantage(batch.replace(**said), state)
         check_same(batch, self.world)
         if old and "old_logprobs" not in batch:  # only now is it known who learns something
-            units = self._units(batch)
-            found = self._without_gradient(self.scorer, batch, units)
+            found = self._without_gradient(self.scorer, batch, self._units(batch))
             batch = batch.replace(old_logprobs=found["logprobs"])
         return batch
 
@@ -191,7 +184,7 @@ class Learner:
         weighed = self.weigh(batch, state)
         units = self._units(weighed)
         for micro_batch in self._micro_batches(weighed, units):
-            meter.add(self._loss(weighed, micro_batch, _tokens(weighed, units), meter))
+            meter.add(self._loss(weighed, micro_batch, tokens_of(weighed, units), meter))
 
     def update(
         self, minibatch: Batch, meter: Meter, state: State, *, only_critic: bool = False
@@ -207,17 +200,15 @@ class Learner:
             rows = torch.tensor([sum(map(len, units)), len(weighed)], device=weighed.mask.device)
             meter.count("rows/learning", *rows)
         micro_batches = self._micro_batches(weighed, units)
-        for left, micro_batch in zip(
-            reversed(range(len(micro_batches))), micro_batches, strict=True
-        ):
-            with self.distributed.adding_up(self.scorer, more=left > 0):
-                loss = self._loss(weighed, micro_batch, _tokens(weighed, units), meter)
+        for number, micro_batch in enumerate(micro_batches, 1):
+            with self.distributed.adding_up(self.scorer, more=number < len(micro_batches)):
+                loss = self._loss(weighed, micro_batch, tokens_of(weighed, units), meter)
                 self.distributed.backward(loss.total)
             meter.add(loss)
-        norm = self._clip_gradients(self.model, meter)
+        norm = clipped(self.model, self.config.max_grad_norm, self.distributed, meter)
         meter.norms.append(norm)
         if self.critic is not None:
-            self._clip_gradients(self.critic, meter)
+            clipped(self.critic, self.config.max_grad_norm, self.distributed, meter)
         if only_critic or norm == 0:  # without a gradient, momentum would move the weights
             self.model.zero_grad()
         self.weights_move()
@@ -230,15 +221,12 @@ class Learner:
     def _loss(self, batch: Batch, micro_batch: MicroBatch, tokens: Tensor, meter: Meter) -> Loss:
         """The loss of a micro-batch of a weighed batch, of which so many tokens are learnt from."""
         part = batch.rows(micro_batch.rows)
-        balanced = self.router_coefficient > 0
         measured = "token_statistics" in self.algorithm.asks("clip", "regularizer")
-        how = {"balanced": balanced, "measured": measured}
+        how = {"balanced": self.router_coefficient > 0, "measured": measured}
         scores = self._score(self.scorer, part, micro_batch, **how)
         if not micro_batch.counts:
-            said = [
-                x.sum() for x in (scores.logprobs, scores.values, scores.balance) if x is not None
-            ]
-            return Loss(0 * torch.stack(said).sum(), {}, {})
+            made = [x for x in (scores.logprobs, scores.values, scores.balance) if x is not None]
+            return Loss(0 * torch.stack([x.sum() for x in made]).sum(), {}, {})
         logprobs = scores.logprobs.detach()
         if "old_logprobs" in self.algorithm.requires and "old_logprobs" not in part:
             # The policy has not moved since the rollout, so its old log-probs are these.
@@ -247,9 +235,8 @@ class Learner:
         if "sampler_logprobs" in part and is_old and not self.algorithm.inputs.otherwise:
             ours = part.tensors.get("old_logprobs", logprobs)
             meter.compare(ours, part.sampler_logprobs, part.mask)
-        loss = self.algorithm.loss(
-            scores.logprobs, part, scores.values, scores.entropy, scores.statistics
-        )
+        said = scores.values, scores.entropy, scores.statistics
+        loss = self.algorithm.loss(scores.logprobs, part, *said)
         if scores.balance is not None:  # a mean over tokens, where all else is a sum
             share = self.router_coefficient * part.sequence_lengths.sum() / tokens
             loss = loss.plus("router", share * scores.balance)
@@ -257,8 +244,7 @@ class Learner:
 
     def _units(self, batch: Batch) -> Units:
         """Those that have a part in the loss: where experts are balanced, whatever has a weight."""
-        balances = self.router_coefficient > 0
-        return self.algorithm.units_that_learn(batch, without_advantage=balances)
+        return that_learn(self.algorithm, batch, without_advantage=self.router_coefficient > 0)
 
     def _score(
         self, scorer: TokenScorer, part: Batch, micro_batch: MicroBatch, **how: bool
@@ -311,19 +297,3 @@ class Learner:
             batch, sharing = batch.replace(sequence_lengths=lengths), None
         mine = partial(cut, batch, token_budget=self.runtime.token_budget, sharing=sharing)
         return shared_out(batch, units, mine, self.world)
-
-    def _clip_gradients(self, part: nn.Module, meter: Meter) -> float:
-        norm = self.distributed.clip_gradients(part.parameters(), self.config.max_grad_norm)
-        if not math.isfinite(norm):  # in all processes: they have the same gradient
-            terms = {name: round(x, 4) for name, x in meter.losses(self.world).items()}
-            error = TrainingError(
-                f"the gradient is not finite: loss terms {terms}; lower learning_rate or look at "
-                "the rewards"
-            )
-            error.of_all = True
-            raise error
-        return norm
-
-
-def _tokens(batch: Batch, units: Units) -> Tensor:
-    return batch.sequence_lengths[[row for unit in units for row in unit]].sum()

@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from anypo.errors import ConfigError, nearest, one_line
+from anypo.errors import ConfigError, TrainingError, nearest, one_line
 from anypo.support.extras import check_installed
+from anypo.training.distributed import Distributed
+from anypo.training.metrics import Meter
 from anypo.training.options import LearnerOptions, OptimizerOptions
 
 PLAIN = "adamw"  # torch's own
@@ -72,6 +74,24 @@ def make_schedule(optimizer: Optimizer, config: LearnerOptions) -> LambdaLR:
         return shares[config.schedule]
 
     return LambdaLR(optimizer, share)
+
+
+def clipped(part: nn.Module, limit: float, distributed: Distributed, meter: Meter) -> float:
+    """The norm of the gradient of what is trained, which is at most the limit afterwards.
+
+    Raises:
+        TrainingError: It is not finite.
+    """
+    norm = distributed.clip_gradients(part.parameters(), limit)
+    if not math.isfinite(norm):  # in all processes: they have the same gradient
+        terms = {name: round(x, 4) for name, x in meter.losses(distributed.world).items()}
+        error = TrainingError(
+            f"the gradient is not finite: loss terms {terms}; lower learning_rate or look at "
+            "the rewards"
+        )
+        error.of_all = True
+        raise error
+    return norm
 
 
 def at_update(schedule: LambdaLR, updates: int) -> None:

@@ -6,12 +6,39 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
+from anypo.composition.algorithm import Algorithm
 from anypo.errors import PluginError
 from anypo.hooks.batch import Batch
 from anypo.models.lines import MicroBatch
 from anypo.support.world import World, shares
 
 Units = list[list[int]]  # rows that no split may separate
+
+
+def by_weight(algorithm: Algorithm, batch: Batch) -> tuple[Units, Units]:
+    """The units of a weighed batch with a weight somewhere, and those without any."""
+    weights = torch.stack([w.any(-1) for w in batch.weights.values()]).any(0).tolist()
+    parts: tuple[Units, Units] = [], []
+    for unit in algorithm.units(batch):
+        parts[not any(weights[row] for row in unit)].append(unit)
+    return parts
+
+
+def that_learn(algorithm: Algorithm, batch: Batch, *, without_advantage: bool = False) -> Units:
+    """The units that add something to the gradient; weights are looked at if there are any.
+
+    With `without_advantage`, those without one count too: something else is learnt of them.
+    """
+    units = by_weight(algorithm, batch)[0] if batch.weights else algorithm.units(batch)
+    if without_advantage or not algorithm.findings.only_advantages_count:
+        return units
+    advantages = batch.advantages.any(-1).tolist()
+    return [unit for unit in units if any(advantages[row] for row in unit)]
+
+
+def tokens_of(batch: Batch, units: Units) -> Tensor:
+    """How many tokens the rows of some units have, prompts included."""
+    return batch.sequence_lengths[[row for unit in units for row in unit]].sum()
 
 
 def shared_out(

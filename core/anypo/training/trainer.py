@@ -21,6 +21,7 @@ from anypo.training.evaluation import Evaluated
 from anypo.training.learner import Learner
 from anypo.training.metrics import Meter, kept_metrics, sample_metrics, timed
 from anypo.training.options import TrainerOptions
+from anypo.training.shares import by_weight
 
 Evaluation = Callable[[], Evaluated]
 
@@ -140,7 +141,7 @@ class Trainer:
         if "state" in self.learner.algorithm.asks("weight"):
             state = copy.deepcopy(state)  # weights that are only looked at change nothing
         weighed = self.learner.weigh(batch, state)
-        counting, others = self.learner.algorithm.units_by_weight(weighed)
+        counting, others = by_weight(self.learner.algorithm, weighed)
         steps = max(1, min(self.config.minibatches, len(counting)))
         random = torch.Generator().manual_seed(self._derived_seed(step, purpose=1))
         for _ in range(self.config.epochs):

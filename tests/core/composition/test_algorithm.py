@@ -12,6 +12,7 @@ from shapes import of_each
 from anypo import Batch
 from anypo.hooks import registry
 from anypo.hooks.specs import beginning
+from anypo.training.shares import that_learn
 
 NAMES = built_in()
 every_algorithm = pytest.mark.parametrize("name", of_each(NAMES))
@@ -113,7 +114,7 @@ def test_any_split_into_micro_batches_or_ranks_gives_the_same_loss_and_gradient(
 def test_rows_that_teach_nothing_may_be_left_out(name, rows):
     algorithm = whole(name)
     batch, inputs = made_batch(rows)
-    learning = algorithm.units_that_learn(prepare(algorithm, batch, inputs))
+    learning = that_learn(algorithm, prepare(algorithm, batch, inputs))
     reference = loss_and_gradients(algorithm, batch, inputs, undivided(rows))
     if not learning:
         assert reference[0] == 0

@@ -99,6 +99,7 @@ def test_weights_are_given_what_the_policy_says_now():
     ("made", "said"),
     [
         ({"mask": torch.zeros(56)}, "'distribution' of plugin 'odd' returns 'mask', which the ba"),
+        ({"entropy": torch.zeros(56)}, "returns 'entropy', which the batch has already"),
         ({"x": torch.zeros(3)}, r"x is a tensor of shape \[3\], expected shape \[56\]"),
         ({"x": 5}, r"x is 5, expected shape \[56\]"),
         (5, "returned 5, no dict"),

@@ -9,11 +9,12 @@ import torch
 from anypo import Prompt, Sample, compose
 from anypo.data.found import PromptSet
 from anypo.data.tally import Tally
-from anypo.hooks.environment import ChosenEnvironment, Environment
+from anypo.hooks.environment import Environment
 from anypo.hooks.runtime import Runtime
 from anypo.rewards.scorer import GIVEN
 from anypo.runs.notes import StepNotes, before
 from anypo.runs.options import RunConfig
+from anypo.sampling.load import ChosenEnvironment
 from anypo.training.trainer import Report
 
 QUIET = {"epochs": 2, "warmup_steps": 0, "steps": 9}  # of which nothing is to be said

@@ -5,9 +5,9 @@ from tokenizers import AddedToken
 
 from anypo import Prompt, SamplingRequest
 from anypo.data.tokens import Tokens
-from anypo.hooks.environment import ChosenEnvironment
 from anypo.sampling.conversations import ConversationSampler, Talking
 from anypo.sampling.environments import Environments
+from anypo.sampling.load import ChosenEnvironment
 from anypo_tasks.addition.model import build_tokenizer
 
 CALLS = (

@@ -5,9 +5,9 @@ import pytest
 
 from anypo import SamplerError
 from anypo.data.calls import Call, Reply
-from anypo.hooks.environment import ChosenEnvironment
 from anypo.sampling.environment_factory import FactoryEnvironments
 from anypo.sampling.environments import Answer
+from anypo.sampling.load import ChosenEnvironment
 
 ROW = {"prompt": [{"role": "user", "content": "sell"}], "stock": "tea", "tools": ["…"]}
 SAID = Reply({"role": "assistant", "content": "all"}, [])

@@ -10,8 +10,8 @@ import pytest
 from anypo import Environment, SamplerError, Turn
 from anypo.data.calls import Call, Reply
 from anypo.errors import ConfigError, PluginError
-from anypo.hooks.environment import ChosenEnvironment
 from anypo.sampling.environments import Answer, Environments
+from anypo.sampling.load import ChosenEnvironment
 
 ROW = {"prompt": [{"role": "system", "content": "add"}]}
 SAID = Reply({"role": "assistant", "content": "2"}, [])

@@ -1,4 +1,4 @@
-"""Read the source of a plugin without running any of it. Standard library only."""
+"""Read the source of a module without running any of it. Standard library only."""
 
 import ast
 import sys
@@ -6,7 +6,6 @@ from functools import cache
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 Definition = ast.Module | ast.ClassDef | ast.FunctionDef
 
@@ -24,17 +23,6 @@ def parsed(module: str, attribute: str) -> tuple[ast.Module, Definition | None]:
     defined = [node for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)]
     named = (node for node in defined if node.name == attribute)
     return tree, next(named, None) if attribute else tree
-
-
-def hook_api(definition: Definition | None) -> Any:
-    """What the class, or the module, says it is written for; None if it does not say."""
-    for node in definition.body if definition else ():
-        targets = getattr(node, "targets", [getattr(node, "target", None)])
-        value = getattr(node, "value", None)
-        is_said = "hook_api" in [getattr(target, "id", "") for target in targets]
-        if is_said and isinstance(value, ast.Constant):
-            return value.value
-    return None
 
 
 def spec_of(top: str) -> ModuleSpec | None:

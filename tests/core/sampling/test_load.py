@@ -4,7 +4,7 @@ import pytest
 
 from anypo import Environment, Turn
 from anypo.errors import ConfigError, PluginError
-from anypo.hooks.environment import load_environment
+from anypo.sampling.load import load_environment
 
 ECHO = '''\
 from anypo import Environment, Turn
