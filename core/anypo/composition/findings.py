@@ -16,6 +16,8 @@ class Findings:
     statistics: frozenset[str] = frozenset()  # what `distribution` returns, by name
     old_statistics: bool = False  # whether some are read of the policy before the update
     active_knobs: frozenset[str] = frozenset()  # those that some active stage reads
+    unread: Mapping[str, frozenset[str]] = field(default_factory=dict)  # what plugins change in
+    # vain, by plugin
     silent: frozenset[str] = frozenset()  # plugins without a penalty of their own in the end
     overridden: Mapping[str, frozenset[str]] = field(default_factory=dict)  # those of them whose
     # penalties others replace, with the names of these
@@ -45,6 +47,7 @@ def together(found: Sequence[Findings]) -> Findings:
         loss_requires=frozenset().union(*(one.loss_requires for one in found)),
         old_statistics=any(one.old_statistics for one in found),
         active_knobs=frozenset().union(*(one.active_knobs for one in found)),
+        unread={k: v for k, v in first.unread.items() if all(k in one.unread for one in found)},
         silent=frozenset.intersection(*(one.silent for one in found)),
         overridden=first.overridden if all(one == first for one in found) else {},
         only_advantages_count=all(one.only_advantages_count for one in found),

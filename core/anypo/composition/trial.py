@@ -20,6 +20,7 @@ from anypo.composition.synthetic import (
     SyntheticScorer,
     synthetic_prompts,
 )
+from anypo.composition.vain import unread_changes
 from anypo.errors import PluginError
 from anypo.hooks.batch import Batch, Sample, collate
 from anypo.hooks.plugin import recorded_knobs
@@ -51,6 +52,8 @@ def trial(algorithm: Algorithm) -> Findings:
         prepare_reads = set(reads)
         reads.clear()
         found = _try_loss(algorithm, prepared, reads, leaves)
+        read = frozenset(prepare_reads | reads)
+        unread = unread_changes(algorithm, lambda: _samples(algorithm), batch, read)
         named = _required_by_hooks(algorithm) | models
     if "teacher_log_distribution" in algorithm.asks("distribution"):
         named.add("teacher")
@@ -61,6 +64,7 @@ def trial(algorithm: Algorithm) -> Findings:
         statistics=frozenset(statistics),
         old_statistics=not statistics.keys().isdisjoint(prepare_reads | reads),
         active_knobs=frozenset(knobs),
+        unread=unread,
         **found,
     )
 
@@ -112,6 +116,12 @@ def _try_rollout(algorithm: Algorithm) -> tuple[list[Sample], Inputs, set[str]]:
         fixed=not sampler.used and all((s.prompt_ids, s.completion_ids) in held for s in samples),
     )
     return samples, inputs, sampler.models
+
+
+def _samples(algorithm: Algorithm) -> list[Sample]:
+    """Those of made-up prompts, the same every time."""
+    prompts = synthetic_prompts(2, set(), set())
+    return first_kept(algorithm, prompts, SyntheticSampler(), SyntheticScorer(), beginning())
 
 
 def _try_distribution(algorithm: Algorithm, batch: Batch) -> dict[str, Tensor]:
