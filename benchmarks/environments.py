@@ -19,7 +19,7 @@ from figures import Row, keep
 from learning import curve
 from speed.apart import machine
 
-from anypo import read_run, run
+from anypo import AnypoError, compose, read_run, run
 
 STEPS = {"retry": 100, "calculator": 60}
 ALGORITHMS = ("grpo", "dapo", "gspo", "ppo")
@@ -55,6 +55,11 @@ def main() -> None:
     parser.add_argument("--in", nargs="+", choices=STEPS, default=[*STEPS], dest="environments")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     chosen = parser.parse_args()
+    try:
+        for name in chosen.names:
+            compose(name)
+    except AnypoError as error:
+        parser.error(str(error))
     for case in product(chosen.names, chosen.environments, chosen.seeds):
         with tempfile.TemporaryDirectory() as folder:
             row = learned(*case, Path(folder))
