@@ -2,6 +2,7 @@
 
     python benchmarks/environments.py                     # some minutes each
     python benchmarks/environments.py dapo ppo --in retry --seeds 0 1 2
+    python benchmarks/environments.py grpo --sampler vllm
 
 `retry` for 100 steps, `calculator` for 60, all else being what the tasks say.
 """
@@ -31,17 +32,17 @@ def at_ends(metrics: Sequence[dict[str, float]], name: str) -> list[float]:
     return [found[0], found[-1]] if found else []
 
 
-def learned(algorithm: str, environment: str, seed: int, folder: Path) -> Row:
+def learned(algorithm: str, environment: str, seed: int, sampler: str, folder: Path) -> Row:
     """What one run learned; turns and calls are means of its first and of its last step."""
     output = str(folder / f"{algorithm}-{environment}-{seed}")
-    run(algorithm, environment=environment, seed=seed, steps=STEPS[environment], output=output)
+    options = {"environment": environment, "seed": seed, "sampler": sampler}
+    run(algorithm, steps=STEPS[environment], output=output, **options)
     metrics = read_run(output).metrics
     scores = [(step, round(score, 3)) for step, score in curve(metrics)]
     ends = {name: at_ends(metrics, f"conversation/{name}") for name in ("turns", "calls")}
     return {
         "algorithm": algorithm,
-        "environment": environment,
-        "seed": seed,
+        **options,
         "score": [scores[0][1], scores[-1][1]],
         "curve": scores,
         **ends,
@@ -54,6 +55,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", default=ALGORITHMS)
     parser.add_argument("--in", nargs="+", choices=STEPS, default=[*STEPS], dest="environments")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--sampler", default="transformers")
     chosen = parser.parse_args()
     try:
         for name in chosen.names:
@@ -62,10 +64,10 @@ def main() -> None:
         parser.error(str(error))
     for case in product(chosen.names, chosen.environments, chosen.seeds):
         with tempfile.TemporaryDirectory() as folder:
-            row = learned(*case, Path(folder))
+            row = learned(*case, chosen.sampler, Path(folder))
         row |= {"machine": machine(), "date": time.strftime("%Y-%m-%d")}
         print(row, flush=True)
-        keep("environments", row, "environment", "algorithm", "seed")
+        keep("environments", row, "environment", "algorithm", "sampler", "seed")
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ DISTILLED: dict[str, dict[str, Any]] = {
 WORDS: dict[str, dict[str, Any]] = {
     "grpo": {},
     "sdpo": {"learning_rate": 1e-4},
-    "sdpo, average": {"learning_rate": 1e-4, "teacher": "average"},
+    "sdpo, policy": {"learning_rate": 1e-4, "teacher": "policy"},
 }
 
 

@@ -199,11 +199,12 @@ def taught(part: str) -> str:
 
 def conversations() -> str:
     """What is learnt in conversations."""
-    head = ("environment", "algorithm", "seed", "score before", "after", "turns", "calls")
+    which = ("environment", "algorithm", "sampler")
+    head = (*which, "seed", "score before", "after", "turns", "calls")
     rows = []
     for row in _measured("environments"):
         ends = (", then ".join(map(str, row[name])) for name in ("turns", "calls"))
-        names = f"`{row['environment']}`", f"`{row['algorithm']}`"
+        names = (f"`{row[name]}`" for name in which)
         rows.append((*names, row["seed"], *_scores(row), *ends))
     return _table_of_measured(head, rows)
 

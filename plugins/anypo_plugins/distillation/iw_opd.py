@@ -1,6 +1,6 @@
 """Importance-weighted on-policy distillation.
 
-Source: Xie et al. 2026, arXiv:2606.22600, algorithm 1.
+Source: Xie et al. 2026, arXiv:2606.22600, as in TRL.
 """
 
 from typing import ClassVar

@@ -1,7 +1,8 @@
 """Self-distillation policy optimization.
 
-Source: Hübotter et al. 2026, arXiv:2601.20802: the policy that has read how its attempt fared, and
-a better one of its own, teaches the policy that has not. Over the whole vocabulary, not its top.
+Source: Hübotter et al. 2026, arXiv:2601.20802, section 2: the policy that has read how its attempt
+fared, and a better one of its own, teaches the policy that has not. It does not read the attempt
+(table 6), and is a moving average (table 4). Over the whole vocabulary, not its top.
 """
 
 from dataclasses import replace
@@ -13,15 +14,16 @@ from pydantic import Field
 from anypo import Plugin, hookimpl, sample_groups
 from anypo_plugins.distillation.gkd import GKD
 
-SOLUTION = "A correct solution:\n{}"
-AGAIN = "\n\nAn attempt:\n{}\n\n{}\n\nNow solve it.\n"  # of a prompt that is a text
+SOLUTION = "\n\nA correct solution:\n{}"
+FEEDBACK = "\n\nFeedback on an earlier attempt:\n{}"
+AGAIN = "\n\nNow solve it.\n"
 
 
 class SDPO(Plugin):
     """GKD by the policy itself after feedback in words, and after a solution of the same group."""
 
     extends: ClassVar = (GKD,)
-    options: ClassVar = {"teacher": "policy"}
+    options: ClassVar = {"teacher": "average"}
 
     beta: float = 1.0
     group_size: int = Field(8, ge=2, description="Completions sampled per prompt (G).")
@@ -36,20 +38,18 @@ class SDPO(Plugin):
 
     def _told(self, prompt, sample, samples, sampler):
         """A sample of which there is nothing to tell teaches nothing."""
-        said = [sample.feedback] if sample.feedback else []
+        said: list[str] = []
         if self.shows:
             others = (s for s in samples if s.group == sample.group and s is not sample)
             right = [sampler.text(s) for s in others if s.reward >= self.success]
             said += map(SOLUTION.format, right[:1])
-        columns, words = sample.columns | {"told": float(bool(said))}, "\n\n".join(said)
+        if sample.feedback:
+            said.append(FEEDBACK.format(sample.feedback))
+        sample = replace(sample, columns=sample.columns | {"told": float(bool(said))})
         if not said:
-            return replace(sample, columns=columns)
-        attempt, asked = sampler.text(sample), sample.asked_in(prompt)
-        written = sample.messages or [{"role": "assistant", "content": attempt}]
-        messages = [*written, {"role": "user", "content": words}]
-        as_text = isinstance(asked.content, str)
-        told = sampler.followed_by(asked, AGAIN.format(attempt, words) if as_text else messages)
-        return replace(sample, columns=columns, teacher_prompt_ids=told.ids)
+            return sample
+        asked = sampler.followed_by(sample.asked_in(prompt), "".join([*said, AGAIN]))
+        return replace(sample, teacher_prompt_ids=asked.ids)
 
     @hookimpl
     def advantage(self, batch):

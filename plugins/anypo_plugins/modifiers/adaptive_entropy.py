@@ -1,7 +1,7 @@
 """Adaptive entropy control, a modifier.
 
-Source: Skywork-OR1, He et al. 2025, arXiv:2505.22312, section 3.3. The coefficient moves once per
-rollout, and never below 0, as in TRL; the paper does not say so.
+Source: Skywork-OR1, He et al. 2025, arXiv:2505.22312, section 3.2.5. The coefficient moves once per
+rollout, and never below 0, as in the authors' script; there it is 0.5 at most, and moves by 0.001.
 """
 
 from pydantic import Field

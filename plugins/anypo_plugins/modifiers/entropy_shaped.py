@@ -1,7 +1,8 @@
 """Entropy-shaped advantages, a modifier.
 
 Source: "Reasoning with Exploration: An Entropy Perspective", Cheng et al. 2025, arXiv:2506.14758,
-equation 4. The entropy is that before the update; in the first optimizer step that is the current.
+equations 4 to 6. The entropy is that before the update; in the first optimizer step that is the
+current.
 """
 
 import torch

@@ -1,7 +1,7 @@
 """Off-policy sequence masking, a modifier.
 
-Source: DeepSeek-V3.2, DeepSeek-AI 2025, arXiv:2512.02556, section 3.1, where the sampler says how
-likely completions were.
+Source: DeepSeek-V3.2, DeepSeek-AI 2025, arXiv:2512.02556, section 3.1 and equation 9, where the
+sampler says how likely completions were. It prints no delta; 0.5 is what TRL suggests.
 """
 
 import torch

@@ -1,7 +1,8 @@
 """A*-PO, optimal advantage regression.
 
 Source: Brantley et al. 2025, arXiv:2505.20686, algorithm 1. The paper samples from the reference
-for all prompts before it trains; here each prompt's turn comes when it is first drawn.
+for all prompts before it trains; here each prompt's turn comes when it is first drawn. TRL drops
+prompts none of whose completions was right then.
 """
 
 from typing import ClassVar

@@ -1,6 +1,7 @@
 """Asymmetric Importance Sampling Policy Optimization.
 
-Source: Wang et al. 2025, arXiv:2510.06062.
+Source: Wang et al. 2025, arXiv:2510.06062, section 6 and equation 3 of its second version. The cap
+is that of its figure 4. Its runs have a KL penalty of 0.001 besides.
 """
 
 import math
@@ -20,6 +21,7 @@ class ASPO(Plugin):
     extends: ClassVar = (DAPO,)
     claims: ClassVar = ("stop_gradient",)
 
+    clip_high: float = 0.2
     flip_cap: float = Field(
         3.0, ge=1, description="A > 0: 1 / r counts as at most this much, and still teaches."
     )

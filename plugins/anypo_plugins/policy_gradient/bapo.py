@@ -1,6 +1,6 @@
 """Balanced Policy Optimization with adaptive clipping.
 
-Source: Xi et al. 2025, arXiv:2510.18927, equation 9 and algorithm 1. The bounds are those of each
+Source: Xi et al. 2025, arXiv:2510.18927, equation 8 and algorithm 1. The bounds are those of each
 minibatch. The authors' code moves the lower one first, and wants half of the gain to be positive.
 """
 

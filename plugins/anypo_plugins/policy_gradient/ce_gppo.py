@@ -1,6 +1,6 @@
-"""Controlling Entropy via Gradient-Preserving Policy Optimization.
+"""Controlling Entropy via Gradient-Preserving Clipping Policy Optimization.
 
-Source: Su et al. 2025, arXiv:2509.20712, equation 8.
+Source: Su et al. 2025, arXiv:2509.20712, equation 8; the settings are those for 7B.
 """
 
 from typing import ClassVar
@@ -19,6 +19,8 @@ class CEGPPO(Plugin):
     extends: ClassVar = (DAPO,)
     claims: ClassVar = ("stop_gradient",)
 
+    group_size: int = 8
+    clip_high: float = 0.2
     keep_low: float = Field(0.75, ge=0, description="Share below 1 - clip_low (beta_1).")
     keep_high: float = Field(1.0, ge=0, description="Share above 1 + clip_high (beta_2).")
 

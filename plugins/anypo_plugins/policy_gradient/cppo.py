@@ -1,7 +1,7 @@
 """Completion Pruning Policy Optimization.
 
-Source: Lin et al. 2025, arXiv:2503.22342, section 4.2. What is saved is not spent on completions of
-other prompts, as in section 4.3.
+Source: Lin et al. 2025, arXiv:2503.22342. What pruning saves is not spent on completions of other
+prompts, as by its dynamic allocation.
 """
 
 from typing import ClassVar

@@ -1,8 +1,9 @@
 """Divergence Proximal Policy Optimization.
 
-Source: Qi et al. 2026, arXiv:2602.04879: the binary total variation, with the limit of the authors'
-script. There pi_old is what the sampler reported: put `bypass` above it. The top-K form compares pi
-and pi_old on the likeliest tokens of pi_old, and a plugin is shown one distribution at a time.
+Source: Qi et al. 2026, arXiv:2602.04879, equation 13: the binary total variation, with the limit of
+the authors' script. verl and TRL cap the ratio at 20; the paper finds caps harmful (section 5.4).
+There pi_old is what the sampler reported: put `bypass` above it. The top-K form compares pi and
+pi_old on the likeliest tokens of pi_old, and a plugin is shown one distribution at a time.
 """
 
 from typing import ClassVar

@@ -1,6 +1,7 @@
 """Group Policy Gradient.
 
-Source: Chu et al. 2025, arXiv:2504.02546, equation 9.
+Source: Chu et al. 2025, arXiv:2504.02546, equations 5 to 8, without its least share of groups that
+teach. In verl alpha counts completions of other rewards than 0.
 """
 
 from typing import ClassVar

@@ -1,6 +1,6 @@
 """Beyond the 80/20 rule.
 
-Source: Wang et al. 2025, arXiv:2506.01939, equation 5.
+Source: Wang et al. 2025, arXiv:2506.01939, equation 6 of its second version.
 """
 
 from typing import ClassVar, Literal

@@ -1,6 +1,6 @@
 """Length-Unbiased Sequence Policy Optimization.
 
-Source: Liu et al. 2026, arXiv:2602.05261.
+Source: Liu et al. 2026, arXiv:2602.05261; the clip is that of section 5.1.
 """
 
 from typing import ClassVar

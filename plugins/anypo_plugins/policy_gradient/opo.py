@@ -1,7 +1,7 @@
 """On-Policy RL with Optimal Reward Baseline.
 
-Source: Hao et al. 2025, arXiv:2505.23585, equation 8. The paper makes one update per rollout, and
-then the clip of GRPO does nothing.
+Source: Hao et al. 2025, arXiv:2505.23585. The paper makes one update per rollout, and then the clip
+of GRPO does nothing.
 """
 
 from typing import ClassVar

@@ -1,6 +1,7 @@
 """RAFT++, and RAFT as `loss`.
 
-Source: Xiong et al. 2025, arXiv:2504.11343, section 3.
+Source: Xiong et al. 2025, arXiv:2504.11343, section 3: equations 1 and 6. The best of a group that
+is all wrong is learnt there too, if read literally; here it is not.
 """
 
 from typing import ClassVar, Literal
@@ -17,6 +18,7 @@ class RAFT(Plugin):
 
     extends: ClassVar = (GRPO,)
 
+    group_size: int = 4
     kl_coef: float = 0.0
     loss: Literal["clipped", "likelihood"] = Field(
         "clipped", description="clipped: by importance ratios (RAFT++); likelihood: RAFT, as SFT."

@@ -1,6 +1,6 @@
 """Single-stream Policy Optimization.
 
-Source: Xu and Ding 2025, arXiv:2509.13232, with the constant forgetting of its reference
+Source: Xu and Ding 2025, arXiv:2509.13232, section 4, with the constant forgetting of its reference
 implementation: the paper's follows the KL since a prompt was last drawn. Prompts are drawn as ever,
 not by how uncertain their values are.
 """

@@ -1,7 +1,8 @@
 """Tapered Off-Policy REINFORCE.
 
 Source: Le Roux et al. 2025, arXiv:2503.14286, equation 8. Its rewards are 1 and -1 without a
-baseline; here the other completions to a prompt are one.
+baseline; here the other completions to a prompt are one. Its runs divide a gain by the length,
+which its equations do not; verl's `topr` takes the ratio per token, too.
 """
 
 from typing import ClassVar

@@ -1,6 +1,7 @@
 """Value-based Augmented Proximal Policy Optimization.
 
-Source: Yue et al. 2025, arXiv:2504.05118. Its value pre-training is `--critic-warmup-steps`.
+Source: Yue et al. 2025, arXiv:2504.05118, section 4. Its value pre-training is
+`--critic-warmup-steps`.
 """
 
 from typing import ClassVar

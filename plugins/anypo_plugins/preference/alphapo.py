@@ -1,6 +1,6 @@
 """AlphaPO.
 
-Source: Gupta et al. 2025, arXiv:2501.03884.
+Source: Gupta et al. 2025, arXiv:2501.03884; the settings are those for Mistral Instruct, table 3.
 """
 
 from typing import ClassVar

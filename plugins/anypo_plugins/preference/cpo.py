@@ -1,7 +1,7 @@
 """Contrastive Preference Optimization.
 
-Source: Xu et al. 2024, arXiv:2401.08417. The likelihood of chosen completions is, as in TRL, a
-mean over their tokens.
+Source: Xu et al. 2024, arXiv:2401.08417, equation 3. The likelihood of chosen completions is, as in
+TRL, a mean over their tokens.
 """
 
 from typing import ClassVar

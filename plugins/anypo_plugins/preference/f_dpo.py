@@ -1,6 +1,7 @@
 """f-DPO.
 
-Source: Wang et al. 2023, arXiv:2309.16240, table 1.
+Source: Wang et al. 2023, arXiv:2309.16240, table 1. TRL's coefficient of the alpha divergence is 1
+- f_alpha.
 """
 
 from typing import ClassVar, Literal

@@ -1,6 +1,6 @@
 """Kahneman-Tversky Optimization.
 
-Source: Ethayarajh et al. 2024, arXiv:2402.01306, section 4.1.
+Source: Ethayarajh et al. 2024, arXiv:2402.01306, equation 7.
 """
 
 from dataclasses import replace

@@ -1,6 +1,6 @@
 """Nash learning from human feedback, by mirror descent: Nash-MD-PG.
 
-Source: Munos et al. 2023, arXiv:2312.00886, section 7. There the rival is drawn from a geometric
+Source: Munos et al. 2023, arXiv:2312.00886, Nash-MD-PG. There the rival is drawn from a geometric
 mixture of policy and reference, token by token; a sampler draws from one model, so here it is the
 reference, the mixture's end at a coefficient of 1. TRL takes the KL of each token by itself.
 """

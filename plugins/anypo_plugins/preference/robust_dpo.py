@@ -1,6 +1,6 @@
 """Robust DPO.
 
-Source: Chowdhury et al. 2024, arXiv:2403.00409, equation 13.
+Source: Chowdhury et al. 2024, arXiv:2403.00409, section 3.1.
 """
 
 from typing import ClassVar

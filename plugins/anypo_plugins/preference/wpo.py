@@ -1,7 +1,6 @@
 """Weighted Preference Optimization.
 
-Source: Zhou et al. 2024, arXiv:2406.11827, section 3. TRL's `use_weighting` bounds the weight of
-a pair by 1; the paper does not.
+Source: Zhou et al. 2024, arXiv:2406.11827, equation 2.
 """
 
 from typing import ClassVar, Literal

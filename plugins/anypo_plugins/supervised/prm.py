@@ -1,8 +1,8 @@
 """A process reward model.
 
-Source: Uesato et al. 2022, arXiv:2211.14275, section 2.5; Lightman et al. 2023, arXiv:2305.20050.
-Every step is judged from what stands up to its end, so a step is a row: one score per row is the
-logit of right, where TRL's PRM has two classes at the token that ends a step.
+Source: Uesato et al. 2022, arXiv:2211.14275; Lightman et al. 2023, arXiv:2305.20050. Every step is
+judged from what stands up to its end, so a step is a row: one score per row is the logit of right,
+where TRL's PRM has two classes at the token that ends a step.
 """
 
 from typing import ClassVar

@@ -1,7 +1,7 @@
 """Simple self-distillation.
 
-Source: Zhang et al. 2026, arXiv:2604.01193, section 2: all completions of the model before training
-are learnt, none is judged. Which temperature and truncation suit it depends on the model.
+Source: Zhang et al. 2026, arXiv:2604.01193: all completions of the model before training are
+learnt, none is judged. Which temperature and truncation suit it depends on the model.
 """
 
 from typing import ClassVar

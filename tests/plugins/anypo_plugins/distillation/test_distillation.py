@@ -191,26 +191,21 @@ MESSAGES = [{"role": "user", "content": "1+1"}]
 
 
 @pytest.mark.parametrize("content", ["1+1=", MESSAGES])
-def test_sdpo_tells_the_teacher_of_feedback_and_of_a_better_completion(content):
+def test_sdpo_tells_the_teacher_of_a_better_completion_and_of_feedback_but_not_of_the_attempt(
+    content,
+):
     sampler = Scripted()
     algorithm = compose("sdpo", knobs={"group_size": 3})
     samples = algorithm.rollout([Prompt([5], content)], sampler, rewarded, {})
     assert [s.columns["told"] for s in samples] == [1.0, 1.0, 0.0]
     assert [s.teacher_prompt_ids for s in samples] == [[5, 7, 8, 9], [5, 7, 8, 9], None]
-    first, second = sampler.followed
-    if isinstance(content, str):
-        assert first == (
-            "\n\nAn attempt:\na\n\ntoo low\n\nA correct solution:\nc\n\nNow solve it.\n"
-        )
-    else:
-        assert first == [
-            {"role": "assistant", "content": "a"},
-            {"role": "user", "content": "too low\n\nA correct solution:\nc"},
-        ]
-    assert "A correct solution:\nc" in str(second).replace("\\n", "\n")
+    solution = "\n\nA correct solution:\nc"
+    feedback = "\n\nFeedback on an earlier attempt:\ntoo low"
+    told = [solution + feedback, solution]
+    assert sampler.followed == [words + "\n\nNow solve it.\n" for words in told]
 
 
-def test_a_conversation_teaches_as_it_was_held():
+def test_a_teacher_reads_what_a_conversation_was_opened_with():
     class Talking(Scripted):
         def sample(self, prompts, n):
             held = {"asked": ASKED, "messages": HELD, "feedback": "wrong: ones"}
@@ -223,7 +218,9 @@ def test_a_conversation_teaches_as_it_was_held():
     sampler = Talking()
     algorithm = compose("sdpo", knobs={"group_size": 2, "shows": False})
     algorithm.rollout([Prompt([5], MESSAGES)], sampler, rewarded, {})
-    assert sampler.followed[0] == (ASKED, [*HELD, {"role": "user", "content": "wrong: ones"}])
+    asked, told = sampler.followed[0]
+    assert asked == ASKED
+    assert told == "\n\nFeedback on an earlier attempt:\nwrong: ones\n\nNow solve it.\n"
     prompts = [Prompt([5], MESSAGES, {"privileged_context": "it is 7"})]
     compose("sdft").rollout(prompts, sampler, None, {})
     assert sampler.followed[-1] == (ASKED, "it is 7")

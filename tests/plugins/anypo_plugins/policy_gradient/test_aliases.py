@@ -1,11 +1,12 @@
 """Aliases of policy gradients: stacks and knobs that others have named."""
 
 import math
-from statistics import fmean
+from statistics import fmean, stdev
 
 import pytest
 
 from anypo import compose
+from anypo.hooks.specs import beginning
 
 
 @pytest.mark.parametrize("case", ["intellect2", "intellect2 builtin"])
@@ -32,3 +33,39 @@ def test_deepseek_r1_agrees_with_the_equation_worked_by_hand(random_batch, agree
     algorithm = compose("deepseek_r1")
     assert (logprobs - batch.old_logprobs)[batch.mask].max() > math.log(11)
     agrees_by_hand(algorithm, r1_by_hand, logprobs, batch)
+
+
+def prorl_by_hand(rows, new, sg):
+    places = [(row, t) for row in rows for t in row.tokens]
+    centred = [row.reward - fmean(row.mates) for row, _ in places]
+    losses = []
+    for (row, t), a in zip(places, centred, strict=True):
+        advantage = (a - fmean(centred)) / stdev(centred)
+        ratio, trust = (math.exp(x - row.old[t]) for x in (new[row.index][t], row.sampler[t]))
+        gain = min(ratio * advantage, min(max(ratio, 0.8), 1.27) * advantage)
+        weight = 1 / trust if 0.5 <= 1 / trust <= 5 else 0.0
+        losses.append(1e-4 * (new[row.index][t] - row.ref[t]) ** 2 / 2 - weight * gain)
+    return fmean(losses)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_prorl_v2_agrees_with_the_equations_worked_by_hand(random_batch, agrees_by_hand, seed):
+    logprobs, batch = random_batch(seed, scale=2.5)
+    trust = (batch.old_logprobs - batch.sampler_logprobs)[batch.mask]
+    assert trust.max() > math.log(5)
+    assert trust.min() < math.log(0.5)
+    agrees_by_hand(compose("prorl_v2"), prorl_by_hand, logprobs, batch)
+
+
+def test_skywork_or1_pays_for_entropy_beside_the_clipped_surrogate_of_every_token(paper_batch):
+    algorithm = compose("skywork_or1", knobs={"entropy_target": 1.0})
+    logprobs, batch = paper_batch()
+    prepared = algorithm.prepare(batch, beginning() | {"adaptive_entropy": 0.25})
+    actual = algorithm.loss(logprobs, prepared, entropy=batch.old_entropy).total.item()
+    expected = []
+    for i, t in batch.mask.nonzero().tolist():
+        ratio, a = (logprobs - batch.old_logprobs)[i, t].exp().item(), prepared.advantages[i, t]
+        gain = min(ratio * a, min(max(ratio, 0.8), 1.2) * a)
+        expected.append(-float(gain) - 0.25 * batch.old_entropy[i, t].item())
+    assert actual == pytest.approx(fmean(expected))
+    assert "reference" not in algorithm.requires
