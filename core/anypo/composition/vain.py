@@ -26,7 +26,7 @@ def unread_changes(
         batch: Such samples, without advantages.
         reads: What any stage reads of a batch, by name.
     """
-    looks = {
+    looks: dict[str, Callable[[str], frozenset[str]]] = {
         "rollout": lambda label: _changed_rewards(algorithm, label, roll_out),
         "advantage": lambda label: _changed_columns(algorithm, label, batch),
     }
