@@ -20,7 +20,7 @@ from figures import Row, keep
 from learning import curve
 from speed.apart import machine
 
-from anypo import read_run, run
+from anypo import AnypoError, compose, read_run, run
 
 STEPS = {"retry": 100, "calculator": 60}
 ALGORITHMS = ("grpo", "dapo", "gspo", "ppo")
@@ -57,6 +57,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--sampler", default="transformers")
     chosen = parser.parse_args()
+    try:
+        for name in chosen.names:
+            compose(name)
+    except AnypoError as error:
+        parser.error(str(error))
     for case in product(chosen.names, chosen.environments, chosen.seeds):
         with tempfile.TemporaryDirectory() as folder:
             row = learned(*case, chosen.sampler, Path(folder))

@@ -40,7 +40,8 @@ ARGUMENTS = {  # of the hooks, in words
     "data": "all prompts of the data set, of which `prompts` are some",
     "state": "what plugins remember from step to step; saved with every checkpoint. Sentences in "
     'the list `state["notes"]` are told to the user, each once; `state["step"]`, from 1, of '
-    '`state["steps"]` is where the run is; `state["dropped"]` is for `rollout`',
+    '`state["steps"]` is where the run is; `state["dropped"]` is for `rollout`; '
+    '`state["reference_moved"]`, if it moves, the last step after which the reference did',
     "batch": "see [Batch](#batch)",
     "log_ratio": "what `ratio` returned",
     "advantages": "what `advantage` returned, one per token, or per row where the ratio is",

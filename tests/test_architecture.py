@@ -152,11 +152,20 @@ def test_a_run_imports_nothing_that_its_options_do_not_need(quick_cache, tmp_pat
     assert not modules & {*UNUSED, "transformers.trainer"}
 
 
-def test_listing_imports_no_plugin():
-    script = f"{COMMANDS['anypo list']}; import sys; print(); print(*sys.modules)"
+@pytest.mark.parametrize(
+    ("command", "unused"),
+    [
+        ("list", {"anypo_plugins", "pydantic"}),
+        ("run grpo --help", {"transformers", "datasets", "accelerate"}),
+        ("explain grpo", {"transformers", "datasets", "accelerate"}),
+    ],
+)
+def test_what_is_only_told_imports_little(command, unused):
+    run = f"from anypo_cli.app import main; assert main({command.split()}) == 0"
+    script = f"{run}; import sys; print(); print(*sys.modules)"
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert "grpo" in result.stdout
-    assert "anypo_plugins" not in result.stdout.splitlines()[-1].split()
+    assert not unused & set(result.stdout.splitlines()[-1].split())
 
 
 def test_every_public_name_resolves():

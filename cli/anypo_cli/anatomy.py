@@ -133,6 +133,8 @@ class Anatomy:
         }
 
     def _module_of(self, node: ast.ImportFrom) -> str:
+        if not node.level:
+            return node.module or ""
         is_package = path_of(self.module).name == "__init__.py"
         package = self.module if is_package else self.module.rpartition(".")[0]
         return resolve_name("." * node.level + (node.module or ""), package)

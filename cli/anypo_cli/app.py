@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import platform
 import sys
 from collections.abc import Sequence
@@ -19,6 +21,7 @@ from anypo_cli.printing import say
 from anypo_cli.processes import DEBUG, is_first, tells_first
 from anypo_cli.run import RunGroup
 from anypo_cli.settings import NEEDS, look_up, pairs
+from anypo_cli.texts import TextCommand
 
 AsJSON = Annotated[bool, typer.Option("--json", help="Print JSON, whose keys stay the same.")]
 
@@ -48,7 +51,7 @@ def of_all(
     """Options that go before every command."""
 
 
-@app.command("list")
+@app.command("list", cls=TextCommand)
 def list_command(
     words: Annotated[
         list[str] | None, typer.Argument(metavar="[WORD]...", help="The same as --search.")
@@ -224,6 +227,7 @@ def _of_a_sampler(option: str) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status; it ends in one line, whatever happens."""
+    atexit.register(gc.freeze)  # else Python, when it ends, looks for garbage in all that there is
     given = list(sys.argv[1:] if arguments is None else arguments)
     plain = [argument for argument in given if argument != DEBUG]
     try:

@@ -6,7 +6,7 @@ from inspect import isfunction
 from typing import Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand
 
 from anypo.errors import PluginError
 from anypo.hooks import registry
@@ -14,9 +14,10 @@ from anypo_cli.interrupts import Interrupts
 from anypo_cli.printing import escaped, say
 from anypo_cli.processes import is_first
 from anypo_cli.summary import summary
+from anypo_cli.texts import TextGroup
 
 
-class Commands(TyperGroup):
+class Commands(TextGroup):
     """The commands of anypo, and those of installed plugins; the latter never hide the former."""
 
     def list_commands(self, ctx: Any) -> list[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import groupby
 from operator import itemgetter
 from pkgutil import resolve_name
@@ -61,12 +63,25 @@ def show_list(
         entries = needing(entries, needs)
     if words:
         entries = found(entries, words)
-    known = anatomies()
-    plugins = [_described(entry, check, known) for entry in entries]
+    with _nothing_thrown_away():
+        known = anatomies() if any(e.kind == registry.ALGORITHM for e in entries) else {}
+        plugins = [_described(entry, check, known) for entry in entries]
     if as_json:
         print(json.dumps(plugins, indent=2))
     else:
         _print([(entry.kind, heading(entry), p) for entry, p in zip(entries, plugins, strict=True)])
+
+
+@contextmanager
+def _nothing_thrown_away() -> Iterator[None]:
+    """Syntax trees are kept, and to look for garbage among them takes longer than to make them."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _print(plugins: Sequence[tuple[str, str, dict[str, Any]]]) -> None:

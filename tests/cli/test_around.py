@@ -22,6 +22,17 @@ def test_versions_stand_in_one_line_and_load_nothing():
     assert not {"torch", "transformers"} & set(modules.split())
 
 
+def test_no_garbage_is_looked_for_when_a_command_ends():
+    frozen = "import atexit, gc; atexit.register(lambda: print(gc.get_freeze_count() > 0))"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{frozen}; {IMPORTED}", "--version"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1] == "True"
+
+
 @pytest.mark.parametrize(
     ("typed", "there"),
     [

@@ -1,5 +1,6 @@
 """`anypo list` and `anypo explain` of every kind of plugin."""
 
+import gc
 import json
 import re
 
@@ -56,6 +57,16 @@ def listed(capsys, *options):
 
 
 # -- list ----------------------------------------------------------------------------------------
+
+
+def test_what_stands_on_what_is_read_for_algorithms_alone(monkeypatch, capsys):
+    monkeypatch.delattr("anypo_cli.listing.anatomies")
+    assert "addition" in output(capsys, "list", "--kind", "task")
+
+
+def test_garbage_is_looked_for_again_afterwards(capsys):
+    output(capsys, "list", "--kind", "task")
+    assert gc.isenabled()
 
 
 def test_every_kind_is_listed_under_its_heading(echo, capsys):

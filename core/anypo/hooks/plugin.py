@@ -13,7 +13,7 @@ from pydantic import ValidatorFunctionWrapHandler as Validator
 
 from anypo.errors import PluginError, nearest
 from anypo.hooks.specs import HOOKS
-from anypo.hooks.version import HOOK_API_VERSION, mismatch
+from anypo.hooks.version import ASSUMED, mismatch
 
 _knobs_read: ContextVar[set[str] | None] = ContextVar("_knobs_read", default=None)
 
@@ -40,7 +40,7 @@ class Plugin(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    hook_api: ClassVar[str] = "1.0"  # the version of the hook API that it is written for
+    hook_api: ClassVar[str] = ASSUMED  # the version of the hook API that it is written for
     extends: ClassVar[tuple[type | str, ...]] = ()  # what is laid below it: classes or names
     claims: ClassVar[tuple[str, ...]] = ()  # what holds of it by intention, see anypo.testing
     couples: ClassVar[str] = ""  # "group" if the rows of a group must share a micro-batch
@@ -123,9 +123,9 @@ def check_hooks(owner: type | ModuleType) -> None:
     Raises:
         PluginError: A function is named like a stage but not marked, marked but not named like one,
             or asks for an argument in a way pluggy never fills, or to be called out of order; or
-            the plugin is written for a newer hook API.
+            the plugin is written for another hook API.
     """
-    if problem := mismatch(getattr(owner, "hook_api", HOOK_API_VERSION)):
+    if problem := mismatch(getattr(owner, "hook_api", ASSUMED)):
         raise PluginError(f"{owner.__name__} {problem}")
     for name, function in inspect.getmembers(owner, inspect.isroutine):
         options = hook_options(function)

@@ -37,6 +37,7 @@ hookimpl = pluggy.HookimplMarker("anypo")
 State = dict[str, Any]  # what plugins remember from step to step, and STEP and STEPS
 STEP, STEPS = "step", "steps"  # of the state: which step it is, from 1, and how many there will be
 NOTES = "notes"  # of the state: a list of sentences, each of which the user is told once
+MOVED = "reference_moved"  # of the state: the last step after which the reference model moved
 DROPPED = "dropped"  # of the state: positions of prompts in whose place a step draws no others
 
 

@@ -12,7 +12,6 @@ from anypo.errors import ConfigError, PluginError, RewardError, nearest
 from anypo.hooks import registry
 from anypo.hooks.batch import Prompt
 from anypo.hooks.runtime import Runtime
-from anypo.rewards.model import ScoreOfModel
 from anypo.rewards.timing import in_time
 from anypo.support.functions import load_function
 
@@ -61,6 +60,8 @@ def load_reward(spec: str, runtime: Runtime | None = None, timeout: float = 0) -
     if source and (Path(source).is_dir() or ("/" in source and ":" not in source)):
         if not Path(source).exists() and Path(source).parent.is_dir():
             raise RewardError(f"there is no model directory '{source}' to score with")
+        from anypo.rewards.model import ScoreOfModel  # imports transformers, which takes seconds
+
         score = ScoreOfModel(source, runtime or Runtime())
         return Reward(Path(source).name, score, weight, source, score.check, score.prepare)
     if ":" not in source:

@@ -77,13 +77,15 @@ class Compared:
             found |= {f"teacher.{name}": weight for name, weight in self.average.weights.items()}
         return found
 
-    def follow(self, step: int) -> None:
-        """After a step, move what follows the policy, as the configuration says."""
+    def follow(self, step: int) -> bool:
+        """After a step, move what follows the policy; says whether the reference has moved."""
         every = self.config.ref_sync_every
-        if "reference" in self.models and every and step % every == 0:
+        moves = "reference" in self.models and every is not None and step % every == 0
+        if moves:
             _move(self.models["reference"], self.policy, self.config.ref_sync_alpha)
         if self.average:
             self.average.follow()
+        return moves
 
     def teaching(self) -> AbstractContextManager[None]:
         """Inside the block, the policy has the weights that teach, if its average does."""

@@ -15,7 +15,7 @@ from anypo.composition.kept import dropped
 from anypo.data.mixture import Stream
 from anypo.hooks.batch import Batch, Prompt, Sample
 from anypo.hooks.rollout import Scorer
-from anypo.hooks.specs import NOTES, STEP, STEPS, State
+from anypo.hooks.specs import MOVED, NOTES, STEP, STEPS, State
 from anypo.sampling.sampler import PolicySampler
 from anypo.training.evaluation import Evaluated
 from anypo.training.learner import Learner
@@ -92,7 +92,8 @@ class Trainer:
         with timed(seconds, "sync"):
             if self.learner.algorithm.inputs.sampler or self.evaluations:
                 self.sampler.sync(self.learner.whole())
-            self.learner.compared.follow(step)
+            if self.learner.compared.follow(step):
+                self.state[MOVED] = step
         report.metrics |= meter.means(self.learner.world) | seconds
         report.metrics["tokens_per_second"] = int(batch.lengths.sum()) / sum(seconds.values())
         return report

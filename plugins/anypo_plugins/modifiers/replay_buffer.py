@@ -26,20 +26,25 @@ class ReplayBuffer(Plugin):
     replay_size: int = Field(64, ge=1, description="Groups that are remembered.")
 
     @hookimpl(wrapper=True)
-    def rollout(self, state):
-        """The groups; in place of each of equal rewards an earlier one of unequal, if any."""
+    def rollout(self, prompts, state):
+        """The groups; in place of each of equal rewards an earlier one of unequal, if any.
+
+        A group of which the rollout below keeps nothing, as DAPO's does, is one of equal rewards.
+        """
         groups = defaultdict(list)
         for sample in rewarded((yield), "replay_buffer", "compares"):
             groups[sample.group].append(sample)
         buffer = state.get("replay", [])
         draw = random.Random(f"{state['step']} {len(groups)}")
-        dull = {name for name, group in groups.items() if _spread(group) <= F.EQUAL_REWARDS}
-        taught = [group for name, group in groups.items() if name not in dull]
-        state["replay"] = sorted([*taught, *buffer], key=_spread, reverse=True)[: self.replay_size]
+        taught = {name: g for name, g in groups.items() if _spread(g) > F.EQUAL_REWARDS}
+        dull = set(range(len(prompts))) - taught.keys() - {*state.get("dropped", ())}
+        state["replay"] = sorted([*taught.values(), *buffer], key=_spread, reverse=True)[
+            : self.replay_size
+        ]
         for name in dull if buffer else ():
             (group,) = draw.choices(buffer, weights=[*map(_spread, buffer)])
             groups[name] = [replace(sample, group=name) for sample in group]
-        return [sample for group in groups.values() for sample in group]
+        return [sample for name in sorted(groups) for sample in groups[name]]
 
 
 def _spread(group):

@@ -35,6 +35,8 @@ class A2PO(Plugin):
     @hookimpl
     def rollout(self, prompts, sampler, scorer, state):
         """y of every prompt, with V* = beta1 log mean exp(r / beta1) over the reference's."""
+        if state.get("a2po_since") != (moved := state.get("reference_moved")):
+            state |= {"a2po": {}, "a2po_since": moved}  # V* is another reference's
         values = state.setdefault("a2po", {})
         new = unknown(prompts, values)
         drawn = rewards_of([*new.values()], sampler, scorer, self.value_samples, model="reference")

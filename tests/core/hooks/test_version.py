@@ -14,6 +14,7 @@ from anypo import HOOK_API_VERSION, Algorithm, Plugin, compose, hookimpl
 from anypo.composition.stack import Stack, layer_of
 from anypo.errors import PluginError
 from anypo.hooks import registry
+from anypo.hooks.plugin import check_hooks
 from anypo.hooks.requirements import REQUIREMENTS
 from anypo.hooks.specs import HOOKS, Hooks, hookspec
 from anypo.hooks.version import mismatch
@@ -172,10 +173,15 @@ def test_a_class_for_a_newer_hook_api_is_refused(version):
 
 def test_versions_are_compared_as_numbers(monkeypatch):
     monkeypatch.setattr("anypo.hooks.version.HOOK_API_VERSION", "1.10")
-    assert [bool(mismatch(v)) for v in ("1.9", "1.10", "1.11", "0.99", "2.0")] == [
-        False,
-        False,
-        True,
-        False,
-        True,
-    ]
+    assert [bool(mismatch(v)) for v in ("1.9", "1.10", "1.11", "2.0")] == [False, False, True, True]
+
+
+@pytest.mark.parametrize("said", [{}, {"hook_api": "1.7"}])
+def test_a_plugin_for_an_older_major_version_is_refused(said, monkeypatch):
+    monkeypatch.setattr("anypo.hooks.version.HOOK_API_VERSION", "2.0")
+    refused = r"Earlier is of an older anypo: .* hook API 1\.[07], this anypo has 2\.0, .* install"
+    with pytest.raises(PluginError, match=refused):
+        type("Earlier", (Plugin,), {**said, "__module__": __name__})
+    with pytest.raises(PluginError, match=refused):
+        check_hooks(type("Earlier", (), {**said, "weight": hookimpl(lambda self: None)}))
+    assert mismatch("2.0") == ""

@@ -286,7 +286,9 @@ def test_the_reference_moves_towards_the_policy(model, alpha, share, make_traine
     start = weights(trainer.learner.compared.models["reference"])
     trainer.step(1)
     assert torch.equal(weights(trainer.learner.compared.models["reference"]), start)
+    assert "reference_moved" not in trainer.state
     trainer.step(2)
+    assert trainer.state["reference_moved"] == 2
     expected = start + share * (weights(model) - start)
     torch.testing.assert_close(weights(trainer.learner.compared.models["reference"]), expected)
     moved = weights(trainer.learner.compared.models["reference"])

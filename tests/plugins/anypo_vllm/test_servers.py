@@ -428,6 +428,14 @@ def once_asked(fakes, do):
     return thread
 
 
+@pytest.fixture
+def heard():
+    """Ctrl-C is heard, also where who started the tests ignores it, as `nohup` does."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def interrupt():
     """As Ctrl-C does."""
     signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
@@ -438,6 +446,7 @@ def threads():
     return {t for t in threading.enumerate() if "process_request_thread" not in t.name}
 
 
+@pytest.mark.usefixtures("heard")
 @pytest.mark.parametrize(
     ("happens", "error", "reason"),
     [

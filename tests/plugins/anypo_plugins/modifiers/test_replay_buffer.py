@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from anypo import AnypoError, Prompt, Sample, compose
+from anypo import AnypoError, Plugin, Prompt, Sample, compose, hookimpl
 from anypo.hooks.specs import beginning
 
 
@@ -26,15 +26,16 @@ def step():
     state = beginning()
 
     @cache
-    def algorithm_of(**knobs):
-        return compose("grpo", "replay_buffer", knobs=knobs)
+    def algorithm_of(*below, **knobs):
+        return compose(*below, "replay_buffer", knobs=knobs)
 
-    def go_on(rewards, **knobs):
-        algorithm = algorithm_of(group_size=len(next(iter(rewards.values()))), **knobs)
+    def go_on(rewards, below=("grpo",), **knobs):
+        algorithm = algorithm_of(*below, group_size=len(next(iter(rewards.values()))), **knobs)
 
         def scorer(prompts, samples):
             said = [reward for group in rewards.values() for reward in group]
-            return [replace(s, reward=r) for s, r in zip(samples, said, strict=True)]
+            pairs = zip(samples, said, strict=True)
+            return [replace(s, reward=r, scores={"said": r}) for s, r in pairs]
 
         prompts = [Prompt([name], "") for name in rewards]
         samples = algorithm.rollout(prompts, Sampler(), scorer, state)
@@ -98,6 +99,31 @@ def test_groups_that_taught_more_come_back_more_often(step):
     back = Counter(step({9: [0.0, 0.0]})[0][1] for _ in range(400))
     assert back.keys() == {1, 2}
     assert back[2] / 400 == pytest.approx(3 / 4, abs=0.07)
+
+
+def test_a_group_that_the_rollout_below_drops_gives_way_too(step):
+    below = ("dapo",)
+    (first, *_) = step({1: [1.0, 0.0], 2: [5.0, 5.0]}, below)
+    assert first == (0, 1, 1.0, -1.0)
+    rows = step({7: [0.0, 0.0], 8: [4.0, 0.0], 9: [3.0, 3.0]}, below)
+    assert [row[:2] for row in rows] == [(0, 1), (0, 1), (1, 8), (1, 8), (2, 1), (2, 1)]
+
+
+class Never(Plugin):
+    """Drops the first prompt for good."""
+
+    @hookimpl(wrapper=True)
+    def rollout(self, state):
+        """All but the first."""
+        samples = yield
+        state["dropped"] = [0]
+        return [sample for sample in samples if sample.group]
+
+
+def test_what_is_dropped_for_good_stays_away(step):
+    below = ("grpo", Never)
+    step({1: [0.0, 0.0], 2: [4.0, 0.0]}, below)
+    assert {row[:2] for row in step({7: [1.0, 0.0], 8: [3.0, 3.0]}, below)} == {(1, 2)}
 
 
 def test_what_taught_least_is_forgotten_and_of_equals_the_oldest(step):

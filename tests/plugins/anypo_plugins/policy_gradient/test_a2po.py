@@ -49,6 +49,20 @@ def test_the_reference_draws_once_for_every_prompt(deal):
         assert [sample.columns["v_star"] for sample in samples] == pytest.approx(expected)
 
 
+def test_a_reference_that_moved_draws_anew(deal):
+    algorithm, state = compose("a2po"), {}
+    for moved, worth, asks in (
+        (None, 1.0, True),
+        (None, 2.0, False),
+        (4, 3.0, True),
+        (4, 5.0, False),
+    ):
+        state |= {} if moved is None else {"reference_moved": moved}
+        (sample,), drawn = deal(algorithm, ["a"], lambda *_, worth=worth: worth, state)
+        assert len(drawn) == 1 + asks
+        assert sample.columns["v_star"] == pytest.approx(1.0 if moved is None else 3.0)
+
+
 def test_needs_the_reference_and_nothing_of_the_policy_that_sampled():
     assert compose("a2po").requires == {"reference"}
 
