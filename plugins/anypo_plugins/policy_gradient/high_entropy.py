@@ -1,6 +1,7 @@
 """Beyond the 80/20 rule.
 
-Source: Wang et al. 2025, arXiv:2506.01939, equation 6 of its second version.
+Source: Wang et al. 2025, arXiv:2506.01939, equation 6 of its second version. That divides by
+the number of tokens that learn; here as in TRL it is that of all, so the loss is top_entropy of it.
 """
 
 from typing import ClassVar, Literal
