@@ -31,6 +31,10 @@ PUNISHED = {"filter_groups": False, "clip_high": 0.2, "group_size": 8, "overlong
 WRONG = lately("length of wrong answers", "tokens of a wrong answer, last third")
 TOKENS = lately("length", "tokens of a completion, last third")
 SCORE = at_the_end("right", RIGHT)
+EQUAL = (
+    "Where 8 of 16 completions are right, all that are kept are: their rewards are equal, and the "
+    "prompt teaches nothing, neither to be right nor to be brief. So it learns more slowly."
+)
 
 CLAIMS = (
     Claim(
@@ -72,6 +76,7 @@ CLAIMS = (
         measure=TOKENS,
         expects="less",
         relative=True,
+        remark=EQUAL,
     ),
     Claim(
         name="gfpo_score",
@@ -81,6 +86,7 @@ CLAIMS = (
         measure=SCORE,
         expects="more",
         by=-0.03,
+        remark=EQUAL,
     ),
     Claim(
         name="gfpo_efficiency_tokens",
@@ -90,6 +96,7 @@ CLAIMS = (
         measure=TOKENS,
         expects="less",
         relative=True,
+        remark=EQUAL,
     ),
     Claim(
         name="gfpo_adaptive",

@@ -54,6 +54,8 @@ CLAIMS = (
         },
         measure=SCORE,
         expects="more",
+        remark="After words the little model answers worse than before them, and that is what it "
+        "teaches itself (docs/teachers.md).",
     ),
     Claim(
         name="words_second_try",

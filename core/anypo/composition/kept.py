@@ -6,7 +6,7 @@ from anypo.composition.algorithm import Algorithm
 from anypo.errors import PluginError
 from anypo.hooks.batch import Prompt, Sample
 from anypo.hooks.rollout import Sampler, Scorer
-from anypo.hooks.specs import DROPPED, State
+from anypo.hooks.specs import DROPPED, STEP, State
 
 ROLLOUTS = 16  # that may keep nothing, one after the other, before there is something to try
 
@@ -34,14 +34,17 @@ def first_kept(
     state: State,
     data: Sequence[Prompt] = (),
 ) -> list[Sample]:
-    """The samples of the first rollout that keeps any, as far as those before say that they do not.
+    """The samples of the first rollout that keeps any.
 
-    A rollout that drops all of its prompts for good, such as one that only measures at first, is
-    asked again; nothing is kept by one that says nothing of it.
+    One that keeps nothing may only measure at first, or draw lots: it is asked again, as if it were
+    the next step.
     """
-    for _ in range(ROLLOUTS):
+    first = state[STEP]
+    for later in range(ROLLOUTS):
+        state[STEP] = first + later
         samples = algorithm.rollout(prompts, sampler, scorer, state, data)
-        for_good = dropped(algorithm, state, len(prompts))
-        if samples or not for_good:
+        dropped(algorithm, state, len(prompts))
+        if samples:
             break
+    state[STEP] = first
     return samples

@@ -323,9 +323,21 @@ def test_a_rollout_that_drops_what_it_was_not_given_is_refused(says):
         compose("grpo", MeasuresFirst, knobs={"says": says})
 
 
-def test_a_rollout_that_keeps_nothing_and_does_not_say_so_is_refused():
+class DrawsLots(Plugin):
+    """Keeps what it draws in some steps alone, and says nothing of the others."""
+
+    every: int = 3
+
+    @hookimpl(wrapper=True)
+    def rollout(self, state):
+        samples = yield
+        return [] if state["step"] % self.every else samples
+
+
+def test_a_rollout_that_keeps_nothing_is_asked_again_as_in_later_steps():
+    assert compose("grpo", DrawsLots).inputs.sampler
     with pytest.raises(PluginError, match="kept none of the made-up samples"):
-        compose("grpo", MeasuresFirst, knobs={"says": []})
+        compose("grpo", DrawsLots, knobs={"every": 1000})
 
 
 @pytest.mark.parametrize("answer", [torch.zeros(4, 7), "text", 0.5])
