@@ -26,6 +26,7 @@ RUNS = [  # what is run, and the package that it needs
     (["teachers.py"], "anypo"),
     (["claims.py"], "anypo"),
     (["environments.py"], "anypo"),
+    (["environments.py", "grpo", "--sampler", "vllm"], "vllm"),
     (["processes.py"], "anypo"),
     (["kills.py"], "anypo"),
     (["data.py"], "anypo"),
