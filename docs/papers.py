@@ -112,7 +112,8 @@ def _scores(name: str) -> tuple[str, str]:
     """Before and after, of two seeds."""
     pairs = [row["score"] for row in learned(whole(name).name) if row["seed"] < 2]
     if not pairs:
-        return "not run yet", ""
+        wanted = ", ".join(f"`{column}`" for column in sorted(whole(name).inputs.wanted))
+        return f"not run: it needs {wanted}" if wanted else "not run yet", ""
     before, after = (", ".join(f"{pair[i]:.3f}" for pair in pairs) for i in (0, 1))
     return before, after
 
