@@ -35,12 +35,11 @@ class BAPO(Plugin):
 
     @hookimpl
     def weight(self, batch, logprobs):
-        """1 / sum_i |y_i|; of the gain 0 where A > 0 and r > high, or A < 0 and r < low; [N, T]."""
+        """1 / sum_i |y_i|; 0 where A > 0 and r > high, or A < 0 and r < low; [N, T]."""
         ratio = F.exp_ratio(logprobs - batch.old_logprobs)
         low, high = self._bounds(ratio, batch)
         stopped = torch.where(batch.advantages > 0, ratio > high, ratio < low)
-        every = F.token_mean(batch.mask)
-        return {"policy": every * ~stopped, "kl": every}
+        return F.token_mean(batch.mask) * ~stopped
 
     def _bounds(self, ratio, batch):
         """The first with sum over A > 0 of w >= good_share sum of w, w = pi_old |clipped r A|."""

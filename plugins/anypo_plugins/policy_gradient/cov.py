@@ -27,17 +27,16 @@ class ClipCov(Plugin):
 
     @hookimpl
     def weight(self, batch, state, logprobs):
-        """1 / sum_i |y_i|; of the gain 0 for random ones of cov_low < cov < cov_high; [N, T]."""
+        """1 / sum_i |y_i|; 0 for random tokens with cov_low < cov < cov_high; [N, T]."""
         cov = _covariance(batch, logprobs)
         places = (batch.mask & (cov > self.cov_low) & (cov < self.cov_high)).nonzero()
         count = _count(self.cov_ratio, batch)
         state["clip_cov"] = state.get("clip_cov", 0) + 1
         random = torch.Generator().manual_seed(state["clip_cov"])
         drawn = torch.randperm(len(places), generator=random)[:count].to(places.device)
-        every = F.token_mean(batch.mask)
-        kept = torch.ones_like(batch.mask)
-        kept[places[drawn].unbind(-1)] = False
-        return {"policy": every * kept, "kl": every}
+        weights = F.token_mean(batch.mask)
+        weights[places[drawn].unbind(-1)] = 0
+        return weights
 
 
 class KLCov(Plugin):

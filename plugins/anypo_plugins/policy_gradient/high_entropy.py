@@ -25,10 +25,9 @@ class HighEntropy(Plugin):
 
     @hookimpl
     def weight(self, batch, entropy):
-        """1 / sum_i |y_i|; of the gain 0 but for the share top_entropy of the most H; [N, T]."""
+        """1 / sum_i |y_i| for the share top_entropy of the highest entropy, else 0; [N, T]."""
         shape = (1, -1) if self.over == "batch" else batch.mask.shape
         mask = batch.mask.reshape(shape)
         count = (self.top_entropy * mask.sum(-1, keepdim=True).double()).ceil().long()
         kept = F.largest(entropy.reshape(shape), mask, count).view_as(batch.mask)
-        every = F.token_mean(batch.mask)
-        return {"policy": every * kept, "kl": every}
+        return F.token_mean(batch.mask) * kept

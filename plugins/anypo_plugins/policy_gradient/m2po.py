@@ -31,13 +31,11 @@ class M2PO(Plugin):
     def weight(self, batch, logprobs):
         """1 / sum_i |y_i|; 0 for the fewest of the largest (log r)^2 that must go; [N, T].
 
-        Of tokens that a clip might stop alone: where A > 0 and r > 1, or A < 0 and r < 1. A KL
-        penalty is of all tokens.
+        Of tokens that a clip might stop alone: where A > 0 and r > 1, or A < 0 and r < 1.
         """
         log_ratio = (logprobs - batch.old_logprobs).double()
         held, square = log_ratio * batch.advantages > 0, log_ratio.square()
         ranked = torch.where(held, square, torch.inf).flatten().sort().values
         mean = ranked.cumsum(0) / torch.arange(1, len(ranked) + 1, device=ranked.device)
         largest = torch.where(mean <= self.m2_limit, ranked, 0).amax()
-        every = F.token_mean(batch.mask)
-        return {"policy": every * ~(held & (square > largest)), "kl": every}
+        return F.token_mean(batch.mask) * ~(held & (square > largest))
