@@ -16,8 +16,6 @@ class Findings:
     statistics: frozenset[str] = frozenset()  # what `distribution` returns, by name
     old_statistics: bool = False  # whether some are read of the policy before the update
     active_knobs: frozenset[str] = frozenset()  # those that some active stage reads
-    unread: Mapping[str, frozenset[str]] = field(default_factory=dict)  # what plugins change in
-    # vain, by plugin
     silent: frozenset[str] = frozenset()  # plugins without a penalty of their own in the end
     overridden: Mapping[str, frozenset[str]] = field(default_factory=dict)  # those of them whose
     # penalties others replace, with the names of these
@@ -32,7 +30,6 @@ class Findings:
         """What holds of an algorithm of which both were found, with other values of its knobs."""
         either = {name: getattr(self, name) | getattr(other, name) for name in vars(self)}
         either |= {
-            "unread": {k: v for k, v in self.unread.items() if k in other.unread},
             "silent": self.silent & other.silent,
             "overridden": self.overridden if self.overridden == other.overridden else {},
             "only_advantages_count": self.only_advantages_count and other.only_advantages_count,

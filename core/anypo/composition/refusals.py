@@ -1,7 +1,5 @@
 """What a tried algorithm is refused for: parts that do not go together, or have no effect."""
 
-from typing import Any
-
 from anypo.composition.algorithm import Algorithm
 from anypo.composition.blame import code_of
 from anypo.composition.stack import layer_of
@@ -19,7 +17,6 @@ def refuse_misfits(algorithm: Algorithm) -> None:
     _refuse_probabilities_of_a_scalar_head(algorithm)
     _refuse_unread_knobs(algorithm)
     _refuse_idle_plugins(algorithm)
-    _refuse_changes_in_vain(algorithm)
 
 
 def _refuse_probabilities_of_a_scalar_head(algorithm: Algorithm) -> None:
@@ -42,7 +39,8 @@ def _refuse_unread_knobs(algorithm: Algorithm) -> None:
 
 def _refuse_idle_plugins(algorithm: Algorithm) -> None:
     """A plugin that the user named must not be replaced in all it does."""
-    bases = _bases(algorithm)
+    names = [base for layer in algorithm.layers for base in getattr(layer.source, "extends", ())]
+    bases = [layer_of(base).source for base in names]
     origins = {algorithm.knobs[name].origin for name in algorithm.active_knobs}
     busy = {answer.plugin for answer in algorithm.explain().answers}
     busy |= {impl.plugin_name for stage in MERGED for impl in algorithm.answers(stage)}
@@ -54,23 +52,6 @@ def _refuse_idle_plugins(algorithm: Algorithm) -> None:
                 f"'{layer.name}' has no effect in {algorithm.name}: others answer all its stages; "
                 "leave it out"
             )
-
-
-def _refuse_changes_in_vain(algorithm: Algorithm) -> None:
-    """A plugin that the user named must not change only what nothing reads."""
-    bases = _bases(algorithm)
-    for label, names in algorithm.findings.unread.items():
-        if algorithm.calls.layers[label].source not in bases:
-            raise PluginError(
-                f"'{label}' has no effect in {algorithm.name}: it changes {' and '.join(names)}, "
-                "which no stage reads there; leave it out"
-            )
-
-
-def _bases(algorithm: Algorithm) -> list[Any]:
-    """What plugins of the stack extend."""
-    names = [base for layer in algorithm.layers for base in getattr(layer.source, "extends", ())]
-    return [layer_of(base).source for base in names]
 
 
 def _why_unread(algorithm: Algorithm, name: str) -> str:

@@ -63,7 +63,7 @@ class SyntheticScores(dict[str, float]):
 
 
 class SyntheticScorer:
-    """Rewards 1 and 0 in turn, so that no group agrees, and some steps; 1 for a truncated one."""
+    """Rewards 1 and 0 in turn, so that no group agrees, and some steps."""
 
     def __init__(self) -> None:
         self.used = False
@@ -75,7 +75,7 @@ class SyntheticScorer:
 
     def scored(self, sample: Sample, i: int) -> Sample:
         """The i-th sample with its reward."""
-        reward = float(i % 2 == 0)
+        reward = float(i % 2)
         return replace(sample, reward=reward, scores=SyntheticScores(synthetic=reward))
 
     def step_reward(self, i: int, step: int) -> float:

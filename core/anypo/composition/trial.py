@@ -16,7 +16,6 @@ from anypo.composition.findings import Findings
 from anypo.composition.kept import first_kept
 from anypo.composition.loss import Loss
 from anypo.composition.synthetic import LENGTHS, SyntheticSampler, SyntheticScorer, synthetic_prompt
-from anypo.composition.vain import unread_changes
 from anypo.errors import PluginError
 from anypo.hooks.batch import Batch, Sample, collate
 from anypo.hooks.plugin import recorded_knobs
@@ -49,7 +48,6 @@ def trial(algorithm: Algorithm) -> Findings:
         prepare_reads = set(reads)
         reads.clear()
         found = _try_loss(algorithm, prepared, reads, leaves)
-        unread = unread_changes(algorithm, batch, prepare_reads | reads)
         named = _required_by_hooks(algorithm) | models
     if "teacher_log_distribution" in algorithm.asks("distribution"):
         named.add("teacher")
@@ -61,7 +59,6 @@ def trial(algorithm: Algorithm) -> Findings:
         statistics=frozenset(statistics),
         old_statistics=not statistics.keys().isdisjoint(prepare_reads | reads),
         active_knobs=frozenset(knobs),
-        unread=unread,
     )
 
 

@@ -1,6 +1,5 @@
 """`compose` makes one whole algorithm, and nothing that was set is ignored."""
 
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import ClassVar
 
@@ -247,71 +246,3 @@ def test_a_plugin_that_another_replaces_entirely_is_refused():
 def test_a_wish_of_a_task_that_no_run_could_have_is_an_error():
     with pytest.raises(KnobError, match="group_size = -6"):
         suited_to(task("addition", knobs={"group_size": -6}), compose("grpo"))
-
-
-class NewReward(Plugin):
-    """Another reward, which is all that it changes."""
-
-    @hookimpl(wrapper=True)
-    def rollout(self):
-        """r_i + 1 for the first."""
-        first, *others = yield
-        return [replace(first, reward=first.reward + 1), *others]
-
-
-class NewColumn(Plugin):
-    """A column, which is all that it makes."""
-
-    @hookimpl(wrapper=True)
-    def advantage(self, batch):
-        """What it is; and `column`; [N]."""
-        return {**with_columns((yield)), "column": batch.rewards}
-
-
-class ReadsColumn(Plugin):
-    """Learns by the column."""
-
-    @hookimpl(wrapper=True)
-    def clip(self, batch):
-        """column gain; [N, T]."""
-        return batch["column"].unsqueeze(-1) * (yield)
-
-
-def with_columns(answer):
-    return answer if isinstance(answer, dict) else {"advantages": answer}
-
-
-@pytest.mark.parametrize(
-    ("stack", "said"),
-    [
-        (("online_dpo", NewReward), "'new_reward' has no effect .* rewards, which no stage reads"),
-        (("grpo", NewColumn), "'new_column' has no effect .* column, which no stage reads"),
-        (("gpg", "bypass"), "'bypass' has no effect .* old_logprobs, which no stage reads"),
-    ],
-)
-def test_a_plugin_that_changes_what_nothing_reads_is_refused(stack, said):
-    with pytest.raises(PluginError, match=said):
-        compose(*stack)
-
-
-class Kept(NewColumn):
-    """Is there for others to extend it."""
-
-
-class OnKept(Plugin):
-    """Extends what has no effect on some algorithms."""
-
-    extends: ClassVar = (Kept,)
-
-    @hookimpl(wrapper=True)
-    def clip(self):
-        """2 gain; [N, T]."""
-        return 2 * (yield)
-
-
-@pytest.mark.parametrize(
-    "stack",
-    [("grpo", NewReward), ("grpo", NewColumn, ReadsColumn), ("grpo", "bypass"), ("grpo", OnKept)],
-)
-def test_what_something_reads_may_be_changed(stack):
-    compose(*stack)

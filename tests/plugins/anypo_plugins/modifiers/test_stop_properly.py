@@ -24,9 +24,3 @@ def test_it_is_no_bonus():
 def test_completions_without_rewards_are_refused():
     with pytest.raises(AnypoError, match="stop_properly changes rewards, but"):
         compose("dpo", "stop_properly")
-
-
-@pytest.mark.parametrize("chooses", ["online_dpo", "rso"])
-def test_it_is_refused_where_completions_were_chosen_by_rewards_before(chooses):
-    with pytest.raises(AnypoError, match=r"'stop_properly' has no effect in .* changes rewards"):
-        compose(chooses, "stop_properly")
