@@ -29,8 +29,8 @@ class ReplayBuffer(Plugin):
     def rollout(self, prompts, state):
         """The groups; in place of each of equal rewards an earlier one of unequal, if any.
 
-        Where the rollout below keeps nothing of a prompt, as DAPO's does of equal rewards, an earlier
-        group stands in for the prompt that would be drawn instead.
+        Where the rollout below keeps nothing of a prompt, as DAPO's does of equal rewards, an
+        earlier group stands in for the prompt that would be drawn instead.
         """
         groups = defaultdict(list)
         for sample in rewarded((yield), "replay_buffer", "compares"):

@@ -184,27 +184,27 @@ def agrees_by_hand(loss_and_gradient):
 
     `by_hand(rows, new, sg)` gets the rows and the log-probs as lists, and returns the loss; what
     the gradient must not see, it reads from `sg` instead of `new`. Differences give the gradient.
-    Where there is a critic, its new `values` are one more argument. Rows are added up one by one,
-    or group by group where the algorithm couples them. `now` is what weights see of the policy now,
-    `state` what plugins remember.
+    What else a loss is given (`values`, `entropy`) are more arguments of it. Rows are added up one
+    by one, or group by group where the algorithm couples them. `now` is what weights see of the
+    policy now, `state` what plugins remember.
     """
 
-    def check(algorithm, by_hand, logprobs, batch, h=1e-6, values=None, now=None, state=None):
+    def check(algorithm, by_hand, logprobs, batch, h=1e-6, now=None, state=None, **given):
         seen = {"logprobs": logprobs, **(now or {})}
         rows, prepared = _rows(batch), algorithm.prepare(batch, state, **seen)
-        more = {} if values is None else {"values": values.clone().requires_grad_()}
+        more = {name: x.clone().requires_grad_() for name, x in given.items()}
         loss, gradient = loss_and_gradient(algorithm, logprobs, prepared, **more)
         new, frozen = logprobs.tolist(), logprobs.tolist()
-        critic = {name: x.tolist() for name, x in more.items()}
-        assert loss.total.item() == pytest.approx(by_hand(rows, new, frozen, **critic), abs=1e-6)
+        told = {name: x.tolist() for name, x in more.items()}
+        assert loss.total.item() == pytest.approx(by_hand(rows, new, frozen, **told), abs=1e-6)
         parts = [
             algorithm.loss(logprobs[part], prepared.rows(part), **_part(more, part)).total
             for part in _parts(algorithm, batch)
         ]
         assert sum(parts).item() == pytest.approx(loss.total.item(), abs=1e-12)
-        slopes = [(new, gradient), *((critic[name], x.grad) for name, x in more.items())]
+        slopes = [(new, gradient), *((told[name], x.grad) for name, x in more.items())]
         for inputs, slope in slopes:
-            _agrees_with_differences(slope, inputs, lambda: by_hand(rows, new, frozen, **critic), h)
+            _agrees_with_differences(slope, inputs, lambda: by_hand(rows, new, frozen, **told), h)
 
     return check
 

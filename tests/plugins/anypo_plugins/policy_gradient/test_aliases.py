@@ -4,6 +4,7 @@ import math
 from statistics import fmean, stdev
 
 import pytest
+import torch
 
 from anypo import compose
 from anypo.hooks.specs import beginning
@@ -57,15 +58,21 @@ def test_prorl_v2_agrees_with_the_equations_worked_by_hand(random_batch, agrees_
     agrees_by_hand(compose("prorl_v2"), prorl_by_hand, logprobs, batch)
 
 
-def test_skywork_or1_pays_for_entropy_beside_the_clipped_surrogate_of_every_token(paper_batch):
+def skywork_by_hand(rows, new, sg, entropy):
+    losses = []
+    for row in rows:
+        for t in row.tokens:
+            ratio = math.exp(new[row.index][t] - row.old[t])
+            gain = min(ratio * row.advantage, min(max(ratio, 0.8), 1.2) * row.advantage)
+            losses.append(-gain - 0.25 * entropy[row.index][t])
+    return fmean(losses)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_skywork_or1_agrees_with_the_equation_worked_by_hand(random_batch, agrees_by_hand, seed):
+    logprobs, batch = random_batch(seed)
     algorithm = compose("skywork_or1", knobs={"entropy_target": 1.0})
-    logprobs, batch = paper_batch()
-    prepared = algorithm.prepare(batch, beginning() | {"adaptive_entropy": 0.25})
-    actual = algorithm.loss(logprobs, prepared, entropy=batch.old_entropy).total.item()
-    expected = []
-    for i, t in batch.mask.nonzero().tolist():
-        ratio, a = (logprobs - batch.old_logprobs)[i, t].exp().item(), prepared.advantages[i, t]
-        gain = min(ratio * a, min(max(ratio, 0.8), 1.2) * a)
-        expected.append(-float(gain) - 0.25 * batch.old_entropy[i, t].item())
-    assert actual == pytest.approx(fmean(expected))
+    entropy = torch.rand(batch.mask.shape, generator=torch.Generator().manual_seed(seed)).double()
+    batch, state = batch.replace(old_entropy=entropy), beginning() | {"adaptive_entropy": 0.25}
+    agrees_by_hand(algorithm, skywork_by_hand, logprobs, batch, state=state, entropy=entropy)
     assert "reference" not in algorithm.requires
