@@ -12,6 +12,7 @@ import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cache
 from importlib.metadata import Distribution, EntryPoint, distributions
 from typing import Any
@@ -257,9 +258,9 @@ def _nearest(name: str, known: Sequence[Entry]) -> str:
         return nearest(name, {f"{entry.distribution}:*" for entry in known})
     same_name = [entry.full_name for entry in known if _normal(entry.name) == _normal(plugin)]
     names = same_name or [entry.name for entry in known]
-    said = nearest(name, names)
-    is_long = len(names) > MANY and "did you mean" not in said
-    return f"; `anypo list` shows the {len(names)} that there are" if is_long else said
+    if len(names) > MANY and not get_close_matches(name, names, n=1):
+        return f"; `anypo list` shows the {len(names)} that there are"
+    return nearest(name, names)
 
 
 @cache

@@ -39,10 +39,9 @@ class ReplayBuffer(Plugin):
         draw = random.Random(f"{state['step']} {len(groups)}")
         taught = {name: g for name, g in groups.items() if _spread(g) > F.EQUAL_REWARDS}
         dull = set(range(len(prompts))) - taught.keys() - {*state.get("dropped", ())}
-        state["replay"] = sorted([*taught.values(), *buffer], key=_spread, reverse=True)[
-            : self.replay_size
-        ]
-        for name in dull if buffer else ():
+        ranked = sorted([*taught.values(), *buffer], key=_spread, reverse=True)
+        state["replay"] = ranked[: self.replay_size]
+        for name in sorted(dull) if buffer else ():
             (group,) = draw.choices(buffer, weights=[*map(_spread, buffer)])
             groups[name] = [replace(sample, group=name) for sample in group]
         return [sample for name in sorted(groups) for sample in groups[name]]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from anypo import Environment, Turn
+from anypo import Turn
 from anypo.errors import ConfigError, PluginError
 from anypo.sampling.load import load_environment
 
@@ -94,10 +94,3 @@ def test_a_class_for_trl_is_known_by_its_methods(offered):
 def test_what_is_none_is_refused(offered, spec, error, says):
     with pytest.raises(error, match=says.replace("?;", r"\?;")):
         load_environment(spec)
-
-
-def test_one_that_says_nothing_ends_with_the_first_reply():
-    environment = Environment()
-    assert environment.reset({}) is None
-    assert environment.tools == ()
-    assert environment.step({}) == Turn("", 0.0, done=True)
